@@ -1,0 +1,79 @@
+"""Everything that raytune_ocr raises on purpose.
+
+    RaytuneOCRError
+    |-- ConfigurationError            (ValueError)         a value, a key or a combination is wrong
+    |   |-- ConfigurationNotFoundError (FileNotFoundError) a named configuration file is absent
+    |   `-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
+    |-- DataLoaderError               (ValueError)         images or labels cannot be used
+    |   `-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
+    |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
+    |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or of another model
+    `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
+        `-- DivergenceError                                the loss became NaN or infinite
+
+Each also derives from the built-in that a caller would expect, so that code written against
+the built-ins keeps working. The tuner never retries the deterministic ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+import yaml
+
+
+class RaytuneOCRError(Exception):
+    """Base of every deliberate error of this package."""
+
+
+class ConfigurationError(RaytuneOCRError, ValueError):
+    """A configuration value, key or combination breaks a rule."""
+
+
+class ConfigurationNotFoundError(ConfigurationError, FileNotFoundError):
+    """A configuration file that was named does not exist."""
+
+
+class ConfigurationSyntaxError(ConfigurationError, yaml.YAMLError):
+    """A configuration file is not valid YAML."""
+
+
+class DataLoaderError(RaytuneOCRError, ValueError):
+    """Images or labels are missing, damaged or break a rule."""
+
+
+class DataNotFoundError(DataLoaderError, FileNotFoundError):
+    """A data file or folder that was named does not exist."""
+
+
+class ModelCreationError(RaytuneOCRError, ValueError):
+    """A model name is unknown or its architecture overrides are wrong."""
+
+
+class CheckpointError(RaytuneOCRError, RuntimeError):
+    """A checkpoint is missing, truncated or belongs to another model."""
+
+
+class ExperimentFailedError(RaytuneOCRError, RuntimeError):
+    """An experiment failed while it ran."""
+
+
+class DivergenceError(ExperimentFailedError):
+    """The training loss became NaN or infinite."""
+
+
+DETERMINISTIC_ERRORS = (ConfigurationError, DataLoaderError, ModelCreationError, DivergenceError)
+"""Errors that come back however often a trial is tried again."""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
+    """A message for an unknown name: what there is, and the nearest one.
+
+    >>> unknown_name("model", "smal", ["small", "large"])
+    "unknown model 'smal' (known: large, small); did you mean 'small'?"
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {kind} {name!r} (known: {', '.join(names)}){hint}"
