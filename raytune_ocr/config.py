@@ -22,6 +22,7 @@ from raytune_ocr.errors import (
     ConfigurationSyntaxError,
     unknown_name,
 )
+from raytune_ocr.files import replacing
 from raytune_ocr.vocabulary import SEQUENCE_LENGTH, VOCAB_SIZE
 
 ENVIRONMENT_PREFIX = "RAYTUNE_OCR_"
@@ -298,11 +299,9 @@ class TrainingConfig:
 
     def save_yaml(self, path: str | os.PathLike[str]) -> None:
         """Write the config; the file appears whole or not at all."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        aside.write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
-        os.replace(aside, target)
+        with replacing(path) as aside:
+            text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+            aside.write_text(text, encoding="utf-8")
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> TrainingConfig:

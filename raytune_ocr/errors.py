@@ -7,7 +7,7 @@
     |-- DataLoaderError               (ValueError)         images or labels cannot be used
     |   `-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
-    |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or of another model
+    |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or foreign
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
         `-- DivergenceError                                the loss became NaN or infinite
 

@@ -1,0 +1,282 @@
+"""`BaseTrainer`: a config, two loaders and a model around the one loop, with files and logs.
+
+It builds the parts, hands them to `Trainer`, and keeps what a run leaves behind under
+`<output_dir>/<experiment_name>/`: `checkpoints/`, `logs/`, `tensorboard/`, `config.yaml`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import CheckpointError
+from raytune_ocr.training.callbacks import (
+    BestWeights,
+    Callback,
+    EarlyStoppingCallback,
+    EpochLog,
+    FunctionCallback,
+    TensorBoardLogger,
+)
+from raytune_ocr.training.checkpoint import CheckpointManager, read_state, write_state
+from raytune_ocr.training.optim import setup_optimizer_and_scheduler
+from raytune_ocr.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class RunFolder:
+    """Where the files of one run are; every path is a property."""
+
+    def __init__(self, output_dir: str | os.PathLike[str], experiment_name: str) -> None:
+        self.path = Path(output_dir) / experiment_name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Numbered checkpoints and `best_model.pt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def log_file(self) -> Path:
+        """One line an epoch."""
+        return self.path / "logs" / "training.log"
+
+    @property
+    def config_file(self) -> Path:
+        """The config that rebuilds the run."""
+        return self.path / "config.yaml"
+
+
+class BaseTrainer(ABC):
+    """Trains `model` on `train_loader`, measures it on `val_loader`, as `config` says.
+
+    Args:
+        model: moved to `device`.
+        train_loader: batches `(inputs, targets)`; its sampler's `set_epoch` is called.
+        val_loader: batches to measure on.
+        config: checked again here, since fields may have been assigned.
+        device: where to train.
+        callbacks: more callbacks, or functions `(loop, epoch, metrics)`, called after the own ones.
+
+    Raises:
+        ConfigurationError: when the config breaks a rule.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_loader: DataLoader,
+        val_loader: DataLoader,
+        config: TrainingConfig,
+        device: torch.device | str,
+        callbacks: Sequence[Callback | Callable[..., None]] = (),
+    ) -> None:
+        config.validate()
+        self.config = config
+        self.device = torch.device(device)
+        self.model = model.to(self.device)
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+        self.callbacks = list(callbacks)
+        self.folder = RunFolder(config.output_dir, config.experiment_name)
+        self.checkpoints = CheckpointManager(self.folder.checkpoints, config.keep_n_checkpoints)
+        self.optimizer, self.scheduler = setup_optimizer_and_scheduler(self.model, config)
+        self.loss_fn = self._create_loss_function()
+        self.metrics = self._create_metrics_calculator()
+        self.loop = self._create_loop()
+        self.best = BestWeights(config.early_stopping_monitor, config.early_stopping_mode)
+        self.training_history: list[dict[str, float]] = []
+
+    @abstractmethod
+    def _create_loss_function(self) -> nn.Module:
+        """The loss to train with."""
+
+    @abstractmethod
+    def _create_metrics_calculator(self) -> Any:
+        """What measures predictions: `reset`, `update(predictions, targets)`, `compute`."""
+
+    def _create_loop(self) -> Trainer:
+        """The loop, with this trainer's parts in it."""
+        loop = self._loop_class()(
+            self.model,
+            self.optimizer,
+            self.loss_fn,
+            config={"training": loop_settings(self.config)},
+            device=self.device,
+            scheduler=self.scheduler,
+        )
+        loop.train_metrics = self._create_metrics_calculator()
+        loop.eval_metrics = self.metrics
+        loop.plateau_metric = self.config.early_stopping_monitor
+        return loop
+
+    def _loop_class(self) -> type[Trainer]:
+        return ValidatedTrainer
+
+    @property
+    def current_epoch(self) -> int:
+        """Epochs finished."""
+        return self.loop.epoch
+
+    @property
+    def stop_reason(self) -> str:
+        """Why training ended: max_epochs, early_stopping, or what a callback set; "" before."""
+        return self.loop.stop_reason
+
+    @property
+    def best_val_loss(self) -> float:
+        """The lowest validation loss of any epoch; infinity before the first."""
+        return min((row["val_loss"] for row in self.training_history), default=float("inf"))
+
+    def train(self) -> dict[str, Any]:
+        """Train to the end; the model then holds the best epoch's weights.
+
+        Returns:
+            `best_epoch` (from 1) and `best_<metric>` for every metric of that epoch,
+            `best_val_loss` (the lowest of all), `final_train_loss`, `total_epochs`,
+            `stop_reason`, `training_time` (seconds of this call), `training_history`,
+            `experiment_dir`.
+
+        Raises:
+            DivergenceError: when the loss became NaN or infinite.
+        """
+        self.config.save_yaml(self.folder.config_file)
+        started = time.perf_counter()
+        with torch.autograd.set_detect_anomaly(self.config.debug_mode):
+            self.loop.train(
+                self.train_loader,
+                self.config.num_epochs,
+                self.val_loader,
+                best_model_metric=None,
+                callbacks=self._assemble_callbacks(),
+            )
+        return self._summary(time.perf_counter() - started)
+
+    def _assemble_callbacks(self) -> list[Callback | Callable[..., None]]:
+        """The own ones first; whatever saves comes last, when all others have their new state."""
+        config = self.config
+        steps = config.log_every_n_steps if config.debug_mode else 0
+        callbacks: list[Callback | Callable[..., None]] = [
+            self.best,
+            EarlyStoppingCallback(
+                config.early_stopping_monitor,
+                config.early_stopping_patience,
+                config.early_stopping_min_delta,
+                config.early_stopping_mode,
+            ),
+            FunctionCallback(self._note_epoch),
+            EpochLog(self.folder.log_file, config.num_epochs, steps),
+        ]
+        if config.use_tensorboard:
+            callbacks.append(TensorBoardLogger(self.folder.tensorboard, config.log_every_n_steps))
+        return [*callbacks, *self.callbacks, FunctionCallback(self._save_epoch)]
+
+    def _note_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.training_history.append({"epoch": epoch + 1, **metrics})
+        parts = {
+            side: {k: v for k, v in metrics.items() if k.startswith(side)}
+            for side in ("train", "val")
+        }
+        self._log_epoch_results(parts["train"], parts["val"])
+
+    def _log_epoch_results(
+        self, train_results: Mapping[str, float], val_results: Mapping[str, float]
+    ) -> None:
+        """One line to the logger after each epoch."""
+        figures = {**train_results, **val_results}
+        line = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        logger.info("epoch %d/%d  %s", self.current_epoch, self.config.num_epochs, line)
+
+    def _save_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        number = epoch + 1
+        if self.best.best_epoch == epoch:
+            write_state(self.checkpoints.best_path, self.best_state())
+        last = number == self.config.num_epochs or loop.should_stop
+        if last or number % self.config.save_every_n_epochs == 0:
+            self.checkpoints.save_state(self.state_dict(), number)
+
+    def best_state(self) -> dict[str, Any]:
+        """What it takes to read with the best epoch's model: weights, config, metrics, epoch."""
+        return {
+            "epoch": self.best.best_epoch + 1,
+            "model_state_dict": self.best.weights,
+            "config": self.config.to_dict(),
+            "metrics": dict(self.best.best_metrics),
+        }
+
+    def _train_epoch(self) -> dict[str, float]:
+        """One pass over the training batches, outside of `train`."""
+        return self.loop.train_epoch(self.train_loader, None, self.current_epoch)
+
+    def _validate_epoch(self) -> dict[str, float]:
+        """One pass over the validation batches."""
+        return self.loop.evaluate(self.val_loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            **self.loop.state_dict(),
+            "config": self.config.to_dict(),
+            "training_history": self.training_history,
+        }
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Write `state_dict()`, aside and then in place."""
+        write_state(path, self.state_dict())
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a file of `save_state`: weights and metrics will be bit-equal on a CPU.
+
+        Raises:
+            CheckpointError: when it is damaged or of another model.
+        """
+        state = read_state(path, self.device)
+        if "training_history" not in state:
+            raise CheckpointError(f"{path}: holds a model but no state to resume training from")
+        self.loop.load_state_dict(state)
+        self.training_history = [dict(row) for row in state["training_history"]]
+
+    def _summary(self, seconds: float) -> dict[str, Any]:
+        history = self.training_history
+        best = {f"best_{name}": value for name, value in self.best.best_metrics.items()}
+        return {
+            **best,
+            "best_epoch": self.best.best_epoch + 1,
+            "best_val_loss": self.best_val_loss,
+            "final_train_loss": history[-1]["train_loss"],
+            "total_epochs": len(history),
+            "stop_reason": self.stop_reason,
+            "training_time": seconds,
+            "training_history": history,
+            "experiment_dir": str(self.folder.path),
+        }
+
+
+class ValidatedTrainer(Trainer):
+    """The loop with `val_` before what is measured on the validation split."""
+
+    eval_prefix = "val"
+
+
+def loop_settings(config: TrainingConfig) -> dict[str, Any]:
+    """The settings that the loop itself reads, by its own names."""
+    return {
+        "max_grad_norm": config.gradient_clip_norm,
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "mixed_precision": config.mixed_precision,
+    }

@@ -1,0 +1,305 @@
+"""Callbacks: what watches, saves and stops the loop. Each keeps its state over a resume.
+
+A callback is called `(trainer, epoch, metrics)` after every epoch, epoch counted from 0.
+Stopping is a flag: `trainer.should_stop = True`, with the cause in `trainer.stop_reason`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
+
+if TYPE_CHECKING:
+    from raytune_ocr.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class Callback:
+    """Does nothing; subclasses say when they act."""
+
+    watches_steps = False  # True: on_step_end is called
+
+    @property
+    def name(self) -> str:
+        """The key of its state in a checkpoint."""
+        return type(self).__name__
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch of this call of `train`."""
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        """After each training batch, if `watches_steps`; `step` counts from 0 in the epoch."""
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        """After training, evaluation and the schedule of an epoch; may add to `metrics`."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last epoch, also when an error ended the training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to survive a resume."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up `state_dict()`."""
+
+    def __call__(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.on_epoch_end(trainer, epoch, metrics)
+
+
+class FunctionCallback(Callback):
+    """A plain function `(trainer, epoch, metrics)`; its name is told when it raises."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+
+    @property
+    def name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        try:
+            self.function(trainer, epoch, metrics)
+        except RaytuneOCRError:
+            raise
+        except Exception as error:
+            raise ExperimentFailedError(
+                f"the callback {self.name!r} raised in epoch {epoch + 1}: {error!r}"
+            ) from error
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether a metric's name speaks of a loss or an error."""
+    return any(word in metric for word in ("loss", "cer", "error", "perplexity"))
+
+
+def monitored(metrics: Mapping[str, float], name: str) -> float:
+    """`metrics[name]`, or a ConfigurationError that lists the metrics there are."""
+    if name not in metrics:
+        known = ", ".join(sorted(metrics))
+        raise ConfigurationError(f"monitor: nobody reports {name!r}; there are {known}")
+    return metrics[name]
+
+
+class EarlyStopping:
+    """Says when a score has not improved for `patience` epochs. NaN never counts as best.
+
+    Args:
+        patience: epochs without improvement that are waited for; 0 never stops.
+        min_delta: the least change that is an improvement.
+        mode: "min" for a loss, "max" for an accuracy.
+        restore_best_weights: whether a trainer should end with the best epoch's weights.
+    """
+
+    def __init__(
+        self,
+        patience: int = 10,
+        min_delta: float = 1e-4,
+        mode: str = "min",
+        restore_best_weights: bool = True,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ConfigurationError(f"mode: must be one of min, max, got {mode!r}")
+        self.patience = patience
+        self.min_delta = min_delta
+        self.mode = mode
+        self.restore_best_weights = restore_best_weights
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all scores."""
+        self.should_stop = False
+        self.best_score = -math.inf if self.mode == "max" else math.inf
+        self.best_epoch = -1
+        self.waited = 0
+
+    def __call__(self, score: float, epoch: int) -> bool:
+        """Note the score of `epoch`; True when it is time to stop."""
+        gain = score - self.best_score if self.mode == "max" else self.best_score - score
+        if gain > self.min_delta:
+            self.best_score, self.best_epoch, self.waited = score, epoch, 0
+        else:
+            self.waited += 1
+            self.should_stop = 0 < self.patience <= self.waited
+        return self.should_stop
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best score, its epoch and the epochs waited since."""
+        names = ("should_stop", "best_score", "best_epoch", "waited")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up `state_dict()`."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class EarlyStoppingCallback(Callback):
+    """Stops the loop when `monitor` no longer improves."""
+
+    def __init__(
+        self,
+        monitor: str,
+        patience: int,
+        min_delta: float = 0.0,
+        mode: str | None = None,
+    ) -> None:
+        self.monitor = monitor
+        mode = mode or ("min" if lower_is_better(monitor) else "max")
+        self.stopping = EarlyStopping(patience, min_delta, mode)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        if self.stopping(monitored(metrics, self.monitor), epoch):
+            trainer.should_stop = True
+            trainer.stop_reason = "early_stopping"
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.stopping.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.stopping.load_state_dict(state)
+
+
+class BestWeights(Callback):
+    """Remembers the weights and metrics of the best epoch, and puts the weights back at the end."""
+
+    def __init__(self, monitor: str, mode: str | None = None, restore: bool = True) -> None:
+        self.monitor = monitor
+        self.mode = mode or ("min" if lower_is_better(monitor) else "max")
+        self.restore = restore
+        self.best_epoch = -1
+        self.best_metrics: dict[str, float] = {}
+        self.weights: dict[str, Any] = {}
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        if self._improves(monitored(metrics, self.monitor)):
+            self.best_epoch = epoch
+            self.best_metrics = dict(metrics)
+            self.weights = copy.deepcopy(trainer.model.state_dict())
+
+    def _improves(self, score: float) -> bool:
+        if math.isnan(score):
+            return False
+        if not self.best_metrics:
+            return True
+        best = self.best_metrics[self.monitor]
+        return score > best if self.mode == "max" else score < best
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self.restore and self.weights:
+            trainer.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best_epoch": self.best_epoch,
+            "best_metrics": self.best_metrics,
+            "weights": self.weights,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best_epoch = state["best_epoch"]
+        self.best_metrics = dict(state["best_metrics"])
+        self.weights = dict(state["weights"])
+
+
+class PeriodicCheckpoint(Callback):
+    """Writes `checkpoint_epoch_N.pt` every `frequency` epochs, N counted from 1."""
+
+    def __init__(self, folder: str | os.PathLike[str], frequency: int = 1) -> None:
+        self.folder = Path(folder)
+        self.frequency = frequency
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        if (epoch + 1) % self.frequency == 0 or trainer.should_stop:
+            path = self.folder / f"checkpoint_epoch_{epoch + 1}.pt"
+            trainer._save_checkpoint(str(path), epoch)
+
+
+class BestCheckpoint(Callback):
+    """Writes `best_model.pt` whenever `monitor` is better than ever before."""
+
+    def __init__(self, folder: str | os.PathLike[str], monitor: str) -> None:
+        self.folder = Path(folder)
+        self.monitor = monitor
+        self.best = EarlyStopping(0, 0.0, "min" if lower_is_better(monitor) else "max")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        score = monitored(metrics, self.monitor)
+        self.best(score, epoch)
+        if self.best.best_epoch == epoch:
+            trainer._save_checkpoint(str(self.folder / "best_model.pt"), epoch, score)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.best.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best.load_state_dict(state)
+
+
+class TensorBoardLogger(Callback):
+    """Scalars under their own names, `train_loss` and so on, by epoch from 1."""
+
+    watches_steps = True
+
+    def __init__(self, folder: str | os.PathLike[str], every_n_steps: int = 25) -> None:
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self._steps = 0
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
+
+        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.epoch + 1)
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        self._steps += 1
+        if self._steps % self.every_n_steps == 0:
+            self.writer.add_scalar("step/loss", figures["loss"], self._steps)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, epoch + 1)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._steps = state["steps"]
+
+
+class EpochLog(Callback):
+    """One line an epoch into a log file, and with `log_steps` one every n steps."""
+
+    watches_steps = True
+
+    def __init__(
+        self, path: str | os.PathLike[str], total_epochs: int, every_n_steps: int = 0
+    ) -> None:
+        self.path = Path(path)
+        self.total_epochs = total_epochs
+        self.every_n_steps = every_n_steps
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        if self.every_n_steps and (step + 1) % self.every_n_steps == 0:
+            self._write(f"epoch {trainer.epoch + 1} step {step + 1}", figures)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self._write(f"epoch {epoch + 1}/{self.total_epochs}", metrics)
+
+    def _write(self, head: str, figures: Mapping[str, float]) -> None:
+        with self.path.open("a", encoding="utf-8") as log:
+            log.write(f"{head} {' '.join(f'{k}={v:.6g}' for k, v in figures.items())}\n")

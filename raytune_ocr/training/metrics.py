@@ -1,0 +1,232 @@
+"""How well digits are read. Only digits are characters: EOS, PAD and BLANK never count.
+
+Predictions come as logits (float, [B, L, C] or, from a CTC reader, [B, T, C]) or as ids that
+were decoded already (integers, [B, L]). Accuracies are fractions from 0 to 1.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+
+from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.models.decode import greedy_decode
+from raytune_ocr.vocabulary import (
+    DEFAULT_IDX_TO_CHAR,
+    EOS_TOKEN_ID,
+    NUM_DIGITS,
+    PAD_TOKEN_ID,
+    decode,
+)
+
+
+def canonical_ids(
+    ids: Tensor, pad_token_id: int = PAD_TOKEN_ID, eos_token_id: int = EOS_TOKEN_ID
+) -> Tensor:
+    """`ids` [B, L] with everything from the first EOS or PAD on set to EOS."""
+    ended = ((ids == eos_token_id) | (ids == pad_token_id)).cummax(dim=1).values
+    return ids.masked_fill(ended, eos_token_id)
+
+
+def decoded_ids(predictions: Tensor, kind: str = "attention") -> Tensor:
+    """Predicted ids int64 [B, L], EOS to fill, from logits of a `kind` of reader or from ids."""
+    if not predictions.is_floating_point():
+        return canonical_ids(predictions)
+    return greedy_decode(predictions, kind)[0]
+
+
+def _aligned(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as [B, max L], the shorter filled with EOS."""
+    missing = targets.shape[1] - predicted.shape[1]
+    fill = torch.nn.functional.pad
+    if missing > 0:
+        return fill(predicted, (0, missing), value=EOS_TOKEN_ID), targets
+    return predicted, fill(targets, (0, -missing), value=EOS_TOKEN_ID)
+
+
+def calculate_character_accuracy(
+    predictions: Tensor, targets: Tensor, pad_token_id: int = PAD_TOKEN_ID, kind: str = "attention"
+) -> float:
+    """Share of the targets' digits that are predicted at their position.
+
+    Raises:
+        DataLoaderError: when the targets hold no digit.
+    """
+    predicted, wanted = _aligned(
+        decoded_ids(predictions, kind), canonical_ids(targets, pad_token_id)
+    )
+    digits = wanted < NUM_DIGITS
+    return _share(((predicted == wanted) & digits).sum().item(), digits.sum().item(), "digit")
+
+
+def calculate_sequence_accuracy(
+    predictions: Tensor,
+    targets: Tensor,
+    pad_token_id: int = PAD_TOKEN_ID,
+    eos_token_id: int = EOS_TOKEN_ID,
+    kind: str = "attention",
+) -> float:
+    """Share of the strings that are read without a fault.
+
+    Raises:
+        DataLoaderError: when there is no string.
+    """
+    predicted, wanted = _aligned(
+        decoded_ids(predictions, kind), canonical_ids(targets, pad_token_id, eos_token_id)
+    )
+    return _share((predicted == wanted).all(dim=1).sum().item(), len(wanted), "string")
+
+
+def calculate_edit_distance(
+    pred_sequences: Sequence[str], target_sequences: Sequence[str]
+) -> float:
+    """Mean Levenshtein distance of the pairs, each over its longer string: 0 to 1.
+
+    Two empty strings have distance 0.
+
+    Raises:
+        ValueError: when the lists differ in length or are empty.
+    """
+    if len(pred_sequences) != len(target_sequences):
+        raise ValueError(
+            "pred_sequences and target_sequences must be equally long, got "
+            f"{len(pred_sequences)} and {len(target_sequences)}"
+        )
+    distances = [
+        Levenshtein.normalized_distance(predicted, wanted)
+        for predicted, wanted in zip(pred_sequences, target_sequences, strict=True)
+    ]
+    return float(_share(sum(distances), len(distances), "string"))
+
+
+def _share(part: float, whole: float, noun: str) -> float:
+    if whole == 0:
+        raise DataLoaderError(f"no {noun} to measure on: an empty set has no accuracy")
+    return part / whole
+
+
+class OCRMetrics:
+    """Counts over batches; `compute` gives the figures of all that was seen since `reset`.
+
+    Args:
+        idx_to_char: characters by id.
+        kind: how logits are decoded, "attention" or "ctc".
+    """
+
+    def __init__(
+        self,
+        idx_to_char: Mapping[int, str] | None = None,
+        pad_token_id: int = PAD_TOKEN_ID,
+        eos_token_id: int = EOS_TOKEN_ID,
+        kind: str = "attention",
+    ) -> None:
+        self.idx_to_char = dict(idx_to_char or DEFAULT_IDX_TO_CHAR)
+        self.pad_token_id = pad_token_id
+        self.eos_token_id = eos_token_id
+        self.kind = kind
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._predicted: list[Tensor] = []
+        self._wanted: list[Tensor] = []
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Add a batch of logits or ids and its targets [B, L]."""
+        predicted, wanted = _aligned(
+            decoded_ids(predictions.detach(), self.kind),
+            canonical_ids(targets, self.pad_token_id, self.eos_token_id),
+        )
+        self._predicted.append(predicted)
+        self._wanted.append(wanted)
+
+    def compute(self) -> dict[str, float]:
+        """`char_accuracy`, `seq_accuracy`, `cer` (edits over target digits), `edit_distance`.
+
+        Raises:
+            DataLoaderError: when nothing was seen.
+        """
+        predicted, wanted = self._seen()
+        digits = wanted < NUM_DIGITS
+        right = predicted == wanted
+        faulty = np.flatnonzero(~right.all(axis=1))
+        pairs = [(decode(predicted[i].tolist()), decode(wanted[i].tolist())) for i in faulty]
+        edits = sum(Levenshtein.distance(*pair) for pair in pairs)
+        normalized = sum(Levenshtein.normalized_distance(*pair) for pair in pairs)
+        return {
+            "char_accuracy": float(_share((right & digits).sum(), digits.sum(), "digit")),
+            "seq_accuracy": 1 - len(faulty) / len(wanted),
+            "cer": edits / float(digits.sum()),
+            "edit_distance": normalized / len(wanted),
+        }
+
+    def get_confusion_matrix(self) -> np.ndarray:
+        """Counts int64 [10, 10]: row the digit that was there, column the digit that was read.
+
+        Positions where no digit was read stand in no column.
+        """
+        predicted, wanted = self._seen()
+        both = (wanted < NUM_DIGITS) & (predicted < NUM_DIGITS)
+        cells = wanted[both] * NUM_DIGITS + predicted[both]
+        counts = np.bincount(cells, minlength=NUM_DIGITS**2)
+        return counts.reshape(NUM_DIGITS, NUM_DIGITS)
+
+    def get_per_class_accuracy(self) -> dict[str, float]:
+        """Accuracy of each digit that occurs in the targets, by its character."""
+        predicted, wanted = self._seen()
+        right = predicted == wanted
+        return {
+            self.idx_to_char[digit]: float(right[wanted == digit].mean())
+            for digit in range(NUM_DIGITS)
+            if (wanted == digit).any()
+        }
+
+    def _seen(self) -> tuple[np.ndarray, np.ndarray]:
+        if not self._wanted:
+            raise DataLoaderError("no string to measure on: call update() with a batch first")
+        predicted, wanted = torch.cat(self._predicted), torch.cat(self._wanted)
+        return predicted.cpu().numpy(), wanted.cpu().numpy()
+
+
+def analyze_errors(predicted: Iterable[str], wanted: Iterable[str]) -> dict[str, Any]:
+    """What goes wrong, by the fewest edits that turn each prediction into its target.
+
+    Returns:
+        `errors` (faulty strings), `total`, `substitutions`, `insertions` (digits read that are
+        not there), `deletions` (digits missed), `length_errors`, `confusions` (pairs
+        "wanted->read", most frequent first), `by_length` (error share by target length) and
+        `examples` (at most ten (wanted, read)).
+    """
+    pairs = list(zip(predicted, wanted, strict=True))
+    faulty = [(read, target) for read, target in pairs if read != target]
+    kinds: Counter[str] = Counter()
+    confusions: Counter[str] = Counter()
+    for read, target in faulty:
+        for operation in Levenshtein.editops(target, read):
+            kinds[operation.tag] += 1
+            if operation.tag == "replace":
+                confusions[f"{target[operation.src_pos]}->{read[operation.dest_pos]}"] += 1
+    lengths = Counter(len(target) for _, target in pairs)
+    faulty_lengths = Counter(len(target) for _, target in faulty)
+    return {
+        "errors": len(faulty),
+        "total": len(pairs),
+        "substitutions": kinds["replace"],
+        "insertions": kinds["insert"],
+        "deletions": kinds["delete"],
+        "length_errors": sum(len(read) != len(target) for read, target in faulty),
+        "confusions": dict(confusions.most_common()),
+        "by_length": {n: faulty_lengths[n] / lengths[n] for n in sorted(lengths)},
+        "examples": [(target, read) for read, target in faulty[:10]],
+    }
+
+
+def create_metrics_calculator(idx_to_char: Mapping[int, str], **kwargs: Any) -> OCRMetrics:
+    """An `OCRMetrics`; keywords as its constructor has them."""
+    return OCRMetrics(idx_to_char, **kwargs)
