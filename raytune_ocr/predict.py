@@ -1,0 +1,201 @@
+"""Read images with a trained reader: `python -m raytune_ocr.predict MODEL IMAGES...`."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from raytune_ocr.errors import CheckpointError, DataNotFoundError, RaytuneOCRError
+from raytune_ocr.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+COLUMNS = ("file", "text", "confidence")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in one file; `confidence` from 0 to 1."""
+
+    file: str
+    text: str
+    confidence: float
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """The checkpoint that a results JSON, an output folder or a checkpoint path stands for.
+
+    Raises:
+        CheckpointError: when there is none; says what was looked for.
+    """
+    path = Path(source)
+    if path.is_dir():
+        best = path / "checkpoints" / "best_model.pt"
+        if best.exists():
+            return best
+        files = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime)
+        if not files:
+            raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt and no results JSON")
+        path = files[-1]
+    if path.suffix != ".json":
+        return path
+    return _checkpoint_in_results(path)
+
+
+def _checkpoint_in_results(path: Path) -> Path:
+    try:
+        best = json.loads(path.read_text(encoding="utf-8")).get("best_result") or {}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such results file") from None
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a results JSON: {error}") from None
+    named = best.get("checkpoint")
+    if not named:
+        raise CheckpointError(f"{path}: best_result names no checkpoint (did any trial complete?)")
+    candidates = [Path(named), path.parent / named]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CheckpointError(f"{path}: best_result.checkpoint {named!r} does not exist")
+
+
+def find_images(sources: Iterable[str | Path]) -> list[Path]:
+    """Files as they are named, and every image below a folder, sorted.
+
+    Raises:
+        DataNotFoundError: for a path that does not exist, or when there is no image at all.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            below = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+            found.extend(sorted(below))
+        elif source.exists():
+            found.append(source)
+        else:
+            raise DataNotFoundError(f"{source}: no such image or folder")
+    if not found:
+        raise DataNotFoundError(f"{', '.join(map(str, sources))}: holds no image")
+    return found
+
+
+def read_images(
+    model: nn.Module, images: np.ndarray, batch_size: int = 64
+) -> list[tuple[str, float]]:
+    """Texts and confidences of packed images, uint8 [N, H, W]."""
+    import torch
+
+    from raytune_ocr.models.decode import greedy_decode
+    from raytune_ocr.vocabulary import decode
+
+    kind = getattr(model, "kind", "attention")
+    results: list[tuple[str, float]] = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(images[start : start + batch_size]).unsqueeze(1)
+            ids, confidences = greedy_decode(model(batch), kind)
+            texts = map(decode, ids.tolist())
+            results.extend(zip(texts, confidences.tolist(), strict=True))
+    return results
+
+
+def predict(
+    model: nn.Module, files: Sequence[Path], batch_size: int = 64, unreadable: list[str] | None = None
+) -> Iterator[Reading]:
+    """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped."""
+    import numpy as np
+    from PIL import Image
+
+    from raytune_ocr.data.images import to_canvas
+
+    for start in range(0, len(files), batch_size):
+        canvases, names = [], []
+        for file in files[start : start + batch_size]:
+            try:
+                with Image.open(file) as image:
+                    canvases.append(to_canvas(image))
+                names.append(str(file))
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
+                if unreadable is not None:
+                    unreadable.append(f"{file}: {error}")
+        if canvases:
+            readings = read_images(model, np.stack(canvases), batch_size)
+            for name, (text, confidence) in zip(names, readings, strict=True):
+                yield Reading(name, text, confidence)
+
+
+def _write_csv(stream: TextIO, readings: Iterable[Reading]) -> None:
+    writer = csv.writer(stream)
+    writer.writerow(COLUMNS)
+    for reading in readings:
+        writer.writerow([reading.file, reading.text, f"{reading.confidence:.4f}"])
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raytune_ocr.predict",
+        description="Read the digits in images with a trained model.",
+        epilog="example: python -m raytune_ocr.predict hyperparameter_tuning_results_*.json scans/",
+    )
+    parser.add_argument(
+        "model",
+        help="a results JSON (its best model), a trial's folder, or a best_model.pt",
+    )
+    parser.add_argument("images", nargs="+", help="image files, or folders that hold some")
+    parser.add_argument("--csv", metavar="OUT", help="write file,text,confidence there as well")
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time (default 64)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0: all read, 1: some unreadable, 2: wrong model or paths."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        files = find_images(arguments.images)
+        checkpoint = find_checkpoint(arguments.model)
+        unreadable: list[str] = []
+        readings = _read_all(checkpoint, files, arguments.batch_size, unreadable)
+    except RaytuneOCRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    if arguments.csv:
+        with replacing(arguments.csv) as aside, aside.open("w", newline="", encoding="utf-8") as f:
+            _write_csv(f, readings)
+    else:
+        _write_csv(sys.stdout, readings)
+    for line in unreadable:
+        print(f"skipped {line}", file=sys.stderr)
+    print(f"{len(readings)} read, {len(unreadable)} skipped", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def _read_all(
+    checkpoint: Path, files: list[Path], batch_size: int, unreadable: list[str]
+) -> list[Reading]:
+    from rich.console import Console
+    from rich.progress import track
+
+    from raytune_ocr.training import load_reader
+
+    model, _ = load_reader(checkpoint)
+    readings = predict(model, files, batch_size, unreadable)
+    console = Console(stderr=True)
+    return list(
+        track(readings, "reading", len(files), console=console, disable=not console.is_terminal)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
