@@ -1,0 +1,27 @@
+"""Readers of digit strings: what they are made of, their names, and how to read their logits."""
+
+from raytune_ocr.models.decode import greedy_decode
+from raytune_ocr.models.describe import describe_models, flops, format_models
+from raytune_ocr.models.normalize import ImageNormalizer
+from raytune_ocr.models.presets import ALIASES, PRESETS, Architecture
+from raytune_ocr.models.readers import AttentionReader, CTCReader, Reader, ReaderOutput
+from raytune_ocr.models.registry import ModelRegistry, create_model, is_ctc, parameter_count
+
+__all__ = [
+    "ALIASES",
+    "PRESETS",
+    "Architecture",
+    "AttentionReader",
+    "CTCReader",
+    "ImageNormalizer",
+    "ModelRegistry",
+    "Reader",
+    "ReaderOutput",
+    "create_model",
+    "describe_models",
+    "flops",
+    "format_models",
+    "greedy_decode",
+    "is_ctc",
+    "parameter_count",
+]

@@ -1,0 +1,97 @@
+"""What reads digits from the encoder's columns: a CTC head, and position queries on top of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, NUM_DIGITS, PAD_TOKEN_ID
+
+
+class CTCHead(nn.Linear):
+    """Columns [B, T, D] to CTC logits, float32 [B, T, C]."""
+
+    def __init__(self, inputs: int, vocab_size: int, blank_bias: float = 0.0) -> None:
+        super().__init__(inputs, vocab_size)
+        with torch.no_grad():
+            self.bias.zero_()
+            self.bias[[EOS_TOKEN_ID, PAD_TOKEN_ID]] = -4.0  # never a target of CTC
+            self.bias[BLANK_TOKEN_ID] = blank_bias
+
+    def forward(self, columns: Tensor) -> Tensor:
+        return super().forward(columns).float()
+
+
+class PositionHead(nn.Module):
+    """Columns and their CTC logits to one answer a position, float32 [B, L, C].
+
+    The CTC posteriors tell where a digit begins, and their running count tells its number.
+    Position `i` attends to the columns at which the count passes `i + 1/2`; positions beyond
+    the last digit attend to a learned end mark instead. Content attention refines the choice.
+    What was attended answers twice, through the features and through the CTC posterior.
+    """
+
+    def __init__(
+        self, width: int, vocab_size: int, positions: int, hidden: int, dropout: float = 0.0,
+        detach: bool = False, mix: float = 1.0, sharpness: float = 4.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.detach = detach
+        self.queries = nn.Parameter(torch.randn(positions, width) * 0.02)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, hidden)
+        self.end_value = nn.Parameter(torch.randn(hidden) * 0.02)
+        self.end_key = nn.Parameter(torch.zeros(positions))
+        self.log_sharpness = nn.Parameter(torch.tensor(sharpness).log())
+        self.mix = nn.Parameter(torch.tensor(mix))
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(hidden)
+        self.classify = nn.Linear(hidden, vocab_size)
+
+    def forward(self, columns: Tensor, ctc_logits: Tensor) -> Tensor:
+        posterior = ctc_logits.softmax(dim=-1)
+        if self.detach:
+            posterior = posterior.detach()
+        attention = self.attend(columns, posterior)
+        values = torch.cat([self.value(columns), self._end_mark(columns)], dim=1)
+        found = torch.bmm(attention.to(values.dtype), values)
+        answers = self.classify(self.dropout(functional.relu(self.norm(found)))).float()
+        return answers + self.mix * self.read_posterior(attention, posterior)
+
+    def _end_mark(self, columns: Tensor) -> Tensor:
+        value = self.end_value.to(columns.dtype)
+        return value.expand(columns.shape[0], 1, -1)
+
+    def attend(self, columns: Tensor, posterior: Tensor) -> Tensor:
+        """Attention [B, L, T + 1]; the last column is the end mark."""
+        begun = digits_begun(posterior)
+        count = begun.cumsum(dim=1)
+        position = torch.arange(len(self.queries), device=columns.device).view(1, -1, 1)
+        away = (count - begun / 2).unsqueeze(1) - (position + 0.5)
+        end_away = (count[:, -1:].unsqueeze(1) - position).clamp_min(0)
+        sharpness = self.log_sharpness.exp()
+        content = functional.linear(self.key(columns), self.queries.to(columns.dtype))
+        content = content.float().transpose(1, 2) / columns.shape[2] ** 0.5
+        scores = content + (begun.unsqueeze(1) + 1e-4).log() - sharpness * away.square()
+        end_scores = self.end_key.view(1, -1, 1) - sharpness * end_away.square()
+        return torch.cat([scores, end_scores], dim=2).softmax(dim=2)
+
+    def read_posterior(self, attention: Tensor, posterior: Tensor) -> Tensor:
+        """Log of the attended share of each digit and of the end mark, [B, L, C]."""
+        digits = posterior[..., :NUM_DIGITS]
+        digits = digits / (digits.sum(dim=-1, keepdim=True) + 1e-6)
+        share = torch.bmm(attention[..., :-1], digits)
+        rest = attention.new_zeros(*share.shape[:2], posterior.shape[2] - NUM_DIGITS)
+        rest[..., EOS_TOKEN_ID - NUM_DIGITS] = attention[..., -1]
+        return (torch.cat([share, rest], dim=2) + 1e-3).log()
+
+
+def digits_begun(posterior: Tensor) -> Tensor:
+    """Expected number of digits that begin at each column, 0..1, [B, T].
+
+    A digit begins where it is read and was not read one column before, as CTC decodes.
+    """
+    digits = posterior[..., :NUM_DIGITS]
+    before = functional.pad(digits, (0, 0, 1, 0))[:, :-1]
+    return (digits * (1 - before)).sum(dim=-1)

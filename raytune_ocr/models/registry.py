@@ -1,0 +1,201 @@
+"""Models by name: the presets, and whatever a user registers beside them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from torch import nn
+
+from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, load_yaml
+from raytune_ocr.errors import ModelCreationError, unknown_name
+from raytune_ocr.models.presets import ALIASES, PRESETS, RULES
+from raytune_ocr.models.readers import READERS, Reader
+from raytune_ocr.vocabulary import (
+    DEFAULT_CHAR_TO_IDX,
+    MAX_DIGITS,
+    SEQUENCE_LENGTH,
+    VOCAB_SIZE,
+)
+
+Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
+
+
+class ModelRegistry:
+    """A mapping from names to what builds a model, the presets included.
+
+    >>> @ModelRegistry.register("mynet")
+    ... class MyNet(nn.Module): ...
+    >>> model = ModelRegistry.create("mynet", num_classes=10)
+    """
+
+    _factories: ClassVar[dict[str, Callable[..., nn.Module]]] = {}
+
+    @classmethod
+    def register(cls, name: str) -> Callable[[Factory], Factory]:
+        """Decorate a class or function that builds a model; it is returned unchanged.
+
+        Raises:
+            ModelCreationError: if the name is taken by something else.
+        """
+
+        def add(factory: Factory) -> Factory:
+            if name in PRESETS or name in ALIASES or cls._taken(name, factory):
+                raise ModelCreationError(f"a model named {name!r} is registered already")
+            cls._factories[name] = factory
+            return factory
+
+        return add
+
+    @classmethod
+    def _taken(cls, name: str, factory: Callable[..., nn.Module]) -> bool:
+        """Whether `name` belongs to another factory; a module may be imported twice."""
+        there = cls._factories.get(name, factory)
+        return _home(there) != _home(factory)
+
+    @classmethod
+    def create(cls, name: str, **kwargs: Any) -> nn.Module:
+        """Build the model `name`; every keyword is passed on.
+
+        Raises:
+            ModelCreationError: for an unknown name, or keywords that it does not take.
+        """
+        factory = cls.factory(name)
+        try:
+            inspect.signature(factory).bind(**kwargs)
+        except TypeError as error:
+            raise ModelCreationError(f"model {name!r}: {error}") from None
+        return factory(**kwargs)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Every name there is, the presets first; aliases left out."""
+        return [*PRESETS, *cls._factories]
+
+    @classmethod
+    def factory(cls, name: str) -> Callable[..., nn.Module]:
+        """What builds the model `name`.
+
+        Raises:
+            ModelCreationError: for an unknown name; says the nearest one.
+        """
+        if name in cls._factories:
+            return cls._factories[name]
+        if ALIASES.get(name, name) in PRESETS:
+            return partial(_create_preset, ALIASES.get(name, name))
+        raise ModelCreationError(unknown_name("model", name, [*cls.names(), *ALIASES]))
+
+
+def create_model(
+    name: str,
+    vocab_size: int = VOCAB_SIZE,
+    max_sequence_length: int = SEQUENCE_LENGTH,
+    config_path: str | os.PathLike[str] | None = None,
+    **overrides: Any,
+) -> Any:
+    """The model `name`: a preset as a `Reader`, or whatever was registered under that name.
+
+    Settings are taken from the preset, then the file, then the keywords; the last one wins.
+    A registered model is given those of the four arguments that its signature names.
+
+    Args:
+        name: a name of `ModelRegistry.names()`, or the alias `ctc`.
+        vocab_size: classes; the characters of the vocabulary, at least.
+        max_sequence_length: positions an attention reader answers, >= 9.
+        config_path: YAML of architecture settings: `setting: value` for every model, or
+            `model: {setting: value}` for one. The default path may be absent.
+        **overrides: architecture settings, see `presets.Architecture`.
+
+    Raises:
+        ModelCreationError: for an unknown name or setting, or a value that breaks its rule.
+        ConfigurationError: for a file that is named but absent, or no YAML.
+    """
+    arguments = {
+        "vocab_size": vocab_size,
+        "max_sequence_length": max_sequence_length,
+        "config_path": config_path,
+    }
+    named = inspect.signature(ModelRegistry.factory(name)).parameters
+    taken = {key: value for key, value in arguments.items() if key in named}
+    return ModelRegistry.create(name, **taken, **overrides)
+
+
+def is_ctc(name: str) -> bool:
+    """Whether the model `name` answers column by column and needs the CTC loss.
+
+    Raises:
+        ModelCreationError: for an unknown name.
+    """
+    preset = PRESETS.get(ALIASES.get(name, name))
+    kind = preset.kind if preset else getattr(ModelRegistry.factory(name), "kind", None)
+    return kind == "ctc"
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Numbers that training changes."""
+    return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+
+
+def _create_preset(
+    preset: str,
+    /,
+    vocab_size: int = VOCAB_SIZE,
+    max_sequence_length: int = SEQUENCE_LENGTH,
+    config_path: str | os.PathLike[str] | None = None,
+    **overrides: Any,
+) -> Reader:
+    _check_sizes(preset, vocab_size, max_sequence_length)
+    architecture = PRESETS[preset]
+    for settings, place in (
+        (_settings_of_file(preset, config_path), str(config_path)),
+        (overrides, f"model {preset!r}"),
+    ):
+        architecture = architecture.override(settings, place)
+    return READERS[architecture.kind](architecture, vocab_size, max_sequence_length)
+
+
+def _check_sizes(preset: str, vocab_size: int, max_sequence_length: int) -> None:
+    least = len(DEFAULT_CHAR_TO_IDX)
+    if vocab_size < least:
+        raise ModelCreationError(
+            f"model {preset!r}: vocab_size: must be >= {least}, one class for every character "
+            f"and special token, got {vocab_size}"
+        )
+    if max_sequence_length <= MAX_DIGITS:
+        raise ModelCreationError(
+            f"model {preset!r}: max_sequence_length: must be >= {SEQUENCE_LENGTH} "
+            f"({MAX_DIGITS} digits and their end), got {max_sequence_length}"
+        )
+
+
+def _settings_of_file(preset: str, path: str | os.PathLike[str] | None) -> Mapping[str, Any]:
+    """Settings that the file at `path` has for `preset`; every key of the file is checked."""
+    if path is None or not str(path):
+        return {}
+    if str(path) == DEFAULT_MODEL_CONFIG_PATH and not Path(path).exists():
+        return {}
+    content = load_yaml(path)
+    names = {*PRESETS, *ALIASES}
+    unknown = [key for key in content if key not in RULES and key not in names]
+    if unknown:
+        known = [*RULES, *names]
+        lines = [f"{path}: {unknown_name('model setting', key, known)}" for key in unknown]
+        raise ModelCreationError("\n".join(lines))
+    settings = {key: value for key, value in content.items() if key in RULES}
+    for key, section in content.items():
+        if key not in names:
+            continue
+        if not isinstance(section, dict):
+            raise ModelCreationError(f"{path}: {key}: must be a mapping, got {section!r}")
+        PRESETS[ALIASES.get(key, key)].override(section, f"{path}: {key}")
+        if ALIASES.get(key, key) == preset:
+            settings.update(section)
+    return settings
+
+
+def _home(factory: Callable[..., Any]) -> tuple[str, str]:
+    return (getattr(factory, "__module__", ""), getattr(factory, "__qualname__", repr(factory)))
