@@ -109,7 +109,10 @@ def read_images(
 
 
 def predict(
-    model: nn.Module, files: Sequence[Path], batch_size: int = 64, unreadable: list[str] | None = None
+    model: nn.Module,
+    files: Sequence[Path],
+    batch_size: int = 64,
+    unreadable: list[str] | None = None,
 ) -> Iterator[Reading]:
     """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped."""
     import numpy as np

@@ -1,0 +1,44 @@
+import math
+
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.training import EarlyStopping
+
+
+def epochs_until_stop(stopping, scores):
+    for epoch, score in enumerate(scores):
+        if stopping(score, epoch):
+            return epoch + 1
+    return None
+
+
+def test_training_stops_after_the_patience():
+    assert epochs_until_stop(EarlyStopping(2, mode="max"), [0.1, 0.5, 0.4, 0.5, 0.6]) == 4
+
+
+def test_a_gain_below_min_delta_is_none():
+    assert epochs_until_stop(EarlyStopping(2, min_delta=0.1), [1.0, 0.95, 0.92]) == 3
+
+
+def test_patience_zero_never_stops():
+    assert epochs_until_stop(EarlyStopping(0), [1.0] * 50) is None
+
+
+def test_nan_is_never_best():
+    stopping = EarlyStopping(5, mode="max")
+    for epoch, score in enumerate([math.nan, 0.2, math.nan]):
+        stopping(score, epoch)
+    assert (stopping.best_score, stopping.best_epoch) == (0.2, 1)
+
+
+def test_a_resumed_run_keeps_its_patience():
+    first, second = EarlyStopping(3, mode="max"), EarlyStopping(3, mode="max")
+    assert epochs_until_stop(first, [0.5, 0.4, 0.4]) is None
+    second.load_state_dict(first.state_dict())
+    assert second(0.4, 3)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ConfigurationError, match="one of min, max"):
+        EarlyStopping(mode="best")

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.training import (
+    DEFAULT_IDX_TO_CHAR,
+    OCRMetrics,
+    analyze_errors,
+    calculate_character_accuracy,
+    calculate_edit_distance,
+    calculate_sequence_accuracy,
+    create_metrics_calculator,
+)
+from raytune_ocr.vocabulary import BLANK_TOKEN_ID, PAD_TOKEN_ID, encode
+
+
+def ids(*texts):
+    return torch.tensor([encode(text) for text in texts])
+
+
+def logits_of(predicted):
+    return functional.one_hot(predicted, 13).float() * 10
+
+
+def test_end_tokens_are_no_characters():
+    """A reader that sees nothing gets no credit for ending strings."""
+    nothing = torch.full((2, 9), 10)
+    assert calculate_character_accuracy(logits_of(nothing), ids("12", "3")) == 0.0
+
+
+def test_characters_count_by_position_and_strings_as_a_whole():
+    predicted, targets = ids("123", "45"), ids("124", "45")
+    assert calculate_character_accuracy(logits_of(predicted), targets) == pytest.approx(4 / 5)
+    assert calculate_sequence_accuracy(logits_of(predicted), targets) == 0.5
+
+
+def test_a_digit_too_many_spoils_the_string_but_no_character():
+    predicted, targets = ids("123"), ids("12")
+    assert calculate_character_accuracy(predicted, targets) == 1.0
+    assert calculate_sequence_accuracy(predicted, targets) == 0.0
+
+
+def test_padding_ends_a_target_as_eos_does():
+    padded = ids("12")
+    padded[:, 3:] = PAD_TOKEN_ID
+    assert calculate_sequence_accuracy(ids("12"), padded) == 1.0
+
+
+def test_ctc_logits_are_measured_as_they_are_decoded():
+    columns = torch.full((1, 32), BLANK_TOKEN_ID)
+    columns[0, [3, 4, 8, 12]] = torch.tensor([1, 1, 1, 2])
+    assert calculate_sequence_accuracy(logits_of(columns), ids("112"), kind="ctc") == 1.0
+
+
+def test_edit_distance_is_normalised_and_two_empty_strings_agree():
+    assert calculate_edit_distance(["", "១២៣៤"], ["", "១២៣"]) == pytest.approx(0.125)
+    with pytest.raises(ValueError, match="equally long"):
+        calculate_edit_distance(["1"], [])
+
+
+def test_batches_add_up():
+    apart, together = OCRMetrics(), OCRMetrics()
+    predicted, targets = ids("123", "45", "6"), ids("124", "45", "7")
+    together.update(predicted, targets)
+    apart.update(predicted[:1], targets[:1])
+    apart.update(predicted[1:], targets[1:])
+    assert apart.compute() == together.compute()
+    assert together.compute()["cer"] == pytest.approx(2 / 6)
+
+
+def test_reset_forgets_and_an_empty_set_has_no_accuracy():
+    metrics = create_metrics_calculator(DEFAULT_IDX_TO_CHAR)
+    metrics.update(ids("1"), ids("1"))
+    metrics.reset()
+    with pytest.raises(DataLoaderError, match="no string to measure on"):
+        metrics.compute()
+
+
+def test_the_confusion_matrix_counts_digits_only():
+    metrics = OCRMetrics()
+    metrics.update(ids("12", "3"), ids("13", "345"))
+    matrix = metrics.get_confusion_matrix()
+    expected = np.zeros((10, 10), int)
+    expected[1, 1] = expected[3, 2] = expected[3, 3] = 1
+    assert (matrix == expected).all()
+    assert metrics.get_per_class_accuracy() == {"១": 1.0, "៣": 0.5, "៤": 0.0, "៥": 0.0}
+
+
+def test_errors_are_told_apart():
+    found = analyze_errors(["១២", "៣", "៤៤", "៥"], ["១៣", "៣", "៤", "៥៦"])
+    kinds = (found["substitutions"], found["insertions"], found["deletions"])
+    assert (found["errors"], found["total"], kinds) == (3, 4, (1, 1, 1))
+    assert found["confusions"] == {"៣->២": 1}
+    assert found["by_length"] == {1: 0.5, 2: 1.0}

@@ -1,0 +1,164 @@
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from raytune_ocr.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataLoaderError,
+    DivergenceError,
+    ExperimentFailedError,
+)
+from raytune_ocr.training import Trainer, seed_everything
+
+
+def loader(samples=64, batch_size=16, shuffle=True):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(samples, 10, generator=generator)
+    return DataLoader(TensorDataset(x, x[:, :1] * 2), batch_size=batch_size, shuffle=shuffle)
+
+
+def trainer(config=None, learning_rate=0.05, **kwargs):
+    seed_everything(3)
+    model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    return Trainer(model, optimizer, nn.MSELoss(), config, torch.device("cpu"), **kwargs)
+
+
+def test_training_lowers_the_loss_and_returns_one_value_an_epoch():
+    history = trainer().train(loader(), 8, loader(shuffle=False))
+    assert len(history["train_loss"]) == len(history["eval_loss"]) == 8
+    assert history["eval_loss"][-1] < 0.5 * history["eval_loss"][0]
+
+
+def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(tmp_path):
+    whole = trainer()
+    expected = whole.train(loader(), 6, loader(shuffle=False))
+    trainer().train(loader(), 3, loader(shuffle=False), save_dir=tmp_path)
+    second = trainer()
+    torch.rand(7)  # whatever happens between must not matter
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    history = second.train(loader(), 6, loader(shuffle=False), save_dir=tmp_path)
+    assert history["eval_loss"] == expected["eval_loss"]
+    assert history["train_loss"] == expected["train_loss"]
+    for ours, theirs in zip(second.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_resume_in_the_middle_of_the_patience_stops_at_the_same_epoch(tmp_path):
+    def run(instance, epochs):
+        evaluation = loader(shuffle=False)
+        return instance.train(
+            loader(), epochs, evaluation, save_dir=tmp_path, early_stopping_patience=3
+        )
+
+    whole = trainer(learning_rate=0.0)
+    run(whole, 20)
+    assert (whole.epoch, whole.stop_reason) == (4, "early_stopping")
+    run(trainer(learning_rate=0.0), 3)
+    resumed = trainer(learning_rate=0.0)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    run(resumed, 20)
+    assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
+
+
+def test_accumulated_gradients_equal_those_of_the_large_batch():
+    accumulated = trainer({"training": {"gradient_accumulation_steps": 4}})
+    large = trainer()
+    for instance, size in ((accumulated, 16), (large, 64)):
+        instance.model[2].p = 0.0
+        instance.train(loader(batch_size=size, shuffle=False), 3)
+    for ours, theirs in zip(accumulated.model.parameters(), large.model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_gradients_left_over_at_the_end_of_an_epoch_are_used():
+    instance = trainer({"training": {"gradient_accumulation_steps": 100}})
+    before = instance.model[0].weight.clone()
+    instance.train(loader(), 1)
+    assert not torch.equal(before, instance.model[0].weight)
+
+
+def test_the_gradient_is_clipped():
+    class Settings:
+        max_grad_norm = 1e-9
+
+    class Config:
+        training = Settings()
+
+    instance = trainer(Config())
+    instance.optimizer = torch.optim.SGD(instance.model.parameters(), lr=1.0)
+    before = instance.model[0].weight.clone()
+    instance.train_step(next(iter(loader())))
+    assert torch.allclose(before, instance.model[0].weight, atol=1e-8)
+
+
+def test_means_are_over_samples_not_over_batches():
+    instance = trainer()
+    ragged = instance.evaluate(loader(samples=17, shuffle=False))
+    whole = instance.evaluate(loader(samples=17, batch_size=17, shuffle=False))
+    assert ragged["loss"] == pytest.approx(whole["loss"])
+
+
+def test_no_batch_is_an_error_and_never_a_perfect_score():
+    with pytest.raises(DataLoaderError, match="no batch"):
+        trainer().evaluate([])
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_learning_rate():
+    bad = [(torch.full((4, 10), float("nan")), torch.zeros(4, 1))]
+    instance = trainer()
+    before = [p.clone() for p in instance.model.parameters()]
+    with pytest.raises(DivergenceError, match=r"got nan in epoch 1 at learning rate 0\.05"):
+        instance.train(bad, 1)
+    for old, new in zip(before, instance.model.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_an_unknown_monitor_lists_the_metrics_there_are():
+    with pytest.raises(ConfigurationError, match=r"'val_f1'; there are .*train_loss"):
+        trainer().train(loader(), 1, best_model_metric="val_f1", early_stopping_patience=1)
+
+
+def test_a_callback_that_raises_is_named():
+    def faulty(trainer, epoch, metrics):
+        raise KeyError("x")
+
+    with pytest.raises(ExperimentFailedError, match=r"'faulty' raised in epoch 1"):
+        trainer().train(loader(), 1, callbacks=[faulty])
+
+
+def test_callbacks_see_every_epoch_and_may_stop():
+    seen = []
+
+    def stop_at_two(trainer, epoch, metrics):
+        seen.append((epoch, metrics["train_loss"]))
+        trainer.should_stop = epoch == 1
+
+    history = trainer().train(loader(), 9, callbacks=[stop_at_two])
+    assert [epoch for epoch, _ in seen] == [0, 1]
+    assert [loss for _, loss in seen] == history["train_loss"]
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    trainer().train(loader(), 1, save_dir=tmp_path)
+    other = Trainer(nn.Linear(3, 1), torch.optim.SGD([torch.zeros(1)], 0.1), nn.MSELoss())
+    with pytest.raises(CheckpointError, match="another model"):
+        other.load_checkpoint(str(tmp_path / "best_model.pt"))
+
+
+def test_a_model_that_returns_its_own_loss_trains_without_a_loss_function():
+    class OwnLoss(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(2, 1)
+
+        def forward(self, x, labels):
+            return {"loss": (self.linear(x) - labels).square().mean()}
+
+    batches = [{"x": torch.ones(4, 2), "labels": torch.ones(4, 1)}] * 20
+    model = OwnLoss()
+    instance = Trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
+    history = instance.train(batches, 3)
+    assert history["train_loss"][-1] < 1e-3
