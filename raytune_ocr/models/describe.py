@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,7 +28,8 @@ def flops(model: nn.Module) -> int:
 
 
 def activation_bytes(model: nn.Module, batch_size: int = 32) -> int:
-    """Bytes that a forward pass keeps for the backward pass, weights excluded."""
+    """Bytes that a training step's forward pass keeps for the backward pass, weights excluded."""
+    model = copy.deepcopy(model).train()  # running statistics would change
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
 

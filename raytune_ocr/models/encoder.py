@@ -117,11 +117,11 @@ class ColumnEncoder(nn.Module):
 def _statistics_kept(stage: nn.Module) -> Iterator[None]:
     """Hold batch norm's running statistics still: the second pass must not count twice."""
     norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
-    kept = [(norm, norm.track_running_stats) for norm in norms]
+    kept = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, tracked in kept:
-            norm.track_running_stats = tracked
+        for norm, momentum, batches in kept:
+            norm.momentum, norm.num_batches_tracked = momentum, batches

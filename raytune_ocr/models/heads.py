@@ -12,7 +12,7 @@ from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, NUM_DIGITS, PAD
 class CTCHead(nn.Linear):
     """Columns [B, T, D] to CTC logits, float32 [B, T, C]."""
 
-    def __init__(self, inputs: int, vocab_size: int, blank_bias: float = 0.0) -> None:
+    def __init__(self, inputs: int, vocab_size: int, blank_bias: float = 4.0) -> None:
         super().__init__(inputs, vocab_size)
         with torch.no_grad():
             self.bias.zero_()
