@@ -1,0 +1,44 @@
+"""The one place where an image of any size and mode becomes a canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
+
+
+def to_canvas(image: Image.Image) -> np.ndarray:
+    """Grey uint8 [H, W]: scaled to fit without distortion, centred on the colour of its border.
+
+    An image that has the canvas's size already is only made grey. Transparent parts become white.
+
+    Raises:
+        OSError: when the image data is damaged.
+    """
+    grey = _to_grey(image)
+    if grey.size == (IMAGE_WIDTH, IMAGE_HEIGHT):
+        return np.asarray(grey)
+    scale = min(IMAGE_WIDTH / grey.width, IMAGE_HEIGHT / grey.height)
+    width = max(1, round(grey.width * scale))
+    height = max(1, round(grey.height * scale))
+    scaled = np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR))
+    border = np.concatenate([scaled[0], scaled[-1], scaled[:, 0], scaled[:, -1]])
+    canvas = np.full((IMAGE_HEIGHT, IMAGE_WIDTH), int(np.median(border)), dtype=np.uint8)
+    top, left = (IMAGE_HEIGHT - height) // 2, (IMAGE_WIDTH - width) // 2
+    canvas[top : top + height, left : left + width] = scaled
+    return canvas
+
+
+def _to_grey(image: Image.Image) -> Image.Image:
+    if image.mode == "L":
+        return image
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, dtype=np.float64)
+        low, high = float(values.min()), float(values.max())
+        scaled = (values - low) * (255 / max(high - low, 1e-9))
+        return Image.fromarray(scaled.astype(np.uint8))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("L")
