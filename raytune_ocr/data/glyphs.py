@@ -80,8 +80,10 @@ class GlyphSheet:
             return cls(stored["glyphs"], stored["widths"], tuple(stored["names"].tolist()))
 
     @classmethod
-    def from_fonts(cls, paths: Iterable[str | os.PathLike[str]]) -> GlyphSheet:
-        """A sheet of the fonts that pass the check; the others are named and skipped.
+    def from_fonts(
+        cls, paths: Iterable[str | os.PathLike[str]], level: int = logging.WARNING
+    ) -> GlyphSheet:
+        """A sheet of the fonts that pass the check; the others are named at `level` and skipped.
 
         Raises:
             DataLoaderError: when none passes.
@@ -91,7 +93,7 @@ class GlyphSheet:
             try:
                 faces.append((face_name(path), *rasterise(path)))
             except FontCheckError as error:
-                logger.warning("skipped %s", error)
+                logger.log(level, "skipped %s", error)
         if not faces:
             raise DataLoaderError("no font with ten distinct Khmer digits among those given")
         names, glyphs, widths = zip(*faces, strict=True)

@@ -1,0 +1,156 @@
+"""The synthetic set on disk: coloured PNGs, one table a split, and the metadata that names them."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from raytune_ocr.data.glyphs import GlyphSheet, discover_fonts, system_font_folders
+from raytune_ocr.data.readers import METADATA_NAME
+from raytune_ocr.data.synthetic import SyntheticComposer
+from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.files import replacing
+from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SIZES = {"train": 6000, "val": 1000, "test": 500}
+DEFAULT_SEED = 2024
+SHARES = {"train": 0.8, "val": 0.1}
+BATCH = 256
+TINT = 28.0  # levels by which a colour channel may leave grey
+
+Progress = Callable[[Iterable[Any], int], Iterable[Any]]
+
+
+def glyph_sheet(
+    fonts_dirs: Iterable[str | os.PathLike[str]] = (), system_fonts: bool = False
+) -> GlyphSheet:
+    """The bundled faces, those of `fonts_dirs` and, if asked for, those of the system."""
+    sheet = GlyphSheet.load_bundled()
+    named = discover_fonts(fonts_dirs)
+    if named:
+        sheet = sheet.joined(GlyphSheet.from_fonts(named))
+    # Most fonts of a system have no Khmer digits; that is no news.
+    found = discover_fonts(system_font_folders()) if system_fonts else []
+    try:
+        return sheet.joined(GlyphSheet.from_fonts(found, logging.DEBUG)) if found else sheet
+    except DataLoaderError:
+        return sheet
+
+
+def generate_dataset(
+    output_dir: str | os.PathLike[str],
+    num_samples: int = sum(DEFAULT_SIZES.values()),
+    seed: int = DEFAULT_SEED,
+    fonts_dirs: Iterable[str | os.PathLike[str]] = (),
+    lengths: tuple[int, int] = (1, MAX_DIGITS),
+    *,
+    system_fonts: bool = False,
+    sizes: dict[str, int] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write images and labels; the metadata comes last, so that a set is whole or not there.
+
+    Args:
+        num_samples: images in all: 80 % train, 10 % val, 10 % test, at least one each.
+        seed: the same seed, fonts and lengths give the same bytes.
+        fonts_dirs: folders of fonts to add to the bundled faces.
+        lengths: fewest and most digits of a string.
+        sizes: images by split, instead of `num_samples`.
+        progress: wraps the iterator of images, as `rich.progress.track` does.
+
+    Returns:
+        The path of `metadata.yaml`.
+
+    Raises:
+        DataLoaderError: when the fonts cannot be used.
+        ValueError: for fewer than three samples or lengths out of range.
+    """
+    sizes = sizes or _sizes(num_samples)
+    folder = Path(output_dir)
+    sheet = glyph_sheet(fonts_dirs, system_fonts)
+    composer = SyntheticComposer(sheet, seed, lengths)
+    tints = np.random.default_rng((seed, 1))
+    images = _written(folder, sizes, composer, tints)
+    for _ in progress(images, sum(sizes.values())) if progress else images:
+        pass
+    info = {
+        "generator": "raytune_ocr",
+        "seed": seed,
+        "lengths": list(lengths),
+        "image_size": [IMAGE_WIDTH, IMAGE_HEIGHT],
+        "faces": sorted(set(sheet.names)),
+        "total_samples": sum(sizes.values()),
+    }
+    splits = {name: {"num_samples": n, "table": f"{name}.csv"} for name, n in sizes.items()}
+    with replacing(folder / METADATA_NAME) as aside:
+        text = yaml.safe_dump({"dataset_info": info, **splits}, sort_keys=False)
+        aside.write_text(text, encoding="utf-8")
+    return folder / METADATA_NAME
+
+
+def _sizes(total: int) -> dict[str, int]:
+    if total < 3:
+        raise ValueError(f"num_samples: must be an integer >= 3, one a split, got {total}")
+    val = test = max(1, round(total * SHARES["val"]))
+    return {"train": total - val - test, "val": val, "test": test}
+
+
+def _written(
+    folder: Path, sizes: dict[str, int], composer: SyntheticComposer, tints: np.random.Generator
+) -> Iterator[Path]:
+    """Write split after split; yields each image's path when it is on the disk."""
+    for split, size in sizes.items():
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        rows = []
+        for start in range(0, size, BATCH):
+            images, texts = composer.batch(min(BATCH, size - start))
+            for offset, (image, text) in enumerate(zip(images, texts, strict=True)):
+                name = f"{split}/{start + offset:06d}.png"
+                _tinted(image, tints).save(folder / name, compress_level=1)
+                rows.append((name, text))
+                yield folder / name
+        with (
+            replacing(folder / f"{split}.csv") as aside,
+            aside.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file)
+            writer.writerow(("file", "label"))
+            writer.writerows(rows)
+
+
+def _tinted(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    """The grey picture as a palette image whose dark and light ends have colours of their own.
+
+    Its luminance stays what it was, within rounding, wherever the tint does not clip.
+    """
+    ends = rng.uniform(-TINT, TINT, (2, 3))
+    ends -= (ends @ (0.299, 0.587, 0.114))[:, None]
+    levels = np.arange(256)[:, None] / 255
+    palette = 255 * levels + ends[0] * (1 - levels) + ends[1] * levels
+    picture = Image.fromarray(image).convert("P")
+    picture.putpalette(np.clip(palette, 0, 255).astype(np.uint8).tobytes())
+    return picture
+
+
+def ensure_default_data(path: str | os.PathLike[str], progress: Progress | None = None) -> Path:
+    """The default set at `path` (a `metadata.yaml`); made there if it is not there yet.
+
+    It is composed of the bundled faces alone, so that it is the same on every machine.
+    """
+    target = Path(path)
+    if target.exists():
+        return target
+    logger.info("making the default set in %s", target.parent)
+    return generate_dataset(
+        target.parent, seed=DEFAULT_SEED, sizes=dict(DEFAULT_SIZES), progress=progress
+    )

@@ -1,0 +1,288 @@
+"""Strings of digits composed from a glyph sheet, with what cameras and printers do to them.
+
+A pool of styled faces (stroke, shear, turn, width and height drawn at random) is kept and
+renewed as images are made; strings are pasted from it, and effects run on whole batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from raytune_ocr.data.glyphs import GLYPH_HEIGHT, GLYPH_WIDTH, GlyphSheet
+from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS, NUM_DIGITS
+
+POOL_SIZE = 384  # styled faces at a time
+RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
+CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
+HEIGHTS = (10, 58)  # pixels of a glyph; small ones are drawn more often
+BANK = 96  # textures and noises that are made once
+
+
+@dataclass(frozen=True)
+class _Style:
+    """Ten glyphs, float32 [h, w_digit] from 0 to 1, ready to paste."""
+
+    glyphs: list[np.ndarray]
+    widths: np.ndarray
+    height: int
+
+
+class SyntheticComposer:
+    """Makes batches of images and labels; the same seed gives the same sequence of batches.
+
+    Args:
+        sheet: faces to use (default: the bundled ones).
+        seed: of everything random.
+        lengths: fewest and most digits of a string, within 1 to 8.
+        degrade: chance of each kind of damage (noise, blur, texture, warp) to an image, relative
+            to the usual; 0 gives clean print.
+
+    Raises:
+        ValueError: for lengths out of range.
+    """
+
+    def __init__(
+        self,
+        sheet: GlyphSheet | None = None,
+        seed: int = 0,
+        lengths: tuple[int, int] = (1, MAX_DIGITS),
+        degrade: float = 1.0,
+    ) -> None:
+        if not 1 <= lengths[0] <= lengths[1] <= MAX_DIGITS:
+            raise ValueError(f"lengths: must be within 1-{MAX_DIGITS}, got {lengths}")
+        self.sheet = sheet if sheet is not None else GlyphSheet.load_bundled()
+        self.lengths = lengths
+        self.degrade = degrade
+        self._rng = np.random.default_rng(seed)
+        self._pool = [self._new_style() for _ in range(POOL_SIZE)]
+        self._owed = 0.0
+        self._textures = _textures(self._rng)
+        self._noises = self._rng.standard_normal((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), np.float32)
+        self._warps = _warps(self._rng)
+
+    def batch(self, size: int) -> tuple[np.ndarray, list[str]]:
+        """`size` images uint8 [N, H, W] and their labels."""
+        images = np.empty((size, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.uint8)
+        texts: list[str] = []
+        for start in range(0, size, CHUNK):
+            count = min(CHUNK, size - start)
+            self._renew(count)
+            ink, labels = self._paste(count)
+            texts.extend(labels)
+            images[start : start + count] = self._finish(ink)
+        return images, texts
+
+    # Faces
+
+    def _renew(self, images: int) -> None:
+        self._owed += RENEWED_STYLES * images / CHUNK
+        while self._owed >= 1:
+            self._owed -= 1
+            self._pool[self._rng.integers(POOL_SIZE)] = self._new_style()
+
+    def _new_style(self) -> _Style:
+        """One face, deformed and scaled: ten glyphs of one height."""
+        rng = self._rng
+        face = int(rng.integers(len(self.sheet)))
+        low, high = HEIGHTS
+        height = int(low + (high - low) * rng.random() ** 1.4)
+        stroke = int(rng.choice([-1, 0, 0, 0, 1])) if height >= 16 else 0
+        stretch = float(np.exp(rng.normal(0, 0.12)))
+        shear = float(rng.normal(0, 0.12))
+        turn = float(rng.normal(0, 0.05))
+        glyphs = [
+            _styled(glyph, width, height, stroke, stretch, shear, turn)
+            for glyph, width in zip(self.sheet.glyphs[face], self.sheet.widths[face], strict=True)
+        ]
+        return _Style(glyphs, np.array([g.shape[1] for g in glyphs]), height)
+
+    # Layout
+
+    def _paste(self, count: int) -> tuple[np.ndarray, list[str]]:
+        """Ink float32 [N, H, W] from 0 to 1, and the labels."""
+        rng = self._rng
+        ink = np.zeros((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
+        wanted = rng.integers(self.lengths[0], self.lengths[1] + 1, count)
+        digits = rng.integers(0, NUM_DIGITS, (count, MAX_DIGITS))
+        gaps = np.clip(rng.normal(0.1, 0.1, count), 0.0, 0.5)
+        slopes = rng.normal(0, 0.04, count)
+        shifts = rng.random((count, 2))
+        labels = []
+        for i in range(count):
+            chosen = digits[i, : wanted[i]]
+            style = self._fitting_style(chosen, gaps[i])
+            _write(ink[i], style, chosen, gaps[i], slopes[i], shifts[i])
+            labels.append("".join(DIGITS[d] for d in chosen))
+        return ink, labels
+
+    def _fitting_style(self, digits: np.ndarray, gap: float) -> _Style:
+        """A random style in which the string fits the image; the narrowest there is at worst."""
+        for _ in range(12):
+            style = self._pool[self._rng.integers(POOL_SIZE)]
+            width = style.widths[digits].sum() + gap * style.height * (len(digits) - 1)
+            if width <= IMAGE_WIDTH - 4:
+                return style
+        return min(self._pool, key=lambda style: style.widths[digits].sum())
+
+    # Effects
+
+    def _finish(self, ink: np.ndarray) -> np.ndarray:
+        """Images uint8 of `ink`: warp, blur, colours, shading, texture, noise."""
+        rng = self._rng
+        count = len(ink)
+        self._warp(ink)
+        self._blur(ink)
+        paper = rng.uniform(0, 255, count)
+        contrast = rng.uniform(45, 255, count)
+        sign = np.where(rng.random(count) < paper / 255, -1, 1)
+        fore = np.clip(paper + sign * contrast, 0, 255)
+        # Too pale a pair is pushed apart on the side where there is room.
+        pale = np.abs(fore - paper) < 40
+        fore[pale] = np.where(paper[pale] > 127, paper[pale] - 60, paper[pale] + 60)
+        image = ink
+        image *= (fore - paper).astype(np.float32)[:, None, None]
+        image += paper.astype(np.float32)[:, None, None]
+        room = np.abs(fore - paper) * self.degrade
+        self._shade(image, room)
+        noisy = np.flatnonzero(rng.random(count) < 0.7 * min(1.0, self.degrade))
+        levels = (rng.random(len(noisy)) ** 2 * 0.16 * room[noisy]).astype(np.float32)
+        which = rng.integers(0, BANK, len(noisy))
+        for i, level, bank in zip(noisy, levels, which, strict=True):
+            image[i] += level * self._noises[bank]
+        np.clip(image, 0, 255, out=image)
+        return image.astype(np.uint8)
+
+    def _shade(self, image: np.ndarray, room: np.ndarray) -> None:
+        """Uneven light on half of the images: a texture from the bank, up to 40 % of contrast."""
+        rng = self._rng
+        chosen = np.flatnonzero(rng.random(len(image)) < 0.5 * min(1.0, self.degrade))
+        strength = (rng.random(len(chosen)) * 0.4 * room[chosen]).astype(np.float32)
+        which = rng.integers(0, BANK, len(chosen))
+        for i, level, bank in zip(chosen, strength, which, strict=True):
+            image[i] += level * self._textures[bank]
+
+    def _blur(self, ink: np.ndarray) -> None:
+        """A box of three, once or twice, on a part of the images."""
+        rng = self._rng
+        for chance in (0.35, 0.15):
+            chosen = np.flatnonzero(rng.random(len(ink)) < chance * self.degrade)
+            if len(chosen):
+                part = ink[chosen]
+                part[:, 1:-1] = (part[:, :-2] + part[:, 1:-1] + part[:, 2:]) / 3
+                part[:, :, 1:-1] = (part[:, :, :-2] + part[:, :, 1:-1] + part[:, :, 2:]) / 3
+                ink[chosen] = part
+
+    def _warp(self, ink: np.ndarray) -> None:
+        """Rotation and perspective of the whole image, on a part of them."""
+        rng = self._rng
+        chosen = np.flatnonzero(rng.random(len(ink)) < 0.15 * self.degrade)
+        which = rng.integers(0, len(self._warps), len(chosen))
+        for i, warp in zip(chosen, which, strict=True):
+            ink[i] = ink[i].take(self._warps[warp])
+
+
+def _styled(
+    glyph: np.ndarray,
+    width: int,
+    height: int,
+    stroke: int,
+    stretch: float,
+    shear: float,
+    turn: float,
+) -> np.ndarray:
+    """A glyph thickened or thinned, sheared, turned, scaled to `height`; float32 from 0 to 1."""
+    margin = 8
+    picture = Image.new("L", (GLYPH_WIDTH + 2 * margin, GLYPH_HEIGHT + 2 * margin))
+    picture.paste(Image.fromarray(glyph[:, :width]), (margin, margin))
+    if stroke:
+        kind = ImageFilter.MaxFilter if stroke > 0 else ImageFilter.MinFilter
+        changed = picture.filter(kind(3))
+        if np.asarray(changed).mean() > 0.35 * np.asarray(picture).mean():  # hairlines survive
+            picture = changed
+    scale = height / GLYPH_HEIGHT
+    size = (
+        max(3, round(picture.width * scale * stretch)),
+        max(3, round(picture.height * scale)),
+    )
+    center_x, center_y = margin + width / 2, picture.height / 2
+    across = 1 / (scale * stretch)
+    down = 1 / scale
+    # Output pixel (x, y) takes input (a x + b y + c, d x + e y + f).
+    a, b = across, down * (shear - turn)
+    d, e = across * turn, down
+    c = center_x - a * size[0] / 2 - b * size[1] / 2
+    f = center_y - d * size[0] / 2 - e * size[1] / 2
+    if scale < 0.75:
+        picture = picture.filter(ImageFilter.BoxBlur(0.5 / scale - 0.4))
+    moved = picture.transform(
+        size, Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
+    )
+    ink = np.asarray(moved, dtype=np.float32) / 255
+    columns = np.flatnonzero(ink.max(axis=0) > 0.05)
+    if len(columns) == 0:
+        columns = np.array([0, ink.shape[1] - 1])
+    rows = slice(max(0, (ink.shape[0] - height) // 2 - 1), (ink.shape[0] + height) // 2 + 2)
+    return np.ascontiguousarray(ink[rows, columns[0] : columns[-1] + 1])
+
+
+def _write(
+    canvas: np.ndarray,
+    style: _Style,
+    digits: np.ndarray,
+    gap: float,
+    slope: float,
+    shift: np.ndarray,
+) -> None:
+    """Paste the digits of a string on a sloping line, somewhere where they fit."""
+    step = gap * style.height
+    total = float(style.widths[digits].sum() + step * (len(digits) - 1))
+    start = x = shift[0] * max(0.0, IMAGE_WIDTH - total)
+    tallest = style.glyphs[0].shape[0]
+    rise = slope * min(total, IMAGE_WIDTH)
+    room = IMAGE_HEIGHT - tallest - abs(rise)
+    y = shift[1] * max(0.0, room) + max(0.0, -rise)
+    for digit in digits:
+        glyph = style.glyphs[digit]
+        top = int(min(max(0.0, y + slope * (x - start)), IMAGE_HEIGHT - tallest))
+        left = int(x)
+        part = glyph[: IMAGE_HEIGHT - top, : max(0, IMAGE_WIDTH - left)]
+        place = canvas[top : top + part.shape[0], left : left + part.shape[1]]
+        np.maximum(place, part, out=place)
+        x += style.widths[digit] + step
+
+
+def _textures(rng: np.random.Generator) -> np.ndarray:
+    """Slopes of light and smooth stains, float32 [BANK, H, W] from -1 to 1."""
+    rows = np.linspace(-1, 1, IMAGE_HEIGHT, dtype=np.float32)[:, None]
+    columns = np.linspace(-1, 1, IMAGE_WIDTH, dtype=np.float32)[None]
+    made = np.empty((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
+    for i in range(BANK):
+        tilt = rng.normal(0, 1, 2)
+        field = tilt[0] * rows + tilt[1] * columns
+        if i % 2:
+            grid = rng.integers(2, 9, 2)
+            stains = rng.standard_normal((int(grid[0]), 2 * int(grid[1]))).astype(np.float32)
+            size = (IMAGE_WIDTH, IMAGE_HEIGHT)
+            smooth = Image.fromarray(stains).resize(size, Image.Resampling.BICUBIC)
+            field = 0.3 * field + np.asarray(smooth)
+        made[i] = field / np.abs(field).max()
+    return made
+
+
+def _warps(rng: np.random.Generator, count: int = BANK) -> np.ndarray:
+    """Flat source pixel of every pixel, int64 [count, H, W]: small turns and perspectives."""
+    y, x = np.mgrid[0:IMAGE_HEIGHT, 0:IMAGE_WIDTH].astype(np.float64)
+    x, y = x - IMAGE_WIDTH / 2, y - IMAGE_HEIGHT / 2
+    maps = np.empty((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.int64)
+    for i in range(count):
+        angle, tilt_x, tilt_y = rng.normal(0, (0.035, 0.0008, 0.0016))
+        depth = 1 + tilt_x * x + tilt_y * y
+        across = (np.cos(angle) * x - np.sin(angle) * y) / depth + IMAGE_WIDTH / 2
+        down = (np.sin(angle) * x + np.cos(angle) * y) / depth + IMAGE_HEIGHT / 2
+        columns = np.clip(np.rint(across), 0, IMAGE_WIDTH - 1)
+        rows = np.clip(np.rint(down), 0, IMAGE_HEIGHT - 1)
+        maps[i] = (rows * IMAGE_WIDTH + columns).astype(np.int64)
+    return maps

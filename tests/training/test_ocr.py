@@ -1,0 +1,201 @@
+"""The OCR trainer on real rendered strings, with the smallest presets and few images."""
+
+import numpy as np
+import pytest
+import torch
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.data import PackedSplit, SyntheticComposer, create_data_loaders
+from raytune_ocr.errors import CheckpointError, ConfigurationError
+from raytune_ocr.models import create_model
+from raytune_ocr.training import (
+    BaseTrainer,
+    OCRTrainer,
+    load_reader,
+    setup_training_environment,
+    train_from_config,
+)
+from raytune_ocr.vocabulary import encode
+
+
+@pytest.fixture(scope="module")
+def splits():
+    composer = SyntheticComposer(seed=1)
+    packed = {}
+    for name, size in (("train", 160), ("val", 48)):
+        images, texts = composer.batch(size)
+        targets = np.array([encode(text) for text in texts], dtype=np.int64)
+        packed[name] = PackedSplit(images=images, targets=targets, name=name)
+    return packed
+
+
+def config(tmp_path, model="ctc_small", **changes):
+    settings = {
+        "model_name": model,
+        "loss_type": "ctc" if model.startswith("ctc") else "crossentropy",
+        "num_epochs": 4,
+        "device": "cpu",
+        "seed": 5,
+        "output_dir": str(tmp_path),
+        "experiment_name": model,
+        "use_tensorboard": False,
+        **changes,
+    }
+    return TrainingConfig.from_dict(settings, environment={})
+
+
+@pytest.mark.parametrize("model", ["ctc_small", "small"])
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_a_run_stopped_at_any_epoch_and_resumed_is_bit_equal(
+    tmp_path, splits, model, mixed_precision
+):
+    states = {}
+
+    def keep(metrics, folder):
+        states[metrics["epoch"]] = torch.load(f"{folder}/state.pt", weights_only=True)
+
+    settings = config(
+        tmp_path, model, mixed_precision=mixed_precision, scheduler_type="cosine", warmup_epochs=1
+    )
+    train_from_config(settings, splits, report=keep)
+    whole = dict(states)
+    for stopped_at in (1, 3):
+        torch.save(whole[stopped_at], tmp_path / "state.pt")
+        states.clear()
+        train_from_config(settings, splits, report=keep, resume_from=tmp_path)
+        assert list(states) == list(range(stopped_at + 1, 5))
+        assert_equal(states[4]["model_state_dict"], whole[4]["model_state_dict"])
+        for ours, theirs in zip(
+            states[4]["training_history"], whole[4]["training_history"], strict=True
+        ):
+            timeless = [name for name in ours if name.startswith(("train_", "val_", "learning"))]
+            assert [ours[name] for name in timeless] == [theirs[name] for name in timeless]
+
+
+def assert_equal(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_a_report_has_every_column_and_the_running_best(tmp_path, splits):
+    rows = []
+    train_from_config(config(tmp_path), splits, report=lambda row, folder: rows.append(row))
+    needed = {
+        "epoch",
+        "train_loss",
+        "train_char_accuracy",
+        "val_loss",
+        "val_char_accuracy",
+        "val_seq_accuracy",
+        "val_cer",
+        "learning_rate",
+        "seconds",
+        "images_per_second",
+        "memory_mb",
+        "cpu_percent",
+        "best_epoch",
+        "best_val_char_accuracy",
+        "best_val_seq_accuracy",
+    }
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert all(needed <= row.keys() for row in rows)
+    best = [row["best_val_char_accuracy"] for row in rows]
+    assert best == sorted(best) and best[-1] == max(row["val_char_accuracy"] for row in rows)
+
+
+def test_the_results_and_the_best_checkpoint_tell_the_same_epoch(tmp_path, splits):
+    settings = config(tmp_path)
+    results = train_from_config(settings, splits)
+    path = tmp_path / "ctc_small" / "checkpoints" / "best_model.pt"
+    state = torch.load(path, weights_only=True)
+    assert state["epoch"] == results["best_epoch"]
+    model, restored = load_reader(path)
+    assert restored == settings
+    loaders = create_data_loaders(settings, splits=splits)
+    figures = OCRTrainer(model, *loaders, settings, "cpu")._validate_epoch()
+    assert figures["char_accuracy"] == pytest.approx(results["best_val_char_accuracy"])
+    assert figures["loss"] == pytest.approx(results["best_val_loss"], rel=0.2)
+
+
+def test_a_run_leaves_its_files_where_they_are_looked_for(tmp_path, splits):
+    train_from_config(config(tmp_path, use_tensorboard=True, save_every_n_epochs=2), splits)
+    folder = tmp_path / "ctc_small"
+    assert {path.name for path in folder.iterdir()} == {
+        "checkpoints",
+        "config.yaml",
+        "logs",
+        "tensorboard",
+    }
+    assert len((folder / "logs" / "training.log").read_text().splitlines()) == 4
+    assert list((folder / "tensorboard").glob("events.out*"))
+    numbered = sorted(path.name for path in (folder / "checkpoints").glob("checkpoint*"))
+    assert numbered == ["checkpoint_epoch_0002.pt", "checkpoint_epoch_0004.pt"]
+
+
+def test_early_stopping_ends_a_run_that_learns_nothing(tmp_path, splits):
+    settings = config(
+        tmp_path, num_epochs=9, learning_rate=1e-12, min_lr=0.0, early_stopping_patience=2
+    )
+    results = train_from_config(settings, splits)
+    assert results["stop_reason"] == "early_stopping"
+    assert results["total_epochs"] < 9
+
+
+def test_validation_is_never_augmented_and_training_is(tmp_path, splits):
+    settings = config(tmp_path)
+    train_loader, val_loader = create_data_loaders(settings, splits=splits)
+    trainer = OCRTrainer(create_model("ctc_small"), train_loader, val_loader, settings, "cpu")
+    loop = trainer.loop
+    loop._generator = torch.Generator().manual_seed(0)
+    batch = next(iter(val_loader))
+    loop.model.eval()
+    assert torch.equal(loop._prepare_batch(batch)[0], batch[0])
+    loop.model.train()
+    assert not torch.equal(loop._prepare_batch(batch)[0], batch[0])
+
+
+def test_errors_and_the_confusion_matrix_come_from_the_validation_split(tmp_path, splits):
+    settings = config(tmp_path)
+    loaders = create_data_loaders(settings, splits=splits)
+    trainer = OCRTrainer(create_model("ctc_small"), *loaders, settings, "cpu")
+    picture = tmp_path / "confusion.png"
+    matrix = trainer.generate_confusion_matrix(picture)
+    assert matrix.shape == (10, 10)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    targets = torch.tensor([encode("12"), encode("3")])
+    assert trainer._decode_predictions(targets) == ["១២", "៣"]
+    assert trainer._calculate_metrics(targets, targets)["seq_accuracy"] == 1.0
+    assert trainer._analyze_errors(targets, targets)["errors"] == 0
+
+
+def test_a_state_of_another_model_is_refused(tmp_path, splits):
+    saved = []
+
+    def keep(row, folder):
+        saved.append(torch.load(f"{folder}/state.pt", weights_only=True))
+
+    train_from_config(config(tmp_path, num_epochs=1), splits, report=keep)
+    torch.save(saved[0], tmp_path / "state.pt")
+    with pytest.raises(CheckpointError, match="another model"):
+        train_from_config(config(tmp_path, "small"), splits, resume_from=tmp_path)
+
+
+def test_a_field_that_was_assigned_wrongly_is_found(tmp_path, splits):
+    settings = config(tmp_path)
+    settings.batch_size = 0
+    with pytest.raises(ConfigurationError, match="batch_size"):
+        train_from_config(settings, splits)
+
+
+def test_the_base_trainer_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        BaseTrainer(None, None, None, TrainingConfig(), "cpu")
+
+
+def test_the_environment_is_a_device_and_whether_precision_is_mixed():
+    device, use_amp = setup_training_environment(TrainingConfig(device="cpu"))
+    assert (device.type, use_amp) == ("cpu", False)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigurationError, match="this machine has no 'cuda'"):
+            setup_training_environment(TrainingConfig(device="cuda"))
