@@ -17,7 +17,9 @@ from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS
 POOL_SIZE = 384  # styled faces at a time
 RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
 CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
-HEIGHTS = (10, 58)  # pixels of a glyph; small ones are drawn more often
+HEIGHTS = (11, 56)  # pixels of a glyph; small ones are drawn more often
+MARGIN = 4  # columns left free on either side; half as many rows
+FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 BANK = 96  # textures and noises that are made once
 
 
@@ -70,9 +72,9 @@ class SyntheticComposer:
         for start in range(0, size, CHUNK):
             count = min(CHUNK, size - start)
             self._renew(count)
-            ink, labels = self._paste(count)
+            ink, labels, heights = self._paste(count)
             texts.extend(labels)
-            images[start : start + count] = self._finish(ink)
+            images[start : start + count] = self._finish(ink, heights)
         return images, texts
 
     # Faces
@@ -101,8 +103,8 @@ class SyntheticComposer:
 
     # Layout
 
-    def _paste(self, count: int) -> tuple[np.ndarray, list[str]]:
-        """Ink float32 [N, H, W] from 0 to 1, and the labels."""
+    def _paste(self, count: int) -> tuple[np.ndarray, list[str], np.ndarray]:
+        """Ink float32 [N, H, W] from 0 to 1, the labels, and the glyphs' heights [N]."""
         rng = self._rng
         ink = np.zeros((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
         wanted = rng.integers(self.lengths[0], self.lengths[1] + 1, count)
@@ -111,44 +113,47 @@ class SyntheticComposer:
         slopes = rng.normal(0, 0.04, count)
         shifts = rng.random((count, 2))
         labels = []
+        heights = np.empty(count)
         for i in range(count):
             chosen = digits[i, : wanted[i]]
             style = self._fitting_style(chosen, gaps[i])
             _write(ink[i], style, chosen, gaps[i], slopes[i], shifts[i])
             labels.append("".join(DIGITS[d] for d in chosen))
-        return ink, labels
+            heights[i] = style.height
+        return ink, labels, heights
 
     def _fitting_style(self, digits: np.ndarray, gap: float) -> _Style:
         """A random style in which the string fits the image; the narrowest there is at worst."""
         for _ in range(12):
             style = self._pool[self._rng.integers(POOL_SIZE)]
             width = style.widths[digits].sum() + gap * style.height * (len(digits) - 1)
-            if width <= IMAGE_WIDTH - 4:
+            if width <= IMAGE_WIDTH - 2 * MARGIN:
                 return style
         return min(self._pool, key=lambda style: style.widths[digits].sum())
 
     # Effects
 
-    def _finish(self, ink: np.ndarray) -> np.ndarray:
+    def _finish(self, ink: np.ndarray, heights: np.ndarray) -> np.ndarray:
         """Images uint8 of `ink`: warp, blur, colours, shading, texture, noise."""
         rng = self._rng
         count = len(ink)
         self._warp(ink)
-        self._blur(ink)
+        damage = self.degrade * np.clip((heights - 6) / (FULL_DAMAGE - 6), 0, 1)
+        self._blur(ink, damage)
         paper = rng.uniform(0, 255, count)
-        contrast = rng.uniform(45, 255, count)
+        contrast = rng.uniform(60, 255, count)
         sign = np.where(rng.random(count) < paper / 255, -1, 1)
         fore = np.clip(paper + sign * contrast, 0, 255)
         # Too pale a pair is pushed apart on the side where there is room.
-        pale = np.abs(fore - paper) < 40
-        fore[pale] = np.where(paper[pale] > 127, paper[pale] - 60, paper[pale] + 60)
+        pale = np.abs(fore - paper) < 50
+        fore[pale] = np.where(paper[pale] > 127, paper[pale] - 70, paper[pale] + 70)
         image = ink
         image *= (fore - paper).astype(np.float32)[:, None, None]
         image += paper.astype(np.float32)[:, None, None]
-        room = np.abs(fore - paper) * self.degrade
+        room = np.abs(fore - paper)
         self._shade(image, room)
         noisy = np.flatnonzero(rng.random(count) < 0.7 * min(1.0, self.degrade))
-        levels = (rng.random(len(noisy)) ** 2 * 0.16 * room[noisy]).astype(np.float32)
+        levels = (rng.random(len(noisy)) ** 2 * 0.14 * (room * damage)[noisy]).astype(np.float32)
         which = rng.integers(0, BANK, len(noisy))
         for i, level, bank in zip(noisy, levels, which, strict=True):
             image[i] += level * self._noises[bank]
@@ -159,16 +164,16 @@ class SyntheticComposer:
         """Uneven light on half of the images: a texture from the bank, up to 40 % of contrast."""
         rng = self._rng
         chosen = np.flatnonzero(rng.random(len(image)) < 0.5 * min(1.0, self.degrade))
-        strength = (rng.random(len(chosen)) * 0.4 * room[chosen]).astype(np.float32)
+        strength = (rng.random(len(chosen)) * 0.35 * room[chosen]).astype(np.float32)
         which = rng.integers(0, BANK, len(chosen))
         for i, level, bank in zip(chosen, strength, which, strict=True):
             image[i] += level * self._textures[bank]
 
-    def _blur(self, ink: np.ndarray) -> None:
+    def _blur(self, ink: np.ndarray, damage: np.ndarray) -> None:
         """A box of three, once or twice, on a part of the images."""
         rng = self._rng
         for chance in (0.35, 0.15):
-            chosen = np.flatnonzero(rng.random(len(ink)) < chance * self.degrade)
+            chosen = np.flatnonzero(rng.random(len(ink)) < chance * damage)
             if len(chosen):
                 part = ink[chosen]
                 part[:, 1:-1] = (part[:, :-2] + part[:, 1:-1] + part[:, 2:]) / 3
@@ -239,11 +244,11 @@ def _write(
     """Paste the digits of a string on a sloping line, somewhere where they fit."""
     step = gap * style.height
     total = float(style.widths[digits].sum() + step * (len(digits) - 1))
-    start = x = shift[0] * max(0.0, IMAGE_WIDTH - total)
+    start = x = MARGIN + shift[0] * max(0.0, IMAGE_WIDTH - 2 * MARGIN - total)
     tallest = style.glyphs[0].shape[0]
     rise = slope * min(total, IMAGE_WIDTH)
-    room = IMAGE_HEIGHT - tallest - abs(rise)
-    y = shift[1] * max(0.0, room) + max(0.0, -rise)
+    room = IMAGE_HEIGHT - MARGIN - tallest - abs(rise)
+    y = MARGIN / 2 + shift[1] * max(0.0, room) + max(0.0, -rise)
     for digit in digits:
         glyph = style.glyphs[digit]
         top = int(min(max(0.0, y + slope * (x - start)), IMAGE_HEIGHT - tallest))

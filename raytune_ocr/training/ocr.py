@@ -199,7 +199,7 @@ def train_from_config(
     config: TrainingConfig,
     splits: Mapping[str, Any] | None = None,
     *,
-    report: Callable[[dict[str, float], str | None], None] | None = None,
+    report: Callable[[dict[str, Any], str | None], None] | None = None,
     resume_from: str | os.PathLike[str] | None = None,
     callbacks: Sequence[Callback | Callable[..., None]] = (),
 ) -> dict[str, Any]:
@@ -229,17 +229,23 @@ def train_from_config(
 
 
 def _reporter(
-    trainer: OCRTrainer, report: Callable[[dict[str, float], str | None], None]
+    trainer: OCRTrainer, report: Callable[[dict[str, Any], str | None], None]
 ) -> Callable[..., None]:
     def report_epoch(loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         best = trainer.best.best_metrics
-        row = {"epoch": epoch + 1, **metrics, "best_epoch": trainer.best.best_epoch + 1}
+        row: dict[str, Any] = {
+            "epoch": epoch + 1,
+            **metrics,
+            "best_epoch": trainer.best.best_epoch + 1,
+        }
         row.update(
             {
                 "best_val_char_accuracy": best["val_char_accuracy"],
                 "best_val_seq_accuracy": best["val_seq_accuracy"],
             }
         )
+        last = epoch + 1 == trainer.config.num_epochs
+        row["stop_reason"] = loop.stop_reason or ("max_epochs" if last else "")
         with tempfile.TemporaryDirectory() as folder:
             trainer.save_state(Path(folder) / STATE_NAME)
             report(row, folder)

@@ -184,8 +184,9 @@ def _config(
     experiment: Any, where: str, base: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> TrainingConfig:
     values, problems = _flatten(experiment, where)
-    if "experiment_name" in base and values.get("experiment_name", base["experiment_name"]) != (
-        base["experiment_name"]
+    if (
+        "experiment_name" in base
+        and values.get("experiment_name", base["experiment_name"]) != (base["experiment_name"])
     ):
         problems.append(
             f"{where}.experiment_name: must equal the experiment's key, "

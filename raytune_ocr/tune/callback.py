@@ -1,0 +1,62 @@
+"""From Ray's events to the driver's records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Callback
+
+from raytune_ocr.tune.report import ProgressReport
+from raytune_ocr.tune.results import FINISHED, TrialRecord
+
+
+class DriverCallback(Callback):
+    """Notes every report and every end of a trial."""
+
+    def __init__(self, tuner: Any, scheduler: Any, progress: ProgressReport) -> None:
+        self.tuner = tuner
+        self.scheduler = scheduler
+        self.progress = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles callbacks into its own snapshot, which a resume here does not use.
+        return {"tuner": None, "scheduler": None, "progress": None}
+
+    def _record(self, trial: Any) -> TrialRecord:
+        return self.tuner.records[trial.config["experiment_name"]]
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        record = self._record(trial)
+        if record.status not in FINISHED:
+            record.status = "running"
+            self.progress.update(record)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        record = self._record(trial)
+        record.add(result)
+        if result.get("error_message"):
+            record.status, record.error_message = "failed", result["error_message"]
+            record.stop_reason = result["stop_reason"]
+        elif result.get("stop_reason"):
+            record.status, record.stop_reason = "completed", result["stop_reason"]
+        elif self.scheduler is not None and record.name in self.scheduler.stopped:
+            record.status, record.stop_reason = "completed", "scheduler"
+        self.tuner.note(record)
+        self.progress.update(record)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        record = self._record(trial)
+        if record.status in FINISHED:
+            return
+        record.status, record.stop_reason = "failed", "error"
+        record.error_message = last_line(trial.get_pickled_error() or trial.error_filename)
+        self.tuner.note(record)
+        self.progress.update(record)
+
+
+def last_line(error: Any) -> str:
+    """The message of an error that Ray wrapped in a remote traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,122 @@
+"""What a person sees: a live table, plain lines where there is no terminal, and the summary."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from raytune_ocr.tune.results import TrialRecord, compare_with_targets, ranking
+
+COLUMNS = ("preset", "epoch", "loss", "char", "seq", "best", "state", "left")
+
+
+class ProgressReport:
+    """Shows the records while they change; silent if `quiet`."""
+
+    def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
+        self.records = records
+        self.quiet = quiet
+        self.console = Console(stderr=True)
+        self._live: Live | None = None
+        self._told: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> ProgressReport:
+        if not self.quiet and self.console.is_terminal:
+            self._live = Live(self._table(), console=self.console, auto_refresh=False)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+            self._live.__exit__(None, None, None)
+
+    def update(self, record: TrialRecord) -> None:
+        """Show that a record changed."""
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+        elif not self.quiet:
+            told = (record.status, len(record.epochs))
+            if self._told.get(record.name) != told:
+                self._told[record.name] = told
+                print(plain_line(record), flush=True)
+
+    def _table(self) -> Table:
+        table = Table(*COLUMNS, box=None, pad_edge=False)
+        for record in self.records.values():
+            table.add_row(*cells(record))
+        return table
+
+
+def cells(record: TrialRecord) -> list[str]:
+    """The live table's row of one trial."""
+    last = record.epochs[-1] if record.epochs else {}
+    epoch = f"{last.get('epoch', 0)}/{record.config.num_epochs}"
+    figures = [
+        _figure(last.get(k)) for k in ("train_loss", "val_char_accuracy", "val_seq_accuracy")
+    ]
+    best = _figure(record.best.get("val_char_accuracy"))
+    return [record.name, epoch, *figures, best, state_of(record), time_left(record)]
+
+
+def plain_line(record: TrialRecord) -> str:
+    """The same as one line of text."""
+    name, epoch, loss, char, seq, _, state, left = cells(record)
+    rest = f"  {left} left" if left else ""
+    return f"{name:<24} epoch {epoch:<7} loss {loss}  char {char}  seq {seq}  {state}{rest}"
+
+
+def state_of(record: TrialRecord) -> str:
+    """Status and, once it is known, the reason."""
+    return f"{record.status} ({record.stop_reason})" if record.stop_reason else record.status
+
+
+def time_left(record: TrialRecord) -> str:
+    """At most, by the mean epoch so far; "" unless it runs."""
+    if record.status != "running" or not record.epochs:
+        return ""
+    mean = sum(row["seconds"] for row in record.epochs) / len(record.epochs)
+    seconds = mean * (record.config.num_epochs - record.epochs[-1]["epoch"])
+    return time.strftime("%M:%S" if seconds < 3600 else "%H:%M:%S", time.gmtime(seconds))
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def summary(
+    records: Iterable[TrialRecord], targets: Mapping[str, float], paths: Sequence[tuple[str, str]]
+) -> str:
+    """Ranking, who was stopped when and why, targets, and where everything is."""
+    records = list(records)
+    ranked = ranking(records)
+    lines = ["", "Ranking (validation)"]
+    for place, record in enumerate(ranked, 1):
+        best = record.best
+        lines.append(
+            f"{place:>3}. {record.name:<24} char {best['val_char_accuracy']:.4f}  "
+            f"seq {best['val_seq_accuracy']:.4f}  epoch {best['epoch']} of {len(record.epochs)}  "
+            f"{record.stop_reason}"
+        )
+    if not ranked:
+        lines.append("  no trial completed")
+    for record in records:
+        if record.status == "failed":
+            last = len(record.epochs)
+            lines.append(f"  failed: {record.name} after {last} epochs: {record.error_message}")
+        elif record.status != "completed":
+            lines.append(f"  unfinished: {record.name} after {len(record.epochs)} epochs")
+    if ranked and targets:
+        lines.append(f"Targets of {ranked[0].name}")
+        compared = compare_with_targets(ranked[0].to_result({}), targets)
+        for name, row in compared.items():
+            verdict = "met" if row["met"] else "not met"
+            lines.append(f"  {name:<24} goal {row['goal']:g}  value {row['value']:.4g}  {verdict}")
+    lines.extend(f"{label:<16} {path}" for label, path in paths)
+    return "\n".join(lines)

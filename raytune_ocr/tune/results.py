@@ -1,0 +1,264 @@
+"""What a run leaves to read: one JSON, `trials.csv` and `epochs.csv`, and how to load them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.files import replacing
+from raytune_ocr.tune.space import LOWER_IS_BETTER, TARGETS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HYPERPARAMETERS = (
+    "model_name",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "loss_type",
+    "scheduler_type",
+    "optimizer_type",
+)
+EPOCH_COLUMNS = (
+    "experiment_name",
+    "epoch",
+    "train_loss",
+    "train_char_accuracy",
+    "val_loss",
+    "val_char_accuracy",
+    "val_seq_accuracy",
+    "val_cer",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+    "memory_mb",
+    "cpu_percent",
+    "gpu_memory_mb",
+)
+STATE_FILE = "run_state.json"
+FINISHED = ("completed", "failed")
+
+
+@dataclass
+class TrialRecord:
+    """All that is known of one trial.
+
+    Attributes:
+        status: pending, running, completed or failed.
+        stop_reason: max_epochs, early_stopping, scheduler, time_budget, nan, error, or "".
+        epochs: a row of metrics for each epoch, in order, without gaps or doubles.
+    """
+
+    config: TrainingConfig
+    status: str = "pending"
+    stop_reason: str = ""
+    error_message: str = ""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.config.experiment_name
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Take in a report; an epoch that was done again replaces what it was before."""
+        if "epoch" not in result:
+            return
+        row = {name: result[name] for name in EPOCH_COLUMNS if name in result}
+        self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
+        self.epochs.append(row)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the best epoch: highest character accuracy, the first of equals."""
+        rows = [row for row in self.epochs if not math.isnan(row["val_char_accuracy"])]
+        return max(rows, key=lambda row: row["val_char_accuracy"], default={})
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best model, if it is there."""
+        folder = Path(self.config.output_dir) / self.name
+        path = (folder / "checkpoints" / "best_model.pt").absolute()
+        return path if path.exists() else None
+
+    def to_result(self, targets: Mapping[str, float]) -> dict[str, Any]:
+        """One entry of the JSON."""
+        best, config = self.best, self.config.to_dict()
+        seconds = sum(row["seconds"] for row in self.epochs)
+        result = {
+            "experiment_name": self.name,
+            "status": self.status,
+            "stop_reason": self.stop_reason,
+            "training_time": seconds,
+            "best_val_char_accuracy": best.get("val_char_accuracy"),
+            "best_val_seq_accuracy": best.get("val_seq_accuracy"),
+            "best_epoch": best.get("epoch"),
+            "final_train_loss": self.epochs[-1]["train_loss"] if self.epochs else None,
+            "total_epochs": len(self.epochs),
+            "train_time_per_epoch": seconds / len(self.epochs) if self.epochs else None,
+            "hyperparameters": {name: config[name] for name in HYPERPARAMETERS},
+            "seed": config["seed"],
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "config": config,
+        }
+        if self.status == "failed":
+            result["error_message"] = self.error_message
+        result["targets"] = compare_with_targets(result, targets)
+        return result
+
+
+def compare_with_targets(
+    result: Mapping[str, Any], targets: Mapping[str, float]
+) -> dict[str, dict[str, Any]]:
+    """For each target its goal, the value reached, and whether it is met."""
+    compared = {}
+    for name, goal in targets.items():
+        value = result.get(TARGETS[name])
+        if value is None:
+            met = False
+        else:
+            met = value <= goal if name in LOWER_IS_BETTER else value >= goal
+        compared[name] = {"goal": goal, "value": value, "met": met}
+    return compared
+
+
+def ranking(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Completed trials, best first: by character, then sequence accuracy."""
+
+    def score(record: TrialRecord) -> tuple[float, float]:
+        return (record.best["val_char_accuracy"], record.best["val_seq_accuracy"])
+
+    finished = [r for r in records if r.status == "completed" and r.best]
+    return sorted(finished, key=score, reverse=True)
+
+
+def results_document(
+    records: Sequence[TrialRecord], targets: Mapping[str, float], timestamp: str
+) -> dict[str, Any]:
+    """The whole JSON, of what is finished so far."""
+    ranked = ranking(records)
+    finished = [record for record in records if record.status in FINISHED]
+    return {
+        "timestamp": timestamp,
+        "experiments_completed": sum(r.status == "completed" for r in records),
+        "best_result": ranked[0].to_result(targets) if ranked else None,
+        "all_results": [record.to_result(targets) for record in finished],
+        "targets": dict(targets),
+        "environment": environment(),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the machine that results were made with."""
+    from importlib.metadata import version
+
+    import psutil
+
+    return {
+        **{package: version(package) for package in ("ray", "torch", "numpy", "pandas")},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and infinities as None, all the way down."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def write_json(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
+    """Valid JSON, aside and then in place."""
+    with replacing(path) as aside:
+        text = json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
+        aside.write_text(text + "\n", encoding="utf-8")
+
+
+def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """A row a trial and epoch; `EPOCH_COLUMNS`, the GPU's memory only where there is one."""
+    import pandas as pd
+
+    rows = [row for record in records for row in record.epochs]
+    columns = [c for c in EPOCH_COLUMNS if c != "gpu_memory_mb" or any(c in row for row in rows)]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a result, hyper-parameters as columns of their own names."""
+    import pandas as pd
+
+    rows = []
+    for result in results:
+        flat = {k: v for k, v in result.items() if not isinstance(v, (dict, list))}
+        flat.setdefault("error_message", result.get("error"))
+        flat.pop("error", None)
+        rows.append({**flat, **result.get("hyperparameters", {})})
+    return pd.DataFrame(rows)
+
+
+def write_tables(
+    folder: Path, records: Sequence[TrialRecord], targets: Mapping[str, float]
+) -> None:
+    """`trials.csv` and `epochs.csv`."""
+    trials = results_table(record.to_result(targets) for record in records)
+    for name, table in (("trials.csv", trials), ("epochs.csv", epochs_table(records))):
+        with replacing(folder / name) as aside:
+            table.to_csv(aside, index=False)
+
+
+def load_results(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+) -> pd.DataFrame:
+    """Results as a table: a row a trial, best first.
+
+    Args:
+        source: a results JSON (also the original system's), an output folder, or a list of
+            either; with several, a column `source` tells them apart.
+
+    Returns:
+        The JSON's figures and hyper-parameters by their own names: accuracies from 0 to 1, times
+        in seconds. The original's `Infinity` becomes NaN, its `error` `error_message`.
+
+    Raises:
+        DataNotFoundError: when there is no such file, or a folder holds no results.
+        ValueError: when a file is not JSON.
+    """
+    import pandas as pd
+
+    if not isinstance(source, (str, os.PathLike)):
+        tables = [load_results(one).assign(source=str(one)) for one in source]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    path = Path(source)
+    if path.is_dir():
+        path = _document_in(path)
+    if not path.exists():
+        raise DataNotFoundError(f"{path}: no such results file")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    table = results_table(finite(document.get("all_results", [])))
+    if "best_val_char_accuracy" in table:
+        table = table.sort_values("best_val_char_accuracy", ascending=False, ignore_index=True)
+    return table
+
+
+def _document_in(folder: Path) -> Path:
+    """The newest JSON with results in a folder."""
+    found = [p for p in folder.glob("*.json") if '"all_results"' in p.read_text(encoding="utf-8")]
+    if not found:
+        raise DataNotFoundError(f"{folder}: holds no results JSON")
+    return max(found, key=lambda path: path.stat().st_mtime)

@@ -1,0 +1,505 @@
+"""`HyperparameterTuner`: presets in, Ray trials, one best result out.
+
+The driver keeps its own state (`run_state.json`, the rungs of ASHA) beside the results, written
+after every epoch, so that a run goes on after anything that ends the driver. Trials keep theirs
+as Ray checkpoints in their folders, and start from the newest whole one.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.config import DEFAULT_METADATA_PATH, load_yaml
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.tune.report import ProgressReport, summary
+from raytune_ocr.tune.results import (
+    FINISHED,
+    STATE_FILE,
+    TrialRecord,
+    ranking,
+    results_document,
+    write_json,
+    write_tables,
+)
+from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
+
+logger = logging.getLogger(__name__)
+
+RUNGS_FILE = "asha_rungs.json"
+RESULTS_COPY = "results.json"
+RAY_LOG = "ray.log"
+SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
+BEST_MODELS_KEPT = 10
+SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
+
+
+@dataclass
+class TuneOptions:
+    """How a run is run; what is trained stands in the YAML.
+
+    Attributes:
+        scheduler: "asha" or "none".
+        grace_period: epochs before a trial may be stopped.
+        reduction_factor: one in this many goes on at each rung.
+        max_concurrent: trials at a time, 0 for as many as fit.
+        cpus_per_trial: also the threads of a trial (at least one).
+        gpus_per_trial: may be a fraction; None: a quarter of a GPU if there is one.
+        address: of a Ray cluster; None starts Ray on this machine.
+        data: overrides every experiment's `metadata_path`.
+        resume: go on with the run in the output folder.
+    """
+
+    scheduler: str = "asha"
+    grace_period: int = 5
+    reduction_factor: int = 3
+    max_concurrent: int = 0
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+    address: str | None = None
+    data: str | None = None
+    allow_outside: bool = False
+    resume: bool = False
+    quiet: bool = False
+
+
+class HyperparameterTuner:
+    """Runs the experiments of a YAML as Ray trials.
+
+    Args:
+        config_file: a YAML file, or the name of a shipped search space.
+        output_dir: a folder for each trial, tables and state.
+        results_file: default `hyperparameter_tuning_results_<timestamp>.json` in this folder.
+        overrides: fields of `TrainingConfig` set in every experiment.
+        **options: of `TuneOptions`.
+
+    Raises:
+        ConfigurationNotFoundError (FileNotFoundError), ConfigurationSyntaxError
+        (yaml.YAMLError), ConfigurationError (ValueError).
+    """
+
+    def __init__(
+        self,
+        config_file: str = "presets",
+        *,
+        output_dir: str | os.PathLike[str] = "training_output",
+        results_file: str | os.PathLike[str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.options = TuneOptions(**options)
+        self.output_dir = Path(output_dir).absolute()
+        self.overrides = dict(overrides or {})
+        if self.options.data is not None:
+            self.overrides["metadata_path"] = self.options.data
+        self.config_file = str(find_space(config_file))
+        self.config = self.load_config(self.config_file)
+        self.validate_config(self.config)
+        self.timestamp = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
+        self._results_file = results_file
+        self.records: dict[str, TrialRecord] = {}
+        self.targets: dict[str, float] = {}
+        self.signal_received = 0
+        self._tables_written = 0.0
+
+    def load_config(self, config_file: str) -> dict[str, Any]:
+        """The YAML as a mapping; raises yaml.YAMLError when it is not valid."""
+        content = load_yaml(find_space(config_file))
+        homes = anchor_homes(content)
+        if homes:
+            logger.info("%s: only merged from: %s", config_file, ", ".join(homes))
+        return content
+
+    def validate_config(self, config: Mapping[str, Any]) -> None:
+        """Check it whole; raises ValueError with all problems."""
+        self._read(config)
+
+    def space(self, names: Sequence[str] | None = None) -> Space:
+        """The checked configs of all or the named experiments."""
+        return self._read(self.config, names)
+
+    def _read(self, config: Mapping[str, Any], names: Sequence[str] | None = None) -> Space:
+        return read_space(
+            config, self.config_file, self.overrides, names, output_dir=str(self.output_dir)
+        )
+
+    @property
+    def results_file(self) -> Path:
+        """Where the JSON goes."""
+        default = f"hyperparameter_tuning_results_{self.timestamp}.json"
+        return Path(self._results_file or default).absolute()
+
+    # Running
+
+    def run_experiments(self, experiment_names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Run all or the named experiments; returns what the JSON holds.
+
+        Raises:
+            ConfigurationError: an unknown name, resources that are not there, a resume that does
+                not fit.
+            DataLoaderError: the data cannot be used.
+        """
+        return self._run(self.space(experiment_names))
+
+    def run_single_experiment(
+        self, experiment_name: str, experiment_config: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Run one experiment given as its sections; returns its result.
+
+        Raises:
+            ExperimentFailedError: when it failed.
+        """
+        content = {"experiments": {experiment_name: experiment_config}}
+        document = self._run(self._read(content))
+        result = next(
+            (r for r in document["all_results"] if r["experiment_name"] == experiment_name), None
+        )
+        if result is None or result["status"] == "failed":
+            why = result["error_message"] if result else "it did not finish"
+            raise ExperimentFailedError(f"{experiment_name}: {why}")
+        return result
+
+    def save_results(self) -> str:
+        """Write the JSON and the tables as they stand; returns the JSON's path."""
+        document = self.document()
+        write_json(self.results_file, document)
+        write_json(self.output_dir / RESULTS_COPY, document)
+        self._write_tables()
+        return str(self.results_file)
+
+    def document(self) -> dict[str, Any]:
+        """What the JSON holds."""
+        return results_document(list(self.records.values()), self.targets, self.timestamp)
+
+    def _run(self, space: Space) -> dict[str, Any]:
+        self.targets = space.targets
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
+        if self.options.resume:
+            self._load_state()
+        else:
+            self._forget_old_run()
+        self._save_state()
+        unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        if unfinished:
+            data = self._load_data(unfinished)
+            with self._signals(), self._ray():
+                self._check_resources()
+                self._fit(unfinished, data)
+        self._remove_checkpoints()
+        self.save_results()
+        self._save_state()
+        return self.document()
+
+    def summary(self) -> str:
+        """The end of a run in words."""
+        paths = [
+            ("results", str(self.results_file)),
+            ("table", str(self.output_dir / "trials.csv")),
+        ]
+        ranked = ranking(self.records.values())
+        if ranked and ranked[0].checkpoint:
+            paths.append(("best checkpoint", str(ranked[0].checkpoint)))
+        return summary(self.records.values(), self.targets, paths)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of the experiments that neither completed nor failed."""
+        return [r.name for r in self.records.values() if r.status not in FINISHED]
+
+    # Data
+
+    def _load_data(self, records: Sequence[TrialRecord]) -> dict[str, Any]:
+        """Packed splits by metadata path, each read once; the default set is made if absent."""
+        from raytune_ocr.data import ensure_default_data, load_splits
+
+        needed: dict[str, set[str]] = {}
+        for record in records:
+            config = record.config
+            splits = needed.setdefault(config.metadata_path, set())
+            splits.update((config.train_split, config.val_split))
+        data = {}
+        for path, splits in needed.items():
+            if path == DEFAULT_METADATA_PATH and not Path(path).exists():
+                if not self.options.quiet:
+                    print(f"making the default data set in {Path(path).parent}", flush=True)
+                ensure_default_data(path)
+            workers = max(r.config.num_workers for r in records)
+            data[path] = load_splits(
+                path,
+                sorted(splits),
+                allow_outside=self.options.allow_outside,
+                num_workers=workers,
+            )
+        return data
+
+    # Ray
+
+    @contextmanager
+    def _ray(self) -> Iterator[None]:
+        """A Ray to run in: this machine's own, the cluster's, or one that is up already."""
+        _prepare_environment(local=self.options.address is None)
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        address = self.options.address or os.environ.get("RAY_ADDRESS")
+        if address:
+            settings["address"] = address
+        else:
+            settings.update(address="local", include_dashboard=False)
+        with self._silenced():
+            try:
+                ray.init(**settings)
+            except ConnectionError as error:
+                raise ConfigurationError(
+                    f"--address: no Ray cluster at {address}: {error}"
+                ) from None
+        try:
+            yield
+        finally:
+            with self._silenced():
+                ray.shutdown()
+
+    @contextmanager
+    def _silenced(self) -> Iterator[None]:
+        """Ray's own words go to a log file; errors still raise."""
+        for name in ("ray", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with (
+            (self.output_dir / RAY_LOG).open("a", encoding="utf-8") as log,
+            redirect_stdout(log),
+            redirect_stderr(log),
+        ):
+            yield
+
+    def _resources(self) -> dict[str, float]:
+        import ray
+
+        gpus = self.options.gpus_per_trial
+        if gpus is None:
+            gpus = SHARED_GPU if ray.cluster_resources().get("GPU", 0) else 0.0
+        return {"cpu": self.options.cpus_per_trial, **({"gpu": gpus} if gpus else {})}
+
+    def _check_resources(self) -> None:
+        """A request that can never be met would wait for ever; say so at once."""
+        import ray
+
+        there = ray.cluster_resources()
+        for kind, flag in (("cpu", "--cpus-per-trial"), ("gpu", "--gpus-per-trial")):
+            wanted, limit = self._resources().get(kind, 0), there.get(kind.upper(), 0)
+            if wanted > limit:
+                raise ConfigurationError(
+                    f"{flag}: must be at most the {limit:g} {kind.upper()}s that Ray has here, "
+                    f"got {wanted:g}"
+                )
+
+    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> None:
+        from ray import tune
+
+        from raytune_ocr.tune.callback import DriverCallback
+        from raytune_ocr.tune.schedulers import PersistentASHA
+        from raytune_ocr.tune.trial import trial
+
+        options = self.options
+        resources = self._resources()
+        names = [record.name for record in records]
+        longest = max(record.config.num_epochs for record in records)
+        scheduler = None
+        if options.scheduler == "asha":
+            scheduler = PersistentASHA(
+                self.output_dir / RUNGS_FILE,
+                grace_period=options.grace_period,
+                reduction_factor=options.reduction_factor,
+                max_epochs=longest,
+            )
+        configs = {record.name: record.config.to_dict() for record in records}
+        trainable = tune.with_parameters(trial, configs=configs, data=data)
+        threads = max(1, int(options.cpus_per_trial))
+        with ProgressReport(self.records, options.quiet) as progress:
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, resources),
+                param_space={
+                    "experiment_name": tune.grid_search(names),
+                    "threads": threads,
+                },
+                tune_config=tune.TuneConfig(
+                    metric="best_val_char_accuracy",
+                    mode="max",
+                    scheduler=scheduler,
+                    max_concurrent_trials=options.max_concurrent or None,
+                    reuse_actors=True,
+                    trial_name_creator=_trial_name,
+                    trial_dirname_creator=_trial_name,
+                ),
+                run_config=tune.RunConfig(
+                    name=self.output_dir.name,
+                    storage_path=str(self.output_dir.parent),
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=1),
+                    checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+                    callbacks=[DriverCallback(self, scheduler, progress)],
+                ),
+            )
+            with self._silenced():
+                tuner.fit()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM ends a run as Ctrl-C does: Ray's handler stops the trials, state is kept."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def forward(number: int, frame: Any) -> None:
+            self.signal_received = number
+            os.kill(os.getpid(), signal.SIGINT)
+
+        before = signal.signal(signal.SIGTERM, forward)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    # What trials tell, through the callback
+
+    def note(self, record: TrialRecord) -> None:
+        """Keep what changed: the state always, the JSON when a trial finished."""
+        self._save_state()
+        if record.status in FINISHED:
+            self.save_results()
+        elif time.monotonic() - self._tables_written > 1.0:
+            self._write_tables()
+
+    def _write_tables(self) -> None:
+        write_tables(self.output_dir, list(self.records.values()), self.targets)
+        self._tables_written = time.monotonic()
+
+    # State
+
+    @property
+    def state_file(self) -> Path:
+        """All that a resume needs, besides the trials' own checkpoints."""
+        return self.output_dir / STATE_FILE
+
+    def _save_state(self) -> None:
+        trials = {
+            name: {
+                "fingerprint": fingerprint(record),
+                "status": record.status,
+                "stop_reason": record.stop_reason,
+                "error_message": record.error_message,
+                "epochs": record.epochs,
+            }
+            for name, record in self.records.items()
+        }
+        state = {
+            "timestamp": self.timestamp,
+            "results_file": str(self.results_file),
+            "trials": trials,
+        }
+        write_json(self.state_file, state)
+
+    def _load_state(self) -> None:
+        """Take up the run in the output folder.
+
+        Raises:
+            ConfigurationError: when there is none, or it was made with other settings.
+        """
+        if not self.state_file.exists():
+            raise ConfigurationError(
+                f"--resume: {self.output_dir} holds no run (no {STATE_FILE}); "
+                "start one without --resume, or name its folder by --output-dir"
+            )
+        state = json.loads(self.state_file.read_text(encoding="utf-8"))
+        other = [
+            name
+            for name, kept in state["trials"].items()
+            if name in self.records and kept["fingerprint"] != fingerprint(self.records[name])
+        ]
+        if other or not set(state["trials"]) & set(self.records):
+            which = ", ".join(other) or "none of its experiments is in this config"
+            raise ConfigurationError(
+                f"--resume: {self.output_dir} holds a run with another config ({which}); resume "
+                "with the config it was started with, or choose another --output-dir"
+            )
+        self.timestamp = state["timestamp"]
+        if self._results_file is None:
+            self._results_file = state["results_file"]
+        for name, kept in state["trials"].items():
+            if name in self.records:
+                self._restore(self.records[name], kept)
+
+    def _restore(self, record: TrialRecord, kept: Mapping[str, Any]) -> None:
+        rows = kept["epochs"]
+        record.epochs = [{k: float("nan") if v is None else v for k, v in r.items()} for r in rows]
+        finished = kept["status"] in FINISHED
+        record.status = kept["status"] if finished else "pending"
+        record.stop_reason = kept["stop_reason"] if finished else ""
+        record.error_message = kept["error_message"] if finished else ""
+
+    def _forget_old_run(self) -> None:
+        """A fresh run takes nothing from an old one in the same folder."""
+        (self.output_dir / RUNGS_FILE).unlink(missing_ok=True)
+        for name in self.records:
+            for folder in ("checkpoints", "tensorboard", "logs"):
+                shutil.rmtree(self.output_dir / name / folder, ignore_errors=True)
+            self._remove_states(name)
+
+    def _remove_states(self, name: str) -> None:
+        for folder in (self.output_dir / name).glob("checkpoint_*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_checkpoints(self) -> None:
+        """States of finished trials go, but the winner's; best models of the first few stay."""
+        ranked = [record.name for record in ranking(self.records.values())]
+        for record in self.records.values():
+            if record.status not in FINISHED or record.name == (ranked or [""])[0]:
+                continue
+            self._remove_states(record.name)
+            folder = self.output_dir / record.name / "checkpoints"
+            for path in folder.glob("checkpoint_epoch_*.pt"):
+                path.unlink(missing_ok=True)
+            if record.name not in ranked[:BEST_MODELS_KEPT]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def fingerprint(record: TrialRecord) -> str:
+    """Of the settings that decide the weights."""
+    config = record.config.to_dict()
+    deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["experiment_name"])
+
+
+def _prepare_environment(local: bool) -> None:
+    """What has to stand in the environment before Ray is imported."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no accuracy
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # epochs.csv and TensorBoard are written here
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+    }
+    if local:
+        defaults["RAY_AUTH_MODE"] = "disabled"
+        defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
