@@ -1,8 +1,9 @@
 """From a normalised image to a row of columns, each of which has seen most of the image.
 
-Pixels become patches at once (a quarter of the resolution), a few strided convolutions bring
-the height down to one row, and dilated residual convolutions along that row let neighbouring
-digits tell each other where one ends and the next begins.
+Pixels become patches at once, a few strided convolutions bring the columns down to 32, and the
+strongest answer of a column's rows is kept: wherever a line of digits stands, it reads the same.
+Dilated residual convolutions along that one row let neighbouring digits tell each other where
+one ends and the next begins.
 """
 
 from __future__ import annotations
@@ -16,35 +17,49 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
+from raytune_ocr.vocabulary import IMAGE_WIDTH
 
-PATCH = 4  # pixels on a side
-COLUMNS = IMAGE_WIDTH // PATCH
-_ROWS = IMAGE_HEIGHT // PATCH
+PATCH = 2  # pixels on a side
+COLUMNS = IMAGE_WIDTH // (2 * PATCH)
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution that keeps the width, batch norm, ReLU."""
+    """Convolution, batch norm, ReLU; without a stride the size stays as it is."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: tuple[int, int], *, stride: int = 1,
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int] = (1, 1),
         dilation: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         rows, columns = kernel
-        padding = (rows // 2 if rows == columns else 0, dilation * (columns // 2))
         super().__init__(
             nn.Conv2d(
                 inputs,
                 outputs,
                 kernel,
-                stride=(stride, 1),
-                padding=padding,
+                stride=stride,
+                padding=(rows // 2, dilation * (columns // 2)),
                 dilation=(1, dilation),
                 bias=False,
             ),
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
+
+
+class CollapseRows(nn.Module):
+    """The strongest of each feature over the rows, [B, C, R, T] to [B, D, 1, T]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.mix = ConvNorm(inputs, outputs, (1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        columns: Tensor = self.mix(features.amax(dim=2, keepdim=True))
+        return columns
 
 
 class TemporalBlock(nn.Module):
@@ -64,8 +79,8 @@ class ColumnEncoder(nn.Module):
     """Images [B, 1, 64, 128] to columns [B, T, D], T = 32, D = `temporal_width`.
 
     Args:
-        channels: channels of the patch convolution and of each strided one after it; every
-            one after the first halves the height.
+        channels: of the convolution at half the resolution, of the one that brings it to a
+            quarter, and of each one after it that halves the height.
         temporal_width: features of a column.
         dilations: one temporal block each.
         dropout: share of features dropped in the temporal blocks, 0 <= p < 1.
@@ -75,7 +90,7 @@ class ColumnEncoder(nn.Module):
 
     def __init__(
         self,
-        channels: Sequence[int] = (32, 64, 64),
+        channels: Sequence[int] = (16, 32, 64, 64),
         temporal_width: int = 96,
         dilations: Sequence[int] = (1, 2, 4, 8),
         dropout: float = 0.0,
@@ -84,11 +99,10 @@ class ColumnEncoder(nn.Module):
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
         stages: list[nn.Module] = [ConvNorm(PATCH * PATCH, channels[0], (3, 3))]
-        rows = _ROWS
-        for inputs, outputs in itertools.pairwise(channels):
-            stages.append(ConvNorm(inputs, outputs, (3, 3), stride=2))
-            rows = -(-rows // 2)
-        stages.append(ConvNorm(channels[-1], temporal_width, (rows, 1)))
+        for index, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
+            stride = (2, 2) if index == 0 else (2, 1)
+            stages.append(ConvNorm(inputs, outputs, (3, 3), stride))
+        stages.append(CollapseRows(channels[-1], temporal_width))
         stages += [TemporalBlock(temporal_width, d, dropout=dropout) for d in dilations]
         self.stages = nn.ModuleList(stages)
 

@@ -18,7 +18,8 @@ class Architecture:
 
     Attributes:
         kind: `attention` answers position by position, `ctc` column by column.
-        channels: of the patch convolution and of each strided convolution after it, 1 to 5.
+        channels: of the convolutions at a half and a quarter of the resolution, and of each one
+            after them that halves the height, 2 to 6.
         temporal_width: features of a column, >= 1.
         dilations: one residual convolution along the columns each, in columns, each >= 1.
         hidden: features of an answer before its classes, >= 1 (attention only).
@@ -27,7 +28,7 @@ class Architecture:
     """
 
     kind: Kind
-    channels: tuple[int, ...] = (32, 64, 64)
+    channels: tuple[int, ...] = (16, 32, 64, 64)
     temporal_width: int = 96
     dilations: tuple[int, ...] = (1, 2, 4, 8)
     hidden: int = 96
@@ -73,8 +74,8 @@ def _counts(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def _many_counts(value: Any, most: int) -> bool:
-    return isinstance(value, tuple) and 1 <= len(value) <= most and all(map(_counts, value))
+def _many_counts(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, tuple) and least <= len(value) <= most and all(map(_counts, value))
 
 
 def _is_share(value: Any) -> bool:
@@ -82,9 +83,9 @@ def _is_share(value: Any) -> bool:
 
 
 RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "channels": ("a list of 1 to 5 integers >= 1", lambda v: _many_counts(v, 5)),
+    "channels": ("a list of 2 to 6 integers >= 1", lambda v: _many_counts(v, 2, 6)),
     "temporal_width": ("an integer >= 1", _counts),
-    "dilations": ("a list of 1 to 16 integers >= 1", lambda v: _many_counts(v, 16)),
+    "dilations": ("a list of 1 to 16 integers >= 1", lambda v: _many_counts(v, 1, 16)),
     "hidden": ("an integer >= 1", _counts),
     "dropout": ("a number >= 0 and < 1", _is_share),
     "gradient_checkpointing": ("true or false", lambda v: isinstance(v, bool)),
@@ -94,11 +95,11 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 PRESETS: dict[str, Architecture] = {
     "small": Architecture("attention"),
     "medium": Architecture(
-        "attention", channels=(32, 64, 96), temporal_width=128, dilations=(1, 2, 4, 8, 1)
+        "attention", channels=(16, 32, 64, 96), temporal_width=128, dilations=(1, 2, 4, 8, 1)
     ),
     "large": Architecture(
         "attention",
-        channels=(48, 96, 128),
+        channels=(24, 48, 96, 128),
         temporal_width=192,
         dilations=(1, 2, 4, 8, 1, 2),
         hidden=192,
@@ -106,7 +107,7 @@ PRESETS: dict[str, Architecture] = {
     ),
     "ctc_small": Architecture("ctc"),
     "ctc_medium": Architecture(
-        "ctc", channels=(32, 64, 96), temporal_width=128, dilations=(1, 2, 4, 8, 1)
+        "ctc", channels=(16, 32, 64, 96), temporal_width=128, dilations=(1, 2, 4, 8, 1)
     ),
 }
 ALIASES = {"ctc": "ctc_small"}

@@ -80,7 +80,7 @@ def test_all_wrong_overrides_are_reported_at_once() -> None:
     message = str(caught.value)
     assert "did you mean 'temporal_width'?" in message
     assert "dropout: must be a number >= 0 and < 1, got 1.5" in message
-    assert "channels: must be a list of 1 to 5 integers >= 1, got ()" in message
+    assert "channels: must be a list of 2 to 6 integers >= 1, got ()" in message
 
 
 @pytest.mark.parametrize(
