@@ -1,0 +1,31 @@
+"""Tests of the column encoder."""
+
+import torch
+
+from raytune_ocr.models.encoder import COLUMNS, CollapseRows, ColumnEncoder
+
+
+def test_an_image_becomes_32_columns() -> None:
+    columns = ColumnEncoder(temporal_width=40)(torch.randn(2, 1, 64, 128))
+    assert columns.shape == (2, COLUMNS, 40) == (2, 32, 40)
+
+
+def test_a_column_sees_its_neighbours_far_away() -> None:
+    torch.manual_seed(0)
+    encoder = ColumnEncoder().eval()
+    images = torch.randn(1, 1, 64, 128, requires_grad=True)
+    encoder(images)[0, COLUMNS // 2].sum().backward()
+    assert images.grad is not None
+    seen = images.grad.abs().sum(dim=(0, 1, 2)) > 0
+    assert seen.float().mean() > 0.75
+
+
+def test_columns_are_the_same_wherever_a_row_stands() -> None:
+    collapse = CollapseRows(8, 8).eval()
+    features = torch.randn(2, 8, 4, 32)
+    assert torch.equal(collapse(features), collapse(features.flip(2)))
+
+
+def test_the_number_of_channels_sets_the_number_of_convolutions() -> None:
+    for channels in ((8, 8), (8, 8, 8, 8, 8, 8)):
+        assert ColumnEncoder(channels=channels)(torch.randn(1, 1, 64, 128)).shape[1] == 32
