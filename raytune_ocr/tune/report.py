@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -22,7 +23,9 @@ class ProgressReport:
     def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
         self.records = records
         self.quiet = quiet
-        self.console = Console(stderr=True)
+        # Bound now: while Ray runs, sys.stdout and sys.stderr point to a log file.
+        self.console = Console(file=sys.stderr)
+        self._lines = sys.stdout
         self._live: Live | None = None
         self._told: dict[str, tuple[str, int]] = {}
 
@@ -45,7 +48,7 @@ class ProgressReport:
             told = (record.status, len(record.epochs))
             if self._told.get(record.name) != told:
                 self._told[record.name] = told
-                print(plain_line(record), flush=True)
+                print(plain_line(record), file=self._lines, flush=True)
 
     def _table(self) -> Table:
         table = Table(*COLUMNS, box=None, pad_edge=False)

@@ -1,0 +1,71 @@
+"""A real local Ray with a short private folder, shared by the tests of a session."""
+
+import csv
+import os
+import shutil
+import tempfile
+
+import pytest
+
+from raytune_ocr.data import SyntheticComposer, generate_dataset
+
+TINY = """
+experiments:
+  first:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: none}}
+  second:
+    model: {{name: small}}
+    training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: none}}
+targets: {{character_accuracy: 0.85}}
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_folder():
+    """Ray's sockets need a short path."""
+    folder = tempfile.mkdtemp(prefix="rt", dir="/tmp")
+    before = os.environ.get("RAY_TMPDIR")
+    os.environ["RAY_TMPDIR"] = folder
+    yield folder
+    if before is None:
+        del os.environ["RAY_TMPDIR"]
+    else:
+        os.environ["RAY_TMPDIR"] = before
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    generate_dataset(folder, sizes={"train": 96, "val": 32, "test": 8}, seed=3)
+    return folder
+
+
+@pytest.fixture
+def write_space(tmp_path):
+    def write(text=TINY, **values):
+        path = tmp_path / "space.yaml"
+        path.write_text(text.format(**{"epochs": 3, **values}), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def labelled_folder(tmp_path):
+    """A user's own PNGs with a labels.csv."""
+    from PIL import Image
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    images, texts = SyntheticComposer(seed=9).batch(60)
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label"])
+        for number, (image, text) in enumerate(zip(images, texts, strict=True)):
+            Image.fromarray(image).save(folder / f"{number}.png")
+            writer.writerow([f"{number}.png", text])
+    return folder

@@ -1,0 +1,137 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from raytune_ocr.config import load_yaml
+from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
+from raytune_ocr.tune import HyperparameterTuner, create_training_config
+from raytune_ocr.tune.space import load_space, read_space, shipped_spaces
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = sorted(REPOSITORY.glob("search_spaces/**/*.yaml"))
+
+
+def space(experiment=None, **top):
+    return {"experiments": {"fast": experiment or {}}, **top}
+
+
+def problems_of(content):
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(content, "presets.yaml")
+    return str(caught.value)
+
+
+def test_there_are_shipped_spaces():
+    assert {path.stem for path in SHIPPED} == {"presets", "full", "smoke"} == set(shipped_spaces())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_space_is_valid(path):
+    assert load_space(path).configs
+
+
+def test_the_default_presets_have_the_documented_values():
+    configs = load_space("presets").configs
+    values = {
+        name: (c.model_name, c.batch_size, c.learning_rate, c.num_epochs, c.optimizer_type)
+        for name, c in configs.items()
+    }
+    assert values == {
+        "conservative_small": ("small", 32, 0.001, 40, "adam"),
+        "baseline_optimized": ("medium", 64, 0.002, 30, "adamw"),
+        "high_learning_rate": ("medium", 96, 0.003, 25, "adam"),
+    }
+    assert configs["conservative_small"].scheduler_type == "plateau"
+    assert configs["baseline_optimized"].warmup_epochs == 3
+    assert configs["high_learning_rate"].step_size == 8
+
+
+def test_the_full_space_covers_every_model_loss_optimizer_and_schedule():
+    configs = load_space("full").configs.values()
+    assert len(configs) >= 8
+    assert {"small", "medium", "large", "ctc_medium"} <= {c.model_name for c in configs}
+    assert {c.loss_type for c in configs} == {"crossentropy", "focal", "ctc"}
+    assert {c.optimizer_type for c in configs} == {"adam", "adamw", "sgd"}
+    assert {c.scheduler_type for c in configs} == {"steplr", "cosine", "plateau"}
+
+
+def test_the_optimizer_section_wins_over_training():
+    config = create_training_config(
+        {
+            "training": {"batch_size": 64, "learning_rate": 0.002, "weight_decay": 0.1},
+            "model": {"name": "medium"},
+            "optimizer": {"type": "adamw", "learning_rate": 0.004, "betas": [0.8, 0.99]},
+        }
+    )
+    assert (config.learning_rate, config.weight_decay) == (0.004, 0.1)
+    assert (config.optimizer_type, config.optimizer_betas) == ("adamw", [0.8, 0.99])
+
+
+def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
+    assert create_training_config({"model": {"name": "ctc"}}).loss_type == "ctc"
+    bad = {"model": {"name": "ctc"}, "training": {"loss_type": "focal"}}
+    told = problems_of(space(bad))
+    assert "experiments.fast.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
+
+
+def test_all_problems_of_a_file_are_told_at_once():
+    told = problems_of(
+        space(
+            {"training": {"batch_size": 0, "learning_rat": 1}, "optimiser": {}},
+            targets={"accuracy": 1},
+        )
+    )
+    where = "presets.yaml: experiments.fast"
+    assert f"{where}.training.batch_size: must be an integer >= 1, got 0" in told
+    assert f"{where}.training.learning_rat: unknown key" in told
+    assert "did you mean 'learning_rate'" in told
+    assert "did you mean 'optimizer'" in told
+    assert "targets.accuracy: unknown target" in told
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])
+def test_an_experiment_name_that_is_no_folder_name_is_refused(name):
+    assert "a name of letters" in problems_of({"experiments": {name: {}}})
+
+
+@pytest.mark.parametrize("content", [{}, {"experiments": {}}, {"experiments": None}])
+def test_a_file_without_experiments_is_refused(content):
+    assert "at least one experiment" in problems_of(content)
+
+
+def test_a_top_level_key_that_is_no_anchor_home_is_refused():
+    assert "unknown key 'target'" in problems_of(space(target=3))
+    read_space(space(common={"a": 1}), "presets.yaml")
+
+
+def test_a_name_of_its_own_must_equal_the_key():
+    assert "must equal the experiment's key" in problems_of(space({"experiment_name": "other"}))
+
+
+def test_an_unknown_experiment_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean 'conservative_small'"):
+        load_space("presets", names=["conservativ_small"])
+
+
+def test_an_unknown_file_lists_the_shipped_spaces():
+    with pytest.raises(ConfigurationNotFoundError, match="full, presets, smoke"):
+        load_space("absent.yaml")
+
+
+def test_the_tuner_raises_the_built_in_errors_of_its_documentation(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        HyperparameterTuner(str(tmp_path / "absent.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("experiments: [\n")
+    with pytest.raises(yaml.YAMLError):
+        HyperparameterTuner(str(broken))
+    broken.write_text("experiments: 3\n")
+    with pytest.raises(ValueError, match="must be a mapping"):
+        HyperparameterTuner(str(broken))
+
+
+def test_anchors_merge_into_experiments(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("base: &base\n  training: {batch_size: 7}\nexperiments:\n  one: {<<: *base}\n")
+    assert read_space(load_yaml(path)).configs["one"].batch_size == 7
