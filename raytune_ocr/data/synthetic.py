@@ -17,7 +17,7 @@ from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS
 POOL_SIZE = 384  # styled faces at a time
 RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
 CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
-HEIGHTS = (11, 56)  # pixels of a glyph; small ones are drawn more often
+HEIGHTS = (13, 56)  # pixels of a glyph; small ones are drawn more often
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 BANK = 96  # textures and noises that are made once
@@ -91,7 +91,7 @@ class SyntheticComposer:
         face = int(rng.integers(len(self.sheet)))
         low, high = HEIGHTS
         height = int(low + (high - low) * rng.random() ** 1.4)
-        stroke = int(rng.choice([-1, 0, 0, 0, 1])) if height >= 16 else 0
+        stroke = int(rng.choice([-1, 0, 0, 0, 1])) if height >= 22 else 0
         stretch = float(np.exp(rng.normal(0, 0.12)))
         shear = float(rng.normal(0, 0.12))
         turn = float(rng.normal(0, 0.05))
@@ -109,7 +109,7 @@ class SyntheticComposer:
         ink = np.zeros((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
         wanted = rng.integers(self.lengths[0], self.lengths[1] + 1, count)
         digits = rng.integers(0, NUM_DIGITS, (count, MAX_DIGITS))
-        gaps = np.clip(rng.normal(0.1, 0.1, count), 0.0, 0.5)
+        gaps = np.clip(rng.normal(0.12, 0.09, count), 0.03, 0.5)
         slopes = rng.normal(0, 0.04, count)
         shifts = rng.random((count, 2))
         labels = []
@@ -141,12 +141,12 @@ class SyntheticComposer:
         damage = self.degrade * np.clip((heights - 6) / (FULL_DAMAGE - 6), 0, 1)
         self._blur(ink, damage)
         paper = rng.uniform(0, 255, count)
-        contrast = rng.uniform(60, 255, count)
+        contrast = rng.uniform(80, 255, count)
         sign = np.where(rng.random(count) < paper / 255, -1, 1)
         fore = np.clip(paper + sign * contrast, 0, 255)
         # Too pale a pair is pushed apart on the side where there is room.
-        pale = np.abs(fore - paper) < 50
-        fore[pale] = np.where(paper[pale] > 127, paper[pale] - 70, paper[pale] + 70)
+        pale = np.abs(fore - paper) < 70
+        fore[pale] = np.where(paper[pale] > 127, paper[pale] - 90, paper[pale] + 90)
         image = ink
         image *= (fore - paper).astype(np.float32)[:, None, None]
         image += paper.astype(np.float32)[:, None, None]
