@@ -1,0 +1,109 @@
+"""Prediction on real files with a model that was saved by real training."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.data import PackedSplit, SyntheticComposer
+from raytune_ocr.errors import CheckpointError, DataNotFoundError
+from raytune_ocr.predict import find_checkpoint, find_images, main
+from raytune_ocr.training import train_from_config
+from raytune_ocr.vocabulary import DIGITS, encode
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short training's folder, and the results JSON that names its checkpoint."""
+    folder = tmp_path_factory.mktemp("run")
+    images, texts = SyntheticComposer(seed=1).batch(64)
+    split = PackedSplit(images, np.array([encode(text) for text in texts]))
+    config = TrainingConfig(
+        model_name="ctc_small",
+        loss_type="ctc",
+        num_epochs=1,
+        output_dir=str(folder),
+        experiment_name="one",
+        use_tensorboard=False,
+    )
+    train_from_config(config, {"train": split, "val": split})
+    best = {"checkpoint": "one/checkpoints/best_model.pt"}
+    (folder / "results.json").write_text(json.dumps({"best_result": best}))
+    return folder
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    images, _ = SyntheticComposer(seed=5).batch(5)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+def test_a_folder_is_read_into_a_table(run, scans, tmp_path):
+    out = tmp_path / "read.csv"
+    assert main([str(run / "results.json"), str(scans), "--csv", str(out)]) == 0
+    with out.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [str(scans / f"{n}.png") for n in range(5)]
+    assert all(set(row["text"]) <= set(DIGITS) for row in rows)
+    assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
+
+
+def test_an_unreadable_file_is_told_and_skipped(run, scans, capsys):
+    (scans / "3.png").write_bytes(b"no image")
+    assert main([str(run / "one"), str(scans)]) == 1
+    printed = capsys.readouterr()
+    assert "3.png" in printed.err and "4 read, 1 skipped" in printed.err
+    assert len(printed.out.splitlines()) == 5
+
+
+def test_the_polarity_and_the_size_of_an_image_do_not_change_what_is_read(run, scans, tmp_path):
+    first = scans / "0.png"
+    with Image.open(first) as image:
+        negative = tmp_path / "negative.png"
+        Image.fromarray(255 - np.asarray(image)).save(negative)
+    out = tmp_path / "out.csv"
+    assert main([str(run / "one"), str(first), str(negative), "--csv", str(out)]) == 0
+    one, other = out.read_text().splitlines()[1:]
+    assert one.split(",")[1] == other.split(",")[1]
+
+
+def test_a_checkpoint_is_found_in_a_json_a_folder_or_as_it_is(run):
+    best = run / "one" / "checkpoints" / "best_model.pt"
+    sources = (run / "results.json", run, run / "one", best)
+    assert {find_checkpoint(source).resolve() for source in sources} == {best.resolve()}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "not a results JSON"),
+        ('{"best_result": null}', "names no checkpoint"),
+        ('{"best_result": {"checkpoint": "gone.pt"}}', "'gone.pt' does not exist"),
+    ],
+)
+def test_results_without_a_model_are_told(tmp_path, content, told):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(CheckpointError, match=told):
+        find_checkpoint(path)
+
+
+def test_missing_images_are_told(tmp_path):
+    with pytest.raises(DataNotFoundError, match="no such image"):
+        find_images([tmp_path / "gone.png"])
+    with pytest.raises(DataNotFoundError, match="holds no image"):
+        find_images([tmp_path])
+
+
+def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):
+    path = tmp_path / "best_model.pt"
+    path.write_bytes(b"damaged")
+    assert main([str(path), str(scans)]) == 2
+    assert "best_model.pt: damaged" in capsys.readouterr().err
