@@ -33,6 +33,7 @@ LOSS_TYPES = ("crossentropy", "ctc", "focal")
 OPTIMIZER_TYPES = ("adam", "adamw", "sgd")
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
 MODES = ("max", "min")
+ATTENTION_PRESETS = ("small", "medium", "large")
 
 
 class Rule(NamedTuple):
@@ -259,7 +260,13 @@ class TrainingConfig:
                 f"{place}loss_type: must be ctc for the model {self.model_name!r}, "
                 f"got {self.loss_type!r}"
             )
-        if self.loss_type == "ctc" and self.model_name in ("small", "medium", "large"):
+        attends = self.model_name in ATTENTION_PRESETS
+        if attends and self.ctc_weight == 0:
+            problems.append(
+                f"{place}ctc_weight: must be > 0 for the model {self.model_name!r}, whose "
+                "positions find their digits through its CTC head, got 0"
+            )
+        if self.loss_type == "ctc" and attends:
             problems.append(
                 f"{place}loss_type: ctc needs a CTC model (ctc_small, ctc_medium), "
                 f"got the model {self.model_name!r}"

@@ -56,6 +56,7 @@ def test_all_problems_are_told_at_once_with_file_rule_and_value(tmp_path):
         ({"min_lr": 0.1}, "must not exceed learning_rate"),
         ({"model_name": "ctc_small"}, "must be ctc for the model 'ctc_small'"),
         ({"model_name": "small", "loss_type": "ctc"}, "needs a CTC model"),
+        ({"model_name": "small", "ctc_weight": 0}, "ctc_weight: must be > 0"),
     ],
 )
 def test_a_broken_rule_is_refused(values, told):
