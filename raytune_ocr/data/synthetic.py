@@ -25,10 +25,9 @@ BANK = 96  # textures and noises that are made once
 
 @dataclass(frozen=True)
 class _Style:
-    """Ten glyphs, float32 [h, w_digit] from 0 to 1, ready to paste."""
+    """Ten glyphs of one height, float32 [h, w_digit] from 0 to 1, ready to paste."""
 
     glyphs: list[np.ndarray]
-    widths: np.ndarray
     height: int
 
 
@@ -59,7 +58,11 @@ class SyntheticComposer:
         self.lengths = lengths
         self.degrade = degrade
         self._rng = np.random.default_rng(seed)
-        self._pool = [self._new_style() for _ in range(POOL_SIZE)]
+        self._pool: list[_Style] = []
+        self._widths = np.zeros((POOL_SIZE, NUM_DIGITS + 1), dtype=np.int64)  # and 0 for no digit
+        self._heights = np.zeros(POOL_SIZE, dtype=np.int64)
+        for place in range(POOL_SIZE):
+            self._pool.append(self._new_style(place))
         self._owed = 0.0
         self._textures = _textures(self._rng)
         self._noises = self._rng.standard_normal((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), np.float32)
@@ -83,10 +86,11 @@ class SyntheticComposer:
         self._owed += RENEWED_STYLES * images / CHUNK
         while self._owed >= 1:
             self._owed -= 1
-            self._pool[self._rng.integers(POOL_SIZE)] = self._new_style()
+            place = int(self._rng.integers(POOL_SIZE))
+            self._pool[place] = self._new_style(place)
 
-    def _new_style(self) -> _Style:
-        """One face, deformed and scaled: ten glyphs of one height."""
+    def _new_style(self, place: int) -> _Style:
+        """One face, deformed and scaled: ten glyphs of one height, for `place` in the pool."""
         rng = self._rng
         face = int(rng.integers(len(self.sheet)))
         low, high = HEIGHTS
@@ -99,7 +103,9 @@ class SyntheticComposer:
             _styled(glyph, width, height, stroke, stretch, shear, turn)
             for glyph, width in zip(self.sheet.glyphs[face], self.sheet.widths[face], strict=True)
         ]
-        return _Style(glyphs, np.array([g.shape[1] for g in glyphs]), height)
+        self._widths[place, :NUM_DIGITS] = [glyph.shape[1] for glyph in glyphs]
+        self._heights[place] = height
+        return _Style(glyphs, height)
 
     # Layout
 
@@ -109,27 +115,34 @@ class SyntheticComposer:
         ink = np.zeros((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
         wanted = rng.integers(self.lengths[0], self.lengths[1] + 1, count)
         digits = rng.integers(0, NUM_DIGITS, (count, MAX_DIGITS))
+        digits[np.arange(MAX_DIGITS) >= wanted[:, None]] = NUM_DIGITS
         gaps = np.clip(rng.normal(0.12, 0.09, count), 0.03, 0.5)
-        slopes = rng.normal(0, 0.04, count)
-        shifts = rng.random((count, 2))
+        styles, totals = self._fitting_styles(digits, wanted, gaps)
+        slopes = rng.normal(0, 0.04, count).tolist()
+        shifts = rng.random((count, 2)).tolist()
+        steps = (gaps * self._heights[styles]).tolist()
         labels = []
-        heights = np.empty(count)
         for i in range(count):
-            chosen = digits[i, : wanted[i]]
-            style = self._fitting_style(chosen, gaps[i])
-            _write(ink[i], style, chosen, gaps[i], slopes[i], shifts[i])
-            labels.append("".join(DIGITS[d] for d in chosen))
-            heights[i] = style.height
-        return ink, labels, heights
+            chosen = digits[i, : wanted[i]].tolist()
+            style = self._pool[styles[i]]
+            _write(ink[i], style, chosen, steps[i], totals[i], slopes[i], shifts[i])
+            labels.append("".join([DIGITS[d] for d in chosen]))
+        return ink, labels, self._heights[styles]
 
-    def _fitting_style(self, digits: np.ndarray, gap: float) -> _Style:
-        """A random style in which the string fits the image; the narrowest there is at worst."""
-        for _ in range(12):
-            style = self._pool[self._rng.integers(POOL_SIZE)]
-            width = style.widths[digits].sum() + gap * style.height * (len(digits) - 1)
-            if width <= IMAGE_WIDTH - 2 * MARGIN:
-                return style
-        return min(self._pool, key=lambda style: style.widths[digits].sum())
+    def _fitting_styles(
+        self, digits: np.ndarray, wanted: np.ndarray, gaps: np.ndarray
+    ) -> tuple[np.ndarray, list[float]]:
+        """For each string a random style in which it fits, and the string's width in it.
+
+        Of sixteen drawn styles the first that fits is taken, the narrowest if none does.
+        """
+        drawn = self._rng.integers(0, POOL_SIZE, (len(digits), 16))
+        inked = self._widths[drawn[:, :, None], digits[:, None, :]].sum(axis=2)
+        total = inked + (gaps * (wanted - 1))[:, None] * self._heights[drawn]
+        fits = total <= IMAGE_WIDTH - 2 * MARGIN
+        chosen = np.where(fits.any(axis=1), fits.argmax(axis=1), total.argmin(axis=1))
+        rows = np.arange(len(digits))
+        return drawn[rows, chosen], total[rows, chosen].tolist()
 
     # Effects
 
@@ -236,27 +249,31 @@ def _styled(
 def _write(
     canvas: np.ndarray,
     style: _Style,
-    digits: np.ndarray,
-    gap: float,
+    digits: list[int],
+    step: float,
+    total: float,
     slope: float,
-    shift: np.ndarray,
+    shift: list[float],
 ) -> None:
-    """Paste the digits of a string on a sloping line, somewhere where they fit."""
-    step = gap * style.height
-    total = float(style.widths[digits].sum() + step * (len(digits) - 1))
-    start = x = MARGIN + shift[0] * max(0.0, IMAGE_WIDTH - 2 * MARGIN - total)
+    """Paste the digits on a sloping line, `step` columns between them, where they fit.
+
+    A string that is wider than the image is squeezed: its digits touch, the last ones overlap.
+    """
     tallest = style.glyphs[0].shape[0]
-    rise = slope * min(total, IMAGE_WIDTH)
-    room = IMAGE_HEIGHT - MARGIN - tallest - abs(rise)
-    y = MARGIN / 2 + shift[1] * max(0.0, room) + max(0.0, -rise)
+    free = IMAGE_WIDTH - 2 * MARGIN
+    start = x = MARGIN + shift[0] * max(0.0, free - total)
+    squeeze = min(1.0, free / total)
+    rise = slope * min(total, free)
+    y = MARGIN / 2 + shift[1] * max(0.0, IMAGE_HEIGHT - MARGIN - tallest - abs(rise))
+    y += max(0.0, -rise)
     for digit in digits:
         glyph = style.glyphs[digit]
-        top = int(min(max(0.0, y + slope * (x - start)), IMAGE_HEIGHT - tallest))
-        left = int(x)
-        part = glyph[: IMAGE_HEIGHT - top, : max(0, IMAGE_WIDTH - left)]
-        place = canvas[top : top + part.shape[0], left : left + part.shape[1]]
-        np.maximum(place, part, out=place)
-        x += style.widths[digit] + step
+        width = glyph.shape[1]
+        top = min(max(0, int(y + slope * (x - start))), IMAGE_HEIGHT - tallest)
+        left = min(int(x), IMAGE_WIDTH - width)
+        place = canvas[top : top + tallest, left : left + width]
+        np.maximum(place, glyph, out=place)
+        x += (width + step) * squeeze
 
 
 def _textures(rng: np.random.Generator) -> np.ndarray:
