@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--output-dir", required=True, help="folder to write to")
     parser.add_argument(
-        "--num-samples", type=_at_least(3), default=7500, help="images in all (default 7500)"
+        "--num-samples", type=_at_least(3), default=10000, help="images in all (default 10000)"
     )
     parser.add_argument("--seed", type=_at_least(0), default=2024, help="(default 2024)")
     parser.add_argument(

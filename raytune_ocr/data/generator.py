@@ -22,7 +22,7 @@ from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SIZES = {"train": 6000, "val": 1000, "test": 500}
+DEFAULT_SIZES = {"train": 8000, "val": 1000, "test": 1000}
 DEFAULT_SEED = 2024
 SHARES = {"train": 0.8, "val": 0.1}
 BATCH = 256
