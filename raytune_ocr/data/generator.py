@@ -80,6 +80,8 @@ def generate_dataset(
     sheet = glyph_sheet(fonts_dirs, system_fonts)
     composer = SyntheticComposer(sheet, seed, lengths)
     tints = np.random.default_rng((seed, 1))
+    # Tables of an older set in the same folder must not name images that are being replaced.
+    (folder / METADATA_NAME).unlink(missing_ok=True)
     images = _written(folder, sizes, composer, tints)
     for _ in progress(images, sum(sizes.values())) if progress else images:
         pass

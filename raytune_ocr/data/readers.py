@@ -104,7 +104,15 @@ def _find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
 
 
 class _MetadataLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The fast safe loader that also knows the original generator's tuples."""
+    """The fast safe loader that also knows the original generator's tuples.
+
+    Numbers stay text, since a label may begin with zeros: as a number, `012` would be ten.
+    """
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, rule) for tag, rule in resolvers if not tag.endswith((":int", ":float"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 _MetadataLoader.add_constructor(
@@ -120,11 +128,12 @@ def _from_metadata(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
     if not isinstance(content, dict):
         raise DataLoaderError(f"{path}: must be a mapping, got {type(content).__name__}")
     sections = {key: value for key, value in content.items() if key != "dataset_info"}
-    found = {}
+    found: dict[str, list[Sample]] = {}
     for key, section in sections.items():
         if isinstance(section, (dict, list)):
-            name = SPLIT_ALIASES.get(key, key)
-            found[name] = _from_section(path, str(key), section, allow_outside)
+            name = SPLIT_ALIASES.get(key, str(key))
+            samples = _from_section(path, str(key), section, allow_outside)
+            found.setdefault(name, []).extend(samples)
     return found
 
 
@@ -227,8 +236,11 @@ def _resolve(names: list[str], path: Path, place: str, allow_outside: bool) -> l
 def _inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Path:
     """The file that `name` means: the first root that has it, else the first root's."""
     candidates = [root / name.replace("\\", "/") for root in roots]
-    chosen = next((file for file in candidates if file.exists()), candidates[0])
-    resolved = chosen.resolve()
+    try:
+        chosen = next((file for file in candidates if file.exists()), candidates[0])
+        resolved = chosen.resolve()
+    except (OSError, ValueError) as error:
+        raise DataLoaderError(f"{place}: must name a file, got {name!r}: {error}") from None
     if not allow_outside and not any(resolved.is_relative_to(root) for root in roots):
         raise DataLoaderError(
             f"{place}: an image must lie in the data's folder or the working folder, got {name!r}; "
@@ -242,10 +254,10 @@ def _inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Pa
 
 def _from_class_folders(path: Path) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
-    for folder in sorted(p for p in path.iterdir() if p.is_dir()):
+    for folder in _visible(path):
         name = SPLIT_ALIASES.get(folder.name, folder.name)
-        if name in SPLITS:
-            found[name] = _class_samples(folder)
+        if name in SPLITS and folder.is_dir():
+            found.setdefault(name, []).extend(_class_samples(folder))
     if not found:
         return _shuffled_splits(_class_samples(path))
     if "train" in found and "val" not in found:
@@ -256,7 +268,7 @@ def _from_class_folders(path: Path) -> dict[str, list[Sample]]:
 
 
 def _class_samples(path: Path) -> list[Sample]:
-    folders = [p for p in sorted(path.iterdir()) if p.is_dir()]
+    folders = [p for p in _visible(path) if p.is_dir()]
     classes = {folder: _digit_of(folder.name) for folder in folders}
     if not any(classes.values()):
         raise DataLoaderError(
@@ -271,9 +283,14 @@ def _class_samples(path: Path) -> list[Sample]:
     return [
         Sample(file, digit, str(folder))
         for folder, digit in classes.items()
-        for file in sorted(folder.iterdir())
+        for file in _visible(folder)
         if file.suffix.lower() in IMAGE_SUFFIXES
     ]
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, sorted; names with a dot in front belong to tools, not to the data."""
+    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def _digit_of(name: str) -> str:

@@ -3,6 +3,7 @@ import logging
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from raytune_ocr.data import load_split, load_splits, to_canvas
@@ -224,3 +225,41 @@ def test_metadata_is_never_unpickled(tmp_path):
     path = tmp_path / "metadata.yaml"
     path.write_text("train: !!python/object/apply:os.getcwd []\n")
     assert "not valid YAML" in message(path)
+
+
+# What people's folders look like
+
+
+def test_zeros_in_front_of_a_label_stay(tmp_path):
+    picture(tmp_path / "a.png")
+    samples = "train:\n  samples:\n  - {image_path: a.png, label: 012}\n"
+    (tmp_path / "metadata.yaml").write_text(samples, encoding="utf-8")
+    assert load_split(tmp_path).texts == ["០១២"]
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "x" * 300 + ".png"])
+def test_a_name_that_no_file_can_have_is_told_with_its_line(tmp_path, name):
+    told = message(metadata_of(tmp_path, name))
+    assert "train.samples[0]" in told
+    assert "must name a file" in told
+
+
+def metadata_of(folder, name):
+    path = folder / "metadata.yaml"
+    content = {"train": {"samples": [{"image_path": name, "label": "1"}]}}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def test_hidden_files_and_folders_are_not_data(tmp_path):
+    for split in ("train", "valid"):
+        picture(tmp_path / split / "3" / "a.png", size=(28, 28))
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / "3" / "._a.png").write_bytes(b"not an image")
+    assert load_split(tmp_path).texts == ["៣"]
+
+
+def test_two_spellings_of_one_split_are_read_together(tmp_path):
+    for number, split in enumerate(("train", "val", "valid")):
+        picture(tmp_path / split / str(number) / "a.png")
+    assert load_split(tmp_path, "val").texts == ["១", "២"]

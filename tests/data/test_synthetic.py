@@ -113,3 +113,15 @@ def test_a_missing_folder_of_fonts_is_an_error(tmp_path, capsys):
     arguments = ["--output-dir", str(tmp_path), "--num-samples", "5", "--no-system-fonts"]
     assert main([*arguments, "--fonts-dir", str(tmp_path / "absent")]) == 2
     assert "no such folder of fonts" in capsys.readouterr().err
+
+
+def test_a_set_that_is_not_finished_is_not_there(tmp_path):
+    generate_dataset(tmp_path, 20, seed=1)
+
+    def give_up(images, total):
+        yield next(iter(images))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate_dataset(tmp_path, 20, seed=2, progress=give_up)
+    assert not (tmp_path / "metadata.yaml").exists()
