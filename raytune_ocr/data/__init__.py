@@ -13,6 +13,7 @@ _HOMES = {
     "raytune_ocr.data.images": ["to_canvas"],
     "raytune_ocr.data.packed": ["PackedSplit"],
     "raytune_ocr.data.readers": ["load_split", "load_splits"],
+    "raytune_ocr.data.registry": ["BaseDataset", "DatasetRegistry"],
     "raytune_ocr.data.synthetic": ["SyntheticComposer"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

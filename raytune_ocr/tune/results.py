@@ -45,6 +45,7 @@ EPOCH_COLUMNS = (
     "gpu_memory_mb",
 )
 STATE_FILE = "run_state.json"
+RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 FINISHED = ("completed", "failed")
 
 
@@ -257,8 +258,12 @@ def load_results(
 
 
 def _document_in(folder: Path) -> Path:
-    """The newest JSON with results in a folder."""
-    found = [p for p in folder.glob("*.json") if '"all_results"' in p.read_text(encoding="utf-8")]
+    """The results in an output folder, or the newest results JSON in another one."""
+    if (folder / RESULTS_COPY).exists():
+        return folder / RESULTS_COPY
+    found = list(folder.glob("hyperparameter_tuning_results_*.json"))
     if not found:
-        raise DataNotFoundError(f"{folder}: holds no results JSON")
+        raise DataNotFoundError(
+            f"{folder}: holds neither {RESULTS_COPY} nor hyperparameter_tuning_results_*.json"
+        )
     return max(found, key=lambda path: path.stat().st_mtime)

@@ -23,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config import DEFAULT_METADATA_PATH, load_yaml
-from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
     FINISHED,
+    RESULTS_COPY,
     STATE_FILE,
     TrialRecord,
     ranking,
@@ -39,7 +40,6 @@ from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 logger = logging.getLogger(__name__)
 
 RUNGS_FILE = "asha_rungs.json"
-RESULTS_COPY = "results.json"
 RAY_LOG = "ray.log"
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 BEST_MODELS_KEPT = 10
@@ -193,6 +193,7 @@ class HyperparameterTuner:
             self._forget_old_run()
         self._save_state()
         unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        _check_models(unfinished)
         if unfinished:
             data = self._load_data(unfinished)
             with self._signals(), self._ray():
@@ -233,8 +234,6 @@ class HyperparameterTuner:
         data = {}
         for path, splits in needed.items():
             if path == DEFAULT_METADATA_PATH and not Path(path).exists():
-                if not self.options.quiet:
-                    print(f"making the default data set in {Path(path).parent}", flush=True)
                 ensure_default_data(path)
             workers = max(r.config.num_workers for r in records)
             data[path] = load_splits(
@@ -357,6 +356,7 @@ class HyperparameterTuner:
             )
             with self._silenced():
                 tuner.fit()
+            self._remove_ray_state()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -460,6 +460,12 @@ class HyperparameterTuner:
                 shutil.rmtree(self.output_dir / name / folder, ignore_errors=True)
             self._remove_states(name)
 
+    def _remove_ray_state(self) -> None:
+        """Ray's own snapshot of the run: a resume does not use it, and it holds pickles."""
+        for pattern in ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json"):
+            for path in self.output_dir.glob(pattern):
+                path.unlink(missing_ok=True)
+
     def _remove_states(self, name: str) -> None:
         for folder in (self.output_dir / name).glob("checkpoint_*"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -483,6 +489,20 @@ def fingerprint(record: TrialRecord) -> str:
     config = record.config.to_dict()
     deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_models(records: Sequence[TrialRecord]) -> None:
+    """Build every model once: an unknown name or wrong overrides are told before Ray starts."""
+    from raytune_ocr.training import create_model_from_config
+
+    problems = []
+    for record in records:
+        try:
+            create_model_from_config(record.config)
+        except (ModelCreationError, ConfigurationError) as error:
+            problems.append(f"experiments.{record.name}.model: {error}")
+    if problems:
+        raise ModelCreationError("\n".join(problems))
 
 
 def _trial_name(trial: Any) -> str:

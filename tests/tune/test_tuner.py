@@ -1,0 +1,261 @@
+"""Whole runs on a real local Ray: processes that are killed are killed by real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.predict import main as predict
+from raytune_ocr.tune import HyperparameterTuner, load_results
+from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.results import TrialRecord
+
+ENDLESS = """
+experiments:
+  first:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: none}}
+    early_stopping: {{patience: 0}}
+"""
+
+
+def command(space, data, output, *more):
+    return [
+        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
+        *("--results-file", str(output) + ".json", *more),
+    ]
+
+
+def started(arguments):
+    """The command line as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "raytune_ocr.tune", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_epoch(output, epoch, seconds=90):
+    """Until the first trial has reported that epoch."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        state = output / "run_state.json"
+        if state.exists():
+            epochs = json.loads(state.read_text())["trials"]["first"]["epochs"]
+            if epochs and epochs[-1]["epoch"] >= epoch:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"epoch {epoch} was not reached in {seconds} s")
+
+
+def read(path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} in {path}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+@pytest.mark.slow
+def test_presets_become_trials_and_trials_one_best_result(write_space, data, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(command(write_space(), data, output)) == 0
+    document = read(tmp_path / "out.json")
+    best = document["best_result"]
+    assert document["experiments_completed"] == 2
+    assert {r["experiment_name"] for r in document["all_results"]} == {"first", "second"}
+    assert best["best_val_char_accuracy"] == max(
+        r["best_val_char_accuracy"] for r in document["all_results"]
+    )
+    assert TrainingConfig.from_dict(best["config"]).experiment_name == best["experiment_name"]
+    assert best["targets"]["character_accuracy"]["goal"] == 0.85
+
+    epochs = pd.read_csv(output / "epochs.csv")
+    for name, result in ((r["experiment_name"], r) for r in document["all_results"]):
+        rows = epochs[epochs["experiment_name"] == name]
+        assert list(rows["epoch"]) == list(range(1, result["total_epochs"] + 1))
+        assert rows["val_char_accuracy"].max() == pytest.approx(result["best_val_char_accuracy"])
+        assert (output / name / "config.yaml").exists()
+        assert (output / name / "logs" / "training.log").exists()
+    assert len(load_results(output)) == 2
+    printed = capsys.readouterr().out
+    assert "Ranking" in printed and str(output / "trials.csv") in printed
+    images = next((data / "val").parent.glob("val/*.png"))
+    assert predict([str(tmp_path / "out.json"), str(images)]) == 0
+
+
+@pytest.mark.slow
+def test_a_failing_trial_leaves_the_others_alone(write_space, data, tmp_path):
+    text = """
+experiments:
+  diverges:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 2, learning_rate: 1e30, gradient_clip_norm: 0, use_tensorboard: false}}
+    optimizer: {{type: sgd}}
+    scheduler: {{type: none}}
+  works:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 1, use_tensorboard: false}}
+"""
+    output = tmp_path / "out"
+    assert main(command(write_space(text), data, output, "--quiet")) == 0
+    results = {r["experiment_name"]: r for r in read(tmp_path / "out.json")["all_results"]}
+    assert results["works"]["status"] == "completed"
+    assert (results["diverges"]["status"], results["diverges"]["stop_reason"]) == ("failed", "nan")
+    assert "at learning rate 1e+30" in results["diverges"]["error_message"]
+
+
+@pytest.mark.slow
+def test_a_killed_trial_goes_on_from_its_checkpoint(write_space, data, tmp_path):
+    output = tmp_path / "out"
+    process = started(command(write_space(ENDLESS, epochs=25), data, output))
+    wait_for_epoch(output, 3)
+    os.kill(trial_process(process.pid), signal.SIGKILL)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    rows = pd.read_csv(output / "epochs.csv")
+    assert list(rows["epoch"]) == list(range(1, 26))
+    log = (output / "first" / "logs" / "training.log").read_text().splitlines()
+    assert len(log) <= 27  # at most one epoch was done again, and one was under way
+
+
+def trial_process(driver):
+    """The pid of the worker that trains, among the descendants of `driver`."""
+    import psutil
+
+    for process in psutil.Process(driver).children(recursive=True):
+        if process.name().startswith("ray::ImplicitFunc") or "ImplicitFunc" in " ".join(
+            process.cmdline()
+        ):
+            return process.pid
+    raise AssertionError("no trial process")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_run_that_was_ended_resumes_and_ends_as_one_that_was_not(
+    write_space, data, tmp_path, number, status
+):
+    output = tmp_path / "out"
+    arguments = command(write_space(ENDLESS, epochs=30), data, output)
+    process = started(arguments)
+    wait_for_epoch(output, 3)
+    process.send_signal(number)
+    begun = time.monotonic()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == status, printed
+    if number != signal.SIGKILL:
+        assert time.monotonic() - begun < 10
+        assert "--resume" in printed
+        assert read(tmp_path / "out.json")["best_result"] is None
+
+    assert main([*arguments, "--resume", "--quiet"]) == 0
+    result = read(tmp_path / "out.json")["best_result"]
+    assert (result["total_epochs"], result["stop_reason"]) == (30, "max_epochs")
+    rows = pd.read_csv(output / "epochs.csv")
+    assert list(rows["epoch"]) == list(range(1, 31))
+    before = (output / "first" / "logs" / "training.log").read_text()
+    assert main([*arguments, "--resume", "--quiet"]) == 0
+    assert (output / "first" / "logs" / "training.log").read_text() == before
+
+
+def test_a_resume_where_there_is_no_run_is_refused(write_space, data, tmp_path, capsys):
+    arguments = command(write_space(), data, tmp_path / "out", "--resume")
+    assert main(arguments) == 2
+    assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
+    tuner = HyperparameterTuner(str(write_space()), output_dir=tmp_path / "out")
+    tuner.records = {n: TrialRecord(c) for n, c in tuner.space().configs.items()}
+    tuner.output_dir.mkdir()
+    tuner._save_state()
+    other = HyperparameterTuner(
+        str(write_space()), output_dir=tmp_path / "out", overrides={"batch_size": 99}, resume=True
+    )
+    with pytest.raises(ConfigurationError, match="another config"):
+        other.run_experiments()
+
+
+@pytest.mark.slow
+def test_more_gpus_than_there_are_is_said_at_once(write_space, data, tmp_path, capsys):
+    arguments = command(write_space(), data, tmp_path / "out", "--gpus-per-trial", "64")
+    assert main(arguments) == 2
+    assert "--gpus-per-trial: must be at most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--set", "batch_size=0"], "--set batch_size: must be an integer >= 1, got 0"),
+        (["--set", "batch_size"], "must be KEY=VALUE"),
+        (["--set", "batchsize=3"], "did you mean 'batch_size'"),
+        (["--experiments", "frist"], "did you mean 'first'"),
+        (["--config", "absent.yaml"], "no such configuration file"),
+        (["--data", "absent"], "no such data file"),
+        (["--set", "model_name=smal"], "did you mean 'small'"),
+    ],
+)
+def test_a_wrong_command_line_is_told_before_anything_runs(
+    write_space, data, tmp_path, capsys, arguments, told
+):
+    base = command(write_space(), data, tmp_path / "out")
+    assert main([*base, *arguments]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_looking_trains_nothing(write_space, data, tmp_path, capsys):
+    base = command(write_space(), data, tmp_path / "out")
+    for flag, shown in (
+        ("--list", "first"),
+        ("--dry-run", "rungs"),
+        ("--list-models", "ctc_small"),
+    ):
+        assert main([*base, flag]) == 0
+        assert shown in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_documented_integration_example_runs(data, tmp_path, monkeypatch):
+    import yaml
+
+    monkeypatch.chdir(tmp_path)
+    experiment = {
+        "experiment_name": "my_experiment",
+        "model": {"name": "medium"},
+        "data": {"metadata_path": str(data / "metadata.yaml")},
+        "training": {"batch_size": 48, "learning_rate": 0.0015, "num_epochs": 2},
+        "optimizer": {"type": "adamw"},
+        "scheduler": {"type": "cosine", "warmup_epochs": 2},
+    }
+    targets = {"character_accuracy": 0.85, "sequence_accuracy": 0.70}
+    content = {"experiments": {"my_experiment": experiment}, "targets": targets}
+    Path("custom_config.yaml").write_text(yaml.dump(content))
+    tuner = HyperparameterTuner("custom_config.yaml")
+    results = tuner.run_experiments(["my_experiment"])
+    assert 0 <= results["best_result"]["best_val_char_accuracy"] <= 1
+
+    found = list(tmp_path.glob("hyperparameter_tuning_results_*.json"))
+    latest = json.loads(max(found, key=lambda f: f.stat().st_mtime).read_text())
+    assert latest["best_result"]["hyperparameters"]["batch_size"] == 48
+    assert (tmp_path / "training_output" / "my_experiment" / "tensorboard").is_dir()
+
+
+@pytest.mark.slow
+def test_a_users_own_folder_of_images_is_tuned_on(write_space, labelled_folder, tmp_path):
+    output = tmp_path / "out"
+    arguments = command(write_space(epochs=1), labelled_folder, output, "--experiments", "first")
+    assert main([*arguments, "--quiet"]) == 0
+    assert read(tmp_path / "out.json")["best_result"]["experiment_name"] == "first"
