@@ -12,6 +12,7 @@ from raytune_ocr.data import (
     create_data_loaders,
     generate_dataset,
 )
+from raytune_ocr.data.augment import _extreme
 from raytune_ocr.errors import DataLoaderError
 from raytune_ocr.vocabulary import encode
 
@@ -105,3 +106,15 @@ def test_small_batches_are_augmented_as_well(batch, size):
 def test_a_negative_strength_is_refused():
     with pytest.raises(ValueError, match=">= 0"):
         BatchAugment(-1)
+
+
+@pytest.mark.parametrize("choose", [torch.maximum, torch.minimum])
+def test_strokes_grow_and_shrink_by_one_pixel_to_every_side(choose):
+    ink, paper = (255.0, 0.0) if choose is torch.maximum else (0.0, 255.0)
+    pixels = torch.full((1, 1, 5, 7), paper)
+    pixels[..., 2, 3] = ink
+    pixels[..., 0, 0] = ink
+    expected = torch.full_like(pixels, paper)
+    expected[..., 1:4, 2:5] = ink
+    expected[..., :2, :2] = ink
+    assert torch.equal(_extreme(pixels, choose), expected)
