@@ -225,6 +225,10 @@ def train_from_config(
     if resume_from is not None:
         path = Path(resume_from)
         trainer.load_state(path / STATE_NAME if path.is_dir() else path)
+        if report is not None and trainer.training_history:
+            # Whoever listens may have missed the last words before the interruption.
+            *history, last = trainer.training_history
+            report({**_report_row(trainer, last), "history": history}, None)
     return trainer.train()
 
 
@@ -232,22 +236,24 @@ def _reporter(
     trainer: OCRTrainer, report: Callable[[dict[str, Any], str | None], None]
 ) -> Callable[..., None]:
     def report_epoch(loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        best = trainer.best.best_metrics
-        row: dict[str, Any] = {
-            "epoch": epoch + 1,
-            **metrics,
-            "best_epoch": trainer.best.best_epoch + 1,
-        }
-        row.update(
-            {
-                "best_val_char_accuracy": best["val_char_accuracy"],
-                "best_val_seq_accuracy": best["val_seq_accuracy"],
-            }
-        )
-        last = epoch + 1 == trainer.config.num_epochs
-        row["stop_reason"] = loop.stop_reason or ("max_epochs" if last else "")
         with tempfile.TemporaryDirectory() as folder:
             trainer.save_state(Path(folder) / STATE_NAME)
-            report(row, folder)
+            report(_report_row(trainer, {"epoch": epoch + 1, **metrics}), folder)
 
     return report_epoch
+
+
+def _report_row(trainer: OCRTrainer, metrics: Mapping[str, float]) -> dict[str, Any]:
+    """An epoch's metrics, the running best, and why training ends, if it does."""
+    best = max(
+        trainer.training_history,
+        key=lambda row: (row["val_char_accuracy"], -row["epoch"]),
+    )
+    last = metrics["epoch"] >= trainer.config.num_epochs
+    return {
+        **metrics,
+        "best_epoch": best["epoch"],
+        "best_val_char_accuracy": best["val_char_accuracy"],
+        "best_val_seq_accuracy": best["val_seq_accuracy"],
+        "stop_reason": trainer.stop_reason or ("max_epochs" if last else ""),
+    }

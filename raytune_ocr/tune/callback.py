@@ -35,6 +35,8 @@ class DriverCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         record = self._record(trial)
+        for row in result.get("history", []):  # what was lost with an earlier driver
+            record.add(row)
         record.add(result)
         if result.get("error_message"):
             record.status, record.error_message = "failed", result["error_message"]
@@ -51,7 +53,7 @@ class DriverCallback(Callback):
         if record.status in FINISHED:
             return
         record.status, record.stop_reason = "failed", "error"
-        record.error_message = last_line(trial.get_pickled_error() or trial.error_filename)
+        record.error_message = last_line(trial.get_error())
         self.tuner.note(record)
         self.progress.update(record)
 

@@ -75,6 +75,7 @@ class TrialRecord:
         if "epoch" not in result:
             return
         row = {name: result[name] for name in EPOCH_COLUMNS if name in result}
+        row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
         self.epochs.append(row)
 

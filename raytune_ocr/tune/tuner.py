@@ -196,7 +196,7 @@ class HyperparameterTuner:
         _check_models(unfinished)
         if unfinished:
             data = self._load_data(unfinished)
-            with self._signals(), self._ray():
+            with self._ray(), self._signals():  # Ray sets a handler of its own as it starts
                 self._check_resources()
                 self._fit(unfinished, data)
         self._remove_checkpoints()
