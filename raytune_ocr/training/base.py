@@ -93,6 +93,7 @@ class BaseTrainer(ABC):
         self.train_loader = train_loader
         self.val_loader = val_loader
         self.callbacks = list(callbacks)
+        self.reporters: list[Callback] = []
         self.folder = RunFolder(config.output_dir, config.experiment_name)
         self.checkpoints = CheckpointManager(self.folder.checkpoints, config.keep_n_checkpoints)
         self.optimizer, self.scheduler = setup_optimizer_and_scheduler(self.model, config)
@@ -168,7 +169,10 @@ class BaseTrainer(ABC):
         return self._summary(time.perf_counter() - started)
 
     def _assemble_callbacks(self) -> list[Callback | Callable[..., None]]:
-        """The own ones first; whatever saves comes last, when all others have their new state."""
+        """The own ones first; whatever saves comes when all others have their new state.
+
+        Reporters come last of all: a report may end the run, and what it tells is then saved.
+        """
         config = self.config
         steps = config.log_every_n_steps if config.debug_mode else 0
         callbacks: list[Callback | Callable[..., None]] = [
@@ -184,7 +188,7 @@ class BaseTrainer(ABC):
         ]
         if config.use_tensorboard:
             callbacks.append(TensorBoardLogger(self.folder.tensorboard, config.log_every_n_steps))
-        return [*callbacks, *self.callbacks, FunctionCallback(self._save_epoch)]
+        return [*callbacks, *self.callbacks, FunctionCallback(self._save_epoch), *self.reporters]
 
     def _note_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         self.training_history.append({"epoch": epoch + 1, **metrics})

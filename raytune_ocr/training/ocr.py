@@ -20,7 +20,7 @@ from raytune_ocr.data import BatchAugment, create_data_loaders
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.models import create_model
 from raytune_ocr.training.base import BaseTrainer, ValidatedTrainer
-from raytune_ocr.training.callbacks import Callback
+from raytune_ocr.training.callbacks import Callback, FunctionCallback
 from raytune_ocr.training.checkpoint import read_state
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import OCRMetrics, analyze_errors, decoded_ids
@@ -221,7 +221,7 @@ def train_from_config(
     trainer = OCRTrainer(model, train_loader, val_loader, config, device)
     trainer.callbacks = list(callbacks)
     if report is not None:
-        trainer.callbacks.append(_reporter(trainer, report))
+        trainer.reporters.append(FunctionCallback(_reporter(trainer, report)))
     if resume_from is not None:
         path = Path(resume_from)
         trainer.load_state(path / STATE_NAME if path.is_dir() else path)
@@ -245,10 +245,10 @@ def _reporter(
 
 def _report_row(trainer: OCRTrainer, metrics: Mapping[str, float]) -> dict[str, Any]:
     """An epoch's metrics, the running best, and why training ends, if it does."""
-    best = max(
-        trainer.training_history,
-        key=lambda row: (row["val_char_accuracy"], -row["epoch"]),
-    )
+    monitor = trainer.config.early_stopping_monitor
+    sign = 1 if trainer.config.early_stopping_mode == "max" else -1
+    rows = [row for row in trainer.training_history if row[monitor] == row[monitor]]  # not NaN
+    best = max(rows or [dict(metrics)], key=lambda row: sign * row[monitor])
     last = metrics["epoch"] >= trainer.config.num_epochs
     return {
         **metrics,

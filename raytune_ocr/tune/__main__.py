@@ -71,7 +71,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set a field of TrainingConfig in every experiment, e.g. num_epochs=5",
+        help="set a field of TrainingConfig in every experiment, e.g. num_epochs=5 or, as in the "
+        "YAML, optimizer.type=adamw",
     )
     what.add_argument(
         "--allow-outside",
@@ -143,12 +144,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Checked fields from `--set` and `--seed`."""
+    from raytune_ocr.tune.space import SECTIONS
+
+    dotted = {f"{s}.{key}": field for s, keys in SECTIONS.items() for key, field in keys.items()}
     overrides: dict[str, Any] = {}
     for text in arguments.set:
         name, separator, value = text.partition("=")
         if not separator:
             raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
-        overrides[name] = check(name, parse_value(name, value), f"--set {name}")
+        field = dotted.get(name, name)
+        overrides[field] = check(field, parse_value(field, value), f"--set {name}")
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
     return overrides

@@ -81,9 +81,11 @@ class TrialRecord:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the best epoch: highest character accuracy, the first of equals."""
-        rows = [row for row in self.epochs if not math.isnan(row["val_char_accuracy"])]
-        return max(rows, key=lambda row: row["val_char_accuracy"], default={})
+        """The row of the epoch that `best_model.pt` is of: best monitored, the first of equals."""
+        monitor = self.config.early_stopping_monitor
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        rows = [row for row in self.epochs if not math.isnan(row.get(monitor, math.nan))]
+        return max(rows, key=lambda row: sign * row[monitor], default={})
 
     @property
     def checkpoint(self) -> Path | None:

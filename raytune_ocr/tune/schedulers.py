@@ -49,6 +49,8 @@ class PersistentASHA(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or go on; a rung counts only when a trial reports on that very epoch."""
         name, epoch = result.get("experiment_name", ""), result.get("epoch")
+        if name in self.stopped:  # the driver ended before it could note this
+            return TrialScheduler.STOP
         if epoch not in self.records or name in self.records[epoch]:
             return TrialScheduler.CONTINUE
         score = float(result.get(self.score_metric, -math.inf))

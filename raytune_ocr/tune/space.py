@@ -84,6 +84,18 @@ TARGETS = {
 }
 """Targets, and the figure of a result that each is compared with."""
 
+MONITORS = (
+    "val_char_accuracy",
+    "val_seq_accuracy",
+    "val_cer",
+    "val_loss",
+    "train_char_accuracy",
+    "train_loss",
+)
+"""What early stopping, the best checkpoint and the plateau schedule may follow."""
+
+DOMAINS = ("choice", "uniform", "loguniform", "randint", "grid")
+
 LOWER_IS_BETTER = ("training_time_per_epoch", "convergence_epochs")
 
 
@@ -197,6 +209,12 @@ def _config(
     values = {**base, **values, **environment_overrides(), **overrides}
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
+    monitor = values.get("early_stopping_monitor", MONITORS[0])
+    if monitor not in MONITORS:
+        place = f"{where}.early_stopping.monitor"
+        raise ConfigurationError(f"{place}: {unknown_name('metric', monitor, MONITORS)}")
+    if monitor.endswith(("_loss", "_cer")):
+        values.setdefault("early_stopping_mode", "min")
     config = TrainingConfig()
     for name, value in values.items():
         setattr(config, name, value)
@@ -229,6 +247,12 @@ def _flatten(experiment: Any, where: str) -> tuple[dict[str, Any], list[str]]:
             place = f"{where}.{section}.{key}"
             if key not in fields:
                 problems.append(f"{place}: {unknown_name('key', key, fields)}")
+                continue
+            if isinstance(value, Mapping) and set(value) & set(DOMAINS):
+                problems.append(
+                    f"{place}: must be one value, got the search domain {dict(value)!r}; write an "
+                    "experiment for each value to try"
+                )
                 continue
             try:
                 values[fields[key]] = check(fields[key], value, place)

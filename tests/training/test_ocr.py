@@ -202,3 +202,17 @@ def test_the_environment_is_a_device_and_whether_precision_is_mixed():
     if not torch.cuda.is_available():
         with pytest.raises(ConfigurationError, match="this machine has no 'cuda'"):
             setup_training_environment(TrainingConfig(device="cuda"))
+
+
+def test_a_report_that_ends_the_run_finds_the_best_model_of_its_epoch_saved(tmp_path, splits):
+    class Enough(BaseException):
+        pass
+
+    def stop(metrics, folder):
+        raise Enough
+
+    settings = config(tmp_path)
+    with pytest.raises(Enough):
+        train_from_config(settings, splits, report=stop)
+    path = tmp_path / settings.experiment_name / "checkpoints" / "best_model.pt"
+    assert torch.load(path, weights_only=True)["epoch"] == 1

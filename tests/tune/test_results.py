@@ -51,6 +51,15 @@ def test_the_best_epoch_is_reported_and_not_the_last():
     assert (result["training_time"], result["train_time_per_epoch"]) == (6.0, 2.0)
 
 
+def test_the_best_epoch_is_the_one_that_the_kept_weights_are_of():
+    following_loss = record(scores=(0.2, 0.6, 0.7))
+    following_loss.config.early_stopping_monitor = "val_loss"
+    following_loss.config.early_stopping_mode = "min"
+    for epoch, loss in zip(following_loss.epochs, (0.5, 0.3, 0.4), strict=True):
+        epoch["val_loss"] = loss
+    assert following_loss.to_result({})["best_epoch"] == 2
+
+
 def test_an_epoch_done_again_stands_once():
     again = record()
     again.add(row(2, 0.9))

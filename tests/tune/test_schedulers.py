@@ -70,3 +70,10 @@ def test_a_resumed_trial_does_not_back_fill_lower_rungs(tmp_path):
     scheduler = asha(tmp_path)
     assert not stops(scheduler, "late", 9, 0.99)
     assert not stops(scheduler, "fresh", 2, 0.1)
+
+
+def test_a_stopped_trial_that_comes_again_is_stopped_again(tmp_path):
+    scheduler = asha(tmp_path)
+    stops(scheduler, "a", 2, 0.5)
+    assert stops(scheduler, "b", 2, 0.4)
+    assert stops(asha(tmp_path), "b", 2, 0.4)

@@ -135,3 +135,23 @@ def test_anchors_merge_into_experiments(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text("base: &base\n  training: {batch_size: 7}\nexperiments:\n  one: {<<: *base}\n")
     assert read_space(load_yaml(path)).configs["one"].batch_size == 7
+
+
+def test_an_unknown_monitor_is_told_with_the_ones_there_are():
+    told = problems_of(space({"early_stopping": {"monitor": "val_char_acc"}}))
+    assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in told
+    assert "did you mean 'val_char_accuracy'" in told
+
+
+def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
+    follow = {"early_stopping": {"monitor": "val_loss"}}
+    assert create_training_config(follow).early_stopping_mode == "min"
+    assert create_training_config({}).early_stopping_mode == "max"
+    follow["early_stopping"]["mode"] = "max"
+    assert create_training_config(follow).early_stopping_mode == "max"
+
+
+def test_a_search_domain_is_refused_with_a_way_out():
+    told = problems_of(space({"training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}))
+    assert "experiments.fast.training.learning_rate: must be one value" in told
+    assert "write an experiment for each value" in told
