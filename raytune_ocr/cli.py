@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "tune": ("raytune_ocr.tune.__main__", "train every preset, say which one won"),
+    "train": ("raytune_ocr.train", "train one model in an experiment folder"),
     "generate": ("raytune_ocr.generate", "make a synthetic set of images and labels"),
     "predict": ("raytune_ocr.predict", "read images with the winner"),
 }

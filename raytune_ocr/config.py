@@ -27,6 +27,8 @@ from raytune_ocr.vocabulary import SEQUENCE_LENGTH, VOCAB_SIZE
 
 ENVIRONMENT_PREFIX = "RAYTUNE_OCR_"
 DEFAULT_METADATA_PATH = "generated_data/metadata.yaml"
+KHMER_DIGITS = "khmer_digits"
+CLASSIFIER_MONITOR = "val_accuracy"  # for every other dataset
 DEFAULT_MODEL_CONFIG_PATH = "config/model_config.yaml"
 
 LOSS_TYPES = ("crossentropy", "ctc", "focal")
@@ -71,6 +73,14 @@ _BETAS = Rule(
     "two numbers >= 0 and < 1",
     lambda v: len(v) == 2 and all(_is_number(b) and 0 <= b < 1 for b in v),
 )
+_OPTIONS = Rule(
+    dict, "a mapping of names to values", lambda v: all(isinstance(key, str) for key in v)
+)
+_MODULES = Rule(
+    list,
+    "a list of module names",
+    lambda v: all(isinstance(m, str) and all(p.isidentifier() for p in m.split(".")) for m in v),
+)
 _EXPERIMENT_NAME = Rule(
     str,
     "a name of letters, digits, '.', '_' and '-' that starts with a letter or digit",
@@ -88,6 +98,10 @@ RULES: dict[str, Rule] = {
     "vocab_size": _integer(2),
     "max_sequence_length": _integer(1),
     "gradient_checkpointing": _FLAG,
+    "model_options": _OPTIONS,
+    "imports": _MODULES,
+    "dataset_name": _ANY_TEXT,
+    "dataset_options": _OPTIONS,
     "metadata_path": _PATH,
     "train_split": _ANY_TEXT,
     "val_split": _ANY_TEXT,
@@ -175,8 +189,12 @@ class TrainingConfig:
     vocab_size: int = VOCAB_SIZE
     max_sequence_length: int = SEQUENCE_LENGTH
     gradient_checkpointing: bool = False
+    model_options: dict[str, Any] = field(default_factory=dict)  # keywords of the model itself
+    imports: list[str] = field(default_factory=list)  # modules that register models, datasets
 
     # Data
+    dataset_name: str = KHMER_DIGITS
+    dataset_options: dict[str, Any] = field(default_factory=dict)  # keywords of the dataset
     metadata_path: str = DEFAULT_METADATA_PATH
     train_split: str = "train"
     val_split: str = "val"

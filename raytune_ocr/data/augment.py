@@ -18,18 +18,21 @@ class BatchAugment:
     Args:
         strength: of everything; 1 is the usual: turns of 1.5 degrees, 5 % of scale and
             1 % of width (standard deviations).
+        negatives: make every other image its negative; right for ink on paper, whose polarity
+            the readers do not see, wrong for photographs.
 
     Raises:
         ValueError: for a negative strength.
     """
 
-    def __init__(self, strength: float = 1.0) -> None:
+    def __init__(self, strength: float = 1.0, negatives: bool = True) -> None:
         if strength < 0:
             raise ValueError(f"strength: must be >= 0, got {strength}")
         self.strength = strength
+        self.negatives = negatives
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """`images` uint8 [B, 1, H, W], changed; the input is left alone."""
+        """`images` uint8 [B, C, H, W], changed; the input is left alone."""
         if self.strength == 0:
             return images
         pixels = images.float()
@@ -73,12 +76,12 @@ class BatchAugment:
         return pixels
 
     def _recolor(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Contrast, brightness, noise on a quarter; every other image as its negative."""
+        """Contrast, brightness, noise on a quarter; every other image as its negative if wanted."""
         batch = len(pixels)
         draw = torch.rand(4, batch, 1, 1, 1, generator=generator, device=pixels.device)
         contrast = 1 + 0.4 * self.strength * (draw[0] - 0.5)
         brightness = 40 * self.strength * (draw[1] - 0.5)
-        sign = 1 - 2 * (draw[3] < 0.5).float()
+        sign = 1 - 2 * (draw[3] < 0.5 * self.negatives).float()
         middle = GREY / 2
         changed = (pixels - middle) * (contrast * sign) + middle + brightness
         noisy = torch.randperm(batch, generator=generator, device=pixels.device)[: batch // 4]

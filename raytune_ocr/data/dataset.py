@@ -15,6 +15,8 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.readers import load_split
 
+VALIDATION_BATCH = 128  # at least: without gradients there is room
+
 
 class KhmerDigitsDataset(Dataset):
     """Images and targets of one split.
@@ -113,15 +115,21 @@ def create_data_loaders(
             dataset = KhmerDigitsDataset.from_packed(splits[name])
         else:
             dataset = KhmerDigitsDataset(config.metadata_path, name, config.num_workers)
-        loaders.append(_loader(dataset, config, shuffle))
+        loaders.append(
+            memory_loader(dataset, config.batch_size, config.seed, shuffle, config.pin_memory)
+        )
     return loaders[0], loaders[1]
 
 
-def _loader(dataset: KhmerDigitsDataset, config: TrainingConfig, shuffle: bool) -> DataLoader:
+def memory_loader(
+    dataset: Dataset, batch_size: int, seed: int = 0, shuffle: bool = True, pin_memory: bool = False
+) -> DataLoader:
+    """Batches of a dataset that is in memory; worker processes would only copy it."""
+    size = len(dataset)  # type: ignore[arg-type]
     return DataLoader(
         dataset,
-        batch_size=config.batch_size if shuffle else max(config.batch_size, 128),
-        sampler=EpochSampler(len(dataset), config.seed, shuffle),
+        batch_size=batch_size if shuffle else max(batch_size, VALIDATION_BATCH),
+        sampler=EpochSampler(size, seed, shuffle),
         collate_fn=_as_fetched,
-        pin_memory=config.pin_memory and torch.cuda.is_available(),
+        pin_memory=pin_memory and torch.cuda.is_available(),
     )

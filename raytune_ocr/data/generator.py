@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -118,7 +119,7 @@ def _written(
             images, texts = composer.batch(min(BATCH, size - start))
             for offset, (image, text) in enumerate(zip(images, texts, strict=True)):
                 name = f"{split}/{start + offset:06d}.png"
-                _tinted(image, tints).save(folder / name, compress_level=1)
+                (folder / name).write_bytes(_png(_tinted(image, tints)))
                 rows.append((name, text))
                 yield folder / name
         with (
@@ -128,6 +129,13 @@ def _written(
             writer = csv.writer(file)
             writer.writerow(("file", "label"))
             writer.writerows(rows)
+
+
+def _png(picture: Image.Image) -> bytes:
+    """The file's bytes: writing them at once is twice as fast as letting Pillow write."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", compress_level=1)
+    return buffer.getvalue()
 
 
 def _tinted(image: np.ndarray, rng: np.random.Generator) -> Image.Image:

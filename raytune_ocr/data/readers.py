@@ -254,7 +254,7 @@ def _inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Pa
 
 def _from_class_folders(path: Path) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
-    for folder in _visible(path):
+    for folder in visible(path):
         name = SPLIT_ALIASES.get(folder.name, folder.name)
         if name in SPLITS and folder.is_dir():
             found.setdefault(name, []).extend(_class_samples(folder))
@@ -268,7 +268,7 @@ def _from_class_folders(path: Path) -> dict[str, list[Sample]]:
 
 
 def _class_samples(path: Path) -> list[Sample]:
-    folders = [p for p in _visible(path) if p.is_dir()]
+    folders = [p for p in visible(path) if p.is_dir()]
     classes = {folder: _digit_of(folder.name) for folder in folders}
     if not any(classes.values()):
         raise DataLoaderError(
@@ -283,12 +283,12 @@ def _class_samples(path: Path) -> list[Sample]:
     return [
         Sample(file, digit, str(folder))
         for folder, digit in classes.items()
-        for file in _visible(folder)
+        for file in visible(folder)
         if file.suffix.lower() in IMAGE_SUFFIXES
     ]
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
     """What a folder holds, sorted; names with a dot in front belong to tools, not to the data."""
     return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 

@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from torch.utils.data import DataLoader
-
-from raytune_ocr.config import DEFAULT_METADATA_PATH
-from raytune_ocr.data.dataset import create_data_loaders
-from raytune_ocr.data.generator import ensure_default_data
-from raytune_ocr.data.packed import PackedSplit
-from raytune_ocr.data.readers import load_splits
+from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.errors import DataLoaderError, unknown_name
+from raytune_ocr.plugins import DATASETS, load_plugin, plugin_names
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.utils.data import DataLoader
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
+Augment = Callable[["Tensor", Any], "Tensor"]
+PathLike = str | os.PathLike[str]
 
 
 class BaseDataset(ABC):
-    """What a registered dataset can do: give its two loaders. Nothing here is about digits."""
+    """What a registered dataset can do. Only `get_dataloaders` must be written."""
 
     @abstractmethod
     def get_dataloaders(self, batch_size: int = 32) -> tuple[DataLoader, DataLoader]:
-        """The training and the validation loader."""
+        """The training and the validation loader; batches are `(inputs, labels)`."""
+
+    def loaders(self, config: TrainingConfig) -> tuple[DataLoader, DataLoader]:
+        """The same for a run that `config` describes."""
+        return self.get_dataloaders(config.batch_size)
+
+    def model_arguments(self) -> dict[str, Any]:
+        """Keywords for a model of this data (`num_classes`), as far as its signature names them."""
+        return {}
+
+    def augment(self) -> Augment | None:
+        """What changes training batches `(inputs, generator) -> inputs`, if anything does."""
+        return None
+
+    def reapply_transforms(self, epoch: int) -> None:
+        """Draw new random transforms of the training data; `epoch` (from 0) decides which."""
+
+    def prepare(self) -> None:
+        """Read everything into memory, once, before it is shared by many trials."""
 
 
 class DatasetRegistry:
-    """A mapping from names to what builds a dataset.
+    """A mapping from names to what builds a dataset, entry points included.
 
     >>> @DatasetRegistry.register("mine")
     ... class Mine(BaseDataset): ...
@@ -61,16 +79,55 @@ class DatasetRegistry:
         """Build the dataset of that name; `settings` go to what was registered.
 
         Raises:
-            DataLoaderError: for an unknown name, or as the dataset itself does.
+            DataLoaderError: for an unknown name or setting, or as the dataset itself does.
+        """
+        factory = cls.factory(name)
+        try:
+            inspect.signature(factory).bind(**settings)
+        except TypeError as error:
+            raise DataLoaderError(f"dataset {name!r}: {error}") from None
+        return factory(**settings)
+
+    @classmethod
+    def factory(cls, name: str) -> Callable[..., Any]:
+        """What builds the dataset `name`.
+
+        Raises:
+            DataLoaderError: for an unknown name; says the nearest one.
         """
         if name not in cls._factories:
-            raise DataLoaderError(unknown_name("dataset", name, cls._factories))
-        return cls._factories[name](**settings)
+            found = load_plugin(DATASETS, name)
+            if callable(found):
+                cls._factories.setdefault(name, found)
+        if name not in cls._factories:
+            raise DataLoaderError(unknown_name("dataset", name, cls.names()))
+        return cls._factories[name]
 
     @classmethod
     def names(cls) -> list[str]:
         """Every name that `create` knows, sorted."""
-        return sorted(cls._factories)
+        return sorted({*cls._factories, *plugin_names(DATASETS)})
+
+
+def create_dataset(config: TrainingConfig, *, allow_outside: bool = False) -> Any:
+    """The dataset that `config` names, given what of the config its signature names.
+
+    `path` (`metadata_path`), `train_split`, `val_split`, `num_workers`, `seed`, `augmentation`
+    and `allow_outside` are passed where they are named; `dataset_options` always.
+
+    Raises:
+        DataLoaderError: for an unknown name or option.
+    """
+    offered: dict[str, Any] = {
+        name: getattr(config, name)
+        for name in ("train_split", "val_split", "num_workers", "seed", "augmentation")
+    }
+    offered["allow_outside"] = allow_outside
+    if config.metadata_path != DEFAULT_METADATA_PATH:
+        offered["path"] = config.metadata_path
+    named = inspect.signature(DatasetRegistry.factory(config.dataset_name)).parameters
+    taken = {name: value for name, value in offered.items() if name in named}
+    return DatasetRegistry.create(config.dataset_name, **{**taken, **config.dataset_options})
 
 
 def _home(factory: Callable[..., Any]) -> tuple[Any, ...]:
@@ -78,60 +135,3 @@ def _home(factory: Callable[..., Any]) -> tuple[Any, ...]:
     module = getattr(factory, "__module__", None)
     name = getattr(factory, "__qualname__", None)
     return (module, name) if name else (factory,)
-
-
-@DatasetRegistry.register("image_folder")
-class ImageFolder(BaseDataset):
-    """Labelled images on disk, in any layout that `load_split` reads.
-
-    Args:
-        path: a folder per class, a `labels.csv`, a `metadata.yaml`, or a folder of either.
-        seed: of the training order.
-        num_workers: threads that decode images.
-        allow_outside: accept image paths that leave the data's folder and the working one.
-
-    Raises:
-        DataLoaderError: from `splits` and `get_dataloaders`, when files or labels break a rule.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str],
-        seed: int = 0,
-        num_workers: int = 0,
-        allow_outside: bool = False,
-    ) -> None:
-        self.path = Path(path)
-        self.seed = seed
-        self.num_workers = num_workers
-        self.allow_outside = allow_outside
-
-    @cached_property
-    def splits(self) -> dict[str, PackedSplit]:
-        """The packed splits `train` and `val`, read once."""
-        return load_splits(
-            self.path, allow_outside=self.allow_outside, num_workers=self.num_workers
-        )
-
-    def get_dataloaders(self, batch_size: int = 32) -> tuple[DataLoader, DataLoader]:
-        """Loaders of `(images uint8 [B, 1, H, W], targets int64 [B, L])`."""
-        return create_data_loaders(splits=self.splits, batch_size=batch_size, seed=self.seed)
-
-
-@DatasetRegistry.register("khmer_digits")
-class KhmerDigits(ImageFolder):
-    """The synthetic set; the default one is made where it is absent."""
-
-    def __init__(
-        self, path: str | os.PathLike[str] = DEFAULT_METADATA_PATH, **settings: Any
-    ) -> None:
-        super().__init__(path, **settings)
-
-    @cached_property
-    def splits(self) -> dict[str, PackedSplit]:
-        """The packed splits `train` and `val`, read once."""
-        if self.path == Path(DEFAULT_METADATA_PATH):
-            ensure_default_data(self.path)
-        return load_splits(
-            self.path, allow_outside=self.allow_outside, num_workers=self.num_workers
-        )

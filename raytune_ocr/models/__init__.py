@@ -1,5 +1,6 @@
 """Readers of digit strings: what they are made of, their names, and how to read their logits."""
 
+from raytune_ocr.models.classifier import ImageClassifier
 from raytune_ocr.models.decode import greedy_decode
 from raytune_ocr.models.describe import describe_models, flops, format_models
 from raytune_ocr.models.normalize import ImageNormalizer
@@ -13,6 +14,7 @@ __all__ = [
     "Architecture",
     "AttentionReader",
     "CTCReader",
+    "ImageClassifier",
     "ImageNormalizer",
     "ModelRegistry",
     "Reader",

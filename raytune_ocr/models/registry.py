@@ -15,12 +15,15 @@ from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, load_yaml
 from raytune_ocr.errors import ModelCreationError, unknown_name
 from raytune_ocr.models.presets import ALIASES, PRESETS, RULES
 from raytune_ocr.models.readers import READERS, Reader
+from raytune_ocr.plugins import MODELS, load_plugin, plugin_names
 from raytune_ocr.vocabulary import (
     DEFAULT_CHAR_TO_IDX,
     MAX_DIGITS,
     SEQUENCE_LENGTH,
     VOCAB_SIZE,
 )
+
+STAND_INS = {"mynet": "image_classifier"}  # until somebody registers a model of that name
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
@@ -69,12 +72,14 @@ class ModelRegistry:
             inspect.signature(factory).bind(**kwargs)
         except TypeError as error:
             raise ModelCreationError(f"model {name!r}: {error}") from None
-        return factory(**kwargs)
+        model = factory(**kwargs)
+        vars(model)["model_config"] = {"name": name, **kwargs}  # goes into its checkpoints
+        return model
 
     @classmethod
     def names(cls) -> list[str]:
         """Every name there is, the presets first; aliases left out."""
-        return [*PRESETS, *cls._factories]
+        return list(dict.fromkeys([*PRESETS, *cls._factories, *plugin_names(MODELS)]))
 
     @classmethod
     def factory(cls, name: str) -> Callable[..., nn.Module]:
@@ -85,6 +90,11 @@ class ModelRegistry:
         """
         if name in cls._factories:
             return cls._factories[name]
+        found = load_plugin(MODELS, name)
+        if callable(found):
+            return cls._factories.setdefault(name, found)
+        if name in STAND_INS:
+            return cls.factory(STAND_INS[name])
         if ALIASES.get(name, name) in PRESETS:
             return partial(_create_preset, ALIASES.get(name, name))
         raise ModelCreationError(unknown_name("model", name, [*cls.names(), *ALIASES]))

@@ -28,6 +28,8 @@ _HOMES = {
         "create_loss_function",
     ],
     "raytune_ocr.training.metrics": [
+        "ClassificationMetrics",
+        "MetricsTracker",
         "OCRMetrics",
         "analyze_errors",
         "calculate_character_accuracy",
@@ -35,12 +37,15 @@ _HOMES = {
         "calculate_sequence_accuracy",
         "create_metrics_calculator",
     ],
-    "raytune_ocr.training.ocr": [
-        "OCRTrainer",
+    "raytune_ocr.training.build": [
+        "ClassifierTrainer",
         "create_model_from_config",
+        "create_trainer",
         "load_reader",
         "train_from_config",
     ],
+    "raytune_ocr.training.experiment": ["ExperimentManager", "ExperimentTrainer"],
+    "raytune_ocr.training.ocr": ["OCRTrainer"],
     "raytune_ocr.training.optim": [
         "create_optimizer",
         "create_scheduler",

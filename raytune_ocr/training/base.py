@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from raytune_ocr.config import TrainingConfig
@@ -33,6 +34,9 @@ from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
+
+MEBIBYTE = 2**20
+Augment = Callable[[Tensor, torch.Generator], Tensor]
 
 
 class RunFolder:
@@ -111,7 +115,7 @@ class BaseTrainer(ABC):
     def _create_metrics_calculator(self) -> Any:
         """What measures predictions: `reset`, `update(predictions, targets)`, `compute`."""
 
-    def _create_loop(self) -> Trainer:
+    def _create_loop(self) -> MeasuredLoop:
         """The loop, with this trainer's parts in it."""
         loop = self._loop_class()(
             self.model,
@@ -124,10 +128,16 @@ class BaseTrainer(ABC):
         loop.train_metrics = self._create_metrics_calculator()
         loop.eval_metrics = self.metrics
         loop.plateau_metric = self.config.early_stopping_monitor
+        loop.seed = self.config.seed
+        loop.augment = self._create_augment() if self.config.augmentation else None
         return loop
 
-    def _loop_class(self) -> type[Trainer]:
-        return ValidatedTrainer
+    def _create_augment(self) -> Augment | None:
+        """What changes training batches, if anything does."""
+        return None
+
+    def _loop_class(self) -> type[MeasuredLoop]:
+        return MeasuredLoop
 
     @property
     def current_epoch(self) -> int:
@@ -188,7 +198,7 @@ class BaseTrainer(ABC):
         ]
         if config.use_tensorboard:
             callbacks.append(TensorBoardLogger(self.folder.tensorboard, config.log_every_n_steps))
-        return [*callbacks, *self.callbacks, FunctionCallback(self._save_epoch), *self.reporters]
+        return [*callbacks, *self.callbacks, _Saves(self), *self.reporters]
 
     def _note_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         self.training_history.append({"epoch": epoch + 1, **metrics})
@@ -205,14 +215,6 @@ class BaseTrainer(ABC):
         figures = {**train_results, **val_results}
         line = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
         logger.info("epoch %d/%d  %s", self.current_epoch, self.config.num_epochs, line)
-
-    def _save_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        number = epoch + 1
-        if self.best.best_epoch == epoch:
-            write_state(self.checkpoints.best_path, self.best_state())
-        last = number == self.config.num_epochs or loop.should_stop
-        if last or number % self.config.save_every_n_epochs == 0:
-            self.checkpoints.save_state(self.state_dict(), number)
 
     def best_state(self) -> dict[str, Any]:
         """What it takes to read with the best epoch's model: weights, config, metrics, epoch."""
@@ -271,10 +273,63 @@ class BaseTrainer(ABC):
         }
 
 
+class _Saves(Callback):
+    """Saves the best model when it is new, the whole state every few epochs and at the end."""
+
+    def __init__(self, trainer: BaseTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        owner, number = self.trainer, epoch + 1
+        if owner.best.best_epoch == epoch:
+            write_state(owner.checkpoints.best_path, owner.best_state())
+        last = number == owner.config.num_epochs or trainer.should_stop
+        if last or number % owner.config.save_every_n_epochs == 0:
+            owner.checkpoints.save_state(owner.state_dict(), number)
+
+    def on_callback_error(self, trainer: Trainer) -> None:
+        self.trainer.checkpoints.save_state(self.trainer.state_dict(), trainer.epoch)
+
+
 class ValidatedTrainer(Trainer):
     """The loop with `val_` before what is measured on the validation split."""
 
     eval_prefix = "val"
+
+
+class MeasuredLoop(ValidatedTrainer):
+    """The loop that augments batches on the device and measures what an epoch takes."""
+
+    augment: Augment | None = None
+    seed = 0
+
+    def train_epoch(
+        self, train_dataloader: Any, eval_dataloader: Any = None, epoch: int = 0
+    ) -> dict[str, float]:
+        """As `Trainer.train_epoch`, with the process's memory and CPU use.
+
+        `seconds` covers training and validation, `images_per_second` training alone.
+        """
+        self._generator = torch.Generator(self.device)
+        self._generator.manual_seed(self.seed * 1_000_003 + epoch)
+        process = psutil.Process()
+        cpu_before, started = sum(process.cpu_times()[:2]), time.perf_counter()
+        metrics = super().train_epoch(train_dataloader, eval_dataloader, epoch)
+        seconds = time.perf_counter() - started
+        cpu_seconds = sum(process.cpu_times()[:2]) - cpu_before
+        metrics["images_per_second"] = metrics.pop("samples_per_second")
+        metrics["seconds"] = seconds
+        metrics["memory_mb"] = process.memory_info().rss / MEBIBYTE
+        metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)
+        if self.device.type == "cuda":
+            metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / MEBIBYTE
+        return metrics
+
+    def _prepare_batch(self, batch: Any) -> tuple[Any, Any]:
+        inputs, targets = super()._prepare_batch(batch)
+        if self.augment is not None and self.model.training:
+            inputs = self.augment(inputs, self._generator)
+        return inputs, targets
 
 
 def loop_settings(config: TrainingConfig) -> dict[str, Any]:

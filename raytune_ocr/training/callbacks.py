@@ -10,11 +10,14 @@ import copy
 import logging
 import math
 import os
+import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
     from raytune_ocr.training.trainer import Trainer
@@ -41,6 +44,9 @@ class Callback:
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         """After training, evaluation and the schedule of an epoch; may add to `metrics`."""
 
+    def on_callback_error(self, trainer: Trainer) -> None:
+        """When another callback raised: the epoch is whole, and the error ends the training."""
+
     def on_train_end(self, trainer: Trainer) -> None:
         """After the last epoch, also when an error ended the training."""
 
@@ -56,7 +62,7 @@ class Callback:
 
 
 class FunctionCallback(Callback):
-    """A plain function `(trainer, epoch, metrics)`; its name is told when it raises."""
+    """A plain function `(trainer, epoch, metrics)` as a callback of its name."""
 
     def __init__(self, function: Callable[..., None]) -> None:
         self.function = function
@@ -66,14 +72,7 @@ class FunctionCallback(Callback):
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        try:
-            self.function(trainer, epoch, metrics)
-        except RaytuneOCRError:
-            raise
-        except Exception as error:
-            raise ExperimentFailedError(
-                f"the callback {self.name!r} raised in epoch {epoch + 1}: {error!r}"
-            ) from error
+        self.function(trainer, epoch, metrics)
 
 
 def lower_is_better(metric: str) -> bool:
@@ -219,8 +218,14 @@ class PeriodicCheckpoint(Callback):
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         if (epoch + 1) % self.frequency == 0 or trainer.should_stop:
-            path = self.folder / f"checkpoint_epoch_{epoch + 1}.pt"
-            trainer._save_checkpoint(str(path), epoch)
+            self._save(trainer)
+
+    def on_callback_error(self, trainer: Trainer) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        path = self.folder / f"checkpoint_epoch_{trainer.epoch}.pt"
+        trainer._save_checkpoint(str(path), trainer.epoch - 1)
 
 
 class BestCheckpoint(Callback):
@@ -279,7 +284,11 @@ class TensorBoardLogger(Callback):
 
 
 class EpochLog(Callback):
-    """One line an epoch into a log file, and with `log_steps` one every n steps."""
+    """One line an epoch into a log file, and with `every_n_steps` one every n steps.
+
+    After a resume the file holds the epochs that were done, each once: lines of epochs that will
+    be trained again go, lines that a crash swallowed come back.
+    """
 
     watches_steps = True
 
@@ -292,14 +301,125 @@ class EpochLog(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if trainer.epoch and trainer.history:
+            done = (
+                {name: values[epoch] for name, values in trainer.history.items()}
+                for epoch in range(trainer.epoch)
+            )
+            lines = [self._line(epoch, figures) for epoch, figures in enumerate(done, 1)]
+            with replacing(self.path) as aside:
+                aside.write_text("".join(lines), encoding="utf-8")
 
     def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
         if self.every_n_steps and (step + 1) % self.every_n_steps == 0:
-            self._write(f"epoch {trainer.epoch + 1} step {step + 1}", figures)
+            self._write(f"  epoch {trainer.epoch + 1} step {step + 1} {_figures(figures)}\n")
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        self._write(f"epoch {epoch + 1}/{self.total_epochs}", metrics)
+        self._write(self._line(epoch + 1, metrics))
 
-    def _write(self, head: str, figures: Mapping[str, float]) -> None:
+    def _line(self, epoch: int, metrics: Mapping[str, float]) -> str:
+        return f"epoch {epoch}/{max(epoch, self.total_epochs)} {_figures(metrics)}\n"
+
+    def _write(self, line: str) -> None:
         with self.path.open("a", encoding="utf-8") as log:
-            log.write(f"{head} {' '.join(f'{k}={v:.6g}' for k, v in figures.items())}\n")
+            log.write(line)
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.6g}" for name, value in figures.items())
+
+
+def read_epoch_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
+    """What `EpochLog` wrote: lists of every metric, one value an epoch; a torn line is left out.
+
+    Raises:
+        ConfigurationError: when there is no such file.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such log") from None
+    epochs: dict[int, dict[str, float]] = {}
+    for line in lines:
+        found = re.match(r"epoch (\d+)/\d+ (.*)", line)
+        if found is None:
+            continue
+        try:
+            pairs = [pair.split("=") for pair in found[2].split()]
+            epochs[int(found[1])] = {name: float(value) for name, value in pairs}
+        except ValueError:
+            continue
+    names = dict.fromkeys(name for figures in epochs.values() for name in figures)
+    return {name: [epochs[epoch].get(name, math.nan) for epoch in sorted(epochs)] for name in names}
+
+
+class CurvesPicture(Callback):
+    """Draws loss and accuracy over the epochs into a PNG, again after every epoch."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        from raytune_ocr.plots import draw_learning_curves, save_figure  # slow to import
+
+        save_figure(
+            self.path, lambda figure: draw_learning_curves(figure, trainer.history), size=(9, 4)
+        )
+
+
+class ProgressBar(Callback):
+    """A bar an epoch with batches a second (it/s) on a terminal; a line an epoch everywhere."""
+
+    watches_steps = True
+
+    def __init__(self, batches: int, total_epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.batches = batches
+        self.total_epochs = total_epochs
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.bar.start()
+        self._next(trainer.epoch)
+
+    def _next(self, epoch: int) -> None:
+        self._task = self.bar.add_task(
+            f"epoch {epoch + 1}/{self.total_epochs}", total=self.batches, rate=""
+        )
+        self._started = time.perf_counter()
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        rate = (step + 1) / max(time.perf_counter() - self._started, 1e-9)
+        text = f"{rate:.1f} it/s  loss {figures['loss']:.4f}"
+        self.bar.update(self._task, completed=step + 1, rate=text)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.bar.remove_task(self._task)
+        rate = self.batches / max(time.perf_counter() - self._started, 1e-9)
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        told = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+        line = f"epoch {epoch + 1}/{self.total_epochs}  {told}  {rate:.1f} it/s"
+        self.bar.console.print(line, highlight=False, soft_wrap=True)
+        if epoch + 1 < self.total_epochs and not trainer.should_stop:
+            self._next(epoch + 1)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.bar.stop()

@@ -230,3 +230,64 @@ def analyze_errors(predicted: Iterable[str], wanted: Iterable[str]) -> dict[str,
 def create_metrics_calculator(idx_to_char: Mapping[int, str], **kwargs: Any) -> OCRMetrics:
     """An `OCRMetrics`; keywords as its constructor has them."""
     return OCRMetrics(idx_to_char, **kwargs)
+
+
+class ClassificationMetrics:
+    """Share of the samples whose highest logit is the label's, 0 to 1.
+
+    `update` takes logits [B, C] and labels int64 [B].
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.correct = 0
+        self.total = 0
+
+    def update(self, predictions: Tensor, targets: Tensor) -> None:
+        """Add a batch.
+
+        Raises:
+            DataLoaderError: when there is not one label for each row of logits.
+        """
+        if predictions.ndim != 2 or targets.shape != predictions.shape[:1]:
+            raise DataLoaderError(
+                "accuracy needs logits [B, C] and labels [B], got "
+                f"{list(predictions.shape)} and {list(targets.shape)}"
+            )
+        self.correct += int((predictions.argmax(dim=1) == targets).sum())
+        self.total += len(targets)
+
+    def compute(self) -> dict[str, float]:
+        """`accuracy`; raises DataLoaderError when nothing was seen."""
+        return {"accuracy": _share(self.correct, self.total, "sample")}
+
+
+class MetricsTracker:
+    """Mean loss and accuracy in **percent** of what was seen since `reset`."""
+
+    def __init__(self) -> None:
+        self._accuracy = ClassificationMetrics()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._accuracy.reset()
+        self._loss = 0.0
+
+    def update(self, loss_value: float, outputs: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss, logits [B, C] and labels int64 [B]."""
+        self._accuracy.update(outputs, labels)
+        self._loss += float(loss_value) * len(labels)
+
+    def get_metrics(self) -> dict[str, float]:
+        """`loss`, `accuracy` (0 to 100), `total_samples`.
+
+        Raises:
+            DataLoaderError: when nothing was seen.
+        """
+        accuracy = self._accuracy.compute()["accuracy"]
+        total = self._accuracy.total
+        return {"loss": self._loss / total, "accuracy": 100 * accuracy, "total_samples": total}

@@ -19,7 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError, DivergenceError
+from raytune_ocr.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataLoaderError,
+    DivergenceError,
+    ExperimentFailedError,
+    RaytuneOCRError,
+)
 from raytune_ocr.training.callbacks import (
     BestCheckpoint,
     Callback,
@@ -93,6 +100,7 @@ class Trainer:
         )
 
         self.epoch = 0  # epochs finished
+        self.step = 0  # of this epoch, counted from 0
         self.history: dict[str, list[float]] = {}
         self.callbacks: list[Callback] = []
         self.should_stop = False
@@ -122,8 +130,9 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             raise DivergenceError(
-                f"loss: must be finite, got {value} in epoch {self.epoch + 1} at learning rate "
-                f"{self.learning_rate:g}; lower learning_rate or set gradient_clip_norm"
+                f"loss: must be finite, got {value} in epoch {self.epoch + 1}, step "
+                f"{self.step + 1}, at learning rate {self.learning_rate:g}; lower the learning "
+                "rate or clip gradients"
             )
         self.scaler.scale(loss / self.accumulation_steps).backward()
         self._pending_steps += 1
@@ -208,6 +217,8 @@ class Trainer:
         watching = [c for c in self.callbacks if c.watches_steps] if epoch is not None else []
         means = _Means()
         for index, batch in enumerate(dataloader):
+            if epoch is not None:
+                self.step = index
             figures = step(batch)
             means.add(figures, _batch_size(batch))
             for callback in watching:
@@ -277,7 +288,16 @@ class Trainer:
         epoch = self.epoch
         self.epoch += 1
         for callback in self.callbacks:
-            callback(self, epoch, metrics)
+            try:
+                callback(self, epoch, metrics)
+            except Exception as error:
+                for other in self.callbacks:
+                    other.on_callback_error(self)
+                if isinstance(error, RaytuneOCRError):
+                    raise
+                raise ExperimentFailedError(
+                    f"the callback {callback.name!r} raised in epoch {epoch + 1}: {error!r}"
+                ) from error
 
     def _step_scheduler(self, metrics: Mapping[str, float]) -> None:
         if self.scheduler is None or self.scheduler_step_per_batch:
@@ -338,6 +358,11 @@ class Trainer:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
             raise CheckpointError(f"the checkpoint belongs to another model: {error}") from None
+
+    def start_at(self, epoch: int) -> None:
+        """Count `epoch` epochs as done; the next `train` goes on after them."""
+        self.epoch = epoch
+        self._resumed = True
 
     def _restore_callbacks(self) -> None:
         for callback in self.callbacks:

@@ -75,6 +75,14 @@ def build_parser() -> argparse.ArgumentParser:
         "YAML, optimizer.type=adamw",
     )
     what.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module that registers models or datasets",
+    )
+    what.add_argument(
         "--allow-outside",
         action="store_true",
         help="accept images outside of the data's folder and this one",
@@ -154,6 +162,8 @@ def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
         field = dotted.get(name, name)
         overrides[field] = check(field, parse_value(field, value), f"--set {name}")
+    if arguments.imports:
+        overrides["imports"] = check("imports", arguments.imports, "--import")
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
     return overrides

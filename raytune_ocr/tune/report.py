@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from raytune_ocr.config import KHMER_DIGITS
 from raytune_ocr.tune.results import TrialRecord, compare_with_targets, ranking
-
-COLUMNS = ("preset", "epoch", "loss", "char", "seq", "best", "state", "left")
 
 
 class ProgressReport:
@@ -51,28 +50,47 @@ class ProgressReport:
                 print(plain_line(record), file=self._lines, flush=True)
 
     def _table(self) -> Table:
-        table = Table(*COLUMNS, box=None, pad_edge=False)
-        for record in self.records.values():
-            table.add_row(*cells(record))
+        records = list(self.records.values())
+        labels = list(figures(records[0], {}))
+        columns = ("preset", "epoch", "loss", *labels, "best", "state", "left")
+        table = Table(*columns, box=None, pad_edge=False)
+        for record in records:
+            table.add_row(*cells(record, len(labels)))
         return table
 
 
-def cells(record: TrialRecord) -> list[str]:
-    """The live table's row of one trial."""
+def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
+    """What is told of an epoch, by label: both accuracies of a reader, else what is monitored."""
+    names = {"char": "val_char_accuracy", "seq": "val_seq_accuracy"}
+    if record.config.dataset_name != KHMER_DIGITS:
+        monitor = record.config.early_stopping_monitor
+        names = {monitor.removeprefix("val_"): monitor}
+    return {label: _figure(row.get(name)) for label, name in names.items()}
+
+
+def cells(record: TrialRecord, width: int = 2) -> list[str]:
+    """The live table's row of one trial, with `width` figures in it."""
     last = record.epochs[-1] if record.epochs else {}
-    epoch = f"{last.get('epoch', 0)}/{record.config.num_epochs}"
-    figures = [
-        _figure(last.get(k)) for k in ("train_loss", "val_char_accuracy", "val_seq_accuracy")
-    ]
-    best = _figure(record.best.get("val_char_accuracy"))
-    return [record.name, epoch, *figures, best, state_of(record), time_left(record)]
+    told = [*figures(record, last).values(), "-"][:width]
+    best = next(iter(figures(record, record.best).values()))
+    loss = _figure(last.get("train_loss"))
+    return [record.name, epoch_of(record), loss, *told, best, state_of(record), time_left(record)]
+
+
+def epoch_of(record: TrialRecord) -> str:
+    """Epochs done, of how many."""
+    done = record.epochs[-1]["epoch"] if record.epochs else 0
+    return f"{done}/{record.config.num_epochs}"
 
 
 def plain_line(record: TrialRecord) -> str:
     """The same as one line of text."""
-    name, epoch, loss, char, seq, _, state, left = cells(record)
+    last = record.epochs[-1] if record.epochs else {}
+    told = {"loss": _figure(last.get("train_loss")), **figures(record, last)}
+    line = "  ".join(f"{label} {value}" for label, value in told.items())
+    left = time_left(record)
     rest = f"  {left} left" if left else ""
-    return f"{name:<24} epoch {epoch:<7} loss {loss}  char {char}  seq {seq}  {state}{rest}"
+    return f"{record.name:<24} epoch {epoch_of(record):<7} {line}  {state_of(record)}{rest}"
 
 
 def state_of(record: TrialRecord) -> str:
@@ -102,10 +120,10 @@ def summary(
     lines = ["", "Ranking (validation)"]
     for place, record in enumerate(ranked, 1):
         best = record.best
+        told = "  ".join(f"{label} {value}" for label, value in figures(record, best).items())
         lines.append(
-            f"{place:>3}. {record.name:<24} char {best['val_char_accuracy']:.4f}  "
-            f"seq {best['val_seq_accuracy']:.4f}  epoch {best['epoch']} of {len(record.epochs)}  "
-            f"{record.stop_reason}"
+            f"{place:>3}. {record.name:<24} {told}  epoch {best['epoch']} of "
+            f"{len(record.epochs)}  {record.stop_reason}"
         )
     if not ranked:
         lines.append("  no trial completed")
@@ -120,6 +138,7 @@ def summary(
         compared = compare_with_targets(ranked[0].to_result({}), targets)
         for name, row in compared.items():
             verdict = "met" if row["met"] else "not met"
-            lines.append(f"  {name:<24} goal {row['goal']:g}  value {row['value']:.4g}  {verdict}")
+            value = "-" if row["value"] is None else f"{row['value']:.4g}"
+            lines.append(f"  {name:<24} goal {row['goal']:g}  value {value}  {verdict}")
     lines.extend(f"{label:<16} {path}" for label, path in paths)
     return "\n".join(lines)

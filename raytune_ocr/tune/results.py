@@ -42,11 +42,12 @@ EPOCH_COLUMNS = (
     "images_per_second",
     "memory_mb",
     "cpu_percent",
-    "gpu_memory_mb",
 )
+MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # where there are any
 STATE_FILE = "run_state.json"
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 FINISHED = ("completed", "failed")
+SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
 
 
 @dataclass
@@ -74,7 +75,8 @@ class TrialRecord:
         """Take in a report; an epoch that was done again replaces what it was before."""
         if "epoch" not in result:
             return
-        row = {name: result[name] for name in EPOCH_COLUMNS if name in result}
+        names = (*EPOCH_COLUMNS, *MORE_EPOCH_COLUMNS)
+        row = {name: result[name] for name in names if name in result}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
         self.epochs.append(row)
@@ -114,6 +116,8 @@ class TrialRecord:
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "config": config,
         }
+        if "val_accuracy" in best:
+            result["best_val_accuracy"] = best["val_accuracy"]
         if self.status == "failed":
             result["error_message"] = self.error_message
         result["targets"] = compare_with_targets(result, targets)
@@ -136,10 +140,17 @@ def compare_with_targets(
 
 
 def ranking(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Completed trials, best first: by character, then sequence accuracy."""
+    """Completed trials, best first: by character, then sequence accuracy.
 
-    def score(record: TrialRecord) -> tuple[float, float]:
-        return (record.best["val_char_accuracy"], record.best["val_seq_accuracy"])
+    Classifiers, which have neither, go by the metric that they were told to follow.
+    """
+
+    def score(record: TrialRecord) -> tuple[float, ...]:
+        best, config = record.best, record.config
+        if "val_char_accuracy" in best:
+            return best["val_char_accuracy"], best["val_seq_accuracy"]
+        sign = 1 if config.early_stopping_mode == "max" else -1
+        return (sign * best[config.early_stopping_monitor],)
 
     finished = [r for r in records if r.status == "completed" and r.best]
     return sorted(finished, key=score, reverse=True)
@@ -166,11 +177,13 @@ def environment() -> dict[str, Any]:
     from importlib.metadata import version
 
     import psutil
+    import torch
 
     return {
         **{package: version(package) for package in ("ray", "torch", "numpy", "pandas")},
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cpu_count": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
@@ -195,11 +208,12 @@ def write_json(path: str | os.PathLike[str], document: Mapping[str, Any]) -> Non
 
 
 def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """A row a trial and epoch; `EPOCH_COLUMNS`, the GPU's memory only where there is one."""
+    """A row a trial and epoch: `EPOCH_COLUMNS`, those left out that no trial has."""
     import pandas as pd
 
     rows = [row for record in records for row in record.epochs]
-    columns = [c for c in EPOCH_COLUMNS if c != "gpu_memory_mb" or any(c in row for row in rows)]
+    present = {name for row in rows for name in row} or set(EPOCH_COLUMNS)
+    columns = [name for name in (*EPOCH_COLUMNS, *MORE_EPOCH_COLUMNS) if name in present]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -255,9 +269,8 @@ def load_results(
         raise DataNotFoundError(f"{path}: no such results file")
     document = json.loads(path.read_text(encoding="utf-8"))
     table = results_table(finite(document.get("all_results", [])))
-    if "best_val_char_accuracy" in table:
-        table = table.sort_values("best_val_char_accuracy", ascending=False, ignore_index=True)
-    return table
+    scores = [name for name in SCORES if name in table]
+    return table.sort_values(scores, ascending=False, ignore_index=True) if scores else table
 
 
 def _document_in(folder: Path) -> Path:

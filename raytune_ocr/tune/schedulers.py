@@ -32,7 +32,7 @@ class PersistentASHA(FIFOScheduler):
     def __init__(
         self,
         state_path: str | Path,
-        metric: str = "best_val_char_accuracy",
+        metric: str = "best_score",
         grace_period: int = 5,
         reduction_factor: int = 3,
         max_epochs: int = 40,

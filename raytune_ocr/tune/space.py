@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config import TrainingConfig, check, environment_overrides, load_yaml
+from raytune_ocr.config import (
+    CLASSIFIER_MONITOR,
+    KHMER_DIGITS,
+    TrainingConfig,
+    check,
+    environment_overrides,
+    load_yaml,
+)
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -18,17 +25,23 @@ SECTIONS: dict[str, dict[str, str]] = {
         "vocab_size": "vocab_size",
         "max_sequence_length": "max_sequence_length",
         "gradient_checkpointing": "gradient_checkpointing",
+        "options": "model_options",
+        "imports": "imports",
     },
     "data": {
-        name: name
-        for name in (
-            "metadata_path",
-            "train_split",
-            "val_split",
-            "num_workers",
-            "pin_memory",
-            "augmentation",
-        )
+        "name": "dataset_name",
+        "options": "dataset_options",
+        **{
+            name: name
+            for name in (
+                "metadata_path",
+                "train_split",
+                "val_split",
+                "num_workers",
+                "pin_memory",
+                "augmentation",
+            )
+        },
     },
     "training": {
         name: name
@@ -79,6 +92,7 @@ Later sections win: `optimizer.learning_rate` over `training.learning_rate`.
 TARGETS = {
     "character_accuracy": "best_val_char_accuracy",
     "sequence_accuracy": "best_val_seq_accuracy",
+    "accuracy": "best_val_accuracy",
     "training_time_per_epoch": "train_time_per_epoch",
     "convergence_epochs": "best_epoch",
 }
@@ -93,6 +107,9 @@ MONITORS = (
     "train_loss",
 )
 """What early stopping, the best checkpoint and the plateau schedule may follow."""
+
+CLASSIFIER_MONITORS = (CLASSIFIER_MONITOR, "val_loss", "train_accuracy", "train_loss")
+"""The same for datasets other than the digits."""
 
 DOMAINS = ("choice", "uniform", "loguniform", "randint", "grid")
 
@@ -209,10 +226,12 @@ def _config(
     values = {**base, **values, **environment_overrides(), **overrides}
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
-    monitor = values.get("early_stopping_monitor", MONITORS[0])
-    if monitor not in MONITORS:
+    digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
+    monitors = MONITORS if digits else CLASSIFIER_MONITORS
+    monitor = values.setdefault("early_stopping_monitor", monitors[0])
+    if monitor not in monitors:
         place = f"{where}.early_stopping.monitor"
-        raise ConfigurationError(f"{place}: {unknown_name('metric', monitor, MONITORS)}")
+        raise ConfigurationError(f"{place}: {unknown_name('metric', monitor, monitors)}")
     if monitor.endswith(("_loss", "_cer")):
         values.setdefault("early_stopping_mode", "min")
     config = TrainingConfig()

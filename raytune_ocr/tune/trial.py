@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ Report = Callable[[dict[str, Any], "str | None"], None]
 
 def run_trial(
     config: TrainingConfig,
-    splits: Mapping[str, Any] | None,
+    data: Any,
     report: Report,
     threads: int = 1,
     resume_from: Path | None = None,
@@ -40,7 +41,7 @@ def run_trial(
     try:
         train_from_config(
             config,
-            splits,
+            data,
             report=lambda row, folder: report({**row, **about}, folder),
             resume_from=resume_from,
         )
@@ -56,7 +57,7 @@ def trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any])
     Args:
         config: `experiment_name`, and `threads`.
         configs: the flat config of every experiment, by name.
-        data: packed splits by `metadata_path`.
+        data: datasets by `data_key`.
     """
     from ray import tune
 
@@ -68,7 +69,13 @@ def trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any])
 
     folder = Path(settings.output_dir) / settings.experiment_name
     state = newest_state(folder)
-    run_trial(settings, data.get(settings.metadata_path), report, config["threads"], state)
+    run_trial(settings, data[data_key(settings)], report, config["threads"], state)
+
+
+def data_key(config: TrainingConfig) -> str:
+    """The same for experiments that can share a dataset in memory."""
+    names = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
+    return json.dumps([getattr(config, name) for name in names], sort_keys=True, default=str)
 
 
 def newest_state(folder: Path) -> Path | None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config import DEFAULT_METADATA_PATH, load_yaml
+from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -193,9 +193,9 @@ class HyperparameterTuner:
             self._forget_old_run()
         self._save_state()
         unfinished = [r for r in self.records.values() if r.status not in FINISHED]
-        _check_models(unfinished)
         if unfinished:
             data = self._load_data(unfinished)
+            _check_models(unfinished, data)
             with self._ray(), self._signals():  # Ray sets a handler of its own as it starts
                 self._check_resources()
                 self._fit(unfinished, data)
@@ -223,26 +223,26 @@ class HyperparameterTuner:
     # Data
 
     def _load_data(self, records: Sequence[TrialRecord]) -> dict[str, Any]:
-        """Packed splits by metadata path, each read once; the default set is made if absent."""
-        from raytune_ocr.data import ensure_default_data, load_splits
+        """Datasets by `data_key`, each read once; the default digits are made if absent.
 
-        needed: dict[str, set[str]] = {}
+        Raises:
+            ConfigurationError, DataLoaderError, ModelCreationError: what cannot be imported,
+                read or is not there, told before anything is read.
+        """
+        from raytune_ocr.data import create_dataset
+        from raytune_ocr.tune.trial import data_key
+
+        _check_models(records)
+        datasets: dict[str, Any] = {}
         for record in records:
-            config = record.config
-            splits = needed.setdefault(config.metadata_path, set())
-            splits.update((config.train_split, config.val_split))
-        data = {}
-        for path, splits in needed.items():
-            if path == DEFAULT_METADATA_PATH and not Path(path).exists():
-                ensure_default_data(path)
-            workers = max(r.config.num_workers for r in records)
-            data[path] = load_splits(
-                path,
-                sorted(splits),
-                allow_outside=self.options.allow_outside,
-                num_workers=workers,
-            )
-        return data
+            key = data_key(record.config)
+            if key not in datasets:
+                datasets[key] = create_dataset(
+                    record.config, allow_outside=self.options.allow_outside
+                )
+        for dataset in datasets.values():
+            dataset.prepare()
+        return datasets
 
     # Ray
 
@@ -337,7 +337,7 @@ class HyperparameterTuner:
                     "threads": threads,
                 },
                 tune_config=tune.TuneConfig(
-                    metric="best_val_char_accuracy",
+                    metric="best_score",
                     mode="max",
                     scheduler=scheduler,
                     max_concurrent_trials=options.max_concurrent or None,
@@ -491,14 +491,28 @@ def fingerprint(record: TrialRecord) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_models(records: Sequence[TrialRecord]) -> None:
-    """Build every model once: an unknown name or wrong overrides are told before Ray starts."""
+def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:
+    """Build every model once: an unknown name or wrong options are told before Ray starts.
+
+    Without `data`, only the readers are built; of other models the name is looked up.
+    """
+    from raytune_ocr.models import ModelRegistry
+    from raytune_ocr.plugins import import_modules
     from raytune_ocr.training import create_model_from_config
+    from raytune_ocr.tune.trial import data_key
 
     problems = []
     for record in records:
+        config = record.config
         try:
-            create_model_from_config(record.config)
+            import_modules(config.imports)
+            if config.dataset_name == KHMER_DIGITS:
+                create_model_from_config(config)
+            elif data is None:
+                ModelRegistry.factory(config.model_name)
+            else:
+                dataset = data[data_key(config)]
+                create_model_from_config(config, dataset.model_arguments())
         except (ModelCreationError, ConfigurationError) as error:
             problems.append(f"experiments.{record.name}.model: {error}")
     if problems:

@@ -33,7 +33,8 @@ def settings_file(tmp_path: Path) -> Path:
 
 
 def test_the_presets_are_there_in_order_of_size() -> None:
-    assert ModelRegistry.names() == ["small", "medium", "large", "ctc_small", "ctc_medium"]
+    presets = ["small", "medium", "large", "ctc_small", "ctc_medium"]
+    assert ModelRegistry.names() == [*presets, "image_classifier"]
     sizes = [parameter_count(create_model(name)) for name in ("small", "medium", "large")]
     assert sizes == sorted(sizes)
     assert parameter_count(create_model("ctc_small")) < parameter_count(create_model("ctc_medium"))

@@ -98,6 +98,7 @@ def test_a_report_has_every_column_and_the_running_best(tmp_path, splits):
         "memory_mb",
         "cpu_percent",
         "best_epoch",
+        "best_score",
         "best_val_char_accuracy",
         "best_val_seq_accuracy",
     }

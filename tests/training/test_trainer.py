@@ -110,7 +110,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_learning_rate():
     bad = [(torch.full((4, 10), float("nan")), torch.zeros(4, 1))]
     instance = trainer()
     before = [p.clone() for p in instance.model.parameters()]
-    with pytest.raises(DivergenceError, match=r"got nan in epoch 1 at learning rate 0\.05"):
+    with pytest.raises(DivergenceError, match=r"epoch 1, step 1, at learning rate 0\.05"):
         instance.train(bad, 1)
     for old, new in zip(before, instance.model.parameters(), strict=True):
         assert torch.equal(old, new)

@@ -15,7 +15,7 @@ def stops(scheduler, name, epoch, score, num_epochs=10):
     result = {
         "experiment_name": name,
         "epoch": epoch,
-        "best_val_char_accuracy": score,
+        "best_score": score,
         "num_epochs": num_epochs,
     }
     return scheduler.on_trial_result(None, None, result) == TrialScheduler.STOP

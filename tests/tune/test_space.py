@@ -79,7 +79,7 @@ def test_all_problems_of_a_file_are_told_at_once():
     told = problems_of(
         space(
             {"training": {"batch_size": 0, "learning_rat": 1}, "optimiser": {}},
-            targets={"accuracy": 1},
+            targets={"acuracy": 1},
         )
     )
     where = "presets.yaml: experiments.fast"
@@ -87,7 +87,7 @@ def test_all_problems_of_a_file_are_told_at_once():
     assert f"{where}.training.learning_rat: unknown key" in told
     assert "did you mean 'learning_rate'" in told
     assert "did you mean 'optimizer'" in told
-    assert "targets.accuracy: unknown target" in told
+    assert "targets.acuracy: unknown target" in told
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])

@@ -1,0 +1,175 @@
+"""Train one model on one dataset in an experiment folder: `python -m raytune_ocr.train`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config import (
+    CLASSIFIER_MONITOR,
+    KHMER_DIGITS,
+    TrainingConfig,
+    check,
+    parse_value,
+)
+from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+
+if TYPE_CHECKING:
+    from raytune_ocr.training import ExperimentManager, ExperimentTrainer
+
+EPILOG = """
+examples:
+  python -m raytune_ocr.train --model ctc_small --epochs 20
+  python -m raytune_ocr.train --model image_classifier --dataset image_folder --data photos/
+  python -m raytune_ocr.train --resume exp1 --epochs 40      go on where exp1 stopped
+  python -m raytune_ocr.train --fork exp1 --set learning_rate=1e-4
+                                                             its weights, a new experiment
+  python -m raytune_ocr.train --import my_models --model my_net --dataset my_data
+
+A resumed or forked experiment takes every setting that is not given from the one before.
+Exit status: 0 trained, 1 the training failed, 2 wrong command line, config or data, 130 Ctrl-C.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raytune_ocr.train",
+        description="Train a model in a numbered experiment folder (runs/exp1, exp2, ...), with "
+        "checkpoints, a log and a picture of the learning curves. Accuracies are in percent.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to train")
+    what.add_argument("--model", metavar="NAME", help="a registered model (default medium)")
+    what.add_argument("--dataset", metavar="NAME", help="a registered one (default khmer_digits)")
+    what.add_argument("--data", metavar="PATH", help="where the dataset's files are")
+    what.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        metavar="MODULE",
+        help="import a module that registers models or datasets",
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument("--epochs", metavar="N", help="in all, those before a resume included")
+    how.add_argument(
+        "--patience", metavar="N", help="stop after N epochs without a better accuracy (0: never)"
+    )
+    how.add_argument(
+        "--reapply-transforms",
+        action="store_true",
+        help="new random transforms of the training data every epoch, instead of once",
+    )
+    how.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set any field of TrainingConfig, e.g. batch_size=64 or optimizer_type=adamw",
+    )
+    where = parser.add_argument_group("where")
+    where.add_argument("--base-dir", default="runs", metavar="DIR", help="(default runs)")
+    begin = where.add_mutually_exclusive_group()
+    begin.add_argument("--resume", metavar="EXP", help="go on with an experiment, e.g. exp1")
+    begin.add_argument("--fork", metavar="EXP", help="start anew from an experiment's weights")
+    return parser
+
+
+def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Checked fields of `TrainingConfig` that the command line sets."""
+    flags = {
+        "model_name": ("--model", arguments.model),
+        "dataset_name": ("--dataset", arguments.dataset),
+        "metadata_path": ("--data", arguments.data),
+        "num_epochs": ("--epochs", arguments.epochs),
+        "early_stopping_patience": ("--patience", arguments.patience),
+    }
+    settings = {
+        field: check(field, parse_value(field, text), flag)
+        for field, (flag, text) in flags.items()
+        if text is not None
+    }
+    if arguments.imports:
+        settings["imports"] = check("imports", arguments.imports, "--import")
+    for text in arguments.set:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
+        settings[name] = check(name, parse_value(name, value), f"--set {name}")
+    return settings
+
+
+def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
+    """The config of `settings` on top of what an earlier experiment was started with."""
+    known = {name: value for name, value in before.items() if name != "parent"}
+    values = {"early_stopping_patience": 0, **known, **settings}
+    if str(values.get("model_name", "")).startswith("ctc"):
+        values.setdefault("loss_type", "ctc")
+    if values.get("dataset_name", KHMER_DIGITS) != KHMER_DIGITS:
+        values.setdefault("early_stopping_monitor", CLASSIFIER_MONITOR)
+    return TrainingConfig.from_dict(values)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit status."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    try:
+        settings = parse_settings(arguments)
+        trainer, config = _prepare(arguments, settings)
+    except (RaytuneOCRError, OSError) as error:
+        return _fail(error, 2)
+    try:
+        results = trainer.train(config.num_epochs)
+    except KeyboardInterrupt:
+        name = trainer.experiment_manager.name
+        print(f"stopped; go on with: python -m raytune_ocr.train --resume {name}", file=sys.stderr)
+        return 130
+    except (RaytuneOCRError, OSError) as error:
+        return _fail(error, 1)
+    print(
+        f"best accuracy {results['best_accuracy']:.2f} % in epoch {results['best_epoch']}; "
+        f"{results['epochs_trained']} epochs in {results['training_time']:.1f} s; "
+        f"{results['experiment_dir']}"
+    )
+    return 0
+
+
+def _prepare(
+    arguments: argparse.Namespace, settings: dict[str, Any]
+) -> tuple[ExperimentTrainer, TrainingConfig]:
+    """Everything that can be wrong about names, settings and data is told here."""
+    from raytune_ocr.training import ExperimentManager
+    from raytune_ocr.training.build import create_experiment_trainer
+
+    before = arguments.resume or arguments.fork
+    known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
+    config = create_config(settings, known)
+
+    def open_folder() -> ExperimentManager:
+        manager = ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork)
+        manager.save_config(config.to_dict())
+        return manager
+
+    trainer = create_experiment_trainer(
+        config, open_folder, reapply_transforms=arguments.reapply_transforms
+    )
+    print(
+        f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
+        f"{config.dataset_name}, {config.num_epochs} epochs"
+    )
+    return trainer, config
+
+
+def _fail(error: Exception, status: int) -> int:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,450 @@
+"""Training in numbered experiment folders: `exp1`, `exp2`, …, resumed and forked.
+
+`ExperimentManager` owns the folder, `ExperimentTrainer` hands its parts to the one loop.
+Accuracies are in **percent** here, and only here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import yaml
+from torch import nn
+from torch.utils.data import DataLoader
+
+from raytune_ocr.config import CLASSIFIER_MONITOR, load_yaml
+from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
+from raytune_ocr.files import replacing
+from raytune_ocr.training.base import ValidatedTrainer
+from raytune_ocr.training.callbacks import (
+    Callback,
+    CurvesPicture,
+    EarlyStopping,
+    EpochLog,
+    monitored,
+    read_epoch_log,
+)
+from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.metrics import ClassificationMetrics
+from raytune_ocr.training.trainer import Metrics, Trainer
+
+logger = logging.getLogger(__name__)
+
+MONITOR = CLASSIFIER_MONITOR
+CONFIG_NAME = "config.yaml"
+
+
+class ExperimentManager:
+    """One experiment's folder; every path is a property.
+
+    Args:
+        base_dir: where `exp1`, `exp2`, … stand; made if absent.
+        resume_exp: go on in the folder of that name.
+        fork_exp: start from that experiment's weights in a new folder.
+
+    Raises:
+        ConfigurationError: when there is no such experiment (those there are listed), when both
+            are named, or when `base_dir` cannot be written to.
+    """
+
+    def __init__(
+        self,
+        base_dir: str | os.PathLike[str] = "runs",
+        resume_exp: str | None = None,
+        fork_exp: str | None = None,
+    ) -> None:
+        if resume_exp and fork_exp:
+            raise ConfigurationError(
+                f"resume_exp, fork_exp: only one can be given, got {resume_exp!r} and {fork_exp!r}"
+            )
+        self.base_dir = Path(base_dir)
+        self.resumed = resume_exp is not None
+        self.parent = fork_exp
+        if resume_exp or fork_exp:
+            earlier = existing_experiment(self.base_dir, str(resume_exp or fork_exp))
+        try:
+            self._folder = earlier if resume_exp else self._reserve()
+            Path(self.checkpoints_dir).mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"base_dir: cannot make an experiment in {self.base_dir}: {error.strerror}; "
+                "choose a folder that can be written to"
+            ) from None
+        if fork_exp is not None:
+            self.save_config({})
+
+    def _reserve(self) -> Path:
+        """The next number's folder; making it is what reserves it, so no two share one."""
+        self.base_dir.mkdir(parents=True, exist_ok=True)
+        names = experiment_names(self.base_dir)
+        number = max((_number(self.base_dir / name) for name in names), default=0)
+        while True:
+            number += 1
+            folder = self.base_dir / f"exp{number}"
+            try:
+                folder.mkdir()
+                return folder
+            except FileExistsError:
+                continue
+
+    @property
+    def name(self) -> str:
+        """Such as `exp3`."""
+        return self._folder.name
+
+    @property
+    def experiment_dir(self) -> str:
+        """The experiment's own folder."""
+        return str(self._folder)
+
+    @property
+    def checkpoints_dir(self) -> str:
+        """Where its checkpoints are."""
+        return str(self._folder / "checkpoints")
+
+    @property
+    def log_file(self) -> str:
+        """One line an epoch."""
+        return str(self._folder / "training.log")
+
+    @property
+    def plot_file(self) -> str:
+        """The learning curves."""
+        return str(self._folder / "training_curves.png")
+
+    @property
+    def config_file(self) -> str:
+        """What it was started with, and its parent if it is a fork."""
+        return str(self._folder / CONFIG_NAME)
+
+    @property
+    def parent_checkpoint(self) -> Path | None:
+        """The newest weights of the experiment that this one was forked from."""
+        if self.parent is None:
+            return None
+        folder = self.base_dir / self.parent / "checkpoints"
+        manager = CheckpointManager(folder)
+        for path in (manager.latest_path, manager.best_path, *reversed(manager.list_checkpoints())):
+            if path.exists():
+                return path
+        raise CheckpointError(f"{folder}: holds no checkpoint to fork from")
+
+    def save_config(self, config: Mapping[str, Any]) -> None:
+        """Write `config_file`, the parent's name added."""
+        content = {**({"parent": self.parent} if self.parent else {}), **config}
+        with replacing(self.config_file) as aside:
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            aside.write_text(text, encoding="utf-8")
+
+    @classmethod
+    def config_of(cls, base_dir: str | os.PathLike[str], name: str) -> dict[str, Any]:
+        """What the config file of the experiment `name` holds; empty if it has none.
+
+        Raises:
+            ConfigurationError: when there is no such experiment.
+        """
+        folder = existing_experiment(Path(base_dir), name)
+        path = folder / CONFIG_NAME
+        return load_yaml(path) if path.exists() else {}
+
+
+def existing_experiment(base_dir: Path, name: str) -> Path:
+    """The folder of the experiment `name`.
+
+    Raises:
+        ConfigurationError: when there is none; lists those there are.
+    """
+    names = experiment_names(base_dir)
+    if name not in names:
+        raise ConfigurationError(f"{base_dir}: {unknown_name('experiment', name, names)}")
+    return base_dir / name
+
+
+def experiment_names(base_dir: Path) -> list[str]:
+    """The experiments there are, in the order of their numbers."""
+    folders = [path for path in base_dir.glob("exp*") if _number(path)]
+    return [path.name for path in sorted(folders, key=_number)]
+
+
+def _number(path: Path) -> int:
+    """3 for `exp3`; 0 for what is no experiment."""
+    found = re.fullmatch(r"exp([1-9]\d*)", path.name)
+    return int(found[1]) if found and path.is_dir() else 0
+
+
+class SupportsTransforms(Protocol):
+    """What the trainer asks of a dataset: new random transforms for an epoch, from 0."""
+
+    def reapply_transforms(self, epoch: int) -> None: ...
+
+
+class ExperimentTrainer:
+    """Trains a classifier in an experiment folder, with checkpoints, a log and a picture.
+
+    Args:
+        model: gives logits [B, C].
+        train_loader, val_loader: batches `(inputs, labels int64 [B])`.
+        criterion: `(outputs, labels) -> loss`.
+        checkpoint_manager: default: one in the experiment's folder.
+        scheduler: stepped each epoch (ReduceLROnPlateau with the validation loss).
+        dataset: its `reapply_transforms(epoch)` is called before every epoch.
+        patience: epochs without a better validation accuracy before stopping; 0: never.
+        callbacks: more `Callback`s, or functions `(loop, epoch, metrics)`.
+        settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision` of the loop.
+
+    With an `experiment_manager` that resumes or forks, `train` loads what it goes on from.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_loader: DataLoader,
+        val_loader: DataLoader,
+        criterion: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        experiment_manager: ExperimentManager,
+        checkpoint_manager: CheckpointManager | None = None,
+        scheduler: Any | None = None,
+        dataset: SupportsTransforms | None = None,
+        patience: int = 0,
+        *,
+        callbacks: Sequence[Any] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.train_loader = train_loader
+        self.val_loader = val_loader
+        self.experiment_manager = experiment_manager
+        self.checkpoint_manager = checkpoint_manager or CheckpointManager(
+            experiment_manager.checkpoints_dir
+        )
+        self.dataset = dataset
+        self.patience = patience
+        self.callbacks = list(callbacks)
+        self.loop = self._loop_class()(
+            model,
+            optimizer,
+            criterion,
+            config={"training": dict(settings or {})},
+            device=device,
+            scheduler=scheduler,
+        )
+        self.loop.plateau_metric = "val_loss"
+        self.loop.train_metrics = Percent(self._create_metrics_calculator())
+        self.loop.eval_metrics = Percent(self._create_metrics_calculator())
+        self._tracker = AccuracyTracker(patience)
+        self._opened = False
+
+    def _loop_class(self) -> type[Trainer]:
+        return ValidatedTrainer
+
+    def _create_metrics_calculator(self) -> Metrics:
+        """What measures predictions: fractions, one of them `accuracy` or `char_accuracy`."""
+        return ClassificationMetrics()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is trained."""
+        return self.loop.model
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """`train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`, …: a value an epoch."""
+        return self.loop.history
+
+    @property
+    def best_accuracy(self) -> float:
+        """The best validation accuracy, in percent; 0 before the first epoch."""
+        return max(self._tracker.stopping.best_score, 0.0)
+
+    @property
+    def best_epoch(self) -> int:
+        """Its epoch, counted from 1; 0 before the first epoch."""
+        return self._tracker.stopping.best_epoch + 1
+
+    @property
+    def epochs_without_improvement(self) -> int:
+        """Epochs since the best one."""
+        return self._tracker.stopping.waited
+
+    def train(self, epochs: int, start_epoch: int = 0) -> dict[str, Any]:
+        """Train until `epochs` epochs are done in all.
+
+        Args:
+            start_epoch: epochs that were done before; a resumed experiment knows its own.
+
+        Returns:
+            `epochs_trained` (by this call), `best_accuracy` (percent), `training_time` (seconds),
+            `history`, `experiment_dir`, `stopped_early`, `best_epoch` (from 1).
+
+        Raises:
+            DivergenceError: when the loss became NaN or infinite; checkpoints are left as they
+                were after the last good epoch.
+        """
+        self._open()
+        if start_epoch > self.loop.epoch:
+            self.loop.start_at(start_epoch)
+        first, started = self.loop.epoch, time.perf_counter()
+        self.loop.train(
+            self.train_loader,
+            epochs,
+            self.val_loader,
+            best_model_metric=None,
+            callbacks=self._assemble_callbacks(epochs),
+        )
+        return {
+            "epochs_trained": self.loop.epoch - first,
+            "best_accuracy": self.best_accuracy,
+            "training_time": time.perf_counter() - started,
+            "history": self.history,
+            "experiment_dir": self.experiment_manager.experiment_dir,
+            "stopped_early": self.loop.stop_reason == "early_stopping",
+            "best_epoch": self.best_epoch,
+        }
+
+    def _open(self) -> None:
+        """Load what the experiment goes on from, once."""
+        if self._opened:
+            return
+        self._opened = True
+        manager = self.experiment_manager
+        if manager.resumed:
+            state = self.checkpoint_manager.load_latest()
+            if state is None:
+                logger.warning("%s: no checkpoint yet; begins anew", manager.experiment_dir)
+            elif "history" in state:
+                self.loop.load_state_dict(state)
+            else:
+                raise CheckpointError(
+                    f"{manager.checkpoints_dir}: the latest checkpoint has weights but no state "
+                    "to resume training from; fork the experiment instead"
+                )
+        elif manager.parent_checkpoint is not None:
+            report = self.checkpoint_manager.load_checkpoint(
+                manager.parent_checkpoint, self.model, strict=False
+            )
+            logger.info(
+                "forked from %s: %d of %d layers loaded",
+                manager.parent,
+                report["loaded_layers"],
+                report["total_layers"],
+            )
+
+    def _assemble_callbacks(self, epochs: int) -> list[Any]:
+        """Whatever saves comes when all others have their new state."""
+        transforms = [] if self.dataset is None else [Transforms(self.dataset)]
+        manager = self.experiment_manager
+        return [
+            *transforms,
+            self._tracker,
+            EpochLog(manager.log_file, epochs),
+            CurvesPicture(manager.plot_file),
+            *self.callbacks,
+            ExperimentCheckpoints(self.checkpoint_manager),
+        ]
+
+    def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
+        """One pass over the training batches: metrics, and batches a second."""
+        started = time.perf_counter()
+        metrics = self.loop.train_epoch(self.train_loader, None, epoch)
+        figures = {
+            name.removeprefix("train_"): value
+            for name, value in metrics.items()
+            if name.startswith("train_")
+        }
+        return figures, len(self.train_loader) / (time.perf_counter() - started)
+
+    def validate(self) -> tuple[dict[str, float], float]:
+        """One pass over the validation batches: metrics, and batches a second."""
+        started = time.perf_counter()
+        metrics = self.loop.evaluate(self.val_loader)
+        return metrics, len(self.val_loader) / (time.perf_counter() - started)
+
+    def load_history_from_log(self) -> int:
+        """Read `history` from the log file; returns the last epoch that it holds."""
+        self.loop.history = read_epoch_log(self.experiment_manager.log_file)
+        return max((len(values) for values in self.history.values()), default=0)
+
+
+class Percent:
+    """A calculator of metrics whose fractions are told in percent."""
+
+    def __init__(self, calculator: Metrics) -> None:
+        self.calculator = calculator
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.calculator.reset()
+
+    def update(self, predictions: Any, targets: Any) -> None:
+        """Add a batch."""
+        self.calculator.update(predictions, targets)
+
+    def compute(self) -> dict[str, float]:
+        """The calculator's figures, times 100; a reader's digits count as its `accuracy`."""
+        figures = {name: 100 * value for name, value in self.calculator.compute().items()}
+        if "accuracy" not in figures and "char_accuracy" in figures:
+            figures["accuracy"] = figures["char_accuracy"]
+        return figures
+
+
+class AccuracyTracker(Callback):
+    """Knows the best validation accuracy, and stops when it no longer improves."""
+
+    def __init__(self, patience: int) -> None:
+        self.stopping = EarlyStopping(patience, min_delta=0.0, mode="max")
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        if self.stopping(monitored(metrics, MONITOR), epoch):
+            trainer.should_stop = True
+            trainer.stop_reason = "early_stopping"
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.stopping.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.stopping.load_state_dict(state)
+
+
+class Transforms(Callback):
+    """Asks the dataset for new random transforms before every epoch."""
+
+    def __init__(self, dataset: SupportsTransforms) -> None:
+        self.dataset = dataset
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.dataset.reapply_transforms(trainer.epoch)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.dataset.reapply_transforms(epoch + 1)
+
+
+class ExperimentCheckpoints(Callback):
+    """Writes the best, the latest and, when one is due, the numbered checkpoint of an epoch."""
+
+    def __init__(self, manager: CheckpointManager) -> None:
+        self.manager = manager
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        loss, accuracy = metrics.get("val_loss", math.nan), monitored(metrics, MONITOR)
+        self._save(trainer, loss, accuracy)
+
+    def on_callback_error(self, trainer: Trainer) -> None:
+        last = {name: values[-1] for name, values in trainer.history.items()}
+        self._save(trainer, last.get("val_loss", math.nan), last.get(MONITOR, math.nan))
+
+    def _save(self, trainer: Trainer, loss: float, accuracy: float) -> None:
+        manager, epoch = self.manager, trainer.epoch
+        about = (trainer.model, trainer.optimizer, epoch, loss, accuracy, trainer.state_dict())
+        manager.save_best_model(*about)
+        manager.save_latest_checkpoint(*about)
+        if manager.is_due(epoch):
+            manager.save_epoch_checkpoint(*about)
