@@ -1,0 +1,43 @@
+"""The worked examples, run as their README says."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raytune_ocr.tune import load_results
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(command, folder):
+    words = [sys.executable if word == "python" else word for word in command.split()]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_trained_and_tuned_with_no_change_to_the_package(tmp_path):
+    folder = shutil.copytree(EXAMPLES / "shapes", tmp_path / "shapes")
+    block = re.search(r"```bash\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    draw, train, tune = block.strip().splitlines()
+    run(draw + " 60", folder)
+    told = run(train.replace("--epochs 10", "--epochs 3"), folder)
+    assert "runs/exp1: shape_net on image_folder" in told
+    told = run(tune + " --results-file results.json", folder)
+    assert "Ranking" in told
+    document = json.loads((folder / "results.json").read_text())
+    best = document["best_result"]
+    assert best["hyperparameters"]["model_name"] == "shape_net"
+    assert best["best_val_accuracy"] > 0.7
+    assert best["best_val_char_accuracy"] is None
+    assert Path(best["checkpoint"]).is_file()
+    table = load_results(folder / "results.json")
+    assert list(table["best_val_accuracy"]) == sorted(table["best_val_accuracy"], reverse=True)
+    assert "scheduler" in set(table["stop_reason"])
+    assert table.iloc[0]["experiment_name"] != "careful"

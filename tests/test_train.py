@@ -1,0 +1,108 @@
+"""The command line that trains one model in an experiment folder."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from PIL import Image
+
+from raytune_ocr.train import main
+from raytune_ocr.training.callbacks import read_epoch_log
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(40):
+        bright = number % 2
+        file = tmp_path / "photos" / ("dark", "light")[bright] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("L", (24, 24), 128)
+        picture.paste(255 * bright, (4, 4 + number % 7, 14, 16))
+        picture.save(file)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def command(photos, tmp_path):
+    def arguments(*more):
+        return [
+            *("--model", "image_classifier", "--dataset", "image_folder", "--data", str(photos)),
+            *("--base-dir", str(tmp_path / "runs"), *more),
+        ]
+
+    return arguments
+
+
+def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):
+    assert main(command("--epochs", "3", "--set", "learning_rate=0.01")) == 0
+    told = capsys.readouterr()
+    assert "exp1: image_classifier on image_folder, 3 epochs" in told.out
+    assert "epoch 3/3" in told.err and "it/s" in told.err
+    runs = tmp_path / "runs"
+    assert main(["--resume", "exp1", "--epochs", "5", "--base-dir", str(runs)]) == 0
+    assert len(read_epoch_log(runs / "exp1" / "training.log")["val_accuracy"]) == 5
+    assert (runs / "exp1" / "training_curves.png").is_file()
+    forking = ["--fork", "exp1", "--epochs", "2", "--base-dir", str(runs), "--set", "batch_size=8"]
+    assert main([*forking, "--reapply-transforms", "--set", "augmentation=true"]) == 0
+    config = yaml.safe_load((runs / "exp2" / "config.yaml").read_text())
+    assert (config["parent"], config["batch_size"], config["learning_rate"]) == ("exp1", 8, 0.01)
+
+
+def test_a_reader_of_digits_is_trained_too(tmp_path, capsys):
+    from raytune_ocr.data import generate_dataset
+
+    generate_dataset(tmp_path / "digits", sizes={"train": 64, "val": 32, "test": 1}, seed=1)
+    words = ["--model", "ctc_small", "--data", str(tmp_path / "digits"), "--epochs", "2"]
+    assert main([*words, "--base-dir", str(tmp_path / "runs")]) == 0
+    log = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")
+    assert all(0 <= value <= 100 for value in log["val_accuracy"])
+    assert log["val_accuracy"] == log["val_char_accuracy"]
+
+
+def test_patience_ends_a_training_that_does_not_improve(command, tmp_path):
+    still = command("--epochs", "50", "--patience", "2", "--set", "learning_rate=1e-30")
+    assert main([*still, "--set", "min_lr=0"]) == 0
+    assert len(read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")["val_loss"]) < 20
+
+
+def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "raytune_ocr.train", *command("--epochs", "100000")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "runs" / "exp1" / "training.log"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (log.exists() and "epoch 2/" in log.read_text()):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130, told
+    assert "go on with: python -m raytune_ocr.train --resume exp1" in told
+    done = len(read_epoch_log(log)["val_loss"])
+    resume = ["--resume", "exp1", "--base-dir", str(tmp_path / "runs"), "--epochs", str(done + 1)]
+    assert main(resume) == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--resume", "exp4"], "unknown experiment 'exp4'"),
+        (["--model", "image_clasifier"], "did you mean 'image_classifier'"),
+        (["--dataset", "image_foldr"], "did you mean 'image_folder'"),
+        (["--epochs", "none"], "--epochs: must be an integer >= 1"),
+        (["--set", "learning_rat=1"], "did you mean 'learning_rate'"),
+        (["--set", "batch_size"], "--set: must be KEY=VALUE"),
+        (["--data", "/nowhere"], "/nowhere: no such folder of images"),
+        (["--dataset", "mnist"], "train-images-idx3-ubyte"),
+        (["--import", "no_such_module_here"], "no_such_module_here"),
+    ],
+)
+def test_what_is_wrong_is_told_and_uses_up_no_number(command, tmp_path, capsys, more, told):
+    assert main(command(*more)) == 2
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
