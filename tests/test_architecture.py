@@ -59,7 +59,13 @@ def test_matplotlib_is_imported_in_one_file_only():
 
 @pytest.mark.parametrize(
     "module",
-    ["raytune_ocr.tune.__main__", "raytune_ocr.generate", "raytune_ocr.predict", "raytune_ocr.cli"],
+    [
+        "raytune_ocr.tune.__main__",
+        "raytune_ocr.generate",
+        "raytune_ocr.predict",
+        "raytune_ocr.train",
+        "raytune_ocr.cli",
+    ],
 )
 def test_a_command_line_answers_help_without_heavy_imports(module):
     code = (

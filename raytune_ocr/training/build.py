@@ -17,7 +17,13 @@ from raytune_ocr.errors import CheckpointError
 from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.base import Augment, BaseTrainer, loop_settings
-from raytune_ocr.training.callbacks import Callback, FunctionCallback, ProgressBar, monitored
+from raytune_ocr.training.callbacks import (
+    Callback,
+    FunctionCallback,
+    InterruptAfterBatch,
+    ProgressBar,
+    monitored,
+)
 from raytune_ocr.training.checkpoint import CheckpointManager, read_state
 from raytune_ocr.training.experiment import ExperimentManager, ExperimentTrainer
 from raytune_ocr.training.losses import create_loss_function
@@ -175,7 +181,7 @@ def create_experiment_trainer(
         scheduler,
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
-        callbacks=[ProgressBar(len(train_loader), config.num_epochs)],
+        callbacks=[ProgressBar(len(train_loader), config.num_epochs), InterruptAfterBatch()],
         settings=loop_settings(config),
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor

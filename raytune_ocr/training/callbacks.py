@@ -11,6 +11,8 @@ import logging
 import math
 import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -423,3 +425,34 @@ class ProgressBar(Callback):
 
     def on_train_end(self, trainer: Trainer) -> None:
         self.bar.stop()
+
+
+class InterruptAfterBatch(Callback):
+    """Ctrl-C ends training after the batch at hand, never within a library; twice, at once.
+
+    An exception that a signal raises anywhere may be swallowed by a finalizer, and then nothing
+    stops.
+    """
+
+    watches_steps = True
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._asked = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._asked = True
+        signal.signal(number, self._before)
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
