@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config import check, parse_value
-from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.tuner import HyperparameterTuner
@@ -101,6 +101,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on with the run in --output-dir; finished trials are not run again",
     )
+    where.add_argument(
+        "--force-unlock",
+        action="store_true",
+        help="take --output-dir even if another run holds it",
+    )
     how = parser.add_argument_group("how to run")
     how.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="(default asha)")
     how.add_argument(
@@ -184,6 +189,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "data",
         "allow_outside",
         "resume",
+        "force_unlock",
         "quiet",
     )
     return HyperparameterTuner(
@@ -242,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RaytuneOCRError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, ExperimentFailedError) else 2
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
 from ray.tune import Callback
 
+from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 
@@ -35,6 +38,9 @@ class DriverCallback(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         record = self._record(trial)
+        if result.get("disk_full"):
+            self.tuner.stop(result["disk_full"])
+            return
         for row in result.get("history", []):  # what was lost with an earlier driver
             record.add(row)
         record.add(result)
@@ -52,10 +58,19 @@ class DriverCallback(Callback):
         record = self._record(trial)
         if record.status in FINISHED:
             return
+        if is_disk_full(trial.get_error()):
+            self.tuner.stop(f"{record.name}: {last_line(trial.get_error())}")
+            return
         record.status, record.stop_reason = "failed", "error"
         record.error_message = last_line(trial.get_error())
         self.tuner.note(record)
         self.progress.update(record)
+
+
+def is_disk_full(error: Any) -> bool:
+    """Whether an error, wrapped by Ray or not, says that there is no space left."""
+    cause = getattr(error, "cause", error)
+    return getattr(cause, "errno", None) in DISK_FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def last_line(error: Any) -> str:

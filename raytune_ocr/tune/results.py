@@ -47,6 +47,7 @@ MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # wher
 STATE_FILE = "run_state.json"
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 FINISHED = ("completed", "failed")
+USED = ("batch_size_used", "accumulation_used")
 SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
 
 
@@ -58,6 +59,7 @@ class TrialRecord:
         status: pending, running, completed or failed.
         stop_reason: max_epochs, early_stopping, scheduler, time_budget, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
+        used: `batch_size_used` and `accumulation_used` where memory did not do for the config's.
     """
 
     config: TrainingConfig
@@ -65,6 +67,7 @@ class TrialRecord:
     stop_reason: str = ""
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -80,6 +83,7 @@ class TrialRecord:
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
         self.epochs.append(row)
+        self.used |= {name: result[name] for name in USED if name in result}
 
     @property
     def best(self) -> dict[str, Any]:
@@ -116,6 +120,7 @@ class TrialRecord:
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "config": config,
         }
+        result.update(self.used)
         if "val_accuracy" in best:
             result["best_val_accuracy"] = best["val_accuracy"]
         if self.status == "failed":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
 import json
 import logging
 import warnings
@@ -11,6 +13,7 @@ from typing import Any
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import DETERMINISTIC_ERRORS, CheckpointError, DivergenceError
+from raytune_ocr.files import DISK_FULL
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,8 @@ def run_trial(
     """Train as `config` says, a report each epoch.
 
     An error that would come back on every try is reported as `error_message` instead of raised,
-    so that the trial is not tried again.
+    so that the trial is not tried again. Where memory runs out, it goes on from its last state
+    with half the batch and twice the accumulation. A full disk is reported as `disk_full`.
     """
     import torch
 
@@ -37,18 +41,58 @@ def run_trial(
 
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-    about = {"experiment_name": config.experiment_name, "num_epochs": config.num_epochs}
-    try:
-        train_from_config(
-            config,
-            data,
-            report=lambda row, folder: report({**row, **about}, folder),
-            resume_from=resume_from,
-        )
-    except DETERMINISTIC_ERRORS as error:
-        reason = "nan" if isinstance(error, DivergenceError) else "error"
-        message = f"{type(error).__name__}: {error}"
-        report({**about, "error_message": message, "stop_reason": reason}, None)
+    about: dict[str, Any] = {
+        "experiment_name": config.experiment_name,
+        "num_epochs": config.num_epochs,
+    }
+
+    def tell(row: dict[str, Any], folder: str | None) -> None:
+        report({**row, **about}, folder)
+
+    while True:
+        try:
+            train_from_config(config, data, report=tell, resume_from=resume_from)
+            return
+        except DETERMINISTIC_ERRORS as error:
+            reason = "nan" if isinstance(error, DivergenceError) else "error"
+            message = f"{type(error).__name__}: {error}"
+            report({**about, "error_message": message, "stop_reason": reason}, None)
+            return
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            report({**about, "disk_full": f"{config.experiment_name}: {error}"}, None)
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or config.batch_size == 1:
+                raise
+            logger.warning("%s: out of memory; half the batch is tried", config.experiment_name)
+        config = with_half_the_batch(config)
+        about |= {
+            "batch_size_used": config.batch_size,
+            "accumulation_used": config.gradient_accumulation_steps,
+        }
+        resume_from = newest_state(Path(config.output_dir) / config.experiment_name)
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or in the process."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def with_half_the_batch(config: TrainingConfig) -> TrainingConfig:
+    """The same effective batch in half the memory; an odd batch is rounded up."""
+    return dataclasses.replace(
+        config,
+        batch_size=(config.batch_size + 1) // 2,
+        gradient_accumulation_steps=2 * config.gradient_accumulation_steps,
+    )
 
 
 def trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any]) -> None:

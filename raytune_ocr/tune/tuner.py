@@ -24,6 +24,8 @@ from typing import Any
 
 from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
+from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
     FINISHED,
@@ -60,6 +62,7 @@ class TuneOptions:
         address: of a Ray cluster; None starts Ray on this machine.
         data: overrides every experiment's `metadata_path`.
         resume: go on with the run in the output folder.
+        force_unlock: take the output folder even if another run holds its lock.
     """
 
     scheduler: str = "asha"
@@ -72,6 +75,7 @@ class TuneOptions:
     data: str | None = None
     allow_outside: bool = False
     resume: bool = False
+    force_unlock: bool = False
     quiet: bool = False
 
 
@@ -112,6 +116,7 @@ class HyperparameterTuner:
         self.records: dict[str, TrialRecord] = {}
         self.targets: dict[str, float] = {}
         self.signal_received = 0
+        self.failure = ""
         self._tables_written = 0.0
 
     def load_config(self, config_file: str) -> dict[str, Any]:
@@ -186,6 +191,10 @@ class HyperparameterTuner:
     def _run(self, space: Space) -> dict[str, Any]:
         self.targets = space.targets
         self.output_dir.mkdir(parents=True, exist_ok=True)
+        with RunLock(self.output_dir, self.options.force_unlock):
+            return self._run_locked(space)
+
+    def _run_locked(self, space: Space) -> dict[str, Any]:
         self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
         if self.options.resume:
             self._load_state()
@@ -199,6 +208,10 @@ class HyperparameterTuner:
             with self._ray(), self._signals():  # Ray sets a handler of its own as it starts
                 self._check_resources()
                 self._fit(unfinished, data)
+        if self.failure:
+            raise ExperimentFailedError(
+                f"{self.failure}; make room and go on with --resume: what was written is whole"
+            )
         self._remove_checkpoints()
         self.save_results()
         self._save_state()
@@ -379,11 +392,21 @@ class HyperparameterTuner:
 
     def note(self, record: TrialRecord) -> None:
         """Keep what changed: the state always, the JSON when a trial finished."""
-        self._save_state()
-        if record.status in FINISHED:
-            self.save_results()
-        elif time.monotonic() - self._tables_written > 1.0:
-            self._write_tables()
+        try:
+            self._save_state()
+            if record.status in FINISHED:
+                self.save_results()
+            elif time.monotonic() - self._tables_written > 1.0:
+                self._write_tables()
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self.stop(str(error))
+
+    def stop(self, failure: str) -> None:
+        """End the run in order, for a reason that no other trial would escape."""
+        self.failure = failure
+        os.kill(os.getpid(), signal.SIGINT)
 
     def _write_tables(self) -> None:
         write_tables(self.output_dir, list(self.records.values()), self.targets)
@@ -404,6 +427,7 @@ class HyperparameterTuner:
                 "stop_reason": record.stop_reason,
                 "error_message": record.error_message,
                 "epochs": record.epochs,
+                "used": record.used,
             }
             for name, record in self.records.items()
         }
@@ -447,6 +471,7 @@ class HyperparameterTuner:
     def _restore(self, record: TrialRecord, kept: Mapping[str, Any]) -> None:
         rows = kept["epochs"]
         record.epochs = [{k: float("nan") if v is None else v for k, v in r.items()} for r in rows]
+        record.used = dict(kept.get("used", {}))
         finished = kept["status"] in FINISHED
         record.status = kept["status"] if finished else "pending"
         record.stop_reason = kept["stop_reason"] if finished else ""
@@ -466,17 +491,20 @@ class HyperparameterTuner:
             for path in self.output_dir.glob(pattern):
                 path.unlink(missing_ok=True)
 
-    def _remove_states(self, name: str) -> None:
-        for folder in (self.output_dir / name).glob("checkpoint_*"):
+    def _remove_states(self, name: str, keep: int = 0) -> None:
+        """All of a trial's states but the newest `keep`."""
+        folders = (self.output_dir / name).glob("checkpoint_*")
+        newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        for folder in newest_first[keep:]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _remove_checkpoints(self) -> None:
         """States of finished trials go, but the winner's; best models of the first few stay."""
         ranked = [record.name for record in ranking(self.records.values())]
         for record in self.records.values():
-            if record.status not in FINISHED or record.name == (ranked or [""])[0]:
+            if record.status not in FINISHED:
                 continue
-            self._remove_states(record.name)
+            self._remove_states(record.name, keep=1 if record.name in ranked[:1] else 0)
             folder = self.output_dir / record.name / "checkpoints"
             for path in folder.glob("checkpoint_epoch_*.pt"):
                 path.unlink(missing_ok=True)
