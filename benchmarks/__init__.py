@@ -1,0 +1,1 @@
+"""What the package costs, beside others doing the same work in the same run."""
