@@ -102,6 +102,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="go on with the run in --output-dir; finished trials are not run again",
     )
     where.add_argument(
+        "--resume-if-any",
+        action="store_true",
+        help="go on if --output-dir holds a run, else start one: for jobs that are submitted again",
+    )
+    where.add_argument(
         "--force-unlock",
         action="store_true",
         help="take --output-dir even if another run holds it",
@@ -189,6 +194,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "data",
         "allow_outside",
         "resume",
+        "resume_if_any",
         "force_unlock",
         "quiet",
     )
@@ -277,7 +283,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _resume_command() -> str:
-    words = [word for word in sys.argv[1:] if word != "--resume"]
+    words = [word for word in sys.argv[1:] if word not in ("--resume", "--resume-if-any")]
     return shlex.join([Path(sys.executable).name, "-m", "raytune_ocr.tune", *words, "--resume"])
 
 

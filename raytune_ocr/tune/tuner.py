@@ -62,6 +62,7 @@ class TuneOptions:
         address: of a Ray cluster; None starts Ray on this machine.
         data: overrides every experiment's `metadata_path`.
         resume: go on with the run in the output folder.
+        resume_if_any: go on if the output folder holds a run, else start one.
         force_unlock: take the output folder even if another run holds its lock.
     """
 
@@ -75,6 +76,7 @@ class TuneOptions:
     data: str | None = None
     allow_outside: bool = False
     resume: bool = False
+    resume_if_any: bool = False
     force_unlock: bool = False
     quiet: bool = False
 
@@ -196,7 +198,8 @@ class HyperparameterTuner:
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
-        if self.options.resume:
+        there = self.options.resume_if_any and self.state_file.exists()
+        if self.options.resume or there:
             self._load_state()
         else:
             self._forget_old_run()
