@@ -109,7 +109,7 @@ def worker_of(driver: subprocess.Popen) -> psutil.Process | None:
     """The process that trains for a driver, if one does."""
     try:
         family = psutil.Process(driver.pid).children(recursive=True)
-        return next(p for p in family if p.name().startswith("ray::") and "IDLE" not in p.name())
+        return next(p for p in family if "ImplicitFunc" in " ".join(p.cmdline()))
     except (psutil.Error, StopIteration):
         return None
 
@@ -140,7 +140,10 @@ def disturb(run: Run, minutes: float, rng: random.Random) -> tuple[Counter[str],
         if driver.returncode == 0:
             return kills, redone
         if driver.returncode != -signal.SIGKILL:
-            raise SystemExit(f"the run failed: {run.log.read_text()[-2000:]}")
+            raise SystemExit(
+                f"the run ended with {driver.returncode} after {dict(kills)}:\n"
+                f"{run.log.read_text()[-3000:]}\n{(run.output / 'ray.log').read_text()[-3000:]}"
+            )
 
 
 def main() -> int:

@@ -83,8 +83,8 @@ _MODULES = Rule(
 )
 _EXPERIMENT_NAME = Rule(
     str,
-    "a name of letters, digits, '.', '_' and '-' that starts with a letter or digit",
-    lambda v: bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", v)) and ".." not in v,
+    "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",
+    lambda v: bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", v)) and ".." not in v,
 )
 _DEVICE = Rule(
     str,
@@ -371,13 +371,14 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigurationNotFoundError(f"{path}: no such configuration file") from None
     except UnicodeDecodeError as error:
         raise ConfigurationSyntaxError(f"{path}: must be UTF-8 text: {error}") from None
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationNotFoundError(f"{path}: no such configuration file ({reason})") from None
     try:
         content = yaml.load(text, Loader=_StrictLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigurationSyntaxError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         got = type(content).__name__

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.progress import progress
 
 
 def _lengths(text: str) -> tuple[int, int]:
@@ -68,12 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
 
-    from rich.console import Console
-    from rich.progress import track
-
     from raytune_ocr.data.generator import generate_dataset
 
-    console = Console(stderr=True)
     started = time.perf_counter()
     try:
         metadata = generate_dataset(
@@ -83,9 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.fonts_dir,
             arguments.lengths,
             system_fonts=not arguments.no_system_fonts,
-            progress=lambda images, total: track(
-                images, "images", total, console=console, disable=not console.is_terminal
-            ),
+            progress=lambda images, total: progress(images, total, "images"),
         )
     except (RaytuneOCRError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from raytune_ocr.errors import CheckpointError, DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
+from raytune_ocr.progress import progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -187,17 +188,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_all(
     checkpoint: Path, files: list[Path], batch_size: int, unreadable: list[str]
 ) -> list[Reading]:
-    from rich.console import Console
-    from rich.progress import track
-
     from raytune_ocr.training import load_reader
 
     model, _ = load_reader(checkpoint)
     readings = predict(model, files, batch_size, unreadable)
-    console = Console(stderr=True)
-    return list(
-        track(readings, "reading", len(files), console=console, disable=not console.is_terminal)
-    )
+    return list(progress(readings, len(files), "reading"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The cluster files are what Ray's launcher and KubeRay take, as far as it shows offline."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from raytune_ocr.tune.__main__ import build_parser
 
+PIP = "~/venv/bin/pip install -q"
 ROOT = Path(__file__).parents[1]
 LAUNCHER = [ROOT / "cluster.yaml", ROOT / "deploy" / "on-premises.yaml"]
 PROVIDER_KEYS = {
@@ -23,6 +25,25 @@ def test_the_launcher_takes_the_file(path):
     config = yaml.safe_load(path.read_text())
     validate_config(prepare_config(config))
     assert set(config["provider"]) <= PROVIDER_KEYS[config["provider"]["type"]]
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.name)
+def test_a_shell_expands_what_is_installed_to_this_package(path):
+    commands = yaml.safe_load(path.read_text())["setup_commands"]
+    install = next(command for command in commands if "pip install" in command)
+    words = subprocess.run(
+        ["bash", "-c", install.replace("python3.11 -m venv ~/venv", "true").replace(PIP, "echo")],
+        env={"HOME": "/home/somebody"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert words.stdout == "/home/somebody/raytune_ocr[cluster]\n"
+
+
+@pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.name)
+def test_every_node_gets_the_token(path):
+    assert "~/.ray/auth_token" in yaml.safe_load(path.read_text())["file_mounts"]
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.name)

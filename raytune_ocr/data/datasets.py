@@ -32,6 +32,7 @@ from raytune_ocr.data.readers import (
 )
 from raytune_ocr.data.registry import Augment, BaseDataset, DatasetRegistry, PathLike
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
+from raytune_ocr.progress import progress
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,9 @@ class KhmerDigits(ImageDataset):
     def splits(self) -> dict[str, PackedSplit]:
         """The packed splits by name, read once."""
         if self.path == Path(DEFAULT_METADATA_PATH):
-            ensure_default_data(self.path)
+            ensure_default_data(
+                self.path, lambda images, total: progress(images, total, "default set")
+            )
         return load_splits(
             self.path,
             self.names,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config import TrainingConfig
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.tune.space import LOWER_IS_BETTER, TARGETS
 
@@ -260,22 +260,52 @@ def load_results(
 
     Raises:
         DataNotFoundError: when there is no such file, or a folder holds no results.
-        ValueError: when a file is not JSON.
+        DataLoaderError: when a file is no results JSON.
     """
     import pandas as pd
 
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    path = Path(source)
-    if path.is_dir():
-        path = _document_in(path)
-    if not path.exists():
-        raise DataNotFoundError(f"{path}: no such results file")
-    document = json.loads(path.read_text(encoding="utf-8"))
-    table = results_table(finite(document.get("all_results", [])))
+    results = _all_results(Path(source))
+    table = results_table(results)
     scores = [name for name in SCORES if name in table]
+    for name in scores:
+        table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.sort_values(scores, ascending=False, ignore_index=True) if scores else table
+
+
+def _all_results(path: Path) -> list[dict[str, Any]]:
+    """The entries of a results JSON or of the one in a folder, infinities gone."""
+    if _is_folder(path):
+        path = _document_in(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataNotFoundError(f"{path}: no such results file") from None
+    except (OSError, ValueError) as error:
+        raise DataLoaderError(f"{path}: not a readable results file: {error}") from None
+    try:
+        document = finite(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise DataLoaderError(f"{path}: not valid JSON: {error}") from None
+    results = document.get("all_results", []) if isinstance(document, dict) else None
+    if isinstance(results, list) and all(map(_is_result, results)):
+        return results
+    raise DataLoaderError(
+        f"{path}: must hold all_results, a list of results with hyperparameters each"
+    )
+
+
+def _is_result(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("hyperparameters", {}), dict)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # too long, or a NUL in it: no folder
+        return False
 
 
 def _document_in(folder: Path) -> Path:

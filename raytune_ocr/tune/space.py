@@ -131,8 +131,11 @@ def find_space(name: str | os.PathLike[str]) -> Path:
         ConfigurationNotFoundError: naming the shipped spaces.
     """
     path = Path(name)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError) as error:  # too long, or a NUL in it
+        raise ConfigurationNotFoundError(f"{name!r}: no file can have this name: {error}") from None
     shipped = shipped_spaces()
     if str(name) in shipped:
         return shipped[str(name)]

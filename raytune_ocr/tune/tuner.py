@@ -265,14 +265,14 @@ class HyperparameterTuner:
     @contextmanager
     def _ray(self) -> Iterator[None]:
         """A Ray to run in: this machine's own, the cluster's, or one that is up already."""
-        _prepare_environment(local=self.options.address is None)
+        _prepare_environment(local=self._address is None)
         import ray
 
         if ray.is_initialized():
             yield
             return
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        address = self.options.address or os.environ.get("RAY_ADDRESS")
+        address = self._address
         if address:
             settings["address"] = address
         else:
@@ -302,6 +302,11 @@ class HyperparameterTuner:
         ):
             yield
 
+    @property
+    def _address(self) -> str | None:
+        """Of the cluster to run on; None for this machine alone."""
+        return self.options.address or os.environ.get("RAY_ADDRESS")
+
     def _resources(self) -> dict[str, float]:
         import ray
 
@@ -311,17 +316,24 @@ class HyperparameterTuner:
         return {"cpu": self.options.cpus_per_trial, **({"gpu": gpus} if gpus else {})}
 
     def _check_resources(self) -> None:
-        """A request that can never be met would wait for ever; say so at once."""
+        """A request that can never be met would wait for ever; say so at once.
+
+        A cluster may grow: there it is told, and waited for.
+        """
         import ray
 
         there = ray.cluster_resources()
         for kind, flag in (("cpu", "--cpus-per-trial"), ("gpu", "--gpus-per-trial")):
             wanted, limit = self._resources().get(kind, 0), there.get(kind.upper(), 0)
-            if wanted > limit:
-                raise ConfigurationError(
-                    f"{flag}: must be at most the {limit:g} {kind.upper()}s that Ray has here, "
-                    f"got {wanted:g}"
-                )
+            if wanted <= limit:
+                continue
+            problem = (
+                f"{flag}: must be at most the {limit:g} {kind.upper()}s that Ray has here, "
+                f"got {wanted:g}"
+            )
+            if self._address is None:
+                raise ConfigurationError(problem)
+            logger.warning("%s; waiting for nodes that have them", problem)
 
     def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> None:
         from ray import tune

@@ -284,3 +284,14 @@ def test_a_users_own_folder_of_images_is_tuned_on(write_space, labelled_folder, 
     arguments = command(write_space(epochs=1), labelled_folder, output, "--experiments", "first")
     assert main([*arguments, "--quiet"]) == 0
     assert read(tmp_path / "out.json")["best_result"]["experiment_name"] == "first"
+
+
+@pytest.mark.slow
+def test_the_same_submission_starts_a_run_and_then_goes_on_with_it(write_space, data, tmp_path):
+    output = tmp_path / "out"
+    more = ("--experiments", "first", "--quiet", "--resume-if-any")
+    arguments = command(write_space(epochs=1), data, output, *more)
+    assert main(arguments) == 0
+    before = pd.read_csv(output / "epochs.csv")
+    assert main(arguments) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(output / "epochs.csv"), before)

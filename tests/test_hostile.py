@@ -1,0 +1,107 @@
+"""Files and names that nobody means well: refused with the package's own errors, or read right."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raytune_ocr.config import load_yaml
+from raytune_ocr.data import load_split
+from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.tune import load_results
+from raytune_ocr.tune.space import find_space, read_space
+
+RESULTS = {
+    "truncated": b"{",
+    "a list": b"[1]",
+    "null": b"null",
+    "results that are a number": b'{"all_results": 3}',
+    "a result that is a number": b'{"all_results": [1]}',
+    "hyperparameters that are a number": b'{"all_results": [{"hyperparameters": 3}]}',
+    "no UTF-8": b"\xff\xfe",
+    "nested too deep": b"[" * 100_000,
+    "too long a number": b'{"a": ' + b"9" * 5000 + b"}",
+}
+SPACES = {
+    "no UTF-8": b"\xff\xfe\xff",
+    "a NUL": b"a: \0",
+    "nested too deep": b"[" * 5000,
+    "a list as a key": b"? [a]\n: 1",
+    "a tag": b"!!python/object:os.system {}",
+    "a day that never was": b"experiments: {2020-13-45: {}}",
+    "an anchor within itself": b"experiments: &a {b: *a}",
+    "too long a number": b"a: " + b"9" * 5000,
+}
+NAMES = ["..", "/abs", "a\0b", "x" * 300, "\u202eabc", "a/b", ".", "", 1]
+
+
+@pytest.mark.parametrize("content", RESULTS.values(), ids=RESULTS.keys())
+def test_results_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "r.json").write_bytes(content)
+    with pytest.raises(RaytuneOCRError, match=r"r\.json"):
+        load_results(tmp_path / "r.json")
+
+
+def test_scores_that_are_no_numbers_are_missing(tmp_path):
+    text = '{"all_results": [{"best_val_char_accuracy": "x"}, {"best_val_char_accuracy": 1}]}'
+    (tmp_path / "r.json").write_text(text)
+    table = load_results(tmp_path / "r.json")
+    assert table["best_val_char_accuracy"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize("content", SPACES.values(), ids=SPACES.keys())
+def test_a_space_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "s.yaml").write_bytes(content)
+    with pytest.raises(RaytuneOCRError, match=r"s\.yaml"):
+        read_space(load_yaml(tmp_path / "s.yaml"), "s.yaml")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=map(repr, range(len(NAMES))))
+def test_an_experiment_cannot_be_named_out_of_its_folder(name):
+    with pytest.raises(RaytuneOCRError, match="a name of letters"):
+        read_space({"experiments": {name: {}}}, "s.yaml")
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a" * 300])
+def test_a_path_that_no_file_can_have_is_refused(path):
+    for read in (load_yaml, find_space, load_results):
+        with pytest.raises(RaytuneOCRError):
+            read(path)
+
+
+@settings(max_examples=150, deadline=None)
+@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_whatever_the_bytes_only_own_errors_are_raised(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp() / "fuzz"
+    folder.mkdir(exist_ok=True)
+    readers = {
+        "f.yaml": lambda path: read_space(load_yaml(path), "f.yaml"),
+        "f.json": load_results,
+        "f.csv": load_split,
+        "metadata.yaml": load_split,
+    }
+    for name, read in readers.items():
+        (folder / name).write_bytes(content)
+        try:
+            read(folder / name)
+        except RaytuneOCRError:
+            continue
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(
+        st.dictionaries(
+            st.sampled_from(["file", "label", "split", "image_path"]),
+            st.text(max_size=12) | st.integers() | st.none() | st.lists(st.integers(), max_size=2),
+            max_size=4,
+        ),
+        max_size=4,
+    )
+)
+def test_whatever_the_samples_only_own_errors_are_raised(tmp_path_factory, rows):
+    import yaml
+
+    path = tmp_path_factory.getbasetemp() / "samples.yaml"
+    path.write_text(yaml.safe_dump({"train": {"samples": rows}}), encoding="utf-8")
+    with pytest.raises(RaytuneOCRError):
+        load_split(path)
