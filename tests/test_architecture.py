@@ -77,3 +77,8 @@ def test_a_command_line_answers_help_without_heavy_imports(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
+
+
+def test_there_is_exactly_one_training_loop():
+    training = [p.name for p, _ in package_files() if ".backward()" in p.read_text("utf-8")]
+    assert training == ["trainer.py"]
