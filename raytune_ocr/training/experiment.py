@@ -27,7 +27,7 @@ from raytune_ocr.training.base import ValidatedTrainer
 from raytune_ocr.training.callbacks import (
     Callback,
     CurvesPicture,
-    EarlyStopping,
+    EarlyStoppingCallback,
     EpochLog,
     monitored,
     read_epoch_log,
@@ -240,7 +240,7 @@ class ExperimentTrainer:
         self.loop.plateau_metric = "val_loss"
         self.loop.train_metrics = Percent(self._create_metrics_calculator())
         self.loop.eval_metrics = Percent(self._create_metrics_calculator())
-        self._tracker = AccuracyTracker(patience)
+        self._tracker = EarlyStoppingCallback(MONITOR, patience, mode="max")
         self._opened = False
 
     def _loop_class(self) -> type[Trainer]:
@@ -394,24 +394,6 @@ class Percent:
         if "accuracy" not in figures and "char_accuracy" in figures:
             figures["accuracy"] = figures["char_accuracy"]
         return figures
-
-
-class AccuracyTracker(Callback):
-    """Knows the best validation accuracy, and stops when it no longer improves."""
-
-    def __init__(self, patience: int) -> None:
-        self.stopping = EarlyStopping(patience, min_delta=0.0, mode="max")
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        if self.stopping(monitored(metrics, MONITOR), epoch):
-            trainer.should_stop = True
-            trainer.stop_reason = "early_stopping"
-
-    def state_dict(self) -> dict[str, Any]:
-        return self.stopping.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.stopping.load_state_dict(state)
 
 
 class Transforms(Callback):
