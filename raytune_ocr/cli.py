@@ -11,6 +11,8 @@ COMMANDS = {
     "train": ("raytune_ocr.train", "train one model in an experiment folder"),
     "generate": ("raytune_ocr.generate", "make a synthetic set of images and labels"),
     "predict": ("raytune_ocr.predict", "read images with the winner"),
+    "analyze": ("raytune_ocr.analyze", "one page of figures and tables about runs"),
+    "export": ("raytune_ocr.export", "make the winner ready to ship"),
 }
 
 

@@ -41,11 +41,13 @@ def find_checkpoint(source: str | Path) -> Path:
     path = Path(source)
     if path.is_dir():
         best = path / "checkpoints" / "best_model.pt"
-        if best.exists():
-            return best
+        exported = (path / "model.safetensors", path / "model.onnx")
+        for file in (best, *exported):
+            if file.exists():
+                return file
         files = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime)
         if not files:
-            raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt and no results JSON")
+            raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt, no export and no JSON")
         path = files[-1]
     if path.suffix != ".json":
         return path
@@ -153,7 +155,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "model",
-        help="a results JSON (its best model), a trial's folder, or a best_model.pt",
+        help="a results JSON (its best model), a trial's folder, a best_model.pt,"
+        " or an export (its folder, .safetensors or .onnx)",
     )
     parser.add_argument("images", nargs="+", help="image files, or folders that hold some")
     parser.add_argument("--csv", metavar="OUT", help="write file,text,confidence there as well")
@@ -188,9 +191,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_all(
     checkpoint: Path, files: list[Path], batch_size: int, unreadable: list[str]
 ) -> list[Reading]:
+    from raytune_ocr.export import load_exported
     from raytune_ocr.training import load_reader
 
-    model, _ = load_reader(checkpoint)
+    if checkpoint.suffix in (".safetensors", ".onnx"):
+        model = load_exported(checkpoint)
+    else:
+        model, _ = load_reader(checkpoint)
     readings = predict(model, files, batch_size, unreadable)
     return list(progress(readings, len(files), "reading"))
 

@@ -64,6 +64,8 @@ def test_matplotlib_is_imported_in_one_file_only():
         "raytune_ocr.generate",
         "raytune_ocr.predict",
         "raytune_ocr.train",
+        "raytune_ocr.analyze",
+        "raytune_ocr.export",
         "raytune_ocr.cli",
     ],
 )

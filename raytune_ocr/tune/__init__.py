@@ -24,6 +24,7 @@ _HOMES = {
         "create_scheduler",
         "setup_training_environment",
     ],
+    "raytune_ocr.tune.analysis": ["best", "compare", "learning_curves"],
     "raytune_ocr.tune.results": ["load_results"],
     "raytune_ocr.tune.space": ["create_training_config", "load_space"],
     "raytune_ocr.tune.tuner": ["HyperparameterTuner", "TuneOptions"],

@@ -1,0 +1,364 @@
+"""The winner, ready to ship: `python -m raytune_ocr.export RESULTS.json --output DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError, RaytuneOCRError
+from raytune_ocr.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from raytune_ocr.config import TrainingConfig
+    from raytune_ocr.data import PackedSplit
+
+WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
+TOLERANCE = 1e-3  # of a logit: far below what changes a reading
+CHECKED = 256  # images that both models read
+EXTRA = 'pip install "raytune-ocr[export]"'
+
+
+def needed(module: str) -> Any:
+    """An optional module.
+
+    Raises:
+        ConfigurationError: when it is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(f"{module} is needed here ({error}): {EXTRA}") from None
+
+
+def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of a share, both ends from 0 to 1; (0, 1) of nothing."""
+    if total == 0:
+        return 0.0, 1.0
+    share, room = right / total, z * z / total
+    half = z * math.sqrt(share * (1 - share) / total + room / (4 * total))
+    middle = share + room / 2
+    return max(0.0, (middle - half) / (1 + room)), min(1.0, (middle + half) / (1 + room))
+
+
+def write_safetensors(path: Path, model: nn.Module) -> None:
+    """All weights and buffers under their names."""
+    save_file = needed("safetensors.torch").save_file
+    tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
+    with replacing(path) as aside:
+        save_file(tensors, str(aside))
+
+
+def load_safetensors(path: Path) -> nn.Module:
+    """The reader in a safetensors file beside its config.yaml, in evaluation mode.
+
+    Raises:
+        CheckpointError: when either file is missing, damaged, or they do not fit each other.
+    """
+    import yaml
+
+    from raytune_ocr.config import TrainingConfig
+    from raytune_ocr.training import create_model_from_config
+
+    load_file = needed("safetensors.torch").load_file
+    beside = path.with_name(CONFIG)
+    for file in (path, beside):
+        if not file.is_file():
+            raise CheckpointError(f"{file}: does not exist; {WEIGHTS} needs {CONFIG} beside it")
+    values = yaml.safe_load(beside.read_text(encoding="utf-8"))
+    model = create_model_from_config(TrainingConfig.from_dict(values, environment={}))
+    try:
+        model.load_state_dict(load_file(str(path)))
+    except Exception as error:  # the library has a class of its own for each damage
+        raise CheckpointError(f"{path}: does not fit {beside}: {error}") from None
+    return model.eval()
+
+
+def write_onnx(path: Path, model: nn.Module) -> None:
+    """Images uint8 [B, 1, H, W] to logits float [B, L or T, C], any B; `kind` in its metadata."""
+    import torch
+
+    from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
+
+    onnx = needed("onnx")
+    needed("onnxscript")
+    sample = torch.zeros(2, 1, IMAGE_HEIGHT, IMAGE_WIDTH, dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    program = torch.onnx.export(
+        model.eval(),
+        (sample,),
+        dynamo=True,
+        verbose=False,
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    assert program is not None
+    proto = program.model_proto
+    note = proto.metadata_props.add()
+    note.key, note.value = "kind", getattr(model, "kind", "attention")
+    with replacing(path) as aside:
+        onnx.save(proto, str(aside))
+
+
+def load_onnx(path: Path) -> nn.Module:
+    """The reader in an ONNX file, run by onnxruntime on the CPU.
+
+    Raises:
+        CheckpointError: when the file is missing or no reader.
+        ConfigurationError: when onnxruntime is not installed.
+    """
+    import torch
+    from torch import nn
+
+    runtime = needed("onnxruntime")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such ONNX file")
+    try:
+        session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no common base of its errors
+        raise CheckpointError(f"{path}: not a whole ONNX file: {error}") from None
+    kind = session.get_modelmeta().custom_metadata_map.get("kind")
+    if kind is None:
+        raise CheckpointError(f"{path}: holds no reader of this package (no kind in its metadata)")
+
+    class OnnxReader(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            (logits,) = session.run(None, {"images": images.numpy()})
+            return torch.from_numpy(logits)
+
+    reader = OnnxReader()
+    reader.kind = kind
+    return reader.eval()
+
+
+def load_exported(path: Path) -> nn.Module:
+    """The reader in a .safetensors or .onnx file."""
+    return load_onnx(path) if path.suffix == ".onnx" else load_safetensors(path)
+
+
+def logits_of(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Logits of images uint8 [N, H, W]."""
+    import numpy as np
+    import torch
+
+    with torch.inference_mode():
+        parts = [
+            model(torch.from_numpy(images[at : at + batch_size]).unsqueeze(1)).float().numpy()
+            for at in range(0, len(images), batch_size)
+        ]
+    return np.concatenate(parts)
+
+
+def milliseconds(model: nn.Module, images: np.ndarray, repeats: int = 10) -> float:
+    """Median time for all `images` as one batch."""
+    logits_of(model, images, len(images))
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        logits_of(model, images, len(images))
+        times.append(time.perf_counter() - started)
+    return sorted(times)[repeats // 2] * 1000
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Right readings out of all; characters count as wrong when missing or too many."""
+
+    strings: int
+    right_strings: int
+    characters: int
+    right_characters: int
+
+
+def count_right(model: nn.Module, split: PackedSplit) -> Counted:
+    """Read a whole split."""
+    from raytune_ocr.predict import read_images
+
+    read = [text for text, _ in read_images(model, split.images)]
+    pairs = list(zip(read, split.texts, strict=True))
+    return Counted(
+        len(pairs),
+        sum(a == b for a, b in pairs),
+        sum(max(len(a), len(b)) for a, b in pairs),
+        sum(x == y for a, b in pairs for x, y in zip(a, b, strict=False)),
+    )
+
+
+def export(
+    results: Path, output: Path, data: str | None = None, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Write weights, config, ONNX and a model card, and check that they read alike.
+
+    Args:
+        results: a results JSON (its best model), a trial's folder or a checkpoint.
+        data: metadata of real images (default: what the config names).
+
+    Returns:
+        `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
+
+    Raises:
+        CheckpointError: also when the ONNX model does not read as PyTorch does.
+        ConfigurationError: when the extra is not installed.
+        DataLoaderError: when there are no images to check with.
+    """
+    import yaml
+
+    from raytune_ocr.data.readers import load_split
+    from raytune_ocr.predict import find_checkpoint
+    from raytune_ocr.training import load_reader
+
+    for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
+        needed(module)
+    model, config = load_reader(find_checkpoint(results))
+    try:
+        split = load_split(data or config.metadata_path, config.val_split)
+    except DataLoaderError as error:
+        raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
+    output.mkdir(parents=True, exist_ok=True)
+    write_safetensors(output / WEIGHTS, model)
+
+    with replacing(output / CONFIG) as aside:
+        aside.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True), "utf-8")
+    write_onnx(output / ONNX, model)
+    report = _check(model, output, split, say)
+    counted = count_right(model, split)
+    figures = _recorded(results)
+    card = model_card(config, counted, report, figures)
+    with replacing(output / CARD) as aside:
+        aside.write_text(card, encoding="utf-8")
+    return report
+
+
+def _check(
+    model: nn.Module, output: Path, split: PackedSplit, say: Callable[[str], None]
+) -> dict[str, Any]:
+    import numpy as np
+
+    images = split.images[:CHECKED]
+    wanted = logits_of(model, images)
+    report: dict[str, Any] = {"images_checked": len(images)}
+    for name in (WEIGHTS, ONNX):
+        loaded = load_exported(output / name)
+        # An odd last batch, too: the batch is dynamic.
+        difference = float(np.abs(logits_of(loaded, images, 37) - wanted).max())
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"{output / name}: logits must be within {TOLERANCE} of PyTorch's,"
+                f" the largest difference is {difference:.3g}"
+            )
+        size = (output / name).stat().st_size
+        one, many = milliseconds(loaded, images[:1]), milliseconds(loaded, images[:64])
+        rate = len(images[:64]) / many * 1000
+        report[name] = {
+            "bytes": size,
+            "largest_difference": difference,
+            "ms_one_image": one,
+            "images_per_second": rate,
+        }
+        say(
+            f"{output / name}: {size / 1e6:.2f} MB, {one:.1f} ms an image alone, {rate:.0f} images"
+            f" a second by 64; largest difference {difference:.2g} over {len(images)} images"
+        )
+    report["largest_difference"] = report[ONNX]["largest_difference"]
+    return report
+
+
+def _recorded(results: Path) -> Mapping[str, Any]:
+    import json
+
+    if results.suffix != ".json":
+        return {}
+    return json.loads(results.read_text(encoding="utf-8")).get("best_result") or {}
+
+
+def model_card(
+    config: TrainingConfig, counted: Counted, report: Mapping[str, Any], recorded: Mapping[str, Any]
+) -> str:
+    """What the model is, how well it reads, and where not to trust it."""
+    rows = [
+        f"| {config.val_split} | {what} | {right / max(total, 1):.4f} | {low:.4f} to {high:.4f} |"
+        f" {right} of {total} |"
+        for what, right, total in (
+            ("whole strings", counted.right_strings, counted.strings),
+            ("characters", counted.right_characters, counted.characters),
+        )
+        for low, high in [wilson(right, total)]
+    ]
+    for name in ("test_seq_accuracy", "test_char_accuracy"):
+        if recorded.get(name) is not None:
+            rows.append(f"| test | {name} | {recorded[name]:.4f} | see the results JSON | |")
+    untested = "" if "test_seq_accuracy" in recorded else " The test split was not read."
+    files = [
+        f"| {name} | {report[name]['bytes'] / 1e6:.2f} | {report[name]['ms_one_image']:.1f} |"
+        f" {report[name]['images_per_second']:.0f} | {report[name]['largest_difference']:.2g} |"
+        for name in (WEIGHTS, ONNX)
+    ]
+    return f"""# {config.experiment_name}: a reader of Khmer digits
+
+Model `{config.model_name}`, loss `{config.loss_type}`, seed {config.seed}; `{CONFIG}` says all.
+Input: uint8 [B, 1, 64, 128], grey. It reads 1 to 8 digits:
+`python -m raytune_ocr.predict THIS_FOLDER IMAGES`.
+
+## Data
+Trained on `{config.train_split}` of `{config.metadata_path}`.
+
+## Figures
+| split | of | share right | 95 % Wilson interval | count |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+The epoch and the winner were chosen by the validation figures, so these flatter it a little;
+characters of one string are not independent, so their interval is too narrow.{untested}
+
+## Files
+Times on the CPU of the machine that made the export; difference: largest of a logit from
+PyTorch's, over {report["images_checked"]} real images.
+
+| file | MB | ms for one image | images/s by 64 | largest difference |
+|---|---|---|---|---|
+{chr(10).join(files)}
+
+## Limits
+One line of printed Khmer digits. Other characters are read as digits; handwriting, more than 8
+digits and fonts unlike those of the training data were not measured. Confidence is not calibrated.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raytune_ocr.export",
+        description="Write the best model as safetensors and ONNX, checked, with a model card.",
+        epilog=f"needs {EXTRA}",
+    )
+    parser.add_argument("results", type=Path, help="a results JSON, a trial's folder or a .pt")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--data", metavar="METADATA", help="real images (default: the config's)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0: exported and checked, 2: it could not be."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        export(arguments.results, arguments.output, arguments.data)
+    except RaytuneOCRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{arguments.output / CARD}: the model card")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

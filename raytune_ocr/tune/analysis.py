@@ -1,0 +1,271 @@
+"""Tables that answer questions about runs: curves, the best, comparisons, importance, the front.
+
+Nothing is drawn here. Accuracies go from 0 to 1, times are in seconds, epochs count from 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
+from raytune_ocr.tune.results import EPOCH_COLUMNS, RESULTS_COPY, SCORES, _document_in, load_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source = str | os.PathLike[str]
+ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (words); 90 % bootstrap"
+FEWEST_TRIALS = 5  # below, an importance would be an accident
+RESAMPLES = 300
+
+
+def read_document(source: Source) -> tuple[Path, dict[str, Any]]:
+    """The results JSON that a file or folder stands for, and where it lies.
+
+    Raises:
+        DataNotFoundError: when there is none.
+        ConfigurationError: when it is no results JSON.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = _document_in(path)
+    if not path.exists():
+        raise DataNotFoundError(f"{path}: no such results file")
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: must be a results JSON, got {error}") from None
+    if not isinstance(document, dict) or "all_results" not in document:
+        raise ConfigurationError(f"{path}: must hold all_results, as a tuning run writes it")
+    return path, document
+
+
+def learning_curves(source: Source) -> pd.DataFrame:
+    """A row a trial and epoch, of trials that still run as well.
+
+    Args:
+        source: a results JSON or an output folder.
+
+    Returns:
+        `experiment_name`, `epoch` (from 1), losses, accuracies (0..1), `learning_rate`, `seconds`
+        (of the epoch), `memory_mb` (MiB) and the like; no rows where a run left no `epochs.csv`.
+
+    Raises:
+        DataNotFoundError: when there are no results.
+    """
+    import pandas as pd
+
+    path, document = read_document(source)
+    folders = [path.parent] if path.name == RESULTS_COPY else []
+    configs = [result.get("config") or {} for result in document["all_results"]]
+    folders += [Path(config["output_dir"]) for config in configs if "output_dir" in config]
+    for folder in folders:
+        if (folder / "epochs.csv").exists():
+            return pd.read_csv(folder / "epochs.csv")
+    return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+
+
+def score_name(table: pd.DataFrame) -> str:
+    """The column that trials of `table` are ranked by.
+
+    Raises:
+        DataNotFoundError: when no trial has a score.
+    """
+    for name in SCORES:
+        if name in table and table[name].notna().any():
+            return name
+    raise DataNotFoundError("no trial has a score: none was trained to the end of an epoch")
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Completed trials with a score, best first."""
+    done = table[(table["status"] == "completed") & table[score_name(table)].notna()]
+    names = [name for name in SCORES if name in table]
+    return done.sort_values(names, ascending=False, ignore_index=True)
+
+
+def best(source: Source | Sequence[Source]) -> pd.Series:
+    """The row of `load_results(source)` of the best completed trial.
+
+    Raises:
+        DataNotFoundError: when no trial completed.
+    """
+    table = load_results(source)
+    if table.empty or not len(done := ranked(table)):
+        raise DataNotFoundError(f"{source}: no trial completed, so there is no best one")
+    return done.iloc[0]
+
+
+def compare(runs: Sequence[Source]) -> pd.DataFrame:
+    """Runs side by side: a row a run, in the order given.
+
+    Returns:
+        `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
+        `best_score`, `median_score` (0..1), `epochs`, `training_time` (seconds, of all trials).
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_run_row(source) for source in runs])
+
+
+def _run_row(source: Source) -> dict[str, Any]:
+    table = load_results(source)
+    statuses = list(table.get("status", []))
+    row = {
+        "source": str(source),
+        "trials": len(table),
+        "completed": statuses.count("completed"),
+        "failed": statuses.count("failed"),
+        "best_trial": None,
+        "score": None,
+        "best_score": math.nan,
+        "median_score": math.nan,
+        "epochs": int(table["total_epochs"].sum()) if "total_epochs" in table else 0,
+        "training_time": float(table["training_time"].sum()) if "training_time" in table else 0.0,
+    }
+    if row["completed"]:
+        score, done = score_name(table), ranked(table)
+        row |= {"best_trial": done["experiment_name"].iloc[0], "score": score}
+        row |= {"best_score": done[score].iloc[0], "median_score": done[score].median()}
+    return row
+
+
+def varied(source: Source) -> pd.DataFrame:
+    """Settings that differ between trials: a row a result in the order of the JSON.
+
+    Columns are dotted names of the config's fields; names, paths and seeds are left out.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    rows = [_flat(r.get("config") or r.get("hyperparameters", {})) for r in document["all_results"]]
+    table = pd.DataFrame(rows)
+    skipped = {"experiment_name", "output_dir", "metadata_path"}
+    kept = [n for n in table if n not in skipped and table[n].astype(str).nunique() > 1]
+    return table[kept]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = str(value) if isinstance(value, list) else value
+    return flat
+
+
+def importance(source: Source, seed: int = 0) -> pd.DataFrame:
+    """How strongly each varied setting goes together with the score, by itself.
+
+    It sees no interactions, and settings that were varied together share their credit.
+
+    Returns:
+        A row a setting, strongest first: `setting`, `importance` (0..1), `low` and `high` (5 and
+        95 % of a bootstrap over trials), `chance` (95 % of shuffled scores: below it an importance
+        means nothing), `trials`. No rows with fewer than `FEWEST_TRIALS`.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    scores = pd.Series([_score(result) for result in document["all_results"]], dtype=float)
+    settings = varied(source)
+    columns = ["setting", "importance", "low", "high", "chance", "trials"]
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name in settings:
+        known = scores.notna() & settings[name].notna()
+        if known.sum() >= FEWEST_TRIALS and settings[name][known].nunique() > 1:
+            values, reached = settings[name][known], scores[known].to_numpy()
+            rows.append([name, *_spread(_codes(values), reached, rng), int(known.sum())])
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values("importance", ascending=False, ignore_index=True)
+
+
+def _score(result: dict[str, Any]) -> float:
+    found = (result.get(name) for name in SCORES)
+    return next((float(value) for value in found if value is not None), math.nan)
+
+
+def _codes(values: pd.Series) -> tuple[np.ndarray, bool]:
+    """Numbers as they are, anything else as the number of its kind; and whether it is a number."""
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if numeric:
+        return values.to_numpy(dtype=float), True
+    return np.unique(values.astype(str), return_inverse=True)[1], False
+
+
+def _spread(
+    codes: tuple[np.ndarray, bool], scores: np.ndarray, rng: np.random.Generator
+) -> list[float]:
+    values, numeric = codes
+    strength = _rank_correlation if numeric else _correlation_ratio
+    draws = rng.integers(0, len(scores), (RESAMPLES, len(scores)))
+    again = [strength(values[draw], scores[draw]) for draw in draws]
+    shuffled = [strength(values, rng.permutation(scores)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(again, [0.05, 0.95])
+    return [strength(values, scores), float(low), float(high), float(np.quantile(shuffled, 0.95))]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 0, equals sharing the middle of theirs."""
+    _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts + 1) / 2)[kind]
+
+
+def _rank_correlation(values: np.ndarray, scores: np.ndarray) -> float:
+    a, b = _ranks(values), _ranks(scores)
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(abs(np.corrcoef(a, b)[0, 1]))
+
+
+def _correlation_ratio(kinds: np.ndarray, scores: np.ndarray) -> float:
+    """Square root of the share of the ranks' variance that lies between kinds."""
+    ranks = _ranks(scores)
+    total = float(((ranks - ranks.mean()) ** 2).sum())
+    groups = [ranks[kinds == kind] for kind in np.unique(kinds)]
+    between = sum(len(g) * (g.mean() - ranks.mean()) ** 2 for g in groups)
+    return float(np.sqrt(between / total)) if total else 0.0
+
+
+def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
+    """Completed trials by cost, with `on_front`: no cheaper trial is as good or better.
+
+    Returns:
+        `experiment_name`, `cost` (seconds), `score` (0..1), `on_front`.
+    """
+    done = ranked(table)
+    found = done[["experiment_name", cost, score_name(table)]].dropna()
+    found.columns = ["experiment_name", "cost", "score"]
+    found = found.sort_values(["cost", "score"], ascending=[True, False], ignore_index=True)
+    before = found["score"].cummax().shift(fill_value=-math.inf)
+    return found.assign(on_front=found["score"] > before)
+
+
+def failures(table: pd.DataFrame) -> pd.DataFrame:
+    """`experiment_name` and `error_message` of failed trials."""
+    if "error_message" not in table:
+        table = table.assign(error_message="")
+    failed = table[table["status"] == "failed"]
+    return failed[["experiment_name", "error_message"]].reset_index(drop=True)
+
+
+def targets_table(source: Source) -> pd.DataFrame:
+    """A row a trial and target: `experiment_name`, `target`, `goal`, `value`, `met`."""
+    import pandas as pd
+
+    _, document = read_document(source)
+    rows = [
+        {"experiment_name": result["experiment_name"], "target": name, **target}
+        for result in document["all_results"]
+        for name, target in (result.get("targets") or {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["experiment_name", "target", "goal", "value", "met"])
