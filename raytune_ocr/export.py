@@ -227,9 +227,9 @@ def export(
         raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
-
+    shipped = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     with replacing(output / CONFIG) as aside:
-        aside.write_text(yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True), "utf-8")
+        aside.write_text(shipped, encoding="utf-8")
     write_onnx(output / ONNX, model)
     report = _check(model, output, split, say)
     counted = count_right(model, split)

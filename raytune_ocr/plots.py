@@ -55,3 +55,90 @@ def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
     axes.set(xlabel="read", ylabel="there", title="Digits there and digits read")
     axes.set_xticks(range(NUM_DIGITS))
     axes.set_yticks(range(NUM_DIGITS))
+
+
+def draw_trial_curves(
+    figure: Any, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], word: str
+) -> None:
+    """A line a trial over its epochs; the dot is where it ended, told in the label."""
+    axes = figure.subplots()
+    for label, (epochs, values) in curves.items():
+        (line,) = axes.plot(epochs, values, label=label)
+        axes.plot(epochs[-1:], values[-1:], "o", color=line.get_color())
+    axes.set(xlabel="epoch", ylabel=word)
+    axes.grid(alpha=0.3)
+    if 0 < len(curves) <= 12:
+        axes.legend(fontsize=8)
+
+
+def draw_rungs(figure: Any, rungs: Sequence[int]) -> None:
+    """Dotted lines at the epochs where trials were judged, on the axes that are there."""
+    for rung in rungs:
+        figure.axes[0].axvline(rung, color="grey", linestyle=":", linewidth=1)
+
+
+def draw_parallel(
+    figure: Any, columns: Mapping[str, Sequence[Any]], scores: Sequence[float], word: str
+) -> None:
+    """A line a trial through its settings to its score, the better the lighter."""
+    axes = figure.subplots()
+    heights = {name: _heights(values) for name, values in {**columns, word: scores}.items()}
+    lines = np.array(list(heights.values())).T
+    colors = _heights(scores)
+    from matplotlib import colormaps
+
+    for line, color in zip(lines, colors, strict=True):
+        axes.plot(range(len(heights)), line, color=colormaps["viridis"](color), alpha=0.8)
+    for at, (name, values) in enumerate({**columns, word: scores}.items()):
+        for height, value in dict(zip(heights[name], values, strict=True)).items():
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            if len(set(heights[name])) <= 8 or height in (0.0, 1.0):
+                axes.text(at, height, text[:24], size=7, ha="center", va="bottom")
+    axes.set_xticks(range(len(heights)), [n[-24:] for n in heights], rotation=20, ha="right")
+    axes.set_yticks([])
+
+
+def _heights(values: Sequence[Any]) -> list[float]:
+    """0 to 1 by value; words by their place in the alphabet, large ranges by logarithm."""
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    kinds = sorted({str(v) for v in values})
+    numbers = np.array(values if numeric else [kinds.index(str(v)) for v in values], dtype=float)
+    if numeric and numbers.min() > 0 and numbers.max() / numbers.min() > 20:
+        numbers = np.log(numbers)
+    span = np.ptp(numbers)
+    return list((numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5))
+
+
+def draw_importance(figure: Any, rows: Sequence[tuple[str, float, float, float, float]]) -> None:
+    """Bars of (name, importance, low, high, chance), strongest on top; the tick is chance."""
+    axes = figure.subplots()
+    for at, (_, value, low, high, chance) in enumerate(reversed(rows)):
+        axes.barh(at, value, color="#4878b0")
+        axes.plot([low, high], [at, at], color="black")
+        axes.plot(chance, at, "|", color="red", markersize=16)
+    axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+    axes.set(xlim=(0, 1), xlabel="importance (line: 5 to 95 %, red: 95 % of chance)")
+
+
+def draw_pareto(figure: Any, points: Sequence[tuple[str, float, float, bool]], word: str) -> None:
+    """Points (name, seconds, score, on front); the front is joined."""
+    axes = figure.subplots()
+    for name, cost, score, on_front in points:
+        axes.plot(cost, score, "o", color="#c44" if on_front else "grey")
+        if on_front or len(points) <= 12:
+            axes.annotate(name, (cost, score), size=7, xytext=(4, 4), textcoords="offset points")
+    front = [(cost, score) for _, cost, score, on_front in points if on_front]
+    if front:
+        axes.step(*zip(*front, strict=True), where="post", color="#c44")
+    axes.set(xlabel="training time in seconds", ylabel=word)
+    axes.grid(alpha=0.3)
+
+
+def draw_readings(figure: Any, images: np.ndarray, titles: Sequence[str]) -> None:
+    """Grey images uint8 [N, H, W] in rows of four, each under its title."""
+    panels = np.atleast_1d(figure.subplots((len(images) + 3) // 4, min(4, len(images)))).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, image, title in zip(panels, images, titles, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title, size=8)

@@ -47,7 +47,9 @@ def find_checkpoint(source: str | Path) -> Path:
                 return file
         files = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime)
         if not files:
-            raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt, no export and no JSON")
+            raise CheckpointError(
+                f"{path}: holds no checkpoints/best_model.pt, no export and no JSON"
+            )
         path = files[-1]
     if path.suffix != ".json":
         return path

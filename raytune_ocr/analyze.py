@@ -1,0 +1,56 @@
+"""See what runs found: `python -m raytune_ocr.analyze RESULTS... --output DIR [--watch]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from raytune_ocr.errors import RaytuneOCRError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m raytune_ocr.analyze",
+        description="Write report.html (one file, no network), its figures and its tables.",
+    )
+    parser.add_argument(
+        "results", nargs="+", type=Path, help="results JSON files or output folders, side by side"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--data", metavar="METADATA", help="images to read (default: the config's)")
+    parser.add_argument("--watch", action="store_true", help="write again while a run goes on")
+    parser.add_argument("--every", type=int, default=30, help="seconds between (default 30)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0: written, 2: wrong results or paths."""
+    arguments = build_parser().parse_args(argv)
+    refresh = arguments.every if arguments.watch else 0
+    try:
+        from raytune_ocr.tune.report_page import write_report
+
+        while True:
+            try:
+                path = write_report(arguments.results, arguments.output, arguments.data, refresh)
+                print(path)
+            except RaytuneOCRError as error:
+                if not arguments.watch:
+                    raise
+                print(f"waiting: {error}", file=sys.stderr)
+            if not arguments.watch:
+                return 0
+            time.sleep(arguments.every)
+    except RaytuneOCRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""The report of runs: sections from tables, figures beside them, all into one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr import plots
+from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
+from raytune_ocr.files import replacing
+from raytune_ocr.tune import analysis
+from raytune_ocr.tune.html import Section, page
+from raytune_ocr.tune.results import load_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WORST = 12
+RUNGS_FILE = "asha_rungs.json"
+
+
+class Writer:
+    """Figures and tables of one report, in its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def figure(
+        self, name: str, draw: Callable[[Any], None], size: tuple[float, float] = (9, 5)
+    ) -> Path:
+        """The path of a new PNG."""
+        path = self.folder / f"{name}.png"
+        plots.save_figure(path, draw, size)
+        return path
+
+    def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """The same table, written as CSV and Parquet."""
+        with replacing(self.folder / f"{name}.csv") as aside:
+            table.to_csv(aside, index=False)
+        words = table.select_dtypes("object").columns
+        clean = table.assign(**{n: table[n].map(lambda v: v, na_action="ignore") for n in words})
+        for name_of in words:  # Parquet columns are of one kind
+            kinds = {type(v) for v in clean[name_of].dropna()}
+            if len(kinds) > 1:
+                clean[name_of] = clean[name_of].astype(str)
+        with replacing(self.folder / f"{name}.parquet") as aside:
+            clean.to_parquet(aside, index=False)
+        return table
+
+
+def write_report(
+    sources: Sequence[Path], folder: Path, data: str | None = None, refresh: int = 0
+) -> Path:
+    """Write `report.html`, PNGs, CSVs and Parquet files; return the page's path.
+
+    Raises:
+        DataNotFoundError, ConfigurationError: when a source is no results.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = []
+    if len(sources) > 1:
+        sections.append(_side_by_side(sources, Writer(folder)))
+    for number, source in enumerate(sources, 1):
+        several = len(sources) > 1
+        writer = Writer(folder / f"run{number}" if several else folder)
+        for section in run_sections(source, writer, data):
+            if several:
+                section.name = f"run{number}-{section.name}"
+                section.title = f"Run {number}: {section.title}"
+            sections.append(section)
+    path = folder / "report.html"
+    with replacing(path) as aside:
+        title = "Tuning report" if len(sources) > 1 else f"Tuning report: {sources[0].name}"
+        aside.write_text(page(title, sections, refresh), encoding="utf-8")
+    return path
+
+
+def _side_by_side(sources: Sequence[Path], writer: Writer) -> Section:
+    table = writer.table("runs", analysis.compare(sources))
+    table = table.assign(source=[f"run {n}: {s}" for n, s in enumerate(sources, 1)])
+    return Section("runs", "Runs side by side", "Times in seconds.", tables=[table])
+
+
+def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section]:
+    """All sections of one run; what cannot be shown says why."""
+    table = load_results(source)
+    if table.empty:
+        table = table.reindex(columns=["experiment_name", "status", "training_time"])
+    parts: list[tuple[Section, Callable[..., None]]] = [
+        (Section("ranking", "Ranking and targets"), partial(_ranking, source)),
+        (Section("curves", "Learning curves"), partial(_curves, source)),
+        (Section("parallel", "Parallel coordinates"), partial(_parallel, source)),
+        (Section("importance", "What mattered"), partial(_importance, source)),
+        (Section("pareto", "Accuracy against cost"), _pareto),
+        (Section("winner", "How the winner reads"), partial(_winner, source, data)),
+        (Section("resources", "Time and resources"), partial(_resources, source)),
+        (Section("failures", "Failures"), _failures),
+    ]
+    for section, fill in parts:
+        try:
+            fill(table, section, writer)
+        except RaytuneOCRError as error:
+            section.note = str(error)
+    return [section for section, _ in parts]
+
+
+def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    writer.table("trials", table)
+    targets = writer.table("targets", analysis.targets_table(source))
+    wanted = ["experiment_name", "status", "stop_reason", *analysis.SCORES, "best_epoch"]
+    wanted += ["total_epochs", "training_time", "model_name", "batch_size", "learning_rate"]
+    section.tables = [table[[name for name in wanted if name in table]]]
+    section.text = "Best first; accuracies from 0 to 1, times in seconds."
+    if len(targets):
+        section.tables.append(targets)
+    else:
+        section.note = "No targets were set."
+
+
+def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    curves = writer.table("epochs", analysis.learning_curves(source))
+    if curves.empty:
+        raise DataNotFoundError("No epochs.csv was found beside the results.")
+    names = ("val_char_accuracy", "val_accuracy", "val_loss")
+    word = next(name for name in names if name in curves and curves[name].notna().any())
+    stops: dict[str, str] = {}
+    if "stop_reason" in table:
+        stops = dict(zip(table["experiment_name"], table["stop_reason"], strict=True))
+    lines = {
+        f"{name} ({stops.get(name) or 'running'})": (rows["epoch"].tolist(), rows[word].tolist())
+        for name, rows in curves.groupby("experiment_name", sort=False)
+    }
+    rungs = _rungs(source)
+
+    def draw(figure: Any) -> None:
+        plots.draw_trial_curves(figure, lines, word)
+        plots.draw_rungs(figure, rungs)
+
+    section.pictures = [writer.figure("curves", draw)]
+    section.text = "In brackets why each trial ended. " + (
+        f"Dotted: rungs at epochs {', '.join(map(str, rungs))}, where trials may be stopped."
+        if rungs
+        else "No rungs were recorded."
+    )
+
+
+def _rungs(source: Path) -> list[int]:
+    path, document = analysis.read_document(source)
+    folders = [path.parent] + [
+        Path(result["config"]["output_dir"])
+        for result in document["all_results"]
+        if "output_dir" in (result.get("config") or {})
+    ]
+    for folder in folders[:2]:
+        if (folder / RUNGS_FILE).exists():
+            state = json.loads((folder / RUNGS_FILE).read_text(encoding="utf-8"))
+            return sorted(_milestones(state))
+    return []
+
+
+def _milestones(state: Any) -> set[int]:
+    """Keys that are numbers, however deep: a rung's epoch is the key of what was seen there."""
+    if not isinstance(state, dict):
+        return set()
+    deeper = [_milestones(value) for value in state.values()]
+    return {int(key) for key in state if str(key).isdigit()}.union(*deeper)
+
+
+def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    settings = analysis.varied(source)
+    _, document = analysis.read_document(source)
+    settings["score"] = [analysis._score(result) for result in document["all_results"]]
+    settings = settings.dropna()
+    if len(settings) < 2 or len(settings.columns) < 2:
+        raise DataNotFoundError("Needs two trials with a score and a setting that differs.")
+    writer.table("settings", settings)
+    scores = settings.pop("score").tolist()
+    columns = {name: settings[name].tolist() for name in settings}
+    draw = partial(plots.draw_parallel, columns=columns, scores=scores, word="score")
+    section.pictures = [writer.figure("parallel", draw, (max(8, 1.3 * len(columns)), 5))]
+    section.text = "A line a trial, the better the lighter; only settings that differ."
+
+
+def _importance(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    found = writer.table("importance", analysis.importance(source))
+    section.text = (
+        f"Estimator: {analysis.ESTIMATOR}. One setting at a time, so it sees no interactions;"
+        " settings varied together share their credit. Below chance it means nothing."
+    )
+    if found.empty:
+        few = analysis.FEWEST_TRIALS
+        raise DataNotFoundError(f"Fewer than {few} trials with a score: no honest estimate.")
+    rows = list(found.iloc[:, :5].itertuples(index=False, name=None))
+    size = (8, 1.5 + 0.4 * len(rows))
+    section.pictures = [
+        writer.figure("importance", partial(plots.draw_importance, rows=rows), size)
+    ]
+    section.tables = [found]
+
+
+def _pareto(table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    front = writer.table("pareto", analysis.pareto(table))
+    points = list(front.itertuples(index=False, name=None))
+    word = analysis.score_name(table)
+    draw = partial(plots.draw_pareto, points=points, word=word)
+    section.pictures, section.tables = [writer.figure("pareto", draw)], [front]
+    section.text = "Red: no cheaper trial is as good. A trial that was stopped early cost less."
+
+
+def _winner(
+    source: Path, data: str | None, table: pd.DataFrame, section: Section, writer: Writer
+) -> None:
+    import numpy as np
+    import pandas as pd
+
+    from raytune_ocr.data.readers import load_split
+    from raytune_ocr.predict import find_checkpoint, read_images
+    from raytune_ocr.training import OCRMetrics, load_reader
+    from raytune_ocr.vocabulary import DIGITS
+
+    path, _ = analysis.read_document(source)
+    model, config = load_reader(find_checkpoint(path))
+    split = load_split(data or config.metadata_path, config.val_split)
+    read = read_images(model, split.images)
+    figures = _confusion(model, split, OCRMetrics)
+    section.pictures = [
+        writer.figure("confusion", partial(plots.draw_confusion_matrix, matrix=figures), (6, 6))
+    ]
+    plain = str.maketrans(DIGITS, "0123456789")
+    rows = [
+        (number, wanted, text, confidence)
+        for number, ((text, confidence), wanted) in enumerate(zip(read, split.texts, strict=True))
+        if text != wanted
+    ]
+    worst = sorted(rows, key=lambda row: -row[3])
+    columns = ["image", "there", "read", "confidence"]
+    writer.table("misread", pd.DataFrame(worst, columns=columns))
+    section.text = (
+        f"{config.experiment_name} on {config.val_split}: {len(rows)} of {len(split)} strings"
+        " misread. Below, the surest of the wrong readings."
+    )
+    if rows:
+        titles = [
+            f"{b.translate(plain) or 'nothing'} for {a.translate(plain)} ({c:.2f})"
+            for _, a, b, c in worst[:WORST]
+        ]
+        images = np.stack([split.images[row[0]] for row in worst[:WORST]])
+        draw = partial(plots.draw_readings, images=images, titles=titles)
+        section.pictures.append(writer.figure("worst", draw, (9, 1.6 * ((len(images) + 3) // 4))))
+
+
+def _confusion(model: Any, split: Any, metrics_class: Any) -> Any:
+    import torch
+
+    metrics = metrics_class(kind=getattr(model, "kind", "attention"))
+    with torch.inference_mode():
+        for at in range(0, len(split), 64):
+            batch = torch.from_numpy(split.images[at : at + 64]).unsqueeze(1)
+            metrics.update(model(batch), torch.from_numpy(split.targets[at : at + 64]))
+    return metrics.get_confusion_matrix()
+
+
+def _resources(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    curves = analysis.learning_curves(source)
+    if curves.empty:
+        raise DataNotFoundError("No epochs.csv was found beside the results.")
+    how = {"seconds": "sum", "images_per_second": "median", "memory_mb": "max"}
+    how |= {"cpu_percent": "mean", "gpu_memory_mb": "max"}
+    present = {name: kind for name, kind in how.items() if name in curves}
+    used = curves.groupby("experiment_name", sort=False).agg(present).reset_index()
+    section.tables = [writer.table("resources", used)]
+    section.text = "Seconds in all, median images a second, most memory in MiB, mean CPU percent."
+
+
+def _failures(table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    failed = writer.table("failures", analysis.failures(table))
+    if failed.empty:
+        section.note = "No trial failed."
+    else:
+        section.tables = [failed]
