@@ -41,3 +41,25 @@ def test_a_model_of_ones_own_is_trained_and_tuned_with_no_change_to_the_package(
     assert list(table["best_val_accuracy"]) == sorted(table["best_val_accuracy"], reverse=True)
     assert "scheduler" in set(table["stop_reason"])
     assert table.iloc[0]["experiment_name"] != "careful"
+
+
+def test_the_example_of_reading_results_runs(tmp_path):
+    from raytune_ocr.config import TrainingConfig
+    from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
+
+    record = TrialRecord(TrainingConfig(output_dir=str(tmp_path)), "completed", "max_epochs")
+    for epoch in (1, 2):
+        record.add(
+            {
+                "epoch": epoch,
+                "train_loss": 0.5,
+                "val_char_accuracy": 0.6 + epoch / 5,
+                "val_seq_accuracy": 0.7,
+                "seconds": 1.0,
+            }
+        )
+    write_json(tmp_path / "results.json", results_document([record], {}, "20260101_000000"))
+    write_tables(tmp_path, [record], {})
+    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path}", tmp_path)
+    assert "winner: hyperparameter_experiment at 1.0000" in told
+    assert re.search(r"hyperparameter_experiment +2", told)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_ocr import generate, predict, train
+from raytune_ocr import analyze, export, generate, predict, train
 from raytune_ocr.tune import __main__ as tune
 
 REPOSITORY = Path(__file__).parents[1]
@@ -16,6 +16,8 @@ PARSERS = {
     "generate": generate.build_parser,
     "predict": predict.build_parser,
     "train": train.build_parser,
+    "analyze": analyze.build_parser,
+    "export": export.build_parser,
 }
 COMMANDS = re.findall(r"^python -m raytune_ocr\.(\w+)(.*)$", README, re.MULTILINE)
 

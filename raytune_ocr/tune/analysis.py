@@ -5,7 +5,6 @@ Nothing is drawn here. Accuracies go from 0 to 1, times are in seconds, epochs c
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -14,8 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from raytune_ocr.errors import ConfigurationError, DataNotFoundError
-from raytune_ocr.tune.results import EPOCH_COLUMNS, RESULTS_COPY, SCORES, _document_in, load_results
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tune.results import (
+    EPOCH_COLUMNS,
+    RESULTS_COPY,
+    SCORES,
+    load_results,
+    read_document,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,27 +29,6 @@ Source = str | os.PathLike[str]
 ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (words); 90 % bootstrap"
 FEWEST_TRIALS = 5  # below, an importance would be an accident
 RESAMPLES = 300
-
-
-def read_document(source: Source) -> tuple[Path, dict[str, Any]]:
-    """The results JSON that a file or folder stands for, and where it lies.
-
-    Raises:
-        DataNotFoundError: when there is none.
-        ConfigurationError: when it is no results JSON.
-    """
-    path = Path(source)
-    if path.is_dir():
-        path = _document_in(path)
-    if not path.exists():
-        raise DataNotFoundError(f"{path}: no such results file")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: must be a results JSON, got {error}") from None
-    if not isinstance(document, dict) or "all_results" not in document:
-        raise ConfigurationError(f"{path}: must hold all_results, as a tuning run writes it")
-    return path, document
 
 
 def learning_curves(source: Source) -> pd.DataFrame:
@@ -175,7 +159,7 @@ def importance(source: Source, seed: int = 0) -> pd.DataFrame:
     import pandas as pd
 
     _, document = read_document(source)
-    scores = pd.Series([_score(result) for result in document["all_results"]], dtype=float)
+    scores = pd.Series([score_of(result) for result in document["all_results"]], dtype=float)
     settings = varied(source)
     columns = ["setting", "importance", "low", "high", "chance", "trials"]
     rng = np.random.default_rng(seed)
@@ -189,7 +173,8 @@ def importance(source: Source, seed: int = 0) -> pd.DataFrame:
     return table.sort_values("importance", ascending=False, ignore_index=True)
 
 
-def _score(result: dict[str, Any]) -> float:
+def score_of(result: dict[str, Any]) -> float:
+    """What a result is ranked by, 0 to 1; NaN when it has no score."""
     found = (result.get(name) for name in SCORES)
     return next((float(value) for value in found if value is not None), math.nan)
 
@@ -241,7 +226,12 @@ def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
 
     Returns:
         `experiment_name`, `cost` (seconds), `score` (0..1), `on_front`.
+
+    Raises:
+        DataNotFoundError: when no trial has a score, or the results tell no cost.
     """
+    if cost not in table:
+        raise DataNotFoundError(f"The results do not tell {cost}.")
     done = ranked(table)
     found = done[["experiment_name", cost, score_name(table)]].dropna()
     found.columns = ["experiment_name", "cost", "score"]

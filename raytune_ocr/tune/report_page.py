@@ -13,7 +13,7 @@ from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, page
-from raytune_ocr.tune.results import load_results
+from raytune_ocr.tune.results import load_results, read_document
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,14 +40,13 @@ class Writer:
         """The same table, written as CSV and Parquet."""
         with replacing(self.folder / f"{name}.csv") as aside:
             table.to_csv(aside, index=False)
-        words = table.select_dtypes("object").columns
-        clean = table.assign(**{n: table[n].map(lambda v: v, na_action="ignore") for n in words})
-        for name_of in words:  # Parquet columns are of one kind
-            kinds = {type(v) for v in clean[name_of].dropna()}
-            if len(kinds) > 1:
-                clean[name_of] = clean[name_of].astype(str)
-        with replacing(self.folder / f"{name}.parquet") as aside:
-            clean.to_parquet(aside, index=False)
+        mixed = [
+            column
+            for column in table
+            if table[column].dtype == object and len({type(v) for v in table[column].dropna()}) > 1
+        ]
+        with replacing(self.folder / f"{name}.parquet") as aside:  # its columns are of one kind
+            table.astype(dict.fromkeys(mixed, str)).to_parquet(aside, index=False)
         return table
 
 
@@ -130,7 +129,10 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
     if "stop_reason" in table:
         stops = dict(zip(table["experiment_name"], table["stop_reason"], strict=True))
     lines = {
-        f"{name} ({stops.get(name) or 'running'})": (rows["epoch"].tolist(), rows[word].tolist())
+        f"{name} ({stops.get(str(name)) or 'running'})": (
+            rows["epoch"].tolist(),
+            rows[word].tolist(),
+        )
         for name, rows in curves.groupby("experiment_name", sort=False)
     }
     rungs = _rungs(source)
@@ -148,7 +150,7 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
 
 
 def _rungs(source: Path) -> list[int]:
-    path, document = analysis.read_document(source)
+    path, document = read_document(source)
     folders = [path.parent] + [
         Path(result["config"]["output_dir"])
         for result in document["all_results"]
@@ -171,8 +173,8 @@ def _milestones(state: Any) -> set[int]:
 
 def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     settings = analysis.varied(source)
-    _, document = analysis.read_document(source)
-    settings["score"] = [analysis._score(result) for result in document["all_results"]]
+    _, document = read_document(source)
+    settings["score"] = [analysis.score_of(result) for result in document["all_results"]]
     settings = settings.dropna()
     if len(settings) < 2 or len(settings.columns) < 2:
         raise DataNotFoundError("Needs two trials with a score and a setting that differs.")
@@ -221,7 +223,7 @@ def _winner(
     from raytune_ocr.training import OCRMetrics, load_reader
     from raytune_ocr.vocabulary import DIGITS
 
-    path, _ = analysis.read_document(source)
+    path, _ = read_document(source)
     model, config = load_reader(find_checkpoint(path))
     split = load_split(data or config.metadata_path, config.val_split)
     read = read_images(model, split.images)

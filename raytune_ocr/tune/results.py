@@ -267,16 +267,22 @@ def load_results(
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    results = _all_results(Path(source))
-    table = results_table(results)
+    _, document = read_document(source)
+    table = results_table(document["all_results"])
     scores = [name for name in SCORES if name in table]
     for name in scores:
         table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.sort_values(scores, ascending=False, ignore_index=True) if scores else table
 
 
-def _all_results(path: Path) -> list[dict[str, Any]]:
-    """The entries of a results JSON or of the one in a folder, infinities gone."""
+def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
+    """A results JSON or the one in a folder: its path, and what it holds, infinities gone.
+
+    Raises:
+        DataNotFoundError: when there is none.
+        DataLoaderError: when it is no results JSON.
+    """
+    path = Path(source)
     if _is_folder(path):
         path = _document_in(path)
     try:
@@ -289,9 +295,9 @@ def _all_results(path: Path) -> list[dict[str, Any]]:
         document = finite(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise DataLoaderError(f"{path}: not valid JSON: {error}") from None
-    results = document.get("all_results", []) if isinstance(document, dict) else None
+    results = document.get("all_results") if isinstance(document, dict) else None
     if isinstance(results, list) and all(map(_is_result, results)):
-        return results
+        return path, document
     raise DataLoaderError(
         f"{path}: must hold all_results, a list of results with hyperparameters each"
     )

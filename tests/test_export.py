@@ -1,0 +1,94 @@
+"""The winner in formats that others read."""
+
+import csv
+import re
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.data import SyntheticComposer, generate_dataset
+from raytune_ocr.errors import CheckpointError
+from raytune_ocr.export import load_exported, main, wilson
+from raytune_ocr.predict import main as predict
+from raytune_ocr.training import train_from_config
+
+
+@pytest.fixture(scope="module", params=["small", "ctc_small"])
+def exported(request, tmp_path_factory):
+    """A reader that was trained for a moment, and its export."""
+    folder = tmp_path_factory.mktemp(request.param)
+    generate_dataset(folder / "data", sizes={"train": 64, "val": 40, "test": 1}, seed=1)
+    config = TrainingConfig(
+        model_name=request.param,
+        loss_type="ctc" if request.param.startswith("ctc") else "crossentropy",
+        num_epochs=1,
+        metadata_path=str(folder / "data" / "metadata.yaml"),
+        output_dir=str(folder),
+        experiment_name="t",
+        use_tensorboard=False,
+    )
+    train_from_config(config)
+    assert main([str(folder / "t"), "--output", str(folder / "out")]) == 0
+    return folder
+
+
+def test_an_export_is_whole(exported):
+    names = {path.name for path in (exported / "out").iterdir()}
+    assert names == {"model.safetensors", "model.onnx", "config.yaml", "README.md"}
+    config = yaml.safe_load((exported / "out" / "config.yaml").read_text())
+    assert TrainingConfig.from_dict(config, environment={}).experiment_name == "t"
+
+
+def test_the_card_tells_data_figures_intervals_and_limits(exported):
+    card = (exported / "out" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == ["Data", "Figures", "Files", "Limits"]
+    share = r"[01]\.\d{4}"
+    assert re.search(rf"whole strings \| {share} \| {share} to {share} \| \d+ of 40", card)
+
+
+def test_checkpoint_safetensors_onnx_and_folder_read_alike(exported, tmp_path):
+    images, _ = SyntheticComposer(seed=9).batch(20)
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number:02d}.png")
+    out = exported / "out"
+    read = []
+    for model in (exported / "t", out, out / "model.safetensors", out / "model.onnx"):
+        table = tmp_path / "read.csv"
+        assert predict([str(model), str(tmp_path), "--csv", str(table)]) == 0
+        rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+        read.append([(row["file"], row["text"]) for row in rows])
+    assert len(read[0]) == 20
+    assert all(rows == read[0] for rows in read)
+
+
+def test_the_onnx_model_takes_any_batch(exported):
+    model = load_exported(exported / "out" / "model.onnx")
+    for size in (1, 3, 40):
+        logits = model(torch.zeros(size, 1, 64, 128, dtype=torch.uint8))
+        assert logits.shape[0] == size
+
+
+def test_damaged_exports_are_refused(exported, tmp_path):
+    for name in ("model.onnx", "model.safetensors"):
+        content = (exported / "out" / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
+    (tmp_path / "config.yaml").write_bytes((exported / "out" / "config.yaml").read_bytes())
+    for name in ("model.onnx", "model.safetensors"):
+        with pytest.raises(CheckpointError, match=re.escape(name)):
+            load_exported(tmp_path / name)
+
+
+def test_without_images_to_check_with_nothing_is_exported(exported, tmp_path, capsys):
+    words = [str(exported / "t"), "--output", str(tmp_path / "out"), "--data", "/nowhere"]
+    assert main(words) == 2
+    assert "--data METADATA" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_wilsons_interval_is_the_textbooks():
+    low, high = wilson(8, 10)
+    assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
+    assert wilson(0, 0) == (0.0, 1.0)

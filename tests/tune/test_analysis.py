@@ -1,0 +1,174 @@
+"""Tables about runs, and the page that shows them."""
+
+import json
+import math
+import re
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from raytune_ocr.analyze import main
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tune import best, compare, learning_curves, load_results
+from raytune_ocr.tune.analysis import FEWEST_TRIALS, importance, pareto, varied
+from raytune_ocr.tune.results import (
+    RESULTS_COPY,
+    TrialRecord,
+    results_document,
+    write_json,
+    write_tables,
+)
+
+SECTIONS = [
+    *("Ranking and targets", "Learning curves", "Parallel coordinates", "What mattered"),
+    *("Accuracy against cost", "How the winner reads", "Time and resources", "Failures"),
+]
+
+
+def trial(folder, number, score, seconds=2.0, status="completed", **settings):
+    config = TrainingConfig(
+        experiment_name=f"trial_{number}", output_dir=str(folder), metadata_path="none", **settings
+    )
+    made = TrialRecord(config, status, "max_epochs" if status == "completed" else "error")
+    for epoch in (1, 2, 3):
+        made.add(
+            {
+                "epoch": epoch,
+                "train_loss": 1 / epoch,
+                "val_loss": 1 / epoch,
+                "val_char_accuracy": score * epoch / 3,
+                "val_seq_accuracy": score / 2,
+                "seconds": seconds,
+                "images_per_second": 900.0,
+                "memory_mb": 400.0,
+                "cpu_percent": 99.0,
+            }
+        )
+    return made
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Eight trials whose score follows the learning rate, and one that failed."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    records = [
+        trial(
+            folder,
+            number,
+            score=0.5 + number / 20,
+            seconds=9.0 - number,
+            learning_rate=1e-3 * (number + 1),
+            optimizer_type=("adam", "adamw")[number % 2],
+        )
+        for number in range(8)
+    ]
+    lost = trial(folder, 8, 0.1, status="failed")
+    lost.error_message = "DivergenceError: <loss> must be finite"
+    records.append(lost)
+    targets = {"character_accuracy": 0.8}
+    write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
+    write_tables(folder, records, targets)
+    (folder / "asha_rungs.json").write_text(json.dumps({"records": {"2": {}}, "stopped": {}}))
+    return folder
+
+
+def test_learning_curves_have_a_row_a_trial_and_epoch(run):
+    curves = learning_curves(run)
+    assert len(curves) == 27
+    assert {"experiment_name", "epoch", "val_char_accuracy", "seconds"} <= set(curves)
+    pd.testing.assert_frame_equal(learning_curves(run / RESULTS_COPY), curves)
+
+
+def test_the_best_is_the_best_completed_trial(run):
+    assert best(run)["experiment_name"] == "trial_7"
+    assert best(run)["best_val_char_accuracy"] == pytest.approx(0.85)
+
+
+def test_without_a_completed_trial_there_is_no_best(tmp_path):
+    write_json(tmp_path / "r.json", results_document([], {}, "20260101_000000"))
+    with pytest.raises(DataNotFoundError, match="no trial completed"):
+        best(tmp_path / "r.json")
+
+
+def test_runs_are_compared_in_the_order_given(run, tmp_path):
+    empty = tmp_path / "empty.json"
+    write_json(empty, results_document([], {}, "20260101_000000"))
+    table = compare([run, empty])
+    assert table["trials"].tolist() == [9, 0]
+    assert (table["completed"][0], table["failed"][0], table["best_trial"][0]) == (8, 1, "trial_7")
+    assert table["training_time"][0] == pytest.approx(load_results(run)["training_time"].sum())
+    assert math.isnan(table["best_score"][1])
+
+
+def test_what_varied_is_what_the_experiments_set(run):
+    assert set(varied(run)) == {"learning_rate", "optimizer_type"}
+
+
+def test_what_decides_the_score_is_most_important_and_above_chance(run):
+    table = importance(run)
+    assert table["setting"].tolist()[0] == "learning_rate"
+    first = table.iloc[0]
+    assert first["importance"] > first["chance"]
+    assert 0 <= first["low"] <= first["high"] <= 1 + 1e-9
+    pd.testing.assert_frame_equal(table, importance(run))
+
+
+def test_few_trials_give_no_importance(tmp_path):
+    records = [trial(tmp_path, n, 0.5 + n / 10, patience=n) for n in range(FEWEST_TRIALS - 1)]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    assert importance(tmp_path / "r.json").empty
+
+
+def test_a_dearer_trial_is_on_the_front_only_if_it_is_better(tmp_path):
+    records = [
+        trial(tmp_path, number, score, seconds)
+        for number, (score, seconds) in enumerate([(0.5, 1.0), (0.9, 3.0), (0.8, 4.0), (0.5, 2.0)])
+    ]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    front = pareto(load_results(tmp_path / "r.json"))
+    assert front[front["on_front"]]["experiment_name"].tolist() == ["trial_0", "trial_1"]
+
+
+def test_the_page_shows_every_section_or_says_why_not(run, tmp_path):
+    output = tmp_path / "report"
+    assert main([str(run), "--output", str(output)]) == 0
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(.*?)</h2>", page) == SECTIONS
+    for section in re.findall(r"<section.*?</section>", page, re.DOTALL):
+        assert any(part in section for part in ("<img", "<table", 'class="none"'))
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "&lt;loss&gt; must be finite" in page  # told, and escaped
+    assert "rungs at epochs 2" in page
+    for name in ("curves", "parallel", "importance", "pareto"):
+        with Image.open(output / f"{name}.png") as picture:
+            assert picture.width > 300
+    for name in ("trials", "epochs", "pareto", "failures", "targets", "importance", "settings"):
+        table = pd.read_csv(output / f"{name}.csv")
+        assert len(pd.read_parquet(output / f"{name}.parquet")) == len(table) > 0
+
+
+def test_several_runs_stand_side_by_side_and_watching_reloads(run, tmp_path):
+    from raytune_ocr.tune.report_page import write_report
+
+    page = write_report([run, run], tmp_path / "two", refresh=7).read_text(encoding="utf-8")
+    assert "Runs side by side" in page
+    assert re.findall(r"<h2>(Run \d: .*?)</h2>", page) == [
+        f"Run {number}: {title}" for number in (1, 2) for title in SECTIONS
+    ]
+    assert 'http-equiv="refresh" content="7"' in page
+
+
+def test_results_of_the_original_system_make_a_page(tmp_path):
+    old = {"experiment_name": "a", "status": "failed", "error": "ctc", "best_val_loss": math.inf}
+    good = {"experiment_name": "b", "status": "completed", "best_val_char_accuracy": 0.3}
+    (tmp_path / "old.json").write_text(json.dumps({"all_results": [old, good]}))
+    assert main([str(tmp_path / "old.json"), "--output", str(tmp_path / "out")]) == 0
+
+
+def test_what_is_no_results_is_told(tmp_path, capsys):
+    assert main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
+    assert "no such results file" in capsys.readouterr().err
