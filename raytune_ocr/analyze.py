@@ -16,11 +16,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.analyze",
         description="Write report.html (one file, no network), its figures and its tables.",
+        epilog="example: python -m raytune_ocr.analyze training_output --output report --watch",
     )
     parser.add_argument(
         "results", nargs="+", type=Path, help="results JSON files or output folders, side by side"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+    )
     parser.add_argument("--data", metavar="METADATA", help="images to read (default: the config's)")
     parser.add_argument("--watch", action="store_true", help="write again while a run goes on")
     parser.add_argument("--every", type=int, default=30, help="seconds between (default 30)")

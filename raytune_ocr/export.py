@@ -340,10 +340,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.export",
         description="Write the best model as safetensors and ONNX, checked, with a model card.",
-        epilog=f"needs {EXTRA}",
+        epilog="example: python -m raytune_ocr.export hyperparameter_tuning_results_*.json "
+        f"--output reader    (needs {EXTRA})",
     )
     parser.add_argument("results", type=Path, help="a results JSON, a trial's folder or a .pt")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+    )
     parser.add_argument("--data", metavar="METADATA", help="real images (default: the config's)")
     return parser
 

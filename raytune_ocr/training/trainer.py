@@ -95,6 +95,7 @@ class Trainer:
 
         self.amp_dtype = autocast_dtype(self.device)
         self.use_amp = bool(self._setting("mixed_precision", False)) and self.amp_dtype is not None
+        self.autocast = torch.autocast(self.device.type, self.amp_dtype, enabled=self.use_amp)
         self.scaler = torch.amp.GradScaler(
             self.device.type, enabled=self.use_amp and self.amp_dtype is torch.float16
         )
@@ -124,7 +125,7 @@ class Trainer:
             DivergenceError: when the loss is NaN or infinite; the weights are left as they were.
         """
         inputs, targets = self._prepare_batch(batch)
-        with torch.autocast(self.device.type, self.amp_dtype, enabled=self.use_amp):
+        with self.autocast:
             outputs = self._forward_pass(inputs)
         loss = self._compute_loss(outputs, targets)
         value = loss.item()
@@ -134,7 +135,8 @@ class Trainer:
                 f"{self.step + 1}, at learning rate {self.learning_rate:g}; lower the learning "
                 "rate or clip gradients"
             )
-        self.scaler.scale(loss / self.accumulation_steps).backward()
+        share = loss if self.accumulation_steps == 1 else loss / self.accumulation_steps
+        self.scaler.scale(share).backward()
         self._pending_steps += 1
         if self._pending_steps >= self.accumulation_steps:
             self._optimizer_step()
@@ -156,7 +158,7 @@ class Trainer:
     def eval_step(self, batch: Any) -> dict[str, float]:
         """Loss of one batch, without gradients."""
         inputs, targets = self._prepare_batch(batch)
-        with torch.autocast(self.device.type, self.amp_dtype, enabled=self.use_amp):
+        with self.autocast:
             outputs = self._forward_pass(inputs)
         loss = self._compute_loss(outputs, targets)
         if self.eval_metrics is not None:
