@@ -198,18 +198,20 @@ class HyperparameterTuner:
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
+        self.failure = ""
         there = self.options.resume_if_any and self.state_file.exists()
-        if self.options.resume or there:
+        resuming = self.options.resume or there
+        if resuming:
             self._load_state()
-        else:
-            self._forget_old_run()
-        self._save_state()
         unfinished = [r for r in self.records.values() if r.status not in FINISHED]
         if unfinished:
             data = self._load_data(unfinished)
             _check_models(unfinished, data)
             with self._ray(), self._signals():  # Ray sets a handler of its own as it starts
                 self._check_resources()
+                if not resuming:  # not before all is known to be there
+                    self._forget_old_run()
+                self._save_state()
                 self._fit(unfinished, data)
         if self.failure:
             raise ExperimentFailedError(

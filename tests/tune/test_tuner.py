@@ -283,7 +283,12 @@ def test_a_users_own_folder_of_images_is_tuned_on(write_space, labelled_folder, 
     output = tmp_path / "out"
     arguments = command(write_space(epochs=1), labelled_folder, output, "--experiments", "first")
     assert main([*arguments, "--quiet"]) == 0
-    assert read(tmp_path / "out.json")["best_result"]["experiment_name"] == "first"
+    best = read(tmp_path / "out.json")["best_result"]
+    assert best["experiment_name"] == "first"
+    # A wrong command line afterwards costs nothing of what was found.
+    assert main([*arguments, "--data", "absent"]) == 2
+    assert main([*arguments, "--cpus-per-trial", "9999"]) == 2
+    assert Path(best["checkpoint"]).is_file()
 
 
 @pytest.mark.slow
