@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -42,8 +43,6 @@ from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 logger = logging.getLogger(__name__)
 
 RUNGS_FILE = "asha_rungs.json"
-RAY_LOG = "ray.log"
-SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 BEST_MODELS_KEPT = 10
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
 
@@ -107,6 +106,7 @@ class HyperparameterTuner:
     ) -> None:
         self.options = TuneOptions(**options)
         self.output_dir = Path(output_dir).absolute()
+        self.cluster = Cluster(self.options.address, self.output_dir)
         self.overrides = dict(overrides or {})
         if self.options.data is not None:
             self.overrides["metadata_path"] = self.options.data
@@ -207,12 +207,15 @@ class HyperparameterTuner:
         if unfinished:
             data = self._load_data(unfinished)
             _check_models(unfinished, data)
-            with self._ray(), self._signals():  # Ray sets a handler of its own as it starts
-                self._check_resources()
+            with self.cluster.running(), self._signals():  # Ray sets a handler as it starts
+                request = self.cluster.request(
+                    self.options.cpus_per_trial, self.options.gpus_per_trial
+                )
+                self.cluster.check(request)
                 if not resuming:  # not before all is known to be there
                     self._forget_old_run()
                 self._save_state()
-                self._fit(unfinished, data)
+                self._fit(unfinished, data, request)
         if self.failure:
             raise ExperimentFailedError(
                 f"{self.failure}; make room and go on with --resume: what was written is whole"
@@ -264,80 +267,9 @@ class HyperparameterTuner:
 
     # Ray
 
-    @contextmanager
-    def _ray(self) -> Iterator[None]:
-        """A Ray to run in: this machine's own, the cluster's, or one that is up already."""
-        _prepare_environment(local=self._address is None)
-        import ray
-
-        if ray.is_initialized():
-            yield
-            return
-        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        address = self._address
-        if address:
-            settings["address"] = address
-        else:
-            settings.update(address="local", include_dashboard=False)
-        with self._silenced():
-            try:
-                ray.init(**settings)
-            except ConnectionError as error:
-                raise ConfigurationError(
-                    f"--address: no Ray cluster at {address}: {error}"
-                ) from None
-        try:
-            yield
-        finally:
-            with self._silenced():
-                ray.shutdown()
-
-    @contextmanager
-    def _silenced(self) -> Iterator[None]:
-        """Ray's own words go to a log file; errors still raise."""
-        for name in ("ray", "ray.tune", "ray.train"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        with (
-            (self.output_dir / RAY_LOG).open("a", encoding="utf-8") as log,
-            redirect_stdout(log),
-            redirect_stderr(log),
-        ):
-            yield
-
-    @property
-    def _address(self) -> str | None:
-        """Of the cluster to run on; None for this machine alone."""
-        return self.options.address or os.environ.get("RAY_ADDRESS")
-
-    def _resources(self) -> dict[str, float]:
-        import ray
-
-        gpus = self.options.gpus_per_trial
-        if gpus is None:
-            gpus = SHARED_GPU if ray.cluster_resources().get("GPU", 0) else 0.0
-        return {"cpu": self.options.cpus_per_trial, **({"gpu": gpus} if gpus else {})}
-
-    def _check_resources(self) -> None:
-        """A request that can never be met would wait for ever; say so at once.
-
-        A cluster may grow: there it is told, and waited for.
-        """
-        import ray
-
-        there = ray.cluster_resources()
-        for kind, flag in (("cpu", "--cpus-per-trial"), ("gpu", "--gpus-per-trial")):
-            wanted, limit = self._resources().get(kind, 0), there.get(kind.upper(), 0)
-            if wanted <= limit:
-                continue
-            problem = (
-                f"{flag}: must be at most the {limit:g} {kind.upper()}s that Ray has here, "
-                f"got {wanted:g}"
-            )
-            if self._address is None:
-                raise ConfigurationError(problem)
-            logger.warning("%s; waiting for nodes that have them", problem)
-
-    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> None:
+    def _fit(
+        self, records: Sequence[TrialRecord], data: dict[str, Any], request: Mapping[str, float]
+    ) -> None:
         from ray import tune
 
         from raytune_ocr.tune.callback import DriverCallback
@@ -345,7 +277,6 @@ class HyperparameterTuner:
         from raytune_ocr.tune.trial import trial
 
         options = self.options
-        resources = self._resources()
         names = [record.name for record in records]
         longest = max(record.config.num_epochs for record in records)
         scheduler = None
@@ -361,7 +292,7 @@ class HyperparameterTuner:
         threads = max(1, int(options.cpus_per_trial))
         with ProgressReport(self.records, options.quiet) as progress:
             tuner = tune.Tuner(
-                tune.with_resources(trainable, resources),
+                tune.with_resources(trainable, dict(request)),
                 param_space={
                     "experiment_name": tune.grid_search(names),
                     "threads": threads,
@@ -384,7 +315,7 @@ class HyperparameterTuner:
                     callbacks=[DriverCallback(self, scheduler, progress)],
                 ),
             )
-            with self._silenced():
+            with self.cluster.silenced():
                 tuner.fit()
             self._remove_ray_state()
 
@@ -566,19 +497,3 @@ def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None
 
 def _trial_name(trial: Any) -> str:
     return str(trial.config["experiment_name"])
-
-
-def _prepare_environment(local: bool) -> None:
-    """What has to stand in the environment before Ray is imported."""
-    defaults = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no accuracy
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # epochs.csv and TensorBoard are written here
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-    }
-    if local:
-        defaults["RAY_AUTH_MODE"] = "disabled"
-        defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
