@@ -26,6 +26,8 @@ import psutil
 from benchmarks.report import write
 from raytune_ocr.data import generate_dataset
 from raytune_ocr.training.checkpoint import read_state
+from raytune_ocr.tune.results import FINISHED
+from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.trial import newest_state
 
 PRESET = """
@@ -67,7 +69,7 @@ class Run:
 
     def start(self) -> subprocess.Popen:
         """The driver, going on where there is something to go on from."""
-        resume = ["--resume"] if (self.output / "run_state.json").exists() else []
+        resume = ["--resume"] if RunState(self.output).exists() else []
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "raytune_ocr.tune", *self.arguments, *resume],
@@ -75,23 +77,14 @@ class Run:
                 stderr=log,
             )
 
-    def noted(self) -> dict[str, int]:
-        """Epochs that the driver has noted, by trial."""
-        state = self.output / "run_state.json"
-        if not state.exists():
-            return {}
-        trials = json.loads(state.read_text(encoding="utf-8"))["trials"]
-        return {name: len(kept["epochs"]) for name, kept in trials.items()}
-
     def to_redo(self) -> int:
         """Epochs that were noted but are in no whole state of their unfinished trial."""
-        state = json.loads((self.output / "run_state.json").read_text(encoding="utf-8"))
         missing = 0
-        for name, kept in state["trials"].items():
-            if kept["status"] in ("pending", "running") and kept["epochs"]:
+        for name, kept in RunState(self.output).read().trials.items():
+            if kept.status not in FINISHED and kept.epochs:
                 newest = newest_state(self.output / name)
                 saved = read_state(newest)["epoch"] if newest else 0
-                missing += max(0, len(kept["epochs"]) - saved)
+                missing += max(0, len(kept.epochs) - saved)
         return missing
 
     def table(self) -> pd.DataFrame:
@@ -133,8 +126,7 @@ def disturb(run: Run, minutes: float, rng: random.Random) -> tuple[Counter[str],
                 driver.send_signal(signal.SIGKILL)
                 driver.wait()
                 kills["driver"] += 1
-                if (run.output / "run_state.json").exists():
-                    redone += run.to_redo()
+                redone += run.to_redo()
         if driver.poll() is None:
             driver.wait()
         if driver.returncode == 0:

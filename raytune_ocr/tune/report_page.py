@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,12 +13,12 @@ from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, page
 from raytune_ocr.tune.results import load_results, read_document
+from raytune_ocr.tune.state import RUNG, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORST = 12
-RUNGS_FILE = "asha_rungs.json"
 
 
 class Writer:
@@ -157,18 +156,9 @@ def _rungs(source: Path) -> list[int]:
         if "output_dir" in (result.get("config") or {})
     ]
     for folder in folders[:2]:
-        if (folder / RUNGS_FILE).exists():
-            state = json.loads((folder / RUNGS_FILE).read_text(encoding="utf-8"))
-            return sorted(_milestones(state))
+        if notes := RunState(folder).read().notes.get(RUNG):
+            return sorted({note["epoch"] for note in notes})
     return []
-
-
-def _milestones(state: Any) -> set[int]:
-    """Keys that are numbers, however deep: a rung's epoch is the key of what was seen there."""
-    if not isinstance(state, dict):
-        return set()
-    deeper = [_milestones(value) for value in state.values()]
-    return {int(key) for key in state if str(key).isdigit()}.union(*deeper)
 
 
 def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

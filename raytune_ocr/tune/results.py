@@ -44,7 +44,6 @@ EPOCH_COLUMNS = (
     "cpu_percent",
 )
 MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # where there are any
-STATE_FILE = "run_state.json"
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 FINISHED = ("completed", "failed")
 USED = ("batch_size_used", "accumulation_used")
@@ -60,6 +59,7 @@ class TrialRecord:
         stop_reason: max_epochs, early_stopping, scheduler, time_budget, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
         used: `batch_size_used` and `accumulation_used` where memory did not do for the config's.
+        unsaved: rows that the run's state does not have yet.
     """
 
     config: TrainingConfig
@@ -68,6 +68,7 @@ class TrialRecord:
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    unsaved: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -83,6 +84,7 @@ class TrialRecord:
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
         self.epochs.append(row)
+        self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
 
     @property

@@ -7,22 +7,20 @@ those that were there before it.
 
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_ocr.files import replacing
+from raytune_ocr.tune.state import RUNG, RunState
 
 
 class PersistentASHA(FIFOScheduler):
     """Stops trials at rungs of `grace_period * reduction_factor^k` epochs.
 
     Args:
-        state_path: where the rungs are kept; read if it exists.
+        state: of the run; what it has of rungs is taken up.
         metric: of a result, higher is better; NaN is worst.
         grace_period: epochs that every trial gets.
         reduction_factor: share of trials that go on is one in this many, >= 2.
@@ -31,20 +29,21 @@ class PersistentASHA(FIFOScheduler):
 
     def __init__(
         self,
-        state_path: str | Path,
+        state: RunState,
         metric: str = "best_score",
         grace_period: int = 5,
         reduction_factor: int = 3,
         max_epochs: int = 40,
     ) -> None:
         super().__init__()
-        self.state_path = Path(state_path)
+        self.state = state
         self.score_metric = metric
         self.reduction_factor = reduction_factor
         self.rungs = rung_epochs(grace_period, reduction_factor, max_epochs)
         self.records: dict[int, dict[str, float]] = {rung: {} for rung in self.rungs}
         self.stopped: dict[str, int] = {}
-        self._load()
+        for note in state.notes.get(RUNG, []):
+            self._take(note)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or go on; a rung counts only when a trial reports on that very epoch."""
@@ -56,12 +55,11 @@ class PersistentASHA(FIFOScheduler):
         score = float(result.get(self.score_metric, -math.inf))
         score = -math.inf if math.isnan(score) else score
         cutoff = self._cutoff(epoch)
-        self.records[epoch][name] = score
         last_epoch = epoch >= result.get("num_epochs", math.inf)
         stop = score < cutoff and not last_epoch
-        if stop:
-            self.stopped[name] = epoch
-        self._save()
+        note = {"epoch": epoch, "trial": name, "score": score, "stopped": stop}
+        self._take(note)
+        self.state.keep(RUNG, note)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
     def _cutoff(self, epoch: int) -> float:
@@ -75,25 +73,11 @@ class PersistentASHA(FIFOScheduler):
         """Rungs and how many have been there."""
         return f"ASHA rungs: { {rung: len(seen) for rung, seen in self.records.items()} }"
 
-    def _save(self) -> None:
-        state = {
-            "records": {
-                str(rung): {name: (None if v == -math.inf else v) for name, v in seen.items()}
-                for rung, seen in self.records.items()
-            },
-            "stopped": self.stopped,
-        }
-        with replacing(self.state_path) as aside:
-            aside.write_text(json.dumps(state), encoding="utf-8")
-
-    def _load(self) -> None:
-        if not self.state_path.exists():
-            return
-        state = json.loads(self.state_path.read_text(encoding="utf-8"))
-        for rung, seen in state["records"].items():
-            scores = {name: -math.inf if v is None else v for name, v in seen.items()}
-            self.records.setdefault(int(rung), {}).update(scores)
-        self.stopped = dict(state["stopped"])
+    def _take(self, note: dict[str, Any]) -> None:
+        score = -math.inf if note["score"] is None else note["score"]
+        self.records.setdefault(note["epoch"], {})[note["trial"]] = score
+        if note["stopped"]:
+            self.stopped[note["trial"]] = note["epoch"]
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:

@@ -1,15 +1,13 @@
 """`HyperparameterTuner`: presets in, Ray trials, one best result out.
 
-The driver keeps its own state (`run_state.json`, the rungs of ASHA) beside the results, written
-after every epoch, so that a run goes on after anything that ends the driver. Trials keep theirs
-as Ray checkpoints in their folders, and start from the newest whole one.
+The driver notes every epoch in its own state beside the results, so that a run goes on after
+anything that ends the driver. Trials keep theirs as Ray checkpoints in their folders, and start
+from the newest whole one.
 """
 
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
 import logging
 import os
 import shutil
@@ -31,7 +29,6 @@ from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
     FINISHED,
     RESULTS_COPY,
-    STATE_FILE,
     TrialRecord,
     ranking,
     results_document,
@@ -39,12 +36,11 @@ from raytune_ocr.tune.results import (
     write_tables,
 )
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
+from raytune_ocr.tune.state import RunState
 
 logger = logging.getLogger(__name__)
 
-RUNGS_FILE = "asha_rungs.json"
 BEST_MODELS_KEPT = 10
-SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
 
 
 @dataclass
@@ -116,6 +112,7 @@ class HyperparameterTuner:
         self.timestamp = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
         self._results_file = results_file
         self.records: dict[str, TrialRecord] = {}
+        self.state = RunState(self.output_dir)
         self.targets: dict[str, float] = {}
         self.signal_received = 0
         self.failure = ""
@@ -199,7 +196,8 @@ class HyperparameterTuner:
     def _run_locked(self, space: Space) -> dict[str, Any]:
         self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
         self.failure = ""
-        there = self.options.resume_if_any and self.state_file.exists()
+        self.state = RunState(self.output_dir)
+        there = self.options.resume_if_any and self.state.exists()
         resuming = self.options.resume or there
         if resuming:
             self._load_state()
@@ -223,6 +221,7 @@ class HyperparameterTuner:
         self._remove_checkpoints()
         self.save_results()
         self._save_state()
+        self.state.close()
         return self.document()
 
     def summary(self) -> str:
@@ -282,7 +281,7 @@ class HyperparameterTuner:
         scheduler = None
         if options.scheduler == "asha":
             scheduler = PersistentASHA(
-                self.output_dir / RUNGS_FILE,
+                self.state,
                 grace_period=options.grace_period,
                 reduction_factor=options.reduction_factor,
                 max_epochs=longest,
@@ -341,7 +340,7 @@ class HyperparameterTuner:
     def note(self, record: TrialRecord) -> None:
         """Keep what changed: the state always, the JSON when a trial finished."""
         try:
-            self._save_state()
+            self.state.note(record)
             if record.status in FINISHED:
                 self.save_results()
             elif time.monotonic() - self._tables_written > 1.0:
@@ -362,72 +361,20 @@ class HyperparameterTuner:
 
     # State
 
-    @property
-    def state_file(self) -> Path:
-        """All that a resume needs, besides the trials' own checkpoints."""
-        return self.output_dir / STATE_FILE
-
     def _save_state(self) -> None:
-        trials = {
-            name: {
-                "fingerprint": fingerprint(record),
-                "status": record.status,
-                "stop_reason": record.stop_reason,
-                "error_message": record.error_message,
-                "epochs": record.epochs,
-                "used": record.used,
-            }
-            for name, record in self.records.items()
-        }
-        state = {
-            "timestamp": self.timestamp,
-            "results_file": str(self.results_file),
-            "trials": trials,
-        }
-        write_json(self.state_file, state)
+        """Leave the state tidy, and ready for more."""
+        about = {"timestamp": self.timestamp, "results_file": str(self.results_file)}
+        self.state.rewrite(self.records, about)
 
     def _load_state(self) -> None:
-        """Take up the run in the output folder.
-
-        Raises:
-            ConfigurationError: when there is none, or it was made with other settings.
-        """
-        if not self.state_file.exists():
-            raise ConfigurationError(
-                f"--resume: {self.output_dir} holds no run (no {STATE_FILE}); "
-                "start one without --resume, or name its folder by --output-dir"
-            )
-        state = json.loads(self.state_file.read_text(encoding="utf-8"))
-        other = [
-            name
-            for name, kept in state["trials"].items()
-            if name in self.records and kept["fingerprint"] != fingerprint(self.records[name])
-        ]
-        if other or not set(state["trials"]) & set(self.records):
-            which = ", ".join(other) or "none of its experiments is in this config"
-            raise ConfigurationError(
-                f"--resume: {self.output_dir} holds a run with another config ({which}); resume "
-                "with the config it was started with, or choose another --output-dir"
-            )
-        self.timestamp = state["timestamp"]
+        """Take up the run in the output folder; raises ConfigurationError if it does not fit."""
+        about = self.state.load(self.records)
+        self.timestamp = about["timestamp"]
         if self._results_file is None:
-            self._results_file = state["results_file"]
-        for name, kept in state["trials"].items():
-            if name in self.records:
-                self._restore(self.records[name], kept)
-
-    def _restore(self, record: TrialRecord, kept: Mapping[str, Any]) -> None:
-        rows = kept["epochs"]
-        record.epochs = [{k: float("nan") if v is None else v for k, v in r.items()} for r in rows]
-        record.used = dict(kept.get("used", {}))
-        finished = kept["status"] in FINISHED
-        record.status = kept["status"] if finished else "pending"
-        record.stop_reason = kept["stop_reason"] if finished else ""
-        record.error_message = kept["error_message"] if finished else ""
+            self._results_file = about["results_file"]
 
     def _forget_old_run(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
-        (self.output_dir / RUNGS_FILE).unlink(missing_ok=True)
         for name in self.records:
             for folder in ("checkpoints", "tensorboard", "logs"):
                 shutil.rmtree(self.output_dir / name / folder, ignore_errors=True)
@@ -458,13 +405,6 @@ class HyperparameterTuner:
                 path.unlink(missing_ok=True)
             if record.name not in ranked[:BEST_MODELS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def fingerprint(record: TrialRecord) -> str:
-    """Of the settings that decide the weights."""
-    config = record.config.to_dict()
-    deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
-    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:

@@ -20,6 +20,7 @@ from raytune_ocr.tune.results import (
     write_json,
     write_tables,
 )
+from raytune_ocr.tune.state import RUNG, RunState
 
 SECTIONS = [
     *("Ranking and targets", "Learning curves", "Parallel coordinates", "What mattered"),
@@ -71,7 +72,9 @@ def run(tmp_path):
     targets = {"character_accuracy": 0.8}
     write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
     write_tables(folder, records, targets)
-    (folder / "asha_rungs.json").write_text(json.dumps({"records": {"2": {}}, "stopped": {}}))
+    state = RunState(folder)
+    state.rewrite({}, {})
+    state.keep(RUNG, {"epoch": 2, "trial": "trial_0", "score": 0.5, "stopped": False})
     return folder
 
 

@@ -17,6 +17,7 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.lock import LOCK_FILE, RunLock
+from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.trial import newest_state, run_trial, with_half_the_batch
 
 HOLD = """
@@ -239,10 +240,8 @@ def wait_for(output: Path, holds, seconds=120):
     """Until the epochs by trial that the run has noted satisfy `holds`."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        state = output / "run_state.json"
-        if state.exists():
-            trials = json.loads(state.read_text())["trials"]
-            if holds({name: kept["epochs"] for name, kept in trials.items()}):
-                return
+        trials = RunState(output).read().trials
+        if trials and holds({name: kept.epochs for name, kept in trials.items()}):
+            return
         time.sleep(0.1)
     raise AssertionError(f"not reached in {seconds} s")

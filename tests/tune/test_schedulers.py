@@ -4,11 +4,15 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_ocr.tune.schedulers import PersistentASHA, rung_epochs
+from raytune_ocr.tune.state import RunState
 
 
 def asha(tmp_path, **settings):
     options = {"grace_period": 2, "reduction_factor": 2, "max_epochs": 10, **settings}
-    return PersistentASHA(tmp_path / "rungs.json", **options)
+    state = RunState(tmp_path)
+    state.notes = state.read().notes
+    state.rewrite({}, {})
+    return PersistentASHA(state, **options)
 
 
 def stops(scheduler, name, epoch, score, num_epochs=10):

@@ -17,6 +17,7 @@ from raytune_ocr.predict import main as predict
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.state import RunState
 
 ENDLESS = """
 experiments:
@@ -49,11 +50,9 @@ def wait_for_epoch(output, epoch, seconds=90):
     """Until the first trial has reported that epoch."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        state = output / "run_state.json"
-        if state.exists():
-            epochs = json.loads(state.read_text())["trials"]["first"]["epochs"]
-            if epochs and epochs[-1]["epoch"] >= epoch:
-                return
+        first = RunState(output).read().trials.get("first")
+        if first and first.epochs and first.epochs[-1]["epoch"] >= epoch:
+            return
         time.sleep(0.1)
     raise AssertionError(f"epoch {epoch} was not reached in {seconds} s")
 
@@ -178,9 +177,10 @@ def test_a_resume_where_there_is_no_run_is_refused(write_space, data, tmp_path, 
 
 def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
     tuner = HyperparameterTuner(str(write_space()), output_dir=tmp_path / "out")
-    tuner.records = {n: TrialRecord(c) for n, c in tuner.space().configs.items()}
     tuner.output_dir.mkdir()
-    tuner._save_state()
+    RunState(tuner.output_dir).rewrite(
+        {name: TrialRecord(config) for name, config in tuner.space().configs.items()}, {}
+    )
     other = HyperparameterTuner(
         str(write_space()), output_dir=tmp_path / "out", overrides={"batch_size": 99}, resume=True
     )

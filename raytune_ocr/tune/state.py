@@ -1,0 +1,232 @@
+"""What a resume needs, in one file of facts: a report costs a line, whatever came before.
+
+Facts are only added while a run goes on, and written anew, without what was overtaken, when it
+begins and ends. The last line may be half there after a crash; it is left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.files import replacing
+from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "run_state.jsonl"
+RUNG = "rung"  # the kind of note that says what a trial had at a rung of ASHA
+SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
+SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
+
+
+@dataclass
+class KeptTrial:
+    """What a run has noted of one trial; the names are `TrialRecord`'s."""
+
+    fingerprint: str = ""
+    status: str = "pending"
+    stop_reason: str = ""
+    error_message: str = ""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+
+    def take(self, fact: Mapping[str, Any]) -> None:
+        """Take in a line; an epoch that was done again replaces what it was before."""
+        for row in fact["rows"]:
+            while self.epochs and self.epochs[-1]["epoch"] >= row["epoch"]:
+                self.epochs.pop()
+            self.epochs.append({k: math.nan if v is None else v for k, v in row.items()})
+        for name in ("fingerprint", "status", "stop_reason", "error_message", "used"):
+            setattr(self, name, fact.get(name, getattr(self, name)))
+
+
+@dataclass
+class Kept:
+    """All that a run has noted.
+
+    Attributes:
+        about: of the run itself: `timestamp`, `results_file`.
+        trials: by name.
+        notes: what others have kept by `RunState.keep`, by kind, in order.
+    """
+
+    about: dict[str, Any] = field(default_factory=dict)
+    trials: dict[str, KeptTrial] = field(default_factory=dict)
+    notes: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class RunState:
+    """The facts of the run in an output folder.
+
+    A run calls `load` if it goes on with an earlier one, then `rewrite`, then `note` and `keep` as
+    things happen, and `rewrite` once more at its end.
+
+    Attributes:
+        notes: what was kept by `keep`, by kind, in order.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.path = Path(folder) / STATE_FILE
+        self.notes: dict[str, list[Any]] = {}
+        self._others: dict[str, KeptTrial] = {}  # of experiments that are left out this time
+        self._file: IO[bytes] | None = None
+        self._synced = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None}  # Ray pickles what it is given; nothing reads it
+
+    def exists(self) -> bool:
+        """Whether the folder holds a run."""
+        return self.path.exists()
+
+    def read(self) -> Kept:
+        """What the file says; nothing if it is not there."""
+        kept = Kept()
+        for fact in self._facts():
+            if "trial" in fact:
+                kept.trials.setdefault(fact["trial"], KeptTrial()).take(fact)
+            elif "run" in fact:
+                kept.about = fact["run"]
+            else:
+                for kind, value in fact.items():
+                    kept.notes.setdefault(kind, []).append(value)
+        return kept
+
+    def load(self, records: Mapping[str, TrialRecord]) -> dict[str, Any]:
+        """Take up the run in the folder: fill in `records` and `notes`; returns `Kept.about`.
+
+        Raises:
+            ConfigurationError: when there is none, or it was made with other settings.
+        """
+        if not self.exists():
+            raise ConfigurationError(
+                f"--resume: {self.path.parent} holds no run (no {STATE_FILE}); "
+                "start one without --resume, or name its folder by --output-dir"
+            )
+        kept = self.read()
+        there = {name: trial for name, trial in kept.trials.items() if name in records}
+        other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
+        if other or not there:
+            which = ", ".join(other) or "none of its experiments is in this config"
+            raise ConfigurationError(
+                f"--resume: {self.path.parent} holds a run with another config ({which}); resume "
+                "with the config it was started with, or choose another --output-dir"
+            )
+        self.notes = kept.notes
+        self._others = {n: trial for n, trial in kept.trials.items() if n not in records}
+        for name, trial in there.items():
+            _restore(records[name], trial)
+        return kept.about
+
+    def rewrite(self, records: Mapping[str, TrialRecord], about: Mapping[str, Any]) -> None:
+        """Write all anew, aside and then in place; what is noted from now on is added to it."""
+        self.close()
+        trials = {name: _kept(record) for name, record in records.items()} | self._others
+        with replacing(self.path) as aside, aside.open("wb") as file:
+            file.write(_line({"run": dict(about)}))
+            for kind, values in self.notes.items():
+                file.writelines(_line({kind: value}) for value in values)
+            for name, trial in trials.items():
+                facts = vars(trial).copy()
+                rows = facts.pop("epochs")
+                file.write(_line({"trial": name, **facts, "rows": rows}))
+        for record in records.values():
+            record.unsaved.clear()
+        self._file = self.path.open("ab", buffering=0)
+
+    def note(self, record: TrialRecord) -> None:
+        """Add what a trial has reported since it was last noted.
+
+        Raises:
+            OSError: the disk is full; the file is as it was before.
+        """
+        fact: dict[str, Any] = {"trial": record.name, "status": record.status}
+        for name in ("stop_reason", "error_message", "used"):
+            if value := getattr(record, name):
+                fact[name] = value
+        self._add({**fact, "rows": record.unsaved})
+        record.unsaved.clear()
+
+    def keep(self, kind: str, value: Any) -> None:
+        """Add something else that a resume needs: it will be in `notes[kind]`, in order.
+
+        Raises:
+            OSError: the disk is full; the file is as it was before.
+        """
+        self._add({kind: value})
+        self.notes.setdefault(kind, []).append(value)
+
+    def close(self) -> None:
+        """Nothing is added any more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _add(self, fact: Mapping[str, Any]) -> None:
+        assert self._file is not None, "rewrite comes first"
+        end = self._file.seek(0, os.SEEK_END)
+        line = _line(fact)
+        try:
+            written = self._file.write(line)
+            if written != len(line):  # the last bytes of a full disk
+                self._file.write(line[written:])
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+        except OSError:
+            self._file.truncate(end)
+            raise
+
+    def _facts(self) -> Iterator[dict[str, Any]]:
+        if not self.exists():
+            return
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    fact = json.loads(line)
+                except ValueError:
+                    rest = file.readlines()
+                    if rest:  # trials from here on are taken up from their own states
+                        logger.warning("%s:%d: damaged; the rest is left out", self.path, number)
+                    return
+                yield fact
+
+
+def fingerprint(record: TrialRecord) -> str:
+    """Of the settings that decide the weights."""
+    config = record.config.to_dict()
+    deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _kept(record: TrialRecord) -> KeptTrial:
+    return KeptTrial(
+        fingerprint(record),
+        record.status,
+        record.stop_reason,
+        record.error_message,
+        record.epochs,
+        record.used,
+    )
+
+
+def _line(fact: Mapping[str, Any]) -> bytes:
+    return json.dumps(finite(fact), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _restore(record: TrialRecord, kept: KeptTrial) -> None:
+    record.epochs, record.used = list(kept.epochs), dict(kept.used)
+    finished = kept.status in FINISHED
+    record.status = kept.status if finished else "pending"
+    record.stop_reason = kept.stop_reason if finished else ""
+    record.error_message = kept.error_message if finished else ""

@@ -1,0 +1,158 @@
+"""What a run has noted is there after anything that ends it."""
+
+import errno
+import itertools
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.state import RunState
+
+
+def records(*names, **settings):
+    return {n: TrialRecord(TrainingConfig(experiment_name=n, **settings)) for n in names}
+
+
+def report(record, epoch, loss=0.5):
+    record.add({"epoch": epoch, "train_loss": loss, "seconds": 1.0})
+
+
+def test_what_was_noted_is_read_back(tmp_path):
+    state, noted = RunState(tmp_path), records("a", "b")
+    state.rewrite(noted, {"timestamp": "now"})
+    report(noted["a"], 1)
+    state.note(noted["a"])
+    report(noted["a"], 2, math.nan)
+    noted["a"].status, noted["a"].stop_reason = "completed", "max_epochs"
+    noted["a"].used = {"batch_size_used": 8}
+    state.note(noted["a"])
+    state.keep("rung", {"epoch": 2})
+    state.close()
+
+    again, loaded = RunState(tmp_path), records("a", "b")
+    assert again.load(loaded) == {"timestamp": "now"}
+    assert again.notes == {"rung": [{"epoch": 2}]}
+    assert loaded["b"].status == "pending"
+    assert (loaded["a"].status, loaded["a"].stop_reason) == ("completed", "max_epochs")
+    assert loaded["a"].used == {"batch_size_used": 8}
+    assert [row["epoch"] for row in loaded["a"].epochs] == [1, 2]
+    assert math.isnan(loaded["a"].epochs[1]["train_loss"])
+
+
+def test_a_report_adds_one_line_however_many_came_before(tmp_path):
+    state, noted = RunState(tmp_path), records("a")
+    state.rewrite(noted, {})
+    sizes = [state.path.stat().st_size]
+    for epoch in range(1, 200):
+        report(noted["a"], epoch)
+        state.note(noted["a"])
+        sizes.append(state.path.stat().st_size)
+    added = [after - before for before, after in itertools.pairwise(sizes)]
+    assert max(added) - min(added) < 5
+
+
+def test_an_epoch_that_was_done_again_replaces_the_first(tmp_path):
+    state, noted = RunState(tmp_path), records("a")
+    state.rewrite(noted, {})
+    for epoch, loss in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)):
+        report(noted["a"], epoch, loss)
+        state.note(noted["a"])
+    rows = RunState(tmp_path).read().trials["a"].epochs
+    assert [(row["epoch"], row["train_loss"]) for row in rows] == [(1, 0.1), (2, 0.25)]
+
+
+def test_half_a_line_at_the_end_is_left_out(tmp_path):
+    state, noted = RunState(tmp_path), records("a")
+    state.rewrite(noted, {})
+    report(noted["a"], 1)
+    state.note(noted["a"])
+    whole = state.path.read_bytes()
+    report(noted["a"], 2)
+    state.note(noted["a"])
+    torn = state.path.read_bytes()
+    for end in range(len(whole), len(torn) - 1):
+        state.path.write_bytes(torn[:end])
+        again, loaded = RunState(tmp_path), records("a")
+        again.load(loaded)
+        assert [row["epoch"] for row in loaded["a"].epochs] == [1]
+    again.rewrite(loaded, {})
+    report(loaded["a"], 2)
+    again.note(loaded["a"])
+    assert len(RunState(tmp_path).read().trials["a"].epochs) == 2
+
+
+WRITER = """
+import sys
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.state import RunState
+state, record = RunState(sys.argv[1]), TrialRecord(TrainingConfig(experiment_name="a"))
+state.rewrite({"a": record}, {})
+for epoch in range(1, 10**9):
+    record.add({"epoch": epoch, "train_loss": 0.5})
+    record.epochs = record.epochs[-3:]
+    state.note(record)
+    print(epoch, flush=True)
+"""
+
+
+def test_a_killed_writer_has_lost_nothing_that_it_noted(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(500):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    said, _ = process.communicate()
+    last = int(said.splitlines()[-1]) if said.endswith("\n") and said else 500
+    epochs = [row["epoch"] for row in RunState(tmp_path).read().trials["a"].epochs]
+    assert epochs == list(range(1, len(epochs) + 1))
+    assert len(epochs) >= last
+
+
+def test_a_full_disk_leaves_what_was_noted_whole(tmp_path):
+    state, noted = RunState(tmp_path), records("a")
+    state.rewrite(noted, {})
+    report(noted["a"], 1)
+    state.note(noted["a"])
+    resource = pytest.importorskip("resource")
+    size = state.path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
+    report(noted["a"], 2)
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            state.note(noted["a"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert state.path.stat().st_size == size
+    state.note(noted["a"])
+    assert len(RunState(tmp_path).read().trials["a"].epochs) == 2
+
+
+def test_experiments_left_out_of_a_resume_are_not_forgotten(tmp_path):
+    state, noted = RunState(tmp_path), records("a", "b")
+    noted["b"].status = "completed"
+    state.rewrite(noted, {})
+    again, only = RunState(tmp_path), records("a")
+    again.load(only)
+    again.rewrite(only, {})
+    assert RunState(tmp_path).read().trials["b"].status == "completed"
+
+
+def test_a_run_with_other_settings_is_refused(tmp_path):
+    RunState(tmp_path).rewrite(records("a"), {})
+    RunState(tmp_path).load(records("a", device="cpu"))
+    with pytest.raises(ConfigurationError, match=r"another config \(a\)"):
+        RunState(tmp_path).load(records("a", batch_size=99))
+    with pytest.raises(ConfigurationError, match="none of its experiments"):
+        RunState(tmp_path).load(records("b"))
