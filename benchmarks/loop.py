@@ -1,7 +1,8 @@
 """What `Trainer.train` costs over a bare PyTorch loop, beside Lightning's and Hugging Face's.
 
-The same model, weights, optimizer and batches for all; they take turns in one process. The bare
-loop does what anybody would write: forward, loss, backward, step, and the mean loss of an epoch.
+The same model, weights, optimizer and batches for all; they take turns step by step in one
+process, epochs' ends included and start-up left out. The bare loop does what anybody would write:
+forward, loss, backward, step, and the mean loss of an epoch.
 """
 
 from __future__ import annotations
@@ -10,27 +11,27 @@ import argparse
 import copy
 import io
 import logging
+import statistics
 import tempfile
 import warnings
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
-from benchmarks.report import paired_ratio, paired_seconds, table, write
+from benchmarks.report import table, write
+from benchmarks.turns import Loop, compare, take_turns
 from raytune_ocr.models import create_model
 from raytune_ocr.training import Trainer
+from raytune_ocr.training.memory import keep_freed_memory
 
 Batches = list[tuple[Tensor, Tensor]]
-EPOCHS = 2
 
 
 def work(name: str, steps: int) -> tuple[nn.Module, Batches]:
-    """A model and its batches."""
+    """A model and the batches of an epoch."""
     torch.manual_seed(1)
     if name == "tiny":
         model: nn.Module = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -41,20 +42,15 @@ def work(name: str, steps: int) -> tuple[nn.Module, Batches]:
     return model, batches
 
 
-def loader(batches: Batches) -> DataLoader:
-    """The batches as they are."""
-    return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-
-
-def bare(model: nn.Module, batches: Batches) -> Callable[[], None]:
+def bare(model: nn.Module, epochs: int) -> Loop:
     """A loop by hand."""
 
-    def run() -> None:
+    def run(loader: Any) -> None:
         net = copy.deepcopy(model).train()
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-        for _ in range(EPOCHS):
+        for _ in range(epochs):
             total = 0.0
-            for inputs, labels in loader(batches):
+            for inputs, labels in loader:
                 loss = cross_entropy(net(inputs), labels)
                 loss.backward()
                 optimizer.step()
@@ -64,20 +60,18 @@ def bare(model: nn.Module, batches: Batches) -> Callable[[], None]:
     return run
 
 
-def ours(model: nn.Module, batches: Batches) -> Callable[[], None]:
+def ours(model: nn.Module, epochs: int) -> Loop:
     """`raytune_ocr.training.Trainer`."""
 
-    def run() -> None:
+    def run(loader: Any) -> None:
         net = copy.deepcopy(model)
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
-        Trainer(net, optimizer, cross_entropy, device=torch.device("cpu")).train(
-            loader(batches), EPOCHS
-        )
+        Trainer(net, optimizer, cross_entropy, device=torch.device("cpu")).train(loader, epochs)
 
     return run
 
 
-def lightning(model: nn.Module, batches: Batches) -> Callable[[], None]:
+def lightning(model: nn.Module, epochs: int) -> Loop:
     """Lightning's Trainer with everything off that can be."""
     import lightning as L
 
@@ -95,21 +89,21 @@ def lightning(model: nn.Module, batches: Batches) -> Callable[[], None]:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
-    def run() -> None:
+    def run(loader: Any) -> None:
         L.Trainer(
-            max_epochs=EPOCHS,
+            max_epochs=epochs,
             accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-        ).fit(Module(), loader(batches))
+        ).fit(Module(), loader)
 
     return run
 
 
-def hugging_face(model: nn.Module, batches: Batches) -> Callable[[], None]:
-    """Hugging Face's Trainer without clipping, logging, saving or schedule."""
+def hugging_face(model: nn.Module, epochs: int) -> Loop:
+    """Hugging Face's Trainer without clipping, logging, saving or schedule; batches are named."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -122,16 +116,15 @@ def hugging_face(model: nn.Module, batches: Batches) -> Callable[[], None]:
         def forward(self, inputs: Tensor, labels: Tensor) -> dict[str, Tensor]:
             return {"loss": cross_entropy(self.net(inputs), labels)}
 
-    class OnBatches(transformers.Trainer):
-        def get_train_dataloader(self) -> Any:
-            named = [{"inputs": inputs, "labels": labels} for inputs, labels in batches]
-            return DataLoader(named, batch_size=None)  # type: ignore[arg-type]
+    def run(loader: Any) -> None:
+        class OnBatches(transformers.Trainer):
+            def get_train_dataloader(self) -> Any:
+                return loader
 
-    def run() -> None:
         with tempfile.TemporaryDirectory() as folder:
             arguments = transformers.TrainingArguments(
                 output_dir=folder,
-                num_train_epochs=EPOCHS,
+                num_train_epochs=epochs,
                 learning_rate=1e-3,
                 lr_scheduler_type="constant",
                 optim="adamw_torch",
@@ -143,42 +136,58 @@ def hugging_face(model: nn.Module, batches: Batches) -> Callable[[], None]:
                 use_cpu=True,
             )
             with redirect_stdout(io.StringIO()):
-                OnBatches(model=Net(), args=arguments, train_dataset=batches).train()
+                OnBatches(model=Net(), args=arguments, train_dataset=loader.dataset).train()
 
     return run
+
+
+MAKERS = {"bare": bare, "Trainer": ours, "Lightning": lightning, "Hugging Face": hugging_face}
+
+
+def race(name: str, steps: int, epochs: int) -> list[dict[str, Any]]:
+    """All contestants on one kind of work: a row each."""
+    model, batches = work(name, steps)
+    loops: dict[str, Loop] = {}
+    for contestant, make in MAKERS.items():
+        try:
+            loops[contestant] = make(model, epochs)
+        except ImportError as error:
+            print(f"{contestant} is left out: {error}; pip install '.[bench]'")
+    named = [{"inputs": inputs, "labels": labels} for inputs, labels in batches]
+    stages = take_turns(loops, {who: named if who == "Hugging Face" else batches for who in loops})
+    rows = []
+    for contestant, stage in stages.items():
+        over_bare = compare(stages, contestant, "bare", skip=steps)
+        over_ours = compare(stages, contestant, "Trainer", skip=steps)
+        rows.append(
+            {
+                "work": name,
+                "loop": contestant,
+                "over bare": over_bare.wall,
+                "95 %": over_bare.interval,
+                "over Trainer": over_ours.wall,
+                "95 % of it": over_ours.interval,
+                "cpu over bare": over_bare.cpu,
+                "cpu over Trainer": over_ours.cpu,
+                "us a step": 1e6 * statistics.median(stage.seconds[steps:]),
+            }
+        )
+    return rows
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=30, help="the first one is not counted")
     parser.add_argument("--steps", type=int, default=15, help="an epoch; ten times that for tiny")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # for all: `Trainer` does it by itself, and one process has one allocator
     warnings.filterwarnings("ignore")
-    rows = []
-    for name in ("convolutions", "tiny"):
-        steps = arguments.steps * (10 if name == "tiny" else 1)
-        model, batches = work(name, steps)
-        contestants = {"bare": bare(model, batches), "Trainer": ours(model, batches)}
-        for other, make in (("Lightning", lightning), ("Hugging Face", hugging_face)):
-            try:
-                contestants[other] = make(model, batches)
-            except ImportError as error:
-                print(f"{other} is left out: {error}; pip install '.[bench]'")
-        seconds = paired_seconds(contestants, arguments.rounds)
-        rows += [
-            {
-                "work": name,
-                "loop": loop,
-                "over bare": paired_ratio(seconds[loop], seconds["bare"]),
-                "over Trainer": paired_ratio(seconds[loop], seconds["Trainer"]),
-                "us a step": 1e6 * min(seconds[loop]) / (EPOCHS * steps),
-            }
-            for loop in contestants
-        ]
+    rows = race("convolutions", arguments.steps, arguments.epochs)
+    rows += race("tiny", 10 * arguments.steps, arguments.epochs)
     print(table(rows))
-    print(write("loop", {"rounds": arguments.rounds, "rows": rows}))
+    print(write("loop", {"epochs": arguments.epochs, "steps": arguments.steps, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -76,6 +76,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, (list, tuple)):
+        return "-".join(_cell(part) for part in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -36,6 +36,7 @@ from raytune_ocr.training.callbacks import (
     monitored,
 )
 from raytune_ocr.training.checkpoint import read_state, write_state
+from raytune_ocr.training.memory import keep_freed_memory
 from raytune_ocr.training.optim import autocast_dtype, get_device
 
 STATE_FORMAT = 1
@@ -76,6 +77,8 @@ class Trainer:
         scheduler: Any = None,
     ) -> None:
         self.device = device or get_device()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = model.to(self.device)
         self.optimizer = optimizer
         self.loss_fn = loss_fn
