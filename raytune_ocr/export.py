@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError, RaytuneOCRError
 from raytune_ocr.files import replacing
+from raytune_ocr.statistics import wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from raytune_ocr.config import TrainingConfig
     from raytune_ocr.data import PackedSplit
+    from raytune_ocr.training.evaluate import Counts
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
 TOLERANCE = 1e-3  # of a logit: far below what changes a reading
@@ -39,16 +39,6 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigurationError(f"{module} is needed here ({error}): {EXTRA}") from None
-
-
-def wilson(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share, both ends from 0 to 1; (0, 1) of nothing."""
-    if total == 0:
-        return 0.0, 1.0
-    share, room = right / total, z * z / total
-    half = z * math.sqrt(share * (1 - share) / total + room / (4 * total))
-    middle = share + room / 2
-    return max(0.0, (middle - half) / (1 + room)), min(1.0, (middle + half) / (1 + room))
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
@@ -171,30 +161,6 @@ def milliseconds(model: nn.Module, images: np.ndarray, repeats: int = 10) -> flo
     return sorted(times)[repeats // 2] * 1000
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Right readings out of all; characters count as wrong when missing or too many."""
-
-    strings: int
-    right_strings: int
-    characters: int
-    right_characters: int
-
-
-def count_right(model: nn.Module, split: PackedSplit) -> Counted:
-    """Read a whole split."""
-    from raytune_ocr.predict import read_images
-
-    read = [text for text, _ in read_images(model, split.images)]
-    pairs = list(zip(read, split.texts, strict=True))
-    return Counted(
-        len(pairs),
-        sum(a == b for a, b in pairs),
-        sum(max(len(a), len(b)) for a, b in pairs),
-        sum(x == y for a, b in pairs for x, y in zip(a, b, strict=False)),
-    )
-
-
 def export(
     results: Path, output: Path, data: str | None = None, say: Callable[[str], None] = print
 ) -> dict[str, Any]:
@@ -217,6 +183,7 @@ def export(
     from raytune_ocr.data.readers import load_split
     from raytune_ocr.predict import find_checkpoint
     from raytune_ocr.training import load_reader
+    from raytune_ocr.training.evaluate import counts, measure
 
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)
@@ -232,7 +199,7 @@ def export(
         aside.write_text(shipped, encoding="utf-8")
     write_onnx(output / ONNX, model)
     report = _check(model, output, split, say)
-    counted = count_right(model, split)
+    counted = counts(measure(model, split))
     figures = _recorded(results)
     card = model_card(config, counted, report, figures)
     with replacing(output / CARD) as aside:
@@ -283,7 +250,7 @@ def _recorded(results: Path) -> Mapping[str, Any]:
 
 
 def model_card(
-    config: TrainingConfig, counted: Counted, report: Mapping[str, Any], recorded: Mapping[str, Any]
+    config: TrainingConfig, counted: Counts, report: Mapping[str, Any], recorded: Mapping[str, Any]
 ) -> str:
     """What the model is, how well it reads, and where not to trust it."""
     rows = [
@@ -291,7 +258,7 @@ def model_card(
         f" {right} of {total} |"
         for what, right, total in (
             ("whole strings", counted.right_strings, counted.strings),
-            ("characters", counted.right_characters, counted.characters),
+            ("characters", counted.right_digits, counted.digits),
         )
         for low, high in [wilson(right, total)]
     ]

@@ -11,7 +11,7 @@ from PIL import Image
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import SyntheticComposer, generate_dataset
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.export import load_exported, main, wilson
+from raytune_ocr.export import load_exported, main
 from raytune_ocr.predict import main as predict
 from raytune_ocr.training import train_from_config
 
@@ -86,9 +86,3 @@ def test_without_images_to_check_with_nothing_is_exported(exported, tmp_path, ca
     assert main(words) == 2
     assert "--data METADATA" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_wilsons_interval_is_the_textbooks():
-    low, high = wilson(8, 10)
-    assert (low, high) == (pytest.approx(0.490, abs=1e-3), pytest.approx(0.943, abs=1e-3))
-    assert wilson(0, 0) == (0.0, 1.0)

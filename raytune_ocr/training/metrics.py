@@ -166,6 +166,15 @@ class OCRMetrics:
             "edit_distance": normalized / len(wanted),
         }
 
+    def totals(self) -> tuple[int, int]:
+        """Strings and digits that were there to read.
+
+        Raises:
+            DataLoaderError: when nothing was seen.
+        """
+        wanted = self._seen()[1]
+        return len(wanted), int((wanted < NUM_DIGITS).sum())
+
     def get_confusion_matrix(self) -> np.ndarray:
         """Counts int64 [10, 10]: row the digit that was there, column the digit that was read.
 

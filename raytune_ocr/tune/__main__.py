@@ -24,6 +24,7 @@ examples:
   python -m raytune_ocr.tune --config my.yaml --data images/   your presets on your data
   python -m raytune_ocr.tune --experiments baseline_optimized --set batch_size=48
   python -m raytune_ocr.tune --resume                          go on after Ctrl-C or a crash
+  python -m raytune_ocr.tune --reproduce training_output       does the best trial come out again?
 
 exit status: 0 at least one trial completed, 1 none did, 2 wrong command line, config or data,
 130 Ctrl-C, 143 terminated.
@@ -149,6 +150,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, ray://HOST:PORT")
     how.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    after = parser.add_argument_group("after a run")
+    after.add_argument(
+        "--reproduce",
+        metavar="RESULTS",
+        help="train a trial of a results JSON or output folder again, without Ray, and say of each "
+        "epoch whether its figures are identical; exit status 1 if not",
+    )
+    after.add_argument(
+        "--trial", metavar="NAME", help="which one (default: the best; also NAME-seedN)"
+    )
     look = parser.add_argument_group("only look")
     look.add_argument("--list", action="store_true", help="list the experiments of --config")
     look.add_argument(
@@ -268,6 +279,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
         print(format_models(describe_models()))
         return 0
+    if arguments.reproduce is not None:
+        from raytune_ocr.tune.reproduce import main as reproduce
+
+        return reproduce(arguments)
     tuner = create_tuner(arguments)
     if arguments.list or arguments.dry_run:
         show = dry_run if arguments.dry_run else list_experiments

@@ -15,7 +15,9 @@ import numpy as np
 
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.results import (
+    CONFIRMING_EPOCHS_TABLE,
     EPOCH_COLUMNS,
+    EPOCHS_TABLE,
     RESULTS_COPY,
     SCORES,
     load_results,
@@ -31,11 +33,12 @@ FEWEST_TRIALS = 5  # below, an importance would be an accident
 RESAMPLES = 300
 
 
-def learning_curves(source: Source) -> pd.DataFrame:
+def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
     """A row a trial and epoch, of trials that still run as well.
 
     Args:
         source: a results JSON or an output folder.
+        confirming: also of the trials that trained the best ones again with other seeds.
 
     Returns:
         `experiment_name`, `epoch` (from 1), losses, accuracies (0..1), `learning_rate`, `seconds`
@@ -50,9 +53,12 @@ def learning_curves(source: Source) -> pd.DataFrame:
     folders = [path.parent] if path.name == RESULTS_COPY else []
     configs = [result.get("config") or {} for result in document["all_results"]]
     folders += [Path(config["output_dir"]) for config in configs if "output_dir" in config]
+    names = (EPOCHS_TABLE, CONFIRMING_EPOCHS_TABLE) if confirming else (EPOCHS_TABLE,)
     for folder in folders:
-        if (folder / "epochs.csv").exists():
-            return pd.read_csv(folder / "epochs.csv")
+        files = [folder / name for name in names if (folder / name).exists()]
+        if files:  # Python's engine keeps figures to the last bit, the other one rounds
+            tables = [pd.read_csv(file, engine="python") for file in files]
+            return pd.concat(tables, ignore_index=True)
     return pd.DataFrame(columns=list(EPOCH_COLUMNS))
 
 

@@ -210,14 +210,15 @@ def _winner(
 
     from raytune_ocr.data.readers import load_split
     from raytune_ocr.predict import find_checkpoint, read_images
-    from raytune_ocr.training import OCRMetrics, load_reader
+    from raytune_ocr.training import load_reader
+    from raytune_ocr.training.evaluate import measure
     from raytune_ocr.vocabulary import DIGITS
 
     path, _ = read_document(source)
     model, config = load_reader(find_checkpoint(path))
     split = load_split(data or config.metadata_path, config.val_split)
     read = read_images(model, split.images)
-    figures = _confusion(model, split, OCRMetrics)
+    figures = measure(model, split).get_confusion_matrix()
     section.pictures = [
         writer.figure("confusion", partial(plots.draw_confusion_matrix, matrix=figures), (6, 6))
     ]
@@ -242,17 +243,6 @@ def _winner(
         images = np.stack([split.images[row[0]] for row in worst[:WORST]])
         draw = partial(plots.draw_readings, images=images, titles=titles)
         section.pictures.append(writer.figure("worst", draw, (9, 1.6 * ((len(images) + 3) // 4))))
-
-
-def _confusion(model: Any, split: Any, metrics_class: Any) -> Any:
-    import torch
-
-    metrics = metrics_class(kind=getattr(model, "kind", "attention"))
-    with torch.inference_mode():
-        for at in range(0, len(split), 64):
-            batch = torch.from_numpy(split.images[at : at + 64]).unsqueeze(1)
-            metrics.update(model(batch), torch.from_numpy(split.targets[at : at + 64]))
-    return metrics.get_confusion_matrix()
 
 
 def _resources(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

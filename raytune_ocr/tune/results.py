@@ -45,8 +45,10 @@ EPOCH_COLUMNS = (
 )
 MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # where there are any
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
+EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
+CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
 FINISHED = ("completed", "failed")
-USED = ("batch_size_used", "accumulation_used")
+USED = ("batch_size_used", "accumulation_used", "threads")
 SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
 
 
@@ -58,7 +60,8 @@ class TrialRecord:
         status: pending, running, completed or failed.
         stop_reason: max_epochs, early_stopping, scheduler, time_budget, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
-        used: `batch_size_used` and `accumulation_used` where memory did not do for the config's.
+        used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
+            the config's.
         unsaved: rows that the run's state does not have yet.
     """
 
@@ -191,6 +194,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cpu_count": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
@@ -242,7 +246,7 @@ def write_tables(
 ) -> None:
     """`trials.csv` and `epochs.csv`."""
     trials = results_table(record.to_result(targets) for record in records)
-    for name, table in (("trials.csv", trials), ("epochs.csv", epochs_table(records))):
+    for name, table in ((TRIALS_TABLE, trials), (EPOCHS_TABLE, epochs_table(records))):
         with replacing(folder / name) as aside:
             table.to_csv(aside, index=False)
 

@@ -44,6 +44,7 @@ def run_trial(
     about: dict[str, Any] = {
         "experiment_name": config.experiment_name,
         "num_epochs": config.num_epochs,
+        "threads": threads,  # figures are the same only with as many
     }
 
     def tell(row: dict[str, Any], folder: str | None) -> None:

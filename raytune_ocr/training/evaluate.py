@@ -1,0 +1,61 @@
+"""How well a trained reader reads a split: counts, and shares with their intervals."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from raytune_ocr.data import PackedSplit
+from raytune_ocr.statistics import wilson
+from raytune_ocr.training.metrics import OCRMetrics
+
+
+class Counts(NamedTuple):
+    """Right readings out of all; digits as `calculate_character_accuracy` counts them."""
+
+    right_strings: int
+    strings: int
+    right_digits: int
+    digits: int
+
+
+def measure(model: nn.Module, split: PackedSplit, batch_size: int = 64) -> OCRMetrics:
+    """All figures of `model`, in evaluation mode, over a whole split."""
+    metrics = OCRMetrics(kind=getattr(model, "kind", "attention"))
+    with torch.inference_mode():
+        for at in range(0, len(split), batch_size):
+            part = slice(at, at + batch_size)
+            images = torch.from_numpy(split.images[part]).unsqueeze(1)
+            metrics.update(model(images), torch.from_numpy(split.targets[part]))
+    return metrics
+
+
+def counts(metrics: OCRMetrics) -> Counts:
+    """What the accuracies of `metrics` are shares of."""
+    strings, digits = metrics.totals()
+    shares = metrics.compute()
+    return Counts(
+        round(shares["seq_accuracy"] * strings),
+        strings,
+        round(shares["char_accuracy"] * digits),
+        digits,
+    )
+
+
+def with_intervals(name: str, counted: Counts) -> dict[str, Any]:
+    """`<name>_char_accuracy`, `<name>_seq_accuracy` (0 to 1), each with `_interval` [low, high].
+
+    The intervals are Wilson's, 95 %. Digits of one string are not independent, so that of the
+    character accuracy is too narrow. `<name>_images` and `<name>_digits` tell out of how many.
+    """
+    right_strings, strings, right_digits, digits = counted
+    return {
+        f"{name}_char_accuracy": right_digits / digits,
+        f"{name}_char_accuracy_interval": list(wilson(right_digits, digits)),
+        f"{name}_seq_accuracy": right_strings / strings,
+        f"{name}_seq_accuracy_interval": list(wilson(right_strings, strings)),
+        f"{name}_images": strings,
+        f"{name}_digits": digits,
+    }

@@ -1,0 +1,206 @@
+"""Train a recorded trial again, without Ray, and say whether its figures come out the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.errors import (
+    DETERMINISTIC_ERRORS,
+    ConfigurationError,
+    DataNotFoundError,
+    unknown_name,
+)
+from raytune_ocr.training.callbacks import Callback
+from raytune_ocr.tune.analysis import learning_curves
+from raytune_ocr.tune.results import environment, read_document
+
+Say = Callable[[str], None]
+
+OF_THE_MACHINE = ("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb")
+"""What an epoch took: never the same twice, and not compared."""
+
+
+def reproduce(
+    source: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    data: str | None = None,
+    allow_outside: bool = False,
+    say: Say = print,
+) -> bool:
+    """Train a trial again from its recorded config and seed, for as many epochs as it had.
+
+    On the same machine, with the same versions, every figure must be identical to the last bit.
+    A trial that ran out of memory is trained with the batch that it ended with.
+
+    Args:
+        source: a results JSON or an output folder; the epochs come from the tables of the run.
+        name: of the trial, also one that confirmed another (default: the best result).
+        data: the data to train on (default: what the config names).
+        say: told the versions that differ, then each epoch's verdict.
+
+    Returns:
+        Whether everything was identical.
+
+    Raises:
+        ConfigurationError: no trial of that name.
+        DataNotFoundError: the run's `epochs.csv` is not there to compare with.
+        DataLoaderError: the data cannot be used.
+    """
+    from raytune_ocr.data import create_dataset
+    from raytune_ocr.plugins import import_modules
+
+    path, document = read_document(source)
+    result = find_result(path, document, name)
+    recorded = recorded_epochs(path, result["experiment_name"]) if result["total_epochs"] else {}
+    for line in other_environment(document.get("environment") or {}):
+        say(line)
+    config = config_used(result)
+    if data is not None:
+        config.metadata_path = data
+    import_modules(config.imports)
+    dataset = create_dataset(config, allow_outside=allow_outside)
+    dataset.prepare()
+    say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
+    comparison = Comparison(recorded, say)
+    error = _train_again(config, dataset, comparison, threads=int(result.get("threads") or 1))
+    identical = comparison.is_identical
+    if error or result.get("error_message"):
+        same = error == result.get("error_message")
+        say(f"the error is {'identical' if same else 'another'}: {error or 'none'}")
+        identical = identical and same
+    elif not comparison.is_complete:
+        say(f"it ended after epoch {len(comparison.verdicts)} of {len(recorded)}")
+    say(f"{config.experiment_name}: {'identical' if identical else 'NOT identical'}")
+    return identical
+
+
+class Comparison(Callback):
+    """Compares each epoch with what was recorded of it, and ends after the last one of those."""
+
+    def __init__(self, recorded: Mapping[int, Mapping[str, float]], say: Say) -> None:
+        self.recorded = recorded
+        self.say = say
+        self.verdicts: list[bool] = []
+
+    def on_epoch_end(self, trainer: Any, epoch: int, metrics: dict[str, float]) -> None:
+        number, last = epoch + 1, len(self.recorded)
+        before = self.recorded.get(number, {"epoch": math.nan})
+        found = list(differences(before, {"epoch": number, **metrics}))
+        self.verdicts.append(not found)
+        self.say(f"epoch {number}/{last}: {'; '.join(found) or 'identical'}")
+        if number >= last:
+            trainer.should_stop = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many epochs were trained as were recorded."""
+        return len(self.verdicts) == len(self.recorded)
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether every epoch was the same, and none is missing."""
+        return self.is_complete and all(self.verdicts)
+
+
+def _train_again(config: TrainingConfig, dataset: Any, comparison: Comparison, threads: int) -> str:
+    """Train in a folder that is gone afterwards; the error that it ended with, or ""."""
+    import torch
+
+    from raytune_ocr.training import train_from_config
+
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        config.output_dir = folder
+        try:
+            train_from_config(config, dataset, callbacks=[comparison])
+        except DETERMINISTIC_ERRORS as error:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """The best result, or the one of that name, with the config that it takes to train it.
+
+    Raises:
+        ConfigurationError: when there is none, or it tells no config (the original system's).
+    """
+    confirming = (document.get("confirmation") or {}).get("results", [])
+    known = {
+        result["experiment_name"]: result for result in [*document["all_results"], *confirming]
+    }
+    found = document.get("best_result") if name is None else known.get(name)
+    if found is None and name is None:
+        raise ConfigurationError(f"{path}: no trial completed; name one by --trial")
+    if found is None:
+        raise ConfigurationError(f"{path}: --trial: {unknown_name('trial', name, known)}")
+    if not found.get("config"):
+        raise ConfigurationError(
+            f"{path}: {found['experiment_name']}: must hold the trial's whole config, got none"
+        )
+    return found
+
+
+def config_used(result: Mapping[str, Any]) -> TrainingConfig:
+    """The recorded config, with the batch that memory did for; no variable overrides it."""
+    config = TrainingConfig.from_dict(result["config"], environment={})
+    return dataclasses.replace(
+        config,
+        batch_size=result.get("batch_size_used", config.batch_size),
+        gradient_accumulation_steps=result.get(
+            "accumulation_used", config.gradient_accumulation_steps
+        ),
+        use_tensorboard=False,
+    )
+
+
+def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
+    """The rows of a trial by epoch, without what the machine decides.
+
+    Raises:
+        DataNotFoundError: when the run left none.
+    """
+    curves = learning_curves(path, confirming=True)
+    rows = curves[curves["experiment_name"] == name]
+    if rows.empty:
+        raise DataNotFoundError(
+            f"{path}: no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
+        )
+    kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
+    return {int(row["epoch"]): row for row in kept.to_dict("records")}
+
+
+def differences(recorded: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
+    """What is not the same, in words; a figure that was not recorded is not compared."""
+    for name, before in recorded.items():
+        value = now.get(name, math.nan)
+        if before != value and not (math.isnan(before) and math.isnan(value)):
+            yield f"{name} was {before:.17g}, is {value:.17g}"
+
+
+def other_environment(recorded: Mapping[str, Any]) -> Iterator[str]:
+    """What is another version or machine than when the results were made, in words."""
+    here = environment()
+    for name, before in recorded.items():
+        if name in here and here[name] != before:
+            yield f"another {name}: was {before}, is {here[name]}"
+
+
+def main(arguments: Any) -> int:
+    """The command line's `--reproduce`; 0: identical, 1: not."""
+    say: Say = (lambda line: None) if arguments.quiet else print
+    same = reproduce(
+        arguments.reproduce,
+        arguments.trial,
+        data=arguments.data,
+        allow_outside=arguments.allow_outside,
+        say=say,
+    )
+    return 0 if same else 1
