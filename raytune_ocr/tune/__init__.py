@@ -26,7 +26,8 @@ _HOMES = {
     ],
     "raytune_ocr.tune.analysis": ["best", "compare", "learning_curves"],
     "raytune_ocr.tune.results": ["load_results"],
-    "raytune_ocr.tune.space": ["create_training_config", "load_space"],
+    "raytune_ocr.tune.sections": ["create_training_config"],
+    "raytune_ocr.tune.space": ["load_space"],
     "raytune_ocr.tune.tuner": ["HyperparameterTuner", "TuneOptions"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -173,7 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Checked fields from `--set` and `--seed`."""
-    from raytune_ocr.tune.space import SECTIONS
+    from raytune_ocr.tune.sections import SECTIONS
 
     dotted = {f"{s}.{key}": field for s, keys in SECTIONS.items() for key, field in keys.items()}
     overrides: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
+from raytune_ocr.tune.resources import NO_RESOURCES, Resources
 from raytune_ocr.tune.space import LOWER_IS_BETTER, TARGETS
 
 if TYPE_CHECKING:
@@ -71,6 +72,9 @@ class TrialRecord:
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    search: str = ""
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = NO_RESOURCES
     unsaved: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -120,12 +124,15 @@ class TrialRecord:
             "final_train_loss": self.epochs[-1]["train_loss"] if self.epochs else None,
             "total_epochs": len(self.epochs),
             "train_time_per_epoch": seconds / len(self.epochs) if self.epochs else None,
-            "hyperparameters": {name: config[name] for name in HYPERPARAMETERS},
+            "hyperparameters": {name: config[name] for name in HYPERPARAMETERS}
+            | dict(self.sampled),
             "seed": config["seed"],
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
             "config": config,
         }
         result.update(self.used)
+        if self.search:
+            result["search"], result["sampled"] = self.search, dict(self.sampled)
         if "val_accuracy" in best:
             result["best_val_accuracy"] = best["val_accuracy"]
         if self.status == "failed":

@@ -24,6 +24,7 @@ from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.cluster import Cluster
+from raytune_ocr.tune.experiment import Experiment, Point
 from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -194,7 +195,11 @@ class HyperparameterTuner:
             return self._run_locked(space)
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
-        self.records = {name: TrialRecord(config) for name, config in space.configs.items()}
+        self.records = {
+            point.name: _record(space.experiments[name], point)
+            for name, points in space.points.items()
+            for point in points
+        }
         self.failure = ""
         self.state = RunState(self.output_dir)
         there = self.options.resume_if_any and self.state.exists()
@@ -405,6 +410,13 @@ class HyperparameterTuner:
                 path.unlink(missing_ok=True)
             if record.name not in ranked[:BEST_MODELS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _record(experiment: Experiment, point: Point) -> TrialRecord:
+    search = experiment.name if experiment.is_search else ""
+    return TrialRecord(
+        point.config, search=search, sampled=point.values, resources=experiment.resources
+    )
 
 
 def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:

@@ -23,7 +23,8 @@ def problems_of(content):
 
 
 def test_there_are_shipped_spaces():
-    assert {path.stem for path in SHIPPED} == {"presets", "full", "smoke"} == set(shipped_spaces())
+    names = {"presets", "full", "smoke", "searched_small", "searched_full"}
+    assert {path.stem for path in SHIPPED} == names == set(shipped_spaces())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -115,7 +116,7 @@ def test_an_unknown_experiment_suggests_the_nearest():
 
 
 def test_an_unknown_file_lists_the_shipped_spaces():
-    with pytest.raises(ConfigurationNotFoundError, match="full, presets, smoke"):
+    with pytest.raises(ConfigurationNotFoundError, match="presets, searched_full"):
         load_space("absent.yaml")
 
 
@@ -151,7 +152,16 @@ def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
     assert create_training_config(follow).early_stopping_mode == "max"
 
 
-def test_a_search_domain_is_refused_with_a_way_out():
-    told = problems_of(space({"training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}))
-    assert "experiments.fast.training.learning_rate: must be one value" in told
-    assert "write an experiment for each value" in told
+def test_searched_spaces_hold_the_trials_that_they_promise():
+    assert len(load_space("searched_small").configs) == 24
+    configs = load_space("searched_full").configs
+    assert len(configs) == 100
+    assert {c.model_name for c in configs.values()} == {
+        *("small", "medium", "large", "ctc_small", "ctc_medium")
+    }
+
+
+def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
+    search = {"training": {"batch_size": {"grid": [1, 2]}}}
+    told = problems_of({"experiments": {"a_0002": {}, "a": search}})
+    assert "its trial a_0002 has the name of one of a_0002" in told

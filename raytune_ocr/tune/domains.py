@@ -1,0 +1,222 @@
+"""Search domains: what a leaf of an experiment may be instead of one value.
+
+    learning_rate: {loguniform: [1e-4, 1e-2]}     # drawn from a to b, evenly on a log scale
+    label_smoothing: {uniform: [0, 0.1]}          # from a to b
+    warmup_epochs: {randint: [0, 3]}              # whole numbers, both ends included
+    batch_size: {quniform: [16, 64, 16]}          # from a to b in steps of q
+    type: {choice: [adam, adamw]}                 # one of these
+    name: {grid: [small, ctc_small]}              # each of these, num_samples times
+    focal_gamma: {uniform: [0.5, 3], when: {training.loss_type: focal}}
+
+A leaf with `when` is there only where another one has that value, or one of a list of values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Path = tuple[Any, ...]
+
+LISTS = ("choice", "grid")
+RANGES = ("uniform", "loguniform", "quniform", "randint")
+KINDS = (*LISTS, *RANGES)
+DEEPEST = 8
+DIGITS = 4
+"""Drawn numbers are rounded to so many significant digits, to be read and typed again."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain, checked.
+
+    Attributes:
+        kind: one of `KINDS`.
+        values: of `choice` and `grid` the values, of the others the bounds, then the step.
+        path: keys from the experiment down to the leaf.
+        when: fields and the values of each that the leaf needs.
+    """
+
+    kind: str
+    values: tuple[Any, ...]
+    path: Path = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a list of values."""
+        return self.kind in LISTS
+
+    @property
+    def low(self) -> Any:
+        """The lower bound of a range."""
+        return self.values[0]
+
+    @property
+    def high(self) -> Any:
+        """The upper bound of a range, included."""
+        return self.values[1]
+
+    @property
+    def steps(self) -> int:
+        """How many steps of `quniform` fit between its bounds."""
+        return math.floor((self.high - self.low) / self.values[2] + 1e-9)
+
+    def draw(self, rng: random.Random) -> Any:
+        """One value, each as likely as the others."""
+        if self.is_list:
+            return rng.choice(self.values)
+        if self.kind == "randint":
+            return rng.randint(self.low, self.high)
+        if self.kind == "quniform":
+            return self.at_step(rng.randint(0, self.steps))
+        if self.kind == "uniform":
+            return self.rounded(rng.uniform(self.low, self.high))
+        return self.rounded(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+
+    def at_step(self, number: int) -> Any:
+        """The value of `quniform` after so many steps."""
+        return _plain(self.low + number * self.values[2])
+
+    def rounded(self, value: float) -> float:
+        """`value` with few digits, still within the bounds."""
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+    def suggest(self, trial: Any, name: str) -> Any:
+        """One value, as an Optuna trial wants it."""
+        if self.is_list:
+            return json.loads(trial.suggest_categorical(name, [_text(v) for v in self.values]))
+        if self.kind == "randint":
+            return trial.suggest_int(name, self.low, self.high)
+        if self.kind == "quniform":
+            return self.at_step(trial.suggest_int(name, 0, self.steps))
+        log = self.kind == "loguniform"
+        return self.rounded(trial.suggest_float(name, self.low, self.high, log=log))
+
+    def told(self, value: Any) -> Any:
+        """`value` as `suggest` would have told it to Optuna, or None where it is not in here."""
+        if not self.holds(value):
+            return None
+        if self.is_list:
+            return _text(value)
+        if self.kind == "quniform":
+            return round((value - self.low) / self.values[2])
+        return value
+
+    def holds(self, value: Any) -> bool:
+        """Whether it could have been drawn, step and rounding aside."""
+        if self.is_list:
+            return any(_text(value) == _text(one) for one in self.values)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high
+
+    def around(self, value: Any) -> Domain:
+        """The part near `value`, a quarter of the range to either side.
+
+        `loguniform` is measured on its log scale, whole numbers and steps go one to either side at
+        least; of a list of numbers the next smaller and larger stay, of any other one the value
+        itself. Where `value` is not in here, all stays.
+        """
+        if not self.holds(value):
+            return self
+        if self.is_list:
+            return replace(self, values=_neighbours(self.values, value))
+        if self.kind == "loguniform":
+            reach = (self.high / self.low) ** 0.25
+            low, high = value / reach, value * reach
+        else:
+            reach = (self.high - self.low) / 4
+            if self.kind == "randint":
+                reach = max(1, round(reach))
+            elif self.kind == "quniform":
+                reach = max(1, round(reach / self.values[2])) * self.values[2]
+            low, high = _plain(value - reach), _plain(value + reach)
+        if self.kind in ("uniform", "loguniform"):
+            low, high = self.rounded(low), self.rounded(high)
+        bounds = (max(self.low, low), min(self.high, high))
+        return replace(self, values=(*bounds, *self.values[2:]))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {json.dumps(list(self.values), ensure_ascii=False)}"
+
+
+def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Every leaf that is written as a domain, right or wrong, with the keys that lead to it."""
+    if len(path) > DEEPEST:  # YAML may hold anchors within themselves
+        return
+    if isinstance(content, Mapping):
+        if len(path) >= 2 and is_domain(content):
+            yield path, content
+            return
+        for key, value in content.items():
+            yield from find_domains(value, (*path, key))
+    elif isinstance(content, (list, tuple)):
+        for index, value in enumerate(content):
+            yield from find_domains(value, (*path, index))
+
+
+def is_domain(content: Mapping[str, Any]) -> bool:
+    """Whether a mapping is meant as a domain."""
+    return bool(set(content) & set(KINDS)) and set(content) <= {*KINDS, "when"}
+
+
+def parse_domain(content: Mapping[str, Any], path: Path, place: str) -> tuple[Domain, list[str]]:
+    """The domain without its conditions, and what is wrong with its shape."""
+    kinds = [kind for kind in KINDS if kind in content]
+    kind = kinds[0]
+    values = content[kind]
+    place = f"{place}.{kind}"
+    if len(kinds) > 1:
+        return Domain(kind, (), path), [f"{place}: must stand alone, got {', '.join(kinds)}"]
+    if not isinstance(values, (list, tuple)):
+        return Domain(kind, (), path), [f"{place}: must be a list, got {values!r}"]
+    domain = Domain(kind, tuple(values), path)
+    return domain, [f"{place}: {problem}" for problem in _shape_problems(domain)]
+
+
+def _shape_problems(domain: Domain) -> list[str]:
+    values = list(domain.values)
+    if domain.is_list:
+        if not values:
+            return ["must hold at least one value, got []"]
+        try:
+            doubled = len({_text(value) for value in values}) < len(values)
+        except (TypeError, ValueError, RecursionError) as error:
+            return [f"must hold plain values: {error}"]
+        return [f"must hold each value once, got {values!r}"] if doubled else []
+    wanted = 3 if domain.kind == "quniform" else 2
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+    if len(values) != wanted or not numbers or not all(map(math.isfinite, values)):
+        names = "a lower bound, an upper bound and a step" if wanted == 3 else "two bounds"
+        return [f"must be {names}, numbers all, got {values!r}"]
+    if domain.low >= domain.high:
+        return [f"the lower bound must be below the upper one, got {values!r}"]
+    if domain.kind == "loguniform" and domain.low <= 0:
+        return [f"a log scale needs bounds > 0, got {values!r}"]
+    if domain.kind == "randint" and not all(isinstance(v, int) for v in values):
+        return [f"must be whole numbers, got {values!r}"]
+    if domain.kind == "quniform" and not 0 < values[2] <= domain.high - domain.low:
+        return [f"the step must be > 0 and fit between the bounds, got {values!r}"]
+    return []
+
+
+def _neighbours(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        return (value,)
+    ordered = sorted(values)
+    at = ordered.index(value)
+    near = ordered[max(0, at - 1) : at + 2]
+    return tuple(v for v in values if v in near)
+
+
+def _plain(value: float) -> Any:
+    """Without the dust of floating point; a whole number of whole numbers."""
+    return value if isinstance(value, int) else round(value, 12)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -1,0 +1,197 @@
+"""From the sections of one experiment to a checked flat config; nothing here knows domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raytune_ocr.config import (
+    CLASSIFIER_MONITOR,
+    KHMER_DIGITS,
+    TrainingConfig,
+    check,
+    environment_overrides,
+)
+from raytune_ocr.errors import ConfigurationError, unknown_name
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "model": {
+        "name": "model_name",
+        "config_path": "model_config_path",
+        "vocab_size": "vocab_size",
+        "max_sequence_length": "max_sequence_length",
+        "gradient_checkpointing": "gradient_checkpointing",
+        "options": "model_options",
+        "imports": "imports",
+    },
+    "data": {
+        "name": "dataset_name",
+        "options": "dataset_options",
+        **{
+            name: name
+            for name in (
+                "metadata_path",
+                "train_split",
+                "val_split",
+                "num_workers",
+                "pin_memory",
+                "augmentation",
+            )
+        },
+    },
+    "training": {
+        name: name
+        for name in (
+            "device",
+            "mixed_precision",
+            "gradient_clip_norm",
+            "gradient_accumulation_steps",
+            "log_every_n_steps",
+            "save_every_n_epochs",
+            "keep_n_checkpoints",
+            "use_tensorboard",
+            "batch_size",
+            "learning_rate",
+            "weight_decay",
+            "num_epochs",
+            "loss_type",
+            "label_smoothing",
+            "focal_gamma",
+            "focal_alpha",
+            "ctc_weight",
+            "seed",
+            "debug_mode",
+        )
+    },
+    "optimizer": {
+        "type": "optimizer_type",
+        "learning_rate": "learning_rate",
+        "weight_decay": "weight_decay",
+        "betas": "optimizer_betas",
+    },
+    "scheduler": {
+        "type": "scheduler_type",
+        **{
+            name: name
+            for name in ("warmup_epochs", "min_lr", "step_size", "gamma", "patience", "factor")
+        },
+    },
+    "early_stopping": {
+        name: f"early_stopping_{name}" for name in ("patience", "min_delta", "monitor", "mode")
+    },
+}
+"""Keys of an experiment's sections, and the field of `TrainingConfig` that each sets.
+
+Later sections win: `optimizer.learning_rate` over `training.learning_rate`.
+"""
+
+MONITORS = (
+    "val_char_accuracy",
+    "val_seq_accuracy",
+    "val_cer",
+    "val_loss",
+    "train_char_accuracy",
+    "train_loss",
+)
+"""What early stopping, the best checkpoint and the plateau schedule may follow."""
+
+CLASSIFIER_MONITORS = (CLASSIFIER_MONITOR, "val_loss", "train_accuracy", "train_loss")
+"""The same for datasets other than the digits."""
+
+
+OWN_KEYS = ("experiment_name", "num_samples", "resources")
+"""Keys of an experiment that are no sections."""
+
+
+def create_training_config(experiment_config: Mapping[str, Any]) -> TrainingConfig:
+    """The config of one experiment, given as its sections (`training`, `model`, ...).
+
+    Raises:
+        ConfigurationError: with all problems, one a line.
+    """
+    return build_config(experiment_config, "experiment")
+
+
+def build_config(
+    experiment: Any,
+    where: str,
+    base: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> TrainingConfig:
+    """The config of sections without domains.
+
+    Args:
+        experiment: the sections.
+        where: the experiment's place, for messages.
+        base: fields that the sections override.
+        overrides: fields that override the sections, and the environment.
+
+    Raises:
+        ConfigurationError: with all problems, one a line.
+    """
+    values = fields_of(experiment, where, base, overrides)
+    monitors = monitors_of(values)
+    monitor = values["early_stopping_monitor"]
+    if monitor not in monitors:
+        place = f"{where}.early_stopping.monitor"
+        raise ConfigurationError(f"{place}: {unknown_name('metric', monitor, monitors)}")
+    config = TrainingConfig()
+    for name, value in values.items():
+        setattr(config, name, value)
+    config.validate(place=f"{where}.")
+    return config
+
+
+def fields_of(
+    experiment: Any,
+    where: str,
+    base: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The fields that the sections set, with defaults that follow from others."""
+    values, problems = flatten(experiment, where)
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    values = {**(base or {}), **values, **environment_overrides(), **(overrides or {})}
+    if str(values.get("model_name", "")).startswith("ctc"):
+        values.setdefault("loss_type", "ctc")
+    monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
+    if monitor.endswith(("_loss", "_cer")):
+        values.setdefault("early_stopping_mode", "min")
+    return values
+
+
+def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """What may be followed on the dataset that `values` name."""
+    digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
+    return MONITORS if digits else CLASSIFIER_MONITORS
+
+
+def flatten(experiment: Any, where: str) -> tuple[dict[str, Any], list[str]]:
+    """Checked fields of an experiment's sections, and what is wrong with them."""
+    if not isinstance(experiment, Mapping):
+        return {}, [f"{where}: must be a mapping of sections, got {experiment!r}"]
+    values: dict[str, Any] = {}
+    known = [*SECTIONS, *OWN_KEYS]
+    problems = [
+        f"{where}.{key}: {unknown_name('section', key, known)}"
+        for key in experiment
+        if key not in known
+    ]
+    for section, fields in SECTIONS.items():
+        content = experiment.get(section)
+        if content is None:
+            continue
+        if not isinstance(content, Mapping):
+            problems.append(f"{where}.{section}: must be a mapping, got {content!r}")
+            continue
+        for key, value in content.items():
+            place = f"{where}.{section}.{key}"
+            if key not in fields:
+                problems.append(f"{place}: {unknown_name('key', key, fields)}")
+                continue
+            try:
+                values[fields[key]] = check(fields[key], value, place)
+            except ConfigurationError as error:
+                problems.append(str(error))
+    return values, problems

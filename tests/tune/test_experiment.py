@@ -1,0 +1,185 @@
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.experiment import read_experiment
+
+SEARCH = {
+    "num_samples": 6,
+    "model": {"name": {"choice": ["small", "ctc_small"]}},
+    "training": {
+        "learning_rate": {"loguniform": [1e-4, 1e-2]},
+        "label_smoothing": {"uniform": [0, 0.1], "when": {"model.name": "small"}},
+    },
+    "optimizer": {"betas": [{"uniform": [0.8, 0.95]}, 0.999]},
+}
+
+
+def experiment(content, **options):
+    return read_experiment("found", content, "space.yaml: experiments.found", **options)
+
+
+def points(content, seed=0, **options):
+    return list(experiment(content, **options).points(seed))
+
+
+def problems_of(content, **options):
+    with pytest.raises(ConfigurationError) as caught:
+        points(content, **options)
+    return str(caught.value)
+
+
+def test_a_preset_is_one_trial_of_its_own_name():
+    (point,) = points({"training": {"batch_size": 7}})
+    assert (point.name, point.values, point.config.batch_size) == ("found", {}, 7)
+
+
+def test_the_same_seed_gives_the_same_trials_however_many_are_asked_for():
+    few, many = points(SEARCH, seed=3), points({**SEARCH, "num_samples": 9}, seed=3)
+    assert [p.config for p in few] == [p.config for p in many][:6]
+    assert [p.name for p in few] == [f"found_{n:04d}" for n in range(1, 7)]
+    assert [p.values for p in points(SEARCH, seed=4)] != [p.values for p in few]
+
+
+def test_a_condition_decides_whether_a_leaf_is_there():
+    drawn = points({**SEARCH, "num_samples": 12})
+    assert {p.config.model_name for p in drawn} == {"small", "ctc_small"}
+    for point in drawn:
+        assert ("label_smoothing" in point.values) == (point.config.model_name == "small")
+        if point.config.model_name == "ctc_small":
+            assert (point.config.label_smoothing, point.config.loss_type) == (0, "ctc")
+
+
+def test_drawn_values_reach_the_config_under_their_own_names():
+    point = points(SEARCH)[0]
+    assert point.config.learning_rate == point.values["learning_rate"]
+    assert point.config.optimizer_betas == [point.values["optimizer_betas.0"], 0.999]
+
+
+def test_options_of_a_model_can_be_searched():
+    content = {"model": {"options": {"width": {"grid": [8, 16]}}}}
+    assert [p.config.model_options for p in points(content)] == [{"width": 8}, {"width": 16}]
+
+
+def test_grids_are_crossed_and_multiplied_by_the_samples():
+    grid = {"batch_size": {"grid": [8, 16, 32]}, "num_epochs": {"grid": [1, 2]}}
+    assert len(points({"training": grid})) == 6
+    drawn = points({"num_samples": 2, "training": {**grid, "seed": {"randint": [0, 999]}}})
+    assert len(drawn) == 12
+    assert len({(p.config.batch_size, p.config.num_epochs) for p in drawn}) == 6
+
+
+def test_no_point_is_drawn_twice():
+    content = {"num_samples": 50, "training": {"batch_size": {"choice": [8, 16, 32]}}}
+    assert sorted(p.config.batch_size for p in points(content)) == [8, 16, 32]
+
+
+def test_what_is_known_is_not_drawn():
+    content = {"num_samples": 50, "training": {"batch_size": {"choice": [8, 16, 32]}}}
+    left = experiment(content).points(0, skip=lambda config: config.batch_size == 8)
+    assert [p.name for p in left] == ["found_0001", "found_0002"]
+
+
+def test_an_override_takes_the_place_of_a_domain():
+    found = experiment(SEARCH, overrides={"learning_rate": 0.005})
+    assert "learning_rate" not in found.domains
+    assert {p.config.learning_rate for p in found.points(0)} == {0.005}
+    fixed = {"model_name": "small", "learning_rate": 1e-3, "label_smoothing": 0.0}
+    (only,) = points(SEARCH, overrides={**fixed, "optimizer_betas": [0.9, 0.99]})
+    assert only.name == "found"
+
+
+def test_points_that_break_a_rule_between_fields_are_drawn_again():
+    content = {
+        "num_samples": 20,
+        "training": {"learning_rate": {"loguniform": [1e-5, 1e-2]}},
+        "scheduler": {"min_lr": 1e-3},
+    }
+    drawn = points(content)
+    assert len(drawn) == 20 and min(p.config.learning_rate for p in drawn) >= 1e-3
+
+
+def test_domains_without_any_valid_point_are_told():
+    content = {
+        "training": {"learning_rate": {"uniform": [1e-5, 1e-4]}},
+        "scheduler": {"min_lr": 1e-3},
+    }
+    told = problems_of(content)
+    assert "no valid point was drawn" in told and "min_lr: must not exceed learning_rate" in told
+
+
+def test_all_problems_are_told_at_once_with_place_rule_and_value():
+    told = problems_of(
+        {
+            "num_samples": 0,
+            "resources": {"cpu": 1, "memory": "lots"},
+            "training": {
+                "batch_size": {"uniform": [16, 64]},
+                "label_smoothing": {"uniform": [0, 1.5]},
+                "loss_type": {"choice": ["ctc", "hinge"]},
+                "weight_decay": {"uniform": [0, 1]},
+            },
+            "optimizer": {"weight_decay": 3, "tpye": {"choice": ["adam"]}},
+            "scheduler": {"warmup_epochs": {"randint": [-1, 3]}},
+            "early_stopping": {"patience": 1.5},
+        }
+    )
+    place = "space.yaml: experiments.found"
+    for line in (
+        f"{place}.num_samples: must be an integer >= 1, got 0",
+        f"{place}.resources.cpu: unknown resource 'cpu'",
+        f"{place}.resources.memory: must be bytes, or text such as 3GiB or 500MB, got 'lots'",
+        f"{place}.training.batch_size.uniform: draws fractions, but batch_size is whole",
+        f"{place}.training.label_smoothing.uniform: must be a number >= 0 and < 1, got 1.5",
+        f"{place}.training.loss_type.choice: must be one of crossentropy, ctc, focal, got 'hinge'",
+        f"{place}.training.weight_decay: has no effect, optimizer.weight_decay sets the same",
+        f"{place}.optimizer.tpye: unknown key 'tpye'",
+        f"{place}.scheduler.warmup_epochs.randint: must be an integer >= 0, got -1",
+        f"{place}.early_stopping.patience: must be an integer >= 0, got 1.5",
+    ):
+        assert line in told
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ({"scheduler.type": "plateau"}, "can never hold, scheduler_type is choice"),
+        ({"model.name": "large"}, "can never hold, model_name is 'medium'"),
+        ({"model.nam": "small"}, "unknown setting 'model.nam'"),
+        ({"scheduler.type": "linear"}, "must be one of steplr"),
+        ({"optimizer.weight_decay": 1}, "cannot depend on itself"),
+        ("adam", "must be a mapping such as"),
+    ],
+)
+def test_a_condition_that_cannot_work_is_told(when, told):
+    content = {
+        "scheduler": {"type": {"choice": ["cosine", "steplr"]}},
+        "optimizer": {"weight_decay": {"uniform": [0, 1], "when": when}},
+    }
+    assert told in problems_of(content)
+
+
+def test_conditions_that_go_round_in_a_circle_are_told():
+    content = {
+        "optimizer": {
+            "type": {"choice": ["adam", "sgd"], "when": {"scheduler.type": "cosine"}},
+        },
+        "scheduler": {"type": {"choice": ["cosine", "none"], "when": {"optimizer.type": "adam"}}},
+    }
+    assert "go round in a circle" in problems_of(content)
+
+
+def test_too_many_trials_are_told():
+    grid = {
+        "batch_size": {"grid": list(range(1, 101))},
+        "num_epochs": {"grid": list(range(1, 101))},
+    }
+    assert "at most 9999 trials, got 10000 combinations" in problems_of({"training": grid})
+
+
+def test_samples_of_what_is_never_drawn_are_told():
+    assert "equal trials end equal" in problems_of({"num_samples": 3})
+
+
+def test_resources_are_read_with_their_units():
+    found = experiment({"resources": {"cpus": 2, "gpus": 0.5, "memory": "1.5GiB"}}).resources
+    assert (found.cpus, found.gpus, found.memory) == (2, 0.5, 1610612736)
