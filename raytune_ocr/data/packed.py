@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raytune_ocr.errors import DataLoaderError
-from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH, decode
+from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH, NUM_DIGITS, decode
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,11 @@ class PackedSplit:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def digits(self) -> int:
+        """How many digits the labels have in all."""
+        return int((self.targets < NUM_DIGITS).sum())
 
     @property
     def texts(self) -> list[str]:

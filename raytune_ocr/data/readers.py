@@ -81,6 +81,15 @@ def load_split(
     return load_splits(path, [split], allow_outside=allow_outside, num_workers=num_workers)[split]
 
 
+def split_names(path: str | os.PathLike[str], allow_outside: bool = False) -> list[str]:
+    """Splits that `load_split` would find; no image is opened.
+
+    Raises:
+        DataLoaderError: as `load_split`.
+    """
+    return [name for name, samples in _find_samples(Path(path), allow_outside).items() if samples]
+
+
 def _find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
     """Samples by split, labels checked, images not opened yet."""
     if not path.exists():

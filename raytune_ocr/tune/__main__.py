@@ -150,6 +150,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, ray://HOST:PORT")
     how.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    trust = parser.add_argument_group("a winner one can trust")
+    trust.add_argument(
+        "--confirm",
+        type=_number(int, 0, "an integer >= 0"),
+        metavar="K",
+        help="train the K best again with fresh seeds, to their end; the winner is the best mean",
+    )
+    trust.add_argument(
+        "--confirm-seeds",
+        type=_number(int, 1, "an integer >= 1"),
+        metavar="S",
+        help="seeds of each (default 3)",
+    )
     after = parser.add_argument_group("after a run")
     after.add_argument(
         "--reproduce",
@@ -207,6 +220,8 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "resume",
         "resume_if_any",
         "force_unlock",
+        "confirm",
+        "confirm_seeds",
         "quiet",
     )
     return HyperparameterTuner(

@@ -112,9 +112,16 @@ def _figure(value: float | None) -> str:
 
 
 def summary(
-    records: Iterable[TrialRecord], targets: Mapping[str, float], paths: Sequence[tuple[str, str]]
+    records: Iterable[TrialRecord],
+    targets: Mapping[str, float],
+    paths: Sequence[tuple[str, str]],
+    document: Mapping[str, Any],
 ) -> str:
-    """Ranking, who was stopped when and why, targets, and where everything is."""
+    """Ranking, who was stopped when and why, targets, and where everything is.
+
+    Args:
+        document: the results JSON: what was confirmed, and how the test split was read.
+    """
     records = list(records)
     ranked = ranking(records)
     lines = ["", "Ranking (validation)"]
@@ -133,12 +140,40 @@ def summary(
             lines.append(f"  failed: {record.name} after {last} epochs: {record.error_message}")
         elif record.status != "completed":
             lines.append(f"  unfinished: {record.name} after {len(record.epochs)} epochs")
-    if ranked and targets:
-        lines.append(f"Targets of {ranked[0].name}")
-        compared = compare_with_targets(ranked[0].to_result({}), targets)
+    best = document["best_result"]
+    lines.extend(_confirmed(document.get("confirmation")))
+    lines.extend(_test_lines(best or {}))
+    if best and targets:
+        lines.append(f"Targets of {best['experiment_name']}")
+        compared = compare_with_targets(best, targets)
         for name, row in compared.items():
             verdict = "met" if row["met"] else "not met"
             value = "-" if row["value"] is None else f"{row['value']:.4g}"
             lines.append(f"  {name:<24} goal {row['goal']:g}  value {value}  {verdict}")
     lines.extend(f"{label:<16} {path}" for label, path in paths)
     return "\n".join(lines)
+
+
+def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
+    if confirmation is None:
+        return []
+    seeds = ", ".join(map(str, confirmation["seeds"]))
+    lines = [f"Confirmed with the seeds {seeds} ({confirmation['metric']})"]
+    for candidate in confirmation["candidates"]:
+        low, high = candidate["interval"] or (None, None)
+        lines.append(
+            f"     {candidate['experiment_name']:<24} mean {_figure(candidate['mean'])}  "
+            f"std {_figure(candidate['std'])}  95 % of the mean {_figure(low)} to {_figure(high)}"
+        )
+    return [*lines, f"  {confirmation.get('verdict', 'not all of them are finished')}"]
+
+
+def _test_lines(best: Mapping[str, Any]) -> list[str]:
+    if "test_char_accuracy" not in best:
+        return []
+    lines = [f"Test split, read for {best['experiment_name']} alone ({best['test_images']} images)"]
+    for label in ("char", "seq"):
+        low, high = best[f"test_{label}_accuracy_interval"]
+        value = best[f"test_{label}_accuracy"]
+        lines.append(f"  {label} {_figure(value)}  95 % {_figure(low)} to {_figure(high)}")
+    return lines

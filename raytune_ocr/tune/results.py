@@ -48,6 +48,7 @@ MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # wher
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
 CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
+CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
 FINISHED = ("completed", "failed")
 USED = ("batch_size_used", "accumulation_used", "threads")
 SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
@@ -64,6 +65,7 @@ class TrialRecord:
         used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
             the config's.
         unsaved: rows that the run's state does not have yet.
+        confirms: the trial of the search that this one trains again with another seed, or "".
     """
 
     config: TrainingConfig
@@ -76,6 +78,7 @@ class TrialRecord:
     sampled: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = NO_RESOURCES
     unsaved: list[dict[str, Any]] = field(default_factory=list)
+    confirms: str = ""
 
     @property
     def name(self) -> str:
@@ -101,6 +104,24 @@ class TrialRecord:
         sign = 1 if self.config.early_stopping_mode == "max" else -1
         rows = [row for row in self.epochs if not math.isnan(row.get(monitor, math.nan))]
         return max(rows, key=lambda row: sign * row[monitor], default={})
+
+    @property
+    def score_name(self) -> str:
+        """What trials of this kind are ranked by first."""
+        reads = "val_char_accuracy" in self.best
+        return "val_char_accuracy" if reads else self.config.early_stopping_monitor
+
+    @property
+    def score(self) -> tuple[float, ...]:
+        """What it is ranked by, higher is better: character, then sequence accuracy.
+
+        Classifiers, which have neither, go by the metric that they were told to follow.
+        """
+        best = self.best
+        if self.score_name == "val_char_accuracy":
+            return best["val_char_accuracy"], best["val_seq_accuracy"]
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        return (sign * best[self.config.early_stopping_monitor],)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -157,35 +178,41 @@ def compare_with_targets(
 
 
 def ranking(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Completed trials, best first: by character, then sequence accuracy.
-
-    Classifiers, which have neither, go by the metric that they were told to follow.
-    """
-
-    def score(record: TrialRecord) -> tuple[float, ...]:
-        best, config = record.best, record.config
-        if "val_char_accuracy" in best:
-            return best["val_char_accuracy"], best["val_seq_accuracy"]
-        sign = 1 if config.early_stopping_mode == "max" else -1
-        return (sign * best[config.early_stopping_monitor],)
-
-    finished = [r for r in records if r.status == "completed" and r.best]
-    return sorted(finished, key=score, reverse=True)
+    """Completed trials of the search, best score first; those that confirm have no place."""
+    finished = [r for r in records if r.status == "completed" and r.best and not r.confirms]
+    return sorted(finished, key=lambda record: record.score, reverse=True)
 
 
 def results_document(
-    records: Sequence[TrialRecord], targets: Mapping[str, float], timestamp: str
+    records: Sequence[TrialRecord],
+    targets: Mapping[str, float],
+    timestamp: str,
+    *,
+    best: TrialRecord | None = None,
+    confirmation: Mapping[str, Any] | None = None,
+    held_out: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The whole JSON, of what is finished so far."""
-    ranked = ranking(records)
-    finished = [record for record in records if record.status in FINISHED]
+    """The whole JSON, of what is finished so far.
+
+    Args:
+        best: the winner (default: the first of the ranking).
+        confirmation: what `confirm.confirmation` says, if anything was confirmed.
+        held_out: further figures of trials by name, read once from the test split.
+    """
+    best = best or next(iter(ranking(records)), None)
+    searched = [record for record in records if not record.confirms]
+
+    def result(record: TrialRecord) -> dict[str, Any]:
+        return {**record.to_result(targets), **(held_out or {}).get(record.name, {})}
+
     return {
         "timestamp": timestamp,
-        "experiments_completed": sum(r.status == "completed" for r in records),
-        "best_result": ranked[0].to_result(targets) if ranked else None,
-        "all_results": [record.to_result(targets) for record in finished],
+        "experiments_completed": sum(r.status == "completed" for r in searched),
+        "best_result": result(best) if best else None,
+        "all_results": [result(record) for record in searched if record.status in FINISHED],
         "targets": dict(targets),
         "environment": environment(),
+        **({"confirmation": dict(confirmation)} if confirmation else {}),
     }
 
 
@@ -251,11 +278,18 @@ def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 def write_tables(
     folder: Path, records: Sequence[TrialRecord], targets: Mapping[str, float]
 ) -> None:
-    """`trials.csv` and `epochs.csv`."""
-    trials = results_table(record.to_result(targets) for record in records)
-    for name, table in ((TRIALS_TABLE, trials), (EPOCHS_TABLE, epochs_table(records))):
-        with replacing(folder / name) as aside:
-            table.to_csv(aside, index=False)
+    """`trials.csv` and `epochs.csv`; of trials that confirm others `confirmation_*.csv`."""
+    for confirming, trials, epochs in (
+        (False, TRIALS_TABLE, EPOCHS_TABLE),
+        (True, CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE),
+    ):
+        some = [record for record in records if bool(record.confirms) == confirming]
+        if confirming and not some:
+            continue
+        results = results_table(record.to_result(targets) for record in some)
+        for name, table in ((trials, results), (epochs, epochs_table(some))):
+            with replacing(folder / name) as aside:
+                table.to_csv(aside, index=False)
 
 
 def load_results(

@@ -128,6 +128,19 @@ class RunState:
             _restore(records[name], trial)
         return kept.about
 
+    def take_up(self, records: Mapping[str, TrialRecord]) -> set[str]:
+        """Fill in trials that `load` was not told of, where the file has them; returns their names.
+
+        One that was noted with other settings is begun anew.
+        """
+        taken = set()
+        for name, record in records.items():
+            trial = self._others.pop(name, None)
+            if trial is not None and trial.fingerprint == fingerprint(record):
+                _restore(record, trial)
+                taken.add(name)
+        return taken
+
     def rewrite(self, records: Mapping[str, TrialRecord], about: Mapping[str, Any]) -> None:
         """Write all anew, aside and then in place; what is noted from now on is added to it."""
         self.close()

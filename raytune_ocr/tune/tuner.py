@@ -14,7 +14,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,9 @@ from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.cluster import Cluster
+from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.experiment import Experiment, Point
+from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -42,6 +44,9 @@ from raytune_ocr.tune.state import RunState
 logger = logging.getLogger(__name__)
 
 BEST_MODELS_KEPT = 10
+CONFIRM_SEEDS = 3
+HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
+KEPT_OPTIONS = ("confirm", "confirm_seeds")  # a resumed run goes on with them
 
 
 @dataclass
@@ -60,6 +65,9 @@ class TuneOptions:
         resume: go on with the run in the output folder.
         resume_if_any: go on if the output folder holds a run, else start one.
         force_unlock: take the output folder even if another run holds its lock.
+        confirm: how many of the best to train again with fresh seeds; None: none, or as many as
+            the run that is resumed.
+        confirm_seeds: of each; None: 3, or as many as the run that is resumed.
     """
 
     scheduler: str = "asha"
@@ -74,6 +82,8 @@ class TuneOptions:
     resume: bool = False
     resume_if_any: bool = False
     force_unlock: bool = False
+    confirm: int | None = None
+    confirm_seeds: int | None = None
     quiet: bool = False
 
 
@@ -186,7 +196,17 @@ class HyperparameterTuner:
 
     def document(self) -> dict[str, Any]:
         """What the JSON holds."""
-        return results_document(list(self.records.values()), self.targets, self.timestamp)
+        records = list(self.records.values())
+        return results_document(
+            records,
+            self.targets,
+            self.timestamp,
+            best=winner(records),
+            confirmation=confirmation(records, self.targets),
+            held_out={
+                note["trial"]: note["figures"] for note in self.state.notes.get(HELD_OUT, [])
+            },
+        )
 
     def _run(self, space: Space) -> dict[str, Any]:
         self.targets = space.targets
@@ -206,7 +226,7 @@ class HyperparameterTuner:
         resuming = self.options.resume or there
         if resuming:
             self._load_state()
-        unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        unfinished = self._searching() or self._confirming()
         if unfinished:
             data = self._load_data(unfinished)
             _check_models(unfinished, data)
@@ -219,15 +239,45 @@ class HyperparameterTuner:
                     self._forget_old_run()
                 self._save_state()
                 self._fit(unfinished, data, request)
+                if more := self._confirming():
+                    self._save_state()
+                    self._fit(more, data, request)
         if self.failure:
             raise ExperimentFailedError(
                 f"{self.failure}; make room and go on with --resume: what was written is whole"
             )
+        self._save_state()
+        self._read_test_split()
         self._remove_checkpoints()
         self.save_results()
-        self._save_state()
         self.state.close()
         return self.document()
+
+    def _searching(self) -> list[TrialRecord]:
+        """Trials of the search that are still to be run."""
+        return [r for r in self.records.values() if r.status not in FINISHED]
+
+    def _confirming(self) -> list[TrialRecord]:
+        """Trials that are to confirm the best ones: none before the search is whole."""
+        if self.failure or self._searching():
+            return []
+        options = self.options
+        made = confirming_records(
+            self.records.values(), options.confirm or 0, options.confirm_seeds or CONFIRM_SEEDS
+        )
+        new = {name: record for name, record in made.items() if name not in self.records}
+        self._forget(set(new) - self.state.take_up(new))
+        self.records |= new
+        return [record for record in new.values() if record.status not in FINISHED]
+
+    def _read_test_split(self) -> None:
+        """Once for each winner that a whole run has had: what was read is kept in the state."""
+        best = winner(list(self.records.values()))
+        read = {note["trial"] for note in self.state.notes.get(HELD_OUT, [])}
+        if best is None or self._searching() or best.name in read:
+            return
+        if figures := read_test_split(best, self.options.allow_outside):
+            self.state.keep(HELD_OUT, {"trial": best.name, "figures": figures})
 
     def summary(self) -> str:
         """The end of a run in words."""
@@ -235,10 +285,11 @@ class HyperparameterTuner:
             ("results", str(self.results_file)),
             ("table", str(self.output_dir / "trials.csv")),
         ]
-        ranked = ranking(self.records.values())
-        if ranked and ranked[0].checkpoint:
-            paths.append(("best checkpoint", str(ranked[0].checkpoint)))
-        return summary(self.records.values(), self.targets, paths)
+        document = self.document()
+        best = document["best_result"]
+        if best and best["checkpoint"]:
+            paths.append(("best checkpoint", best["checkpoint"]))
+        return summary(self.records.values(), self.targets, paths, document)
 
     @property
     def unfinished(self) -> list[str]:
@@ -284,7 +335,7 @@ class HyperparameterTuner:
         names = [record.name for record in records]
         longest = max(record.config.num_epochs for record in records)
         scheduler = None
-        if options.scheduler == "asha":
+        if options.scheduler == "asha" and not records[0].confirms:
             scheduler = PersistentASHA(
                 self.state,
                 grace_period=options.grace_period,
@@ -368,7 +419,11 @@ class HyperparameterTuner:
 
     def _save_state(self) -> None:
         """Leave the state tidy, and ready for more."""
-        about = {"timestamp": self.timestamp, "results_file": str(self.results_file)}
+        about = {
+            "timestamp": self.timestamp,
+            "results_file": str(self.results_file),
+            **{name: getattr(self.options, name) for name in KEPT_OPTIONS},
+        }
         self.state.rewrite(self.records, about)
 
     def _load_state(self) -> None:
@@ -377,10 +432,16 @@ class HyperparameterTuner:
         self.timestamp = about["timestamp"]
         if self._results_file is None:
             self._results_file = about["results_file"]
+        for name in KEPT_OPTIONS:
+            if getattr(self.options, name) is None:
+                setattr(self.options, name, about.get(name))
 
     def _forget_old_run(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
-        for name in self.records:
+        self._forget(self.records)
+
+    def _forget(self, names: Iterable[str]) -> None:
+        for name in names:
             for folder in ("checkpoints", "tensorboard", "logs"):
                 shutil.rmtree(self.output_dir / name / folder, ignore_errors=True)
             self._remove_states(name)
@@ -401,14 +462,15 @@ class HyperparameterTuner:
     def _remove_checkpoints(self) -> None:
         """States of finished trials go, but the winner's; best models of the first few stay."""
         ranked = [record.name for record in ranking(self.records.values())]
+        best = winner(list(self.records.values()))
         for record in self.records.values():
             if record.status not in FINISHED:
                 continue
-            self._remove_states(record.name, keep=1 if record.name in ranked[:1] else 0)
+            self._remove_states(record.name, keep=1 if record is best else 0)
             folder = self.output_dir / record.name / "checkpoints"
             for path in folder.glob("checkpoint_epoch_*.pt"):
                 path.unlink(missing_ok=True)
-            if record.name not in ranked[:BEST_MODELS_KEPT]:
+            if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,0 +1,163 @@
+"""Is the winner better, or only lucky? The best trials once more, with other seeds.
+
+A search reports the best of many noisy figures, so its winner's is too good. Here each of the few
+best trials is trained again with the same fresh seeds, to the end, and they are compared seed by
+seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, islice
+from statistics import fmean, stdev
+from typing import Any
+
+from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lead
+from raytune_ocr.tune.results import FINISHED, TrialRecord, ranking
+
+FIRST_SEED = 101
+TEST = "two-sided paired t-test by seed"
+
+
+def confirming_records(
+    records: Iterable[TrialRecord], candidates: int, seeds: int
+) -> dict[str, TrialRecord]:
+    """New trials by name, `NAME-seed101` and so on: each of the best ones with each fresh seed.
+
+    Args:
+        records: of the search; its seeds are not used again.
+        candidates: how many of the best completed ones.
+        seeds: of each.
+    """
+    searched = [record for record in records if not record.confirms]
+    used = {record.config.seed for record in searched}
+    fresh = list(islice((seed for seed in count(FIRST_SEED) if seed not in used), seeds))
+    return {
+        made.name: made
+        for record in ranking(searched)[:candidates]
+        for made in (_with_seed(record, seed) for seed in fresh)
+    }
+
+
+def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
+    name = f"{record.name}-seed{seed}"
+    config = dataclasses.replace(record.config, experiment_name=name, seed=seed)
+    return TrialRecord(config, confirms=record.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A trial of the search and the figures that it had with each fresh seed, higher is better."""
+
+    name: str
+    scores: Mapping[int, float]
+
+    @property
+    def mean(self) -> float:
+        """-infinity when every seed failed."""
+        return fmean(self.scores.values()) if self.scores else -math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of the JSON."""
+        values = list(self.scores.values())
+        return {
+            "experiment_name": self.name,
+            "mean": self.mean if self.scores else None,
+            "std": stdev(values) if len(values) > 1 else None,
+            "interval": list(bootstrap_mean(values)) if values else None,
+            "scores": {str(seed): value for seed, value in self.scores.items()},
+        }
+
+
+def candidates(records: Iterable[TrialRecord]) -> list[Candidate]:
+    """What confirmed trials reached, the best mean first; failed seeds are left out."""
+    scores: dict[str, dict[int, float]] = {}
+    for record in records:
+        if record.confirms:
+            seeds = scores.setdefault(record.confirms, {})
+            if record.status == "completed" and record.best:
+                seeds[record.config.seed] = record.score[0]
+    found = [Candidate(name, seeds) for name, seeds in scores.items()]
+    return sorted(found, key=lambda candidate: candidate.mean, reverse=True)
+
+
+def lead_of(first: Candidate, second: Candidate) -> Lead | None:
+    """How far ahead, by the seeds that both have; None if there is none."""
+    both = [seed for seed in first.scores if seed in second.scores]
+    if not both:
+        return None
+    return paired_lead([first.scores[s] for s in both], [second.scores[s] for s in both])
+
+
+def winner(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trial with the best mean, if the best ones were confirmed, else the best of the search.
+
+    None when no trial completed.
+    """
+    ranked = ranking(records)
+    confirming = [record for record in records if record.confirms]
+    if confirming and all(record.status in FINISHED for record in confirming):
+        first = candidates(records)[0]
+        if first.scores:
+            return next(record for record in ranked if record.name == first.name)
+    return ranked[0] if ranked else None
+
+
+def confirmation(
+    records: Sequence[TrialRecord], targets: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """The JSON's `confirmation`; None when nothing was confirmed.
+
+    Returns:
+        `metric` (of the scores), `seeds`, `candidates` (best mean first, each with `mean`, `std`,
+        `interval` (95 % bootstrap of the mean) and `scores` by seed), `complete`, and `results`
+        (an entry a trial, as in `all_results`). Once complete also `winner`, `runner_up`, `lead`,
+        `p_value` (of `test`), `within_noise` and `verdict`.
+    """
+    confirming = [record for record in records if record.confirms]
+    if not confirming:
+        return None
+    ordered = candidates(records)
+    complete = all(record.status in FINISHED for record in confirming)
+    return {
+        "metric": confirming[0].score_name,
+        "seeds": sorted({record.config.seed for record in confirming}),
+        "candidates": [candidate.to_dict() for candidate in ordered],
+        "complete": complete,
+        **(_comparison(ordered) if complete else {}),
+        "results": [r.to_result(targets) for r in confirming if r.status in FINISHED],
+    }
+
+
+def _comparison(ordered: Sequence[Candidate]) -> dict[str, Any]:
+    first, second = ordered[0], ordered[1] if len(ordered) > 1 else None
+    lead = lead_of(first, second) if second else None
+    return {
+        "winner": first.name if first.scores else None,
+        "runner_up": second.name if second else None,
+        "lead": lead.difference if lead else None,
+        "p_value": lead.p_value if lead else None,
+        "test": TEST,
+        "within_noise": lead.is_noise if lead else None,
+        "verdict": verdict(first, second, lead),
+    }
+
+
+def verdict(first: Candidate, second: Candidate | None, lead: Lead | None) -> str:
+    """Whether the winner is better or only lucky, in a sentence."""
+    if not first.scores:
+        return "No trial completed with another seed, so nothing is confirmed."
+    if second is None:
+        return f"{first.name} was the only one, so there is nothing to compare it with."
+    if lead is None:
+        return f"{second.name} completed with none of the seeds of {first.name}: no comparison."
+    ahead = f"{first.name} is {lead.difference:.4f} ahead of {second.name} in the mean"
+    seeds = f"{lead.pairs} seed{'s' if lead.pairs > 1 else ''}"
+    if lead.p_value is None:
+        return f"{ahead}; {seeds} cannot tell that lead from noise."
+    told = f"{TEST} over {seeds}, p = {lead.p_value:.2g}"
+    if lead.is_noise:
+        return f"{ahead}; that lead is within noise ({told})."
+    return f"{ahead}; that is more than noise at the {SIGNIFICANT:.0%} level ({told})."

@@ -1,0 +1,190 @@
+"""The best trials with fresh seeds: who wins, by how much, and whether that is more than noise."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.confirm import (
+    confirmation,
+    confirming_records,
+    winner,
+)
+from raytune_ocr.tune.results import TrialRecord, ranking, results_document
+from raytune_ocr.tune.state import RunState
+
+SPACE = """
+experiments:
+  first:
+    model: {name: ctc_small}
+    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    scheduler: {type: none}
+  second:
+    model: {name: small}
+    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    scheduler: {type: none}
+  third:
+    model: {name: small}
+    training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6, use_tensorboard: false}
+    scheduler: {type: none, min_lr: 0}
+"""
+
+
+def record(name, score, seed=0, status="completed", confirms=""):
+    made = TrialRecord(TrainingConfig(experiment_name=name, seed=seed), status, confirms=confirms)
+    if score is not None:
+        row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": score, "val_seq_accuracy": score}
+        made.add({**row, "seconds": 1.0})
+    return made
+
+
+def confirmed(first, second):
+    """A search that `lucky` won, and what both reached with other seeds."""
+    records = [record("lucky", 0.99), record("steady", 0.98), record("third", 0.5)]
+    for name, scores in (("lucky", first), ("steady", second)):
+        for seed, score in enumerate(scores, 101):
+            status = "failed" if score is None else "completed"
+            records.append(record(f"{name}-seed{seed}", score, seed, status, name))
+    return records
+
+
+def test_the_best_are_trained_again_with_seeds_that_the_search_did_not_use():
+    records = [record("a", 0.3, seed=7), record("b", 0.9, seed=101), record("c", 0.6)]
+    made = confirming_records(records, candidates=2, seeds=2)
+    assert list(made) == ["b-seed102", "b-seed103", "c-seed102", "c-seed103"]
+    assert {r.config.seed for r in made.values()} == {102, 103}
+    assert made["c-seed103"].confirms == "c"
+    assert made["b-seed102"].config.learning_rate == records[1].config.learning_rate
+    assert confirming_records([*records, *made.values()], 2, 2).keys() == made.keys()
+
+
+def test_the_winner_is_the_best_mean_and_not_the_luckiest():
+    records = confirmed(first=(0.90, 0.94), second=(0.97, 0.96))
+    assert ranking(records)[0].name == "lucky"
+    assert winner(records).name == "steady"
+    told = confirmation(records, {})
+    assert [c["experiment_name"] for c in told["candidates"]] == ["steady", "lucky"]
+    first = told["candidates"][0]
+    assert first["mean"] == pytest.approx(0.965)
+    assert first["std"] == pytest.approx(0.00707, abs=1e-5)
+    low, high = first["interval"]
+    assert 0.96 <= low < 0.965 < high <= 0.97
+    assert first["scores"] == {"101": 0.97, "102": 0.96}
+    assert (told["winner"], told["runner_up"]) == ("steady", "lucky")
+    assert told["lead"] == pytest.approx(0.045)
+
+
+def test_a_lead_within_noise_is_said_to_be_that():
+    told = confirmation(confirmed((0.90, 0.98, 0.93), (0.92, 0.97, 0.94)), {})
+    assert told["within_noise"] and "within noise" in told["verdict"]
+    clear = confirmation(confirmed((0.90, 0.91, 0.905), (0.971, 0.98, 0.974)), {})
+    assert not clear["within_noise"] and "more than noise" in clear["verdict"]
+    assert clear["p_value"] < 0.01
+
+
+def test_failed_seeds_are_left_out_of_the_comparison():
+    records = confirmed((0.90, None), (0.97, 0.5))
+    told = confirmation(records, {})
+    assert told["winner"] == "lucky"
+    assert told["p_value"] is None and "cannot tell" in told["verdict"]
+    none = confirmation(confirmed((None, None), (None, None)), {})
+    assert none["winner"] is None and "nothing is confirmed" in none["verdict"]
+    assert winner(confirmed((None,), (None,))).name == "lucky"
+
+
+def test_an_unfinished_confirmation_decides_nothing():
+    records = [*confirmed((0.9,), (0.97,)), record("lucky-seed102", 0.1, 102, "running", "lucky")]
+    assert winner(records).name == "lucky"
+    told = confirmation(records, {})
+    assert not told["complete"] and "winner" not in told
+
+
+def test_confirming_trials_stand_apart_in_the_document():
+    records = confirmed((0.90, 0.94), (0.97, 0.96))
+    document = results_document(
+        records, {}, "now", best=winner(records), confirmation=confirmation(records, {})
+    )
+    assert document["experiments_completed"] == 3
+    assert [r["experiment_name"] for r in document["all_results"]] == ["lucky", "steady", "third"]
+    assert document["best_result"]["experiment_name"] == "steady"
+    assert len(document["confirmation"]["results"]) == 4
+
+
+def command(output, data, *more):
+    space = output.with_name("space.yaml")
+    space.write_text(SPACE)
+    return [
+        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
+        *("--results-file", f"{output}.json", "--scheduler", "asha", "--grace-period", "1"),
+        *("--confirm", "2", "--confirm-seeds", "2", *more),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """The folder of a real run that was killed while it confirmed, and went on.
+
+    The second command line does not say again how many to confirm: that is the run's own.
+    """
+    output = tmp_path_factory.mktemp("confirmed") / "out"
+    arguments = command(output, data)
+    process = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *arguments])
+    until = time.monotonic() + 120
+    while "-seed" not in "".join(RunState(output).read().trials) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    log = output / "first" / "logs" / "training.log"
+    before = log.read_text()
+    assert main([*arguments[: arguments.index("--confirm")], "--resume", "--quiet"]) == 0
+    assert log.read_text() == before, "a trial of the search was run again"
+    return output
+
+
+@pytest.mark.slow
+def test_a_run_confirms_its_best_trials(run):
+    document = json.loads((run / "results.json").read_text())
+    told = document["confirmation"]
+    assert len(document["all_results"]) == 3
+    names = {c["experiment_name"] for c in told["candidates"]}
+    ranked = sorted(document["all_results"], key=lambda r: -r["best_val_char_accuracy"])
+    assert names == {r["experiment_name"] for r in ranked[:2]}
+    assert {r["experiment_name"] for r in told["results"]} == {
+        f"{name}-seed{seed}" for name in names for seed in (101, 102)
+    }
+    assert all(r["stop_reason"] == "max_epochs" for r in told["results"])  # ASHA did not judge
+    assert document["best_result"]["experiment_name"] == told["winner"]
+    epochs = pd.read_csv(run / "epochs.csv")
+    assert set(epochs["experiment_name"]) == {"first", "second", "third"}
+    assert len(pd.read_csv(run / "confirmation_trials.csv")) == 4
+    epochs = pd.read_csv(run / "confirmation_epochs.csv")
+    assert not epochs.duplicated(["experiment_name", "epoch"]).any()
+    rungs = RunState(run).read().notes["rung"]
+    assert not [note for note in rungs if "-seed" in note["trial"]]
+
+
+@pytest.mark.slow
+def test_the_test_split_is_read_for_the_winner_alone(run):
+    document = json.loads((run / "results.json").read_text())
+    best = document["best_result"]
+    for name in ("test_char_accuracy", "test_seq_accuracy", "best_val_char_accuracy"):
+        low, high = best[f"{name}_interval"]
+        assert 0 <= low <= best[name] <= high <= 1
+    assert best["test_images"] == 8
+    have = [r["experiment_name"] for r in document["all_results"] if "test_images" in r]
+    assert have == [best["experiment_name"]]
+    assert [note["trial"] for note in RunState(run).read().notes["held_out"]] == have
+
+
+@pytest.mark.slow
+def test_a_confirming_trial_is_reproduced_without_ray(run, capsys):
+    told = json.loads((run / "results.json").read_text())["confirmation"]
+    for name in (told["winner"], told["results"][0]["experiment_name"]):
+        assert main(["--reproduce", str(run), "--trial", name]) == 0
+        assert "identical" in capsys.readouterr().out
