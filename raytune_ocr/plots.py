@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,51 @@ import numpy as np
 from raytune_ocr.files import replacing
 from raytune_ocr.vocabulary import NUM_DIGITS
 
+DOTS_PER_INCH = 150
+BLUE = (0.18, 0.44, 0.75)
+
+
+DARK: Any = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "#14171b"),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e4e8ec"),
+    **dict.fromkeys(("axes.edgecolor", "legend.edgecolor", "grid.color"), "#59636e"),
+}
+"""Colours for a page with this dark background; everything drawn must be seen on both."""
+
 
 def save_figure(
-    path: str | os.PathLike[str], draw: Callable[[Any], None], size: tuple[float, float] = (6, 6)
+    path: str | os.PathLike[str],
+    draw: Callable[[Any], None],
+    size: tuple[float, float] = (6, 6),
+    dark: bool = False,
 ) -> None:
     """Draw on a fresh matplotlib figure and write the PNG; `size` in inches."""
-    from matplotlib.figure import Figure  # slow to import
+    with _drawn(draw, size, dark) as figure, replacing(path) as aside:
+        figure.savefig(aside, format="png", dpi=DOTS_PER_INCH)
 
-    figure = Figure(figsize=size, layout="constrained")
-    draw(figure)
-    with replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+
+def figure_pixels(draw: Callable[[Any], None], size: tuple[float, float] = (6, 6)) -> np.ndarray:
+    """The same as uint8 [H, W, 3], for whoever shows pictures without files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    with _drawn(draw, size) as figure:
+        figure.set_dpi(DOTS_PER_INCH)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@contextmanager
+def _drawn(
+    draw: Callable[[Any], None], size: tuple[float, float], dark: bool = False
+) -> Iterator[Any]:
+    from matplotlib import rc_context  # slow to import
+    from matplotlib.figure import Figure
+
+    with rc_context(DARK if dark else {}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        yield figure
 
 
 def draw_learning_curves(figure: Any, history: Mapping[str, Sequence[float]]) -> None:
@@ -48,10 +83,11 @@ def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
     """
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    colors = np.broadcast_to(BLUE, (*shares.shape, 3))
+    axes.imshow(np.dstack([colors, shares]))  # nothing read is the background, dark or light
     for row, column in np.argwhere(matrix > 0):
-        color = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, matrix[row, column], ha="center", va="center", color=color, size=8)
+        style = {"color": "white"} if shares[row, column] > 0.5 else {}
+        axes.text(column, row, matrix[row, column], ha="center", va="center", size=8, **style)
     axes.set(xlabel="read", ylabel="there", title="Digits there and digits read")
     axes.set_xticks(range(NUM_DIGITS))
     axes.set_yticks(range(NUM_DIGITS))
@@ -66,6 +102,7 @@ def draw_trial_curves(
         (line,) = axes.plot(epochs, values, label=label)
         axes.plot(epochs[-1:], values[-1:], "o", color=line.get_color())
     axes.set(xlabel="epoch", ylabel=word)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     if 0 < len(curves) <= 12:
         axes.legend(fontsize=8)
@@ -88,7 +125,8 @@ def draw_parallel(
     from matplotlib import colormaps
 
     for line, color in zip(lines, colors, strict=True):
-        axes.plot(range(len(heights)), line, color=colormaps["viridis"](color), alpha=0.8)
+        shade = colormaps["viridis"](0.25 + 0.5 * color)  # its ends are lost on dark and light
+        axes.plot(range(len(heights)), line, color=shade, alpha=0.8)
     for at, (name, values) in enumerate({**columns, word: scores}.items()):
         for height, value in dict(zip(heights[name], values, strict=True)).items():
             text = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -113,11 +151,25 @@ def draw_importance(figure: Any, rows: Sequence[tuple[str, float, float, float, 
     """Bars of (name, importance, low, high, chance), strongest on top; the tick is chance."""
     axes = figure.subplots()
     for at, (_, value, low, high, chance) in enumerate(reversed(rows)):
-        axes.barh(at, value, color="#4878b0")
-        axes.plot([low, high], [at, at], color="black")
+        axes.barh(at, value, color=BLUE)
+        axes.plot([low, high], [at, at], color="grey")
         axes.plot(chance, at, "|", color="red", markersize=16)
     axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
     axes.set(xlim=(0, 1), xlabel="importance (line: 5 to 95 %, red: 95 % of chance)")
+
+
+def draw_confirmation(
+    figure: Any, rows: Sequence[tuple[str, Sequence[float], float, float, float]], word: str
+) -> None:
+    """A line a candidate (name, scores, mean, low, high), best on top: dots, mean, interval."""
+    axes = figure.subplots()
+    for at, (_, scores, mean, low, high) in enumerate(reversed(rows)):
+        axes.plot([low, high], [at, at], color=BLUE, linewidth=6, alpha=0.4)
+        axes.plot(scores, [at] * len(scores), "o", color="grey", alpha=0.8)
+        axes.plot(mean, at, "|", color=BLUE, markersize=22, markeredgewidth=3)
+    axes.set_yticks(range(len(rows)), [row[0] for row in reversed(rows)])
+    axes.set(xlabel=word, ylim=(-0.6, len(rows) - 0.4))
+    axes.grid(alpha=0.3, axis="x")
 
 
 def draw_pareto(figure: Any, points: Sequence[tuple[str, float, float, bool]], word: str) -> None:
@@ -131,6 +183,7 @@ def draw_pareto(figure: Any, points: Sequence[tuple[str, float, float, bool]], w
     if front:
         axes.step(*zip(*front, strict=True), where="post", color="#c44")
     axes.set(xlabel="training time in seconds", ylabel=word)
+    axes.margins(x=0.12)  # room for names
     axes.grid(alpha=0.3)
 
 

@@ -265,3 +265,59 @@ def targets_table(source: Source) -> pd.DataFrame:
         for name, target in (result.get("targets") or {}).items()
     ]
     return pd.DataFrame(rows, columns=["experiment_name", "target", "goal", "value", "met"])
+
+
+def unfinished(source: Source) -> list[tuple[str, int]]:
+    """Trials without a result yet, and their last epoch, while a run goes on or was ended."""
+    curves = learning_curves(source, confirming=True)
+    _, document = read_document(source)
+    confirming = (document.get("confirmation") or {}).get("results", [])
+    done = {result["experiment_name"] for result in [*document["all_results"], *confirming]}
+    left = curves[~curves["experiment_name"].isin(done)]
+    return [(str(n), int(e)) for n, e in left.groupby("experiment_name")["epoch"].max().items()]
+
+
+def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
+    """What the best trials reached with fresh seeds, and the verdict on the winner's lead.
+
+    Returns:
+        A row a trial and seed, best mean first: `experiment_name`, `metric`, `seed`, `score`, and
+        of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows where
+        nothing was confirmed.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    told = document.get("confirmation") or {}
+    columns = ["experiment_name", "metric", "seed", "score", "mean", "std", "low", "high"]
+    rows = []
+    for each in told.get("candidates", []):
+        for seed, score in each["scores"].items():
+            of_all = [each["mean"], each["std"], *each["interval"]]
+            rows.append([each["experiment_name"], told["metric"], int(seed), score, *of_all])
+    verdict = told.get("verdict", "Not all of them are finished.")
+    return pd.DataFrame(rows, columns=columns), verdict
+
+
+def held_out(source: Source) -> pd.DataFrame:
+    """The winner's accuracies beside each other, validation and test.
+
+    Returns:
+        `experiment_name`, `split`, `accuracy` (char or seq), `value`, `low` and `high` (Wilson,
+        95 %; from 0 to 1). No rows where the test split was not read.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    best = document.get("best_result") or {}
+    columns = ["experiment_name", "split", "accuracy", "value", "low", "high"]
+    rows = [
+        [best["experiment_name"], split, kind, best[name], *best[f"{name}_interval"]]
+        for kind in ("char", "seq")
+        for split, name in (
+            ("validation", f"best_val_{kind}_accuracy"),
+            ("test", f"test_{kind}_accuracy"),
+        )
+        if best.get(f"{name}_interval")
+    ]
+    return pd.DataFrame(rows, columns=columns)

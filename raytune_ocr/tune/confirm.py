@@ -44,7 +44,7 @@ def confirming_records(
 def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
     name = f"{record.name}-seed{seed}"
     config = dataclasses.replace(record.config, experiment_name=name, seed=seed)
-    return TrialRecord(config, confirms=record.name)
+    return TrialRecord(config, resources=record.resources, confirms=record.name)
 
 
 @dataclasses.dataclass(frozen=True)

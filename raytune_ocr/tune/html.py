@@ -26,7 +26,7 @@ table{border-collapse:collapse;font-size:.85rem;margin:.5rem 0}
 th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;white-space:nowrap}
 td.long{white-space:normal;min-width:16rem;overflow-wrap:anywhere}
 th{background:var(--soft)}
-img{max-width:100%;height:auto;background:#fff;border-radius:4px}
+img{max-width:min(100%,48rem);min-width:30rem;height:auto}
 .none{padding:.6rem;background:var(--soft);border-left:4px solid var(--line)}
 h2{border-top:1px solid var(--line);padding-top:1rem}
 """
@@ -70,8 +70,20 @@ def _section(section: Section) -> str:
 
 
 def _picture(path: Path, title: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<p><img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></p>'
+    """The PNG, and its namesake in `dark/` where the reader prefers that."""
+    return (
+        f'<p class="wide"><picture><source media="(prefers-color-scheme:dark)" srcset="{_data(dark(path))}">'
+        f'<img alt="{html.escape(title)}" src="{_data(path)}"></picture></p>'
+    )
+
+
+def dark(path: Path) -> Path:
+    """Where a picture's dark version is."""
+    return path.parent / "dark" / path.name
+
+
+def _data(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def _table(table: pd.DataFrame) -> str:

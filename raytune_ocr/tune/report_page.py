@@ -11,7 +11,7 @@ from raytune_ocr import plots
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
-from raytune_ocr.tune.html import Section, page
+from raytune_ocr.tune.html import Section, dark, page
 from raytune_ocr.tune.results import load_results, read_document
 from raytune_ocr.tune.state import RUNG, RunState
 
@@ -28,11 +28,12 @@ class Writer:
         self.folder = folder
 
     def figure(
-        self, name: str, draw: Callable[[Any], None], size: tuple[float, float] = (9, 5)
+        self, name: str, draw: Callable[[Any], None], size: tuple[float, float] = (6.8, 4)
     ) -> Path:
-        """The path of a new PNG."""
+        """The path of a new PNG; its dark version stands in `dark/`."""
         path = self.folder / f"{name}.png"
         plots.save_figure(path, draw, size)
+        plots.save_figure(dark(path), draw, size, dark=True)
         return path
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +90,7 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
         table = table.reindex(columns=["experiment_name", "status", "training_time"])
     parts: list[tuple[Section, Callable[..., None]]] = [
         (Section("ranking", "Ranking and targets"), partial(_ranking, source)),
+        (Section("confirmation", "Better, or only lucky?"), partial(_confirmation, source)),
         (Section("curves", "Learning curves"), partial(_curves, source)),
         (Section("parallel", "Parallel coordinates"), partial(_parallel, source)),
         (Section("importance", "What mattered"), partial(_importance, source)),
@@ -116,6 +118,34 @@ def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer
         section.tables.append(targets)
     else:
         section.note = "No targets were set."
+    if going := analysis.unfinished(source):
+        section.text += f" Still training: {', '.join(f'{n} (epoch {e})' for n, e in going)}."
+
+
+def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
+    found, verdict = analysis.confirmed(source)
+    figures = writer.table("held_out", analysis.held_out(source))
+    if len(figures):
+        section.tables.append(figures)
+        section.text = "The test split was read for the winner alone, after it was chosen."
+    if found.empty:
+        section.note = (
+            "Nothing was confirmed: --confirm K trains the K best again with fresh seeds."
+        )
+        return
+    writer.table("confirmation", found)
+    section.text = (
+        f"{verdict} Bars: 95 % bootstrap of the mean, too narrow for few seeds. {section.text}"
+    )
+    wide = found.pivot(index="experiment_name", columns="seed", values="score")
+    mean = found.drop_duplicates("experiment_name").drop(columns=["seed", "score"])
+    section.tables.insert(0, mean.merge(wide.add_prefix("seed "), on="experiment_name"))
+    rows = [
+        (row.experiment_name, wide.loc[row.experiment_name].dropna().tolist(), *row[2:])
+        for row in mean[["experiment_name", "metric", "mean", "low", "high"]].itertuples(False)
+    ]
+    draw = partial(plots.draw_confirmation, rows=rows, word=found["metric"].iloc[0])
+    section.pictures = [writer.figure("confirmation", draw, (6.8, 1.2 + 0.5 * len(rows)))]
 
 
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -172,7 +202,7 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     scores = settings.pop("score").tolist()
     columns = {name: settings[name].tolist() for name in settings}
     draw = partial(plots.draw_parallel, columns=columns, scores=scores, word="score")
-    section.pictures = [writer.figure("parallel", draw, (max(8, 1.3 * len(columns)), 5))]
+    section.pictures = [writer.figure("parallel", draw, (max(6.8, 1.1 * len(columns)), 4.5))]
     section.text = "A line a trial, the better the lighter; only settings that differ."
 
 
@@ -186,7 +216,7 @@ def _importance(source: Path, table: pd.DataFrame, section: Section, writer: Wri
         few = analysis.FEWEST_TRIALS
         raise DataNotFoundError(f"Fewer than {few} trials with a score: no honest estimate.")
     rows = list(found.iloc[:, :5].itertuples(index=False, name=None))
-    size = (8, 1.5 + 0.4 * len(rows))
+    size = (6.8, 1.2 + 0.35 * len(rows))
     section.pictures = [
         writer.figure("importance", partial(plots.draw_importance, rows=rows), size)
     ]
@@ -220,7 +250,7 @@ def _winner(
     read = read_images(model, split.images)
     figures = measure(model, split).get_confusion_matrix()
     section.pictures = [
-        writer.figure("confusion", partial(plots.draw_confusion_matrix, matrix=figures), (6, 6))
+        writer.figure("confusion", partial(plots.draw_confusion_matrix, matrix=figures), (5, 5))
     ]
     plain = str.maketrans(DIGITS, "0123456789")
     rows = [
@@ -242,7 +272,7 @@ def _winner(
         ]
         images = np.stack([split.images[row[0]] for row in worst[:WORST]])
         draw = partial(plots.draw_readings, images=images, titles=titles)
-        section.pictures.append(writer.figure("worst", draw, (9, 1.6 * ((len(images) + 3) // 4))))
+        section.pictures.append(writer.figure("worst", draw, (6.8, 1.3 * ((len(images) + 3) // 4))))
 
 
 def _resources(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

@@ -238,6 +238,7 @@ class HyperparameterTuner:
                 if not resuming:  # not before all is known to be there
                     self._forget_old_run()
                 self._save_state()
+                self.save_results()  # a report may watch from the first epoch on
                 self._fit(unfinished, data, request)
                 if more := self._confirming():
                     self._save_state()

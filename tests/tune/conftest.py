@@ -3,11 +3,17 @@
 import csv
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 
 import pytest
 
 from raytune_ocr.data import SyntheticComposer, generate_dataset
+from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.state import RunState
 
 TINY = """
 experiments:
@@ -20,6 +26,22 @@ experiments:
     training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
     scheduler: {{type: none}}
 targets: {{character_accuracy: 0.85}}
+"""
+
+CONFIRMED = """
+experiments:
+  first:
+    model: {name: ctc_small}
+    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    scheduler: {type: none}
+  second:
+    model: {name: small}
+    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    scheduler: {type: none}
+  third:
+    model: {name: small}
+    training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6, use_tensorboard: false}
+    scheduler: {type: none, min_lr: 0}
 """
 
 
@@ -69,3 +91,34 @@ def labelled_folder(tmp_path):
             Image.fromarray(image).save(folder / f"{number}.png")
             writer.writerow([f"{number}.png", text])
     return folder
+
+
+def _confirming(output, data):
+    space = output.with_name("space.yaml")
+    space.write_text(CONFIRMED)
+    return [
+        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
+        *("--results-file", f"{output}.json", "--scheduler", "asha", "--grace-period", "1"),
+        *("--confirm", "2", "--confirm-seeds", "2"),
+    ]
+
+
+@pytest.fixture(scope="session")
+def confirmed_run(data, tmp_path_factory):
+    """The folder of a real run that was killed while it confirmed, and went on.
+
+    The second command line does not say again how many to confirm: that is the run's own.
+    """
+    output = tmp_path_factory.mktemp("confirmed") / "out"
+    arguments = _confirming(output, data)
+    process = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *arguments])
+    until = time.monotonic() + 120
+    while "-seed" not in "".join(RunState(output).read().trials) and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    log = output / "first" / "logs" / "training.log"
+    before = log.read_text()
+    assert main([*arguments[: arguments.index("--confirm")], "--resume", "--quiet"]) == 0
+    assert log.read_text() == before, "a trial of the search was run again"
+    return output

@@ -23,7 +23,8 @@ from raytune_ocr.tune.results import (
 from raytune_ocr.tune.state import RUNG, RunState
 
 SECTIONS = [
-    *("Ranking and targets", "Learning curves", "Parallel coordinates", "What mattered"),
+    *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
+    *("Parallel coordinates", "What mattered"),
     *("Accuracy against cost", "How the winner reads", "Time and resources", "Failures"),
 ]
 

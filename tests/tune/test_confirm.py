@@ -1,10 +1,6 @@
 """The best trials with fresh seeds: who wins, by how much, and whether that is more than noise."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import pandas as pd
 import pytest
@@ -18,22 +14,6 @@ from raytune_ocr.tune.confirm import (
 )
 from raytune_ocr.tune.results import TrialRecord, ranking, results_document
 from raytune_ocr.tune.state import RunState
-
-SPACE = """
-experiments:
-  first:
-    model: {name: ctc_small}
-    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
-    scheduler: {type: none}
-  second:
-    model: {name: small}
-    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
-    scheduler: {type: none}
-  third:
-    model: {name: small}
-    training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6, use_tensorboard: false}
-    scheduler: {type: none, min_lr: 0}
-"""
 
 
 def record(name, score, seed=0, status="completed", confirms=""):
@@ -116,40 +96,9 @@ def test_confirming_trials_stand_apart_in_the_document():
     assert len(document["confirmation"]["results"]) == 4
 
 
-def command(output, data, *more):
-    space = output.with_name("space.yaml")
-    space.write_text(SPACE)
-    return [
-        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
-        *("--results-file", f"{output}.json", "--scheduler", "asha", "--grace-period", "1"),
-        *("--confirm", "2", "--confirm-seeds", "2", *more),
-    ]
-
-
-@pytest.fixture(scope="module")
-def run(data, tmp_path_factory):
-    """The folder of a real run that was killed while it confirmed, and went on.
-
-    The second command line does not say again how many to confirm: that is the run's own.
-    """
-    output = tmp_path_factory.mktemp("confirmed") / "out"
-    arguments = command(output, data)
-    process = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *arguments])
-    until = time.monotonic() + 120
-    while "-seed" not in "".join(RunState(output).read().trials) and time.monotonic() < until:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
-    log = output / "first" / "logs" / "training.log"
-    before = log.read_text()
-    assert main([*arguments[: arguments.index("--confirm")], "--resume", "--quiet"]) == 0
-    assert log.read_text() == before, "a trial of the search was run again"
-    return output
-
-
 @pytest.mark.slow
-def test_a_run_confirms_its_best_trials(run):
-    document = json.loads((run / "results.json").read_text())
+def test_a_run_confirms_its_best_trials(confirmed_run):
+    document = json.loads((confirmed_run / "results.json").read_text())
     told = document["confirmation"]
     assert len(document["all_results"]) == 3
     names = {c["experiment_name"] for c in told["candidates"]}
@@ -160,18 +109,18 @@ def test_a_run_confirms_its_best_trials(run):
     }
     assert all(r["stop_reason"] == "max_epochs" for r in told["results"])  # ASHA did not judge
     assert document["best_result"]["experiment_name"] == told["winner"]
-    epochs = pd.read_csv(run / "epochs.csv")
+    epochs = pd.read_csv(confirmed_run / "epochs.csv")
     assert set(epochs["experiment_name"]) == {"first", "second", "third"}
-    assert len(pd.read_csv(run / "confirmation_trials.csv")) == 4
-    epochs = pd.read_csv(run / "confirmation_epochs.csv")
+    assert len(pd.read_csv(confirmed_run / "confirmation_trials.csv")) == 4
+    epochs = pd.read_csv(confirmed_run / "confirmation_epochs.csv")
     assert not epochs.duplicated(["experiment_name", "epoch"]).any()
-    rungs = RunState(run).read().notes["rung"]
+    rungs = RunState(confirmed_run).read().notes["rung"]
     assert not [note for note in rungs if "-seed" in note["trial"]]
 
 
 @pytest.mark.slow
-def test_the_test_split_is_read_for_the_winner_alone(run):
-    document = json.loads((run / "results.json").read_text())
+def test_the_test_split_is_read_for_the_winner_alone(confirmed_run):
+    document = json.loads((confirmed_run / "results.json").read_text())
     best = document["best_result"]
     for name in ("test_char_accuracy", "test_seq_accuracy", "best_val_char_accuracy"):
         low, high = best[f"{name}_interval"]
@@ -179,12 +128,12 @@ def test_the_test_split_is_read_for_the_winner_alone(run):
     assert best["test_images"] == 8
     have = [r["experiment_name"] for r in document["all_results"] if "test_images" in r]
     assert have == [best["experiment_name"]]
-    assert [note["trial"] for note in RunState(run).read().notes["held_out"]] == have
+    assert [note["trial"] for note in RunState(confirmed_run).read().notes["held_out"]] == have
 
 
 @pytest.mark.slow
-def test_a_confirming_trial_is_reproduced_without_ray(run, capsys):
-    told = json.loads((run / "results.json").read_text())["confirmation"]
+def test_a_confirming_trial_is_reproduced_without_ray(confirmed_run, capsys):
+    told = json.loads((confirmed_run / "results.json").read_text())["confirmation"]
     for name in (told["winner"], told["results"][0]["experiment_name"]):
-        assert main(["--reproduce", str(run), "--trial", name]) == 0
+        assert main(["--reproduce", str(confirmed_run), "--trial", name]) == 0
         assert "identical" in capsys.readouterr().out
