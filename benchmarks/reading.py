@@ -1,0 +1,300 @@
+"""How well and how fast readers read: families used in training and left out, clean and degraded.
+
+    python -m benchmarks.reading --ours hyperparameter_tuning_results_20250101_120000.json
+    python -m benchmarks.reading --ours best_model.pt --no-others             # seconds
+    python -m benchmarks.reading --ours reader/ --real scans/ --fonts-dir fonts/
+
+Strings are rendered from font files by Pillow (`judged.py` says how), saved as PNGs, and read by
+all from there: by our checkpoints, by Tesseract and by khmer-ocr-ocm, on one core each. What is
+left out of training are the development families; a checkpoint of the default data has seen them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rapidfuzz.distance import Levenshtein
+
+from benchmarks import judged
+from benchmarks.judged import LEFT_OUT, TRAINED, Cell
+from benchmarks.readers import (
+    KhmerOcrOcm,
+    NotInstalledError,
+    Ours,
+    Preparation,
+    Reader,
+    Tesseract,
+)
+from benchmarks.report import paired_ratio, table, write
+from raytune_ocr.data.images import to_canvas
+from raytune_ocr.models import create_model
+from raytune_ocr.predict import find_checkpoint, predict
+from raytune_ocr.statistics import wilson
+
+TARGETS = {  # character and sequence accuracy that our best preset is to reach
+    f"{TRAINED}, clean": (0.998, 0.99),
+    f"{TRAINED}, degraded": (0.993, 0.975),
+    f"{LEFT_OUT}, clean": (0.99, 0.96),
+    f"{LEFT_OUT}, degraded": (0.97, 0.92),
+}
+REAL_TARGET = (0.90, None)
+PILOT = 32  # images of each cell on which the preparations of the others are compared
+
+OTHERS: dict[str, list[tuple[str, Callable[[], Reader]]]] = {
+    "Tesseract khm": [
+        (f"psm {psm}, {prepare}", lambda psm=psm, prepare=prepare: Tesseract(prepare, psm))
+        for psm, prepare in (
+            (13, Preparation(6)),
+            (13, Preparation(10)),
+            (7, Preparation(10)),
+            (13, Preparation(10, height=48)),
+            (13, Preparation(10, height=48, threshold=True)),
+            (7, Preparation(None)),
+        )
+    ],
+    "khmer-ocr-ocm": [
+        (f"letterboxed, {prepare}", lambda prepare=prepare: KhmerOcrOcm(prepare))
+        for prepare in (Preparation(6), Preparation(10), Preparation(14), Preparation(None))
+    ],
+}
+
+
+def named(readers: Sequence[Ours]) -> dict[str, Ours]:
+    """Ours by the names of their trials, numbered where two have the same."""
+    result: dict[str, Ours] = {}
+    for reader in readers:
+        name = f"ours, {reader.config.experiment_name}"
+        same = sum(other.startswith(name) for other in result)
+        result[f"{name} ({same + 1})" if same else name] = reader
+    return result
+
+
+def score(texts: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
+    """Accuracies of what was read, as the trainers count them: digit by digit, place by place."""
+    pairs = list(zip(texts, wanted, strict=True))
+    digits = sum(map(len, wanted))
+    right = sum(text == target for text, target in pairs)
+    return {
+        "char": sum(a == b for text, target in pairs for a, b in zip(text, target, strict=False))
+        / digits,
+        "seq": right / len(pairs),
+        "seq 95 %": tuple(wilson(right, len(pairs))),
+        "cer": sum(Levenshtein.distance(text, target) for text, target in pairs) / digits,
+    }
+
+
+def prepared_best(name: str, cells: Sequence[Cell]) -> tuple[str, Reader, list[dict[str, Any]]]:
+    """The variant of a reader that does best on the first images of all cells, and all tried.
+
+    They are images that it will be judged on: whatever that gives away is given to the others.
+    """
+    tried = []
+    for label, make in OTHERS[name]:
+        reader = make()
+        found = [score(reader.read(c.files[:PILOT]), c.texts[:PILOT]) for c in cells]
+        mean = {k: statistics.mean(cell[k] for cell in found) for k in ("char", "seq")}
+        tried.append({"reader": name, "prepared": label, **mean})
+    best = max(range(len(tried)), key=lambda i: tried[i]["char"] + tried[i]["seq"])
+    label, make = OTHERS[name][best]
+    return label, make(), tried
+
+
+def race(readers: dict[str, Reader], cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """A row for each reader and cell; on each cell they take turns."""
+    rows = []
+    for cell in cells:
+        for name, reader in readers.items():
+            reader.read(cell.files[:8])  # whatever is done once
+            started = time.perf_counter()
+            texts = reader.read(cell.files)
+            seconds = time.perf_counter() - started
+            rows.append(
+                {
+                    "reader": name,
+                    "images": cell.name,
+                    **score(texts, cell.texts),
+                    "images/s": len(texts) / seconds,
+                    "count": len(texts),
+                }
+            )
+    return rows
+
+
+def against_targets(rows: Iterable[dict[str, Any]], real: str | None) -> list[dict[str, Any]]:
+    """What our readers reached of what they were to reach."""
+    targets: dict[str, tuple[float, float | None]] = {**TARGETS}
+    if real:
+        targets[real] = REAL_TARGET
+    return [
+        {
+            "reader": row["reader"],
+            "images": row["images"],
+            "char": row["char"],
+            "at least": char,
+            "seq": row["seq"],
+            "at least ": seq,
+            "reached": "yes" if row["char"] >= char and row["seq"] >= (seq or 0) else "no",
+        }
+        for row in rows
+        if row["images"] in targets
+        for char, seq in [targets[row["images"]]]
+    ]
+
+
+def speed(name: str, cell: Cell, rounds: int = 5) -> dict[str, Any]:
+    """Images a second in batches and milliseconds of one image of the preset `name`, one core.
+
+    Weights do not matter for it. `of processor time` is what an idle machine would give;
+    `decoding` is the share of that time that goes into opening the PNGs.
+    """
+    model = create_model(name).eval()
+    whole, processor, decoding, single = [], [], [], []
+    list(predict(model, cell.files))  # warms up
+    for _ in range(rounds):
+        wall, cpu = _timed(lambda: list(predict(model, cell.files)))
+        whole.append(wall)
+        processor.append(cpu)
+        decoding.append(_timed(lambda: [_decoded(file) for file in cell.files])[1] / cpu)
+    for file in cell.files[:200]:
+        single.append(_timed(lambda file=file: list(predict(model, [file])))[0])
+    return {
+        "model": name,
+        "images/s": len(cell.files) / statistics.median(whole),
+        "of processor time": len(cell.files) / statistics.median(processor),
+        "decoding": statistics.median(decoding),
+        "ms, one image": 1e3 * statistics.median(single),
+        "95 % of them below": 1e3 * sorted(single)[int(0.95 * len(single))],
+    }
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds by the clock and of this thread's processor time."""
+    started = time.perf_counter(), time.thread_time()
+    work()
+    return time.perf_counter() - started[0], time.thread_time() - started[1]
+
+
+def _decoded(file: Path) -> Any:
+    with Image.open(file) as image:
+        return to_canvas(image)
+
+
+def speeds(rows: Sequence[dict[str, Any]], ours: str, others: Iterable[str]) -> dict[str, float]:
+    """How many times as fast as the others the first of ours is, median over the cells."""
+    by = {
+        name: [row["images/s"] for row in rows if row["reader"] == name] for name in (ours, *others)
+    }
+    return {name: paired_ratio(by[ours], by[name]) for name in others}
+
+
+def judged_cells(arguments: argparse.Namespace, folder: Path) -> tuple[list[Cell], dict[str, Any]]:
+    """The cells, and which faces are in them."""
+    groups = judged.find_faces(arguments.fonts_dir, folder)
+    cells = []
+    for group in (TRAINED, LEFT_OUT, judged.OTHER):
+        for number, kind in enumerate(("clean", "degraded")):
+            if group in groups:
+                place = folder / f"{group} {kind}"
+                seed = arguments.seed + number
+                cell = (f"{group}, {kind}", groups[group], arguments.samples, place, seed)
+                cells.append(judged.rendered(*cell, degraded=kind == "degraded"))
+    if LEFT_OUT not in groups or TRAINED not in groups:
+        print(
+            "some families are not installed: apt-get install fonts-khmeros fonts-sil-mondulkiri "
+            "fonts-noto-core, and --fonts-dir with npm's @fontsource packages"
+        )
+    if arguments.real:
+        cells.append(judged.real(arguments.real))
+    return cells, {name: sorted(face.name for face in faces) for name, faces in groups.items()}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reading",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--ours",
+        nargs="+",
+        metavar="FILE",
+        help="results JSONs, trials' folders or best_model.pt (default: the newest results JSON "
+        "of the current folder)",
+    )
+    parser.add_argument("--samples", type=int, default=400, help="images a cell (default 400)")
+    parser.add_argument("--seed", type=int, default=7, help="of the images (default 7)")
+    parser.add_argument(
+        "--fonts-dir", action="append", default=[], metavar="DIR", help="more fonts, .woff2 too"
+    )
+    parser.add_argument("--real", metavar="DIR", help="real images: labels.csv or folder per class")
+    parser.add_argument("--no-others", action="store_true", help="our readers alone")
+    parser.add_argument("--images", metavar="DIR", help="keep the judged images there")
+    parser.add_argument("--no-write", action="store_true", help="leave results/reading.json alone")
+    return parser
+
+
+def newest_results() -> list[str]:
+    """The results JSON that a run left in the current folder last."""
+    found = sorted(Path().glob("hyperparameter_tuning_results_*.json"))
+    if not found:
+        raise SystemExit(
+            "no hyperparameter_tuning_results_*.json here: run python -m raytune_ocr.tune first, "
+            "or name a results JSON, a trial's folder or a best_model.pt with --ours"
+        )
+    return [str(found[-1])]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Render, read, print, write."""
+    arguments = build_parser().parse_args(argv)
+    torch.set_num_threads(1)
+    own = named([Ours(find_checkpoint(name)) for name in arguments.ours or newest_results()])
+    readers: dict[str, Reader] = {**own}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.images or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        cells, faces = judged_cells(arguments, folder)
+        tried, prepared = [], {}
+        for name in [] if arguments.no_others else OTHERS:
+            try:
+                prepared[name], readers[name], variants = prepared_best(name, cells)
+                tried += variants
+            except NotInstalledError as error:
+                print(f"{name} is left out: {error}")
+        rows = race(readers, cells)
+        fast = [speed("ctc_small", cells[0])]
+    ours = [row for row in rows if row["reader"] in own]
+    judgement = against_targets(ours, Path(arguments.real).name if arguments.real else None)
+    first = next(iter(own))
+    ratios = speeds(rows, first, prepared)
+    for name, ratio in ratios.items():
+        print(f"{first} reads {ratio:.0f} times as fast as {name} ({prepared[name]})")
+    print("\n".join(table(part) + "\n" for part in (rows, judgement, fast) if part))
+    content = {
+        "samples": arguments.samples,
+        "seed": arguments.seed,
+        "clean": judged.CLEAN,
+        "degraded": judged.DEGRADED,
+        "faces": faces,
+        "times as fast as": ratios,
+        "rows": rows,
+        "targets": judgement,
+        "speed, one core, PNG decoding included": fast,
+        "preparations tried": tried,
+        "prepared": prepared,
+    }
+    if not arguments.no_write:
+        print(write("reading", content))
+
+
+if __name__ == "__main__":
+    main()
