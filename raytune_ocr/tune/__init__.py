@@ -28,7 +28,8 @@ _HOMES = {
     "raytune_ocr.tune.results": ["load_results"],
     "raytune_ocr.tune.sections": ["create_training_config"],
     "raytune_ocr.tune.space": ["load_space"],
-    "raytune_ocr.tune.tuner": ["HyperparameterTuner", "TuneOptions"],
+    "raytune_ocr.tune.options": ["TuneOptions"],
+    "raytune_ocr.tune.tuner": ["HyperparameterTuner"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

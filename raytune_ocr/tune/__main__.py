@@ -7,12 +7,13 @@ import logging
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.config import check, parse_value
+from raytune_ocr.config import RULES, check, parse_value
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
+from raytune_ocr.tune.options import SCHEDULERS, SEARCHES, TUNING, read_option
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.tuner import HyperparameterTuner
@@ -26,22 +27,86 @@ examples:
   python -m raytune_ocr.tune --resume                          go on after Ctrl-C or a crash
   python -m raytune_ocr.tune --reproduce training_output       does the best trial come out again?
 
-exit status: 0 at least one trial completed, 1 none did, 2 wrong command line, config or data,
-130 Ctrl-C, 143 terminated.
+exit status: 0 at least one trial completed (also where a budget ended the run), 1 none did, 2 wrong
+command line, config or data, 130 Ctrl-C, 143 terminated.
 """
 
+SEARCH_TEXT = """Any leaf of an experiment may be a domain instead of a value: {choice: [a, b]},
+{grid: [a, b]}, {uniform: [low, high]}, {loguniform: [low, high]}, {quniform: [low, high, step]},
+{randint: [low, high]}, each with `when: {training.loss_type: focal}` if it is only there then. Such
+an experiment gives num_samples trials NAME_0001, NAME_0002, ... All options below and under "how to
+run" may stand in the file's `tuning:` section by the same names (time_budget: 30m); the command
+line wins."""
 
-def _number(kind: type, low: float, text: str) -> Any:
+SEARCH = (
+    (
+        "search",
+        "|".join(SEARCHES),
+        "random (default): all trials are drawn at the start; optuna: each from what the trials "
+        "before it reached, by Optuna's TPE (extra `optuna`). The same seed draws the same trials; "
+        "with optuna, if they also end in the same order (--max-concurrent 1)",
+    ),
+    ("num_samples", "N", "trials of each searched experiment, per combination of its grids"),
+    ("max_trials", "N", "of the run in all; --resume with a larger N goes on"),
+    ("time_budget", "TIME", "end the run after 90s, 30m, 1h30m; --resume goes on, with a new one"),
+    (
+        "target",
+        "METRIC=VALUE",
+        "end the run when a trial is as good, e.g. character_accuracy=0.99",
+    ),
+    ("trial_timeout", "TIME", "end a trial that has trained so long; what it reached counts"),
+)
+WARM_START = (
+    "results JSON files or output folders, the original system's too: completed trials inform "
+    "--search optuna, and no trial that is the same in all that they tell is trained again"
+)
+REFINE = (
+    "search around the best completed trial of these results: each domain of its experiment "
+    "shrinks to a quarter of its width on either side (choices to their neighbours, words to the "
+    "best one); "
+    "a preset gets domains: learning rate x1/3..3, weight decay x1/10..10, batch size x1/2..2. "
+    "Includes --warm-start"
+)
+
+HOW = (
+    ("scheduler", "|".join(SCHEDULERS), "which trials end early (default asha)"),
+    ("grace_period", "EPOCHS", "that every trial gets (default 5)"),
+    ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
+    ("max_concurrent", "N", "trials at a time (default: as many as fit)"),
+    ("cpus_per_trial", "N", "also a trial's threads (default 1)"),
+    ("gpus_per_trial", "N", "may be a fraction (default: 0.25 if there is a GPU)"),
+)
+TRUST = (
+    (
+        "confirm",
+        "K",
+        "train the K best again with fresh seeds, to their end; the winner is the best mean",
+    ),
+    ("confirm_seeds", "S", "seeds of each (default 3)"),
+)
+
+
+def _option(name: str) -> Callable[[str], Any]:
+    """How the command line reads an option of that name."""
+
     def parse(value: str) -> Any:
         try:
-            number = kind(value)
-        except ValueError:
-            number = None
-        if number is None or not low <= number < float("inf"):
-            raise argparse.ArgumentTypeError(f"must be {text}, got {value!r}")
-        return number
+            return read_option(name, value, f"--{name}")
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error).partition(": ")[2]) from None
 
     return parse
+
+
+def _seed(value: str) -> int:
+    try:
+        return int(check("seed", int(value), "--seed"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be {RULES['seed'].text}, got {value!r}") from None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,7 +123,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--config",
         default="presets",
         metavar="FILE",
-        help="a YAML file, or a shipped space: presets (default), full, smoke",
+        help="a YAML file, or a shipped space: presets (default), full, smoke, "
+        "searched_small, searched_full",
     )
     what.add_argument("--experiments", nargs="+", metavar="NAME", help="only these")
     what.add_argument(
@@ -66,7 +132,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="metadata.yaml, labels.csv or a folder; default: the config's own, made if absent",
     )
-    what.add_argument("--seed", type=_number(int, 0, "an integer >= 0"), help="of every trial")
+    what.add_argument(
+        "--seed", type=_seed, metavar="N", help="of every trial, and of what is drawn (default 0)"
+    )
     what.add_argument(
         "--set",
         action="append",
@@ -88,6 +156,11 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="accept images outside of the data's folder and this one",
     )
+    search = parser.add_argument_group("search", SEARCH_TEXT)
+    for name, metavar, text in SEARCH:
+        search.add_argument(_flag(name), type=_option(name), metavar=metavar, help=text)
+    for name, text in (("warm-start", WARM_START), ("refine", REFINE)):
+        search.add_argument(f"--{name}", nargs="+", default=(), metavar="RESULTS", help=text)
     where = parser.add_argument_group("where results go")
     where.add_argument(
         "--output-dir", default="training_output", metavar="DIR", help="(default training_output)"
@@ -113,56 +186,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="take --output-dir even if another run holds it",
     )
     how = parser.add_argument_group("how to run")
-    how.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="(default asha)")
-    how.add_argument(
-        "--grace-period",
-        type=_number(int, 1, "an integer >= 1"),
-        default=5,
-        metavar="EPOCHS",
-        help="that every trial gets (default 5)",
-    )
-    how.add_argument(
-        "--reduction-factor",
-        type=_number(int, 2, "an integer >= 2"),
-        default=3,
-        metavar="N",
-        help="one in N goes on at each rung (default 3)",
-    )
-    how.add_argument(
-        "--max-concurrent",
-        type=_number(int, 0, "an integer >= 0"),
-        default=0,
-        metavar="N",
-        help="trials at a time (default: as many as fit)",
-    )
-    how.add_argument(
-        "--cpus-per-trial",
-        type=_number(float, 0.01, "a number > 0"),
-        default=1.0,
-        metavar="N",
-        help="also a trial's threads (default 1)",
-    )
-    how.add_argument(
-        "--gpus-per-trial",
-        type=_number(float, 0.0, "a number >= 0"),
-        metavar="N",
-        help="may be a fraction (default: 0.25 if there is a GPU)",
-    )
+    for name, metavar, text in HOW:
+        how.add_argument(_flag(name), type=_option(name), metavar=metavar, help=text)
     how.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, ray://HOST:PORT")
     how.add_argument("--quiet", action="store_true", help="print nothing but errors")
     trust = parser.add_argument_group("a winner one can trust")
-    trust.add_argument(
-        "--confirm",
-        type=_number(int, 0, "an integer >= 0"),
-        metavar="K",
-        help="train the K best again with fresh seeds, to their end; the winner is the best mean",
-    )
-    trust.add_argument(
-        "--confirm-seeds",
-        type=_number(int, 1, "an integer >= 1"),
-        metavar="S",
-        help="seeds of each (default 3)",
-    )
+    for name, metavar, text in TRUST:
+        trust.add_argument(_flag(name), type=_option(name), metavar=metavar, help=text)
     after = parser.add_argument_group("after a run")
     after.add_argument(
         "--reproduce",
@@ -208,20 +238,15 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
     from raytune_ocr.tune.tuner import HyperparameterTuner
 
     names = (
-        "scheduler",
-        "grace_period",
-        "reduction_factor",
-        "max_concurrent",
-        "cpus_per_trial",
-        "gpus_per_trial",
+        *TUNING,
+        "warm_start",
+        "refine",
         "address",
         "data",
         "allow_outside",
         "resume",
         "resume_if_any",
         "force_unlock",
-        "confirm",
-        "confirm_seeds",
         "quiet",
     )
     return HyperparameterTuner(
@@ -231,42 +256,6 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         overrides=parse_overrides(arguments),
         **{name: getattr(arguments, name) for name in names},
     )
-
-
-def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
-    """One line an experiment."""
-    configs = tuner.space(names).configs
-    return "\n".join(
-        f"{name:<24} {c.model_name:<11} {c.loss_type:<13} {c.optimizer_type:<6} "
-        f"{c.scheduler_type:<8} batch {c.batch_size:<4} lr {c.learning_rate:<8g} "
-        f"{c.num_epochs} epochs"
-        for name, c in configs.items()
-    )
-
-
-def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
-    """What would run: configs, epochs, rungs, resources."""
-    import yaml
-
-    from raytune_ocr.tune.schedulers import rung_epochs
-
-    options = tuner.options
-    blocks = []
-    for name, config in tuner.space(names).configs.items():
-        rungs: list[int] = []
-        if options.scheduler == "asha":
-            rungs = rung_epochs(options.grace_period, options.reduction_factor, config.num_epochs)
-        plan = {
-            "epochs": config.num_epochs,
-            "rungs": rungs,
-            "cpus": options.cpus_per_trial,
-            "gpus": "0.25 if there is one"
-            if options.gpus_per_trial is None
-            else options.gpus_per_trial,
-            "config": config.to_dict(),
-        }
-        blocks.append(yaml.safe_dump({name: plan}, sort_keys=False, allow_unicode=True))
-    return "\n".join(blocks)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -300,13 +289,17 @@ def _run(arguments: argparse.Namespace) -> int:
         return reproduce(arguments)
     tuner = create_tuner(arguments)
     if arguments.list or arguments.dry_run:
+        from raytune_ocr.tune.look import dry_run, list_experiments
+
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))
         return 0
     document = tuner.run_experiments(arguments.experiments)
     if not arguments.quiet:
         print(tuner.summary())
-    if tuner.unfinished:
+    if tuner.ended_by:
+        print(f"{tuner.ended_by}; go on with: {_resume_command()}", file=sys.stderr)
+    elif tuner.unfinished:
         print(f"stopped; go on with: {_resume_command()}", file=sys.stderr)
         return 128 + (tuner.signal_received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1

@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
-FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial"}
+FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial", "memory": "resources: memory"}
+KINDS = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
+UNITS = {"cpu": "CPUs", "gpu": "GPUs", "memory": "bytes"}
 
 
 class Cluster:
@@ -81,6 +83,14 @@ class Cluster:
             gpus = SHARED_GPU if ray.cluster_resources().get("GPU", 0) else 0.0
         return {"cpu": cpus, **({"gpu": gpus} if gpus else {})}
 
+    def places(self, request: Mapping[str, float]) -> int:
+        """Trials of that request that Ray has room for at a time; one at least."""
+        import ray
+
+        there = ray.cluster_resources()
+        fits = [there.get(KINDS[kind], 0) // wanted for kind, wanted in request.items() if wanted]
+        return max(1, int(min(fits, default=1)))
+
     def check(self, request: Mapping[str, float]) -> None:
         """A request that can never be met would wait for ever; say so at once.
 
@@ -93,11 +103,11 @@ class Cluster:
 
         there = ray.cluster_resources()
         for kind, flag in FLAGS.items():
-            wanted, limit = request.get(kind, 0), there.get(kind.upper(), 0)
+            wanted, limit = request.get(kind, 0), there.get(KINDS[kind], 0)
             if wanted <= limit:
                 continue
             problem = (
-                f"{flag}: must be at most the {limit:g} {kind.upper()}s that Ray has here, "
+                f"{flag}: must be at most the {limit:g} {UNITS[kind]} that Ray has here, "
                 f"got {wanted:g}"
             )
             if self.address is None:

@@ -86,19 +86,8 @@ class Domain:
         """`value` with few digits, still within the bounds."""
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
-    def suggest(self, trial: Any, name: str) -> Any:
-        """One value, as an Optuna trial wants it."""
-        if self.is_list:
-            return json.loads(trial.suggest_categorical(name, [_text(v) for v in self.values]))
-        if self.kind == "randint":
-            return trial.suggest_int(name, self.low, self.high)
-        if self.kind == "quniform":
-            return self.at_step(trial.suggest_int(name, 0, self.steps))
-        log = self.kind == "loguniform"
-        return self.rounded(trial.suggest_float(name, self.low, self.high, log=log))
-
     def told(self, value: Any) -> Any:
-        """`value` as `suggest` would have told it to Optuna, or None where it is not in here."""
+        """`value` as a text of a list, a number of steps or a number; None where it is not here."""
         if not self.holds(value):
             return None
         if self.is_list:
@@ -106,6 +95,14 @@ class Domain:
         if self.kind == "quniform":
             return round((value - self.low) / self.values[2])
         return value
+
+    def untold(self, told: Any) -> Any:
+        """The value that `told` gave this for, numbers rounded."""
+        if self.is_list:
+            return json.loads(told)
+        if self.kind == "quniform":
+            return self.at_step(told)
+        return told if self.kind == "randint" else self.rounded(told)
 
     def holds(self, value: Any) -> bool:
         """Whether it could have been drawn, step and rounding aside."""

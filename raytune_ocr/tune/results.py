@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
+from raytune_ocr.tune.budget import CUT
 from raytune_ocr.tune.resources import NO_RESOURCES, Resources
 from raytune_ocr.tune.space import LOWER_IS_BETTER, TARGETS
 
@@ -60,7 +61,8 @@ class TrialRecord:
 
     Attributes:
         status: pending, running, completed or failed.
-        stop_reason: max_epochs, early_stopping, scheduler, time_budget, nan, error, or "".
+        stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
+            nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
         used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
             the config's.
@@ -96,6 +98,11 @@ class TrialRecord:
         self.epochs.append(row)
         self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a resume has nothing left to do for it; not so if only the run ended it."""
+        return self.status in FINISHED and self.stop_reason not in CUT
 
     @property
     def best(self) -> dict[str, Any]:

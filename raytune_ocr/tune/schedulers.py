@@ -8,12 +8,32 @@ those that were there before it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import RUNG, RunState
+
+
+def create_scheduler(
+    options: TuneOptions, state: RunState, records: Iterable[TrialRecord]
+) -> FIFOScheduler | None:
+    """The scheduler that `options` name; None: no trial is stopped early."""
+    if options.scheduler == "none":
+        return None
+    if options.scheduler != "asha":
+        raise ConfigurationError(f"--scheduler: {options.scheduler} is not there yet")
+    return PersistentASHA(
+        state,
+        grace_period=options.grace_period,
+        reduction_factor=options.reduction_factor,
+        max_epochs=max(record.config.num_epochs for record in records),
+    )
 
 
 class PersistentASHA(FIFOScheduler):

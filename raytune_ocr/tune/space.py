@@ -11,7 +11,8 @@ from typing import Any
 
 from raytune_ocr.config import TrainingConfig, check, load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
-from raytune_ocr.tune.experiment import Experiment, Point, read_experiment
+from raytune_ocr.tune.experiment import DEFAULT_SAMPLES, Experiment, Point, read_experiment
+from raytune_ocr.tune.options import read_tuning
 
 TARGETS = {
     "character_accuracy": "best_val_char_accuracy",
@@ -21,6 +22,9 @@ TARGETS = {
     "convergence_epochs": "best_epoch",
 }
 """Targets, and the figure of a result that each is compared with."""
+
+KEYS = ("experiments", "targets", "tuning")
+"""Keys of a file that have a meaning here."""
 
 LOWER_IS_BETTER = ("training_time_per_epoch", "convergence_epochs")
 
@@ -33,11 +37,13 @@ class Space:
         experiments: by name, in the file's order.
         targets: goals by name.
         seed: of the random draws.
+        tuning: options of the run, by name.
     """
 
     experiments: dict[str, Experiment]
     targets: dict[str, float] = field(default_factory=dict)
     seed: int = 0
+    tuning: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -116,7 +122,7 @@ def read_space(
         overrides: fields of `TrainingConfig` to set in every experiment.
         names: experiments to take (default: all, in the file's order).
         output_dir: where their folders go.
-        num_samples: of every searched experiment, whatever the file says.
+        num_samples: of every searched experiment that draws, whatever the file says.
 
     Raises:
         ConfigurationError: with all problems, one a line.
@@ -126,7 +132,9 @@ def read_space(
         raise ConfigurationError(
             f"{place}: experiments: must be a mapping of at least one experiment, got {written!r}"
         )
-    problems = _foreign_keys(content, place)
+    tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
+    default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
+    problems += _foreign_keys(content, place)
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
     for name, experiment in written.items():
@@ -134,7 +142,7 @@ def read_space(
         try:
             check("experiment_name", name, where)
             experiments[name] = read_experiment(
-                name, experiment, where, base, overrides, num_samples
+                name, experiment, where, base, overrides, num_samples, default_samples
             )
         except ConfigurationError as error:
             problems.append(str(error))
@@ -147,14 +155,14 @@ def read_space(
     )
     seed = (overrides or {}).get("seed", 0)
     try:
-        space = Space(experiments, targets, seed)
+        space = Space(experiments, targets, seed, tuning)
         space.points  # noqa: B018  (drawn once, to find what does not fit together)
     except ConfigurationError as error:
         problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
     chosen = dict.fromkeys(names) if names else experiments
-    return Space({name: experiments[name] for name in chosen}, targets, seed)
+    return Space({name: experiments[name] for name in chosen}, targets, seed, tuning)
 
 
 def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
@@ -176,16 +184,16 @@ def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
 def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
     """Top-level keys that are neither ours nor a home of anchors (a mapping)."""
     return [
-        f"{place}: {unknown_name('key', key, ['experiments', 'targets'])} (other top-level keys "
+        f"{place}: {unknown_name('key', key, KEYS)} (other top-level keys "
         "must be mappings that experiments merge from)"
         for key, value in content.items()
-        if key not in ("experiments", "targets") and not isinstance(value, Mapping)
+        if key not in KEYS and not isinstance(value, Mapping)
     ]
 
 
 def anchor_homes(content: Mapping[str, Any]) -> list[str]:
     """Top-level keys that only hold mappings to merge from."""
-    return [str(key) for key in content if key not in ("experiments", "targets")]
+    return [str(key) for key in content if key not in KEYS]
 
 
 def load_space(path: str | os.PathLike[str], **options: Any) -> Space:

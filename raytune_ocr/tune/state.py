@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
+from raytune_ocr.tune.budget import CUT
 from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ STATE_FILE = "run_state.jsonl"
 RUNG = "rung"  # the kind of note that says what a trial had at a rung of ASHA
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
+
+
+SETTINGS = ("fingerprint", "search", "sampled")  # of a trial, noted when it is new
 
 
 @dataclass
@@ -39,6 +43,8 @@ class KeptTrial:
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    search: str = ""
+    sampled: dict[str, Any] = field(default_factory=dict)
 
     def take(self, fact: Mapping[str, Any]) -> None:
         """Take in a line; an epoch that was done again replaces what it was before."""
@@ -46,7 +52,7 @@ class KeptTrial:
             while self.epochs and self.epochs[-1]["epoch"] >= row["epoch"]:
                 self.epochs.pop()
             self.epochs.append({k: math.nan if v is None else v for k, v in row.items()})
-        for name in ("fingerprint", "status", "stop_reason", "error_message", "used"):
+        for name in (*SETTINGS, "status", "stop_reason", "error_message", "used"):
             setattr(self, name, fact.get(name, getattr(self, name)))
 
 
@@ -81,9 +87,15 @@ class RunState:
         self._others: dict[str, KeptTrial] = {}  # of experiments that are left out this time
         self._file: IO[bytes] | None = None
         self._synced = 0.0
+        self._known: set[str] = set()  # whose settings the file has
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_file": None}  # Ray pickles what it is given; nothing reads it
+
+    @property
+    def opened(self) -> bool:
+        """Whether `note` and `keep` can be called."""
+        return self._file is not None
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
@@ -155,6 +167,7 @@ class RunState:
                 file.write(_line({"trial": name, **facts, "rows": rows}))
         for record in records.values():
             record.unsaved.clear()
+        self._known = set(trials)
         self._file = self.path.open("ab", buffering=0)
 
     def note(self, record: TrialRecord) -> None:
@@ -164,6 +177,10 @@ class RunState:
             OSError: the disk is full; the file is as it was before.
         """
         fact: dict[str, Any] = {"trial": record.name, "status": record.status}
+        if record.name not in self._known:
+            kept = vars(_kept(record))
+            fact |= {name: kept[name] for name in SETTINGS}
+            self._known.add(record.name)
         for name in ("stop_reason", "error_message", "used"):
             if value := getattr(record, name):
                 fact[name] = value
@@ -230,6 +247,8 @@ def _kept(record: TrialRecord) -> KeptTrial:
         record.error_message,
         record.epochs,
         record.used,
+        record.search,
+        dict(record.sampled),
     )
 
 
@@ -239,7 +258,7 @@ def _line(fact: Mapping[str, Any]) -> bytes:
 
 def _restore(record: TrialRecord, kept: KeptTrial) -> None:
     record.epochs, record.used = list(kept.epochs), dict(kept.used)
-    finished = kept.status in FINISHED
+    finished = kept.status in FINISHED and kept.stop_reason not in CUT
     record.status = kept.status if finished else "pending"
     record.stop_reason = kept.stop_reason if finished else ""
     record.error_message = kept.error_message if finished else ""

@@ -96,17 +96,16 @@ def with_half_the_batch(config: TrainingConfig) -> TrainingConfig:
     )
 
 
-def trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any]) -> None:
-    """The function trainable; `configs` and `data` come from the object store.
+def trial(config: dict[str, Any], data: dict[str, Any]) -> None:
+    """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, and `threads`.
-        configs: the flat config of every experiment, by name.
+        config: `experiment_name`, its flat `config`, and `threads`.
         data: datasets by `data_key`.
     """
     from ray import tune
 
-    settings = TrainingConfig.from_dict(configs[config["experiment_name"]], environment={})
+    settings = TrainingConfig.from_dict(config["config"], environment={})
 
     def report(row: dict[str, Any], folder: str | None) -> None:
         checkpoint = tune.Checkpoint.from_directory(folder) if folder else None

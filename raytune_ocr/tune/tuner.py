@@ -16,18 +16,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.budget import TIME_BUDGET, Budget
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
-from raytune_ocr.tune.experiment import Experiment, Point
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
+from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
     FINISHED,
@@ -38,8 +38,10 @@ from raytune_ocr.tune.results import (
     write_json,
     write_tables,
 )
+from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.warm_start import read_known, refine
 
 logger = logging.getLogger(__name__)
 
@@ -47,44 +49,6 @@ BEST_MODELS_KEPT = 10
 CONFIRM_SEEDS = 3
 HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
 KEPT_OPTIONS = ("confirm", "confirm_seeds")  # a resumed run goes on with them
-
-
-@dataclass
-class TuneOptions:
-    """How a run is run; what is trained stands in the YAML.
-
-    Attributes:
-        scheduler: "asha" or "none".
-        grace_period: epochs before a trial may be stopped.
-        reduction_factor: one in this many goes on at each rung.
-        max_concurrent: trials at a time, 0 for as many as fit.
-        cpus_per_trial: also the threads of a trial (at least one).
-        gpus_per_trial: may be a fraction; None: a quarter of a GPU if there is one.
-        address: of a Ray cluster; None starts Ray on this machine.
-        data: overrides every experiment's `metadata_path`.
-        resume: go on with the run in the output folder.
-        resume_if_any: go on if the output folder holds a run, else start one.
-        force_unlock: take the output folder even if another run holds its lock.
-        confirm: how many of the best to train again with fresh seeds; None: none, or as many as
-            the run that is resumed.
-        confirm_seeds: of each; None: 3, or as many as the run that is resumed.
-    """
-
-    scheduler: str = "asha"
-    grace_period: int = 5
-    reduction_factor: int = 3
-    max_concurrent: int = 0
-    cpus_per_trial: float = 1.0
-    gpus_per_trial: float | None = None
-    address: str | None = None
-    data: str | None = None
-    allow_outside: bool = False
-    resume: bool = False
-    resume_if_any: bool = False
-    force_unlock: bool = False
-    confirm: int | None = None
-    confirm_seeds: int | None = None
-    quiet: bool = False
 
 
 class HyperparameterTuner:
@@ -111,20 +75,23 @@ class HyperparameterTuner:
         overrides: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self.options = TuneOptions(**options)
         self.output_dir = Path(output_dir).absolute()
-        self.cluster = Cluster(self.options.address, self.output_dir)
         self.overrides = dict(overrides or {})
+        self.options = chosen_options(options)
         if self.options.data is not None:
             self.overrides["metadata_path"] = self.options.data
         self.config_file = str(find_space(config_file))
         self.config = self.load_config(self.config_file)
         self.validate_config(self.config)
+        self.options = chosen_options(options, self._read(self.config).tuning)
+        self.cluster = Cluster(self.options.address, self.output_dir)
         self.timestamp = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
         self._results_file = results_file
         self.records: dict[str, TrialRecord] = {}
         self.state = RunState(self.output_dir)
         self.targets: dict[str, float] = {}
+        self.budget = Budget(self.options.time_budget, self.options.target)
+        self._plan: RandomSearch = RandomSearch(Space({}))
         self.signal_received = 0
         self.failure = ""
         self._tables_written = 0.0
@@ -143,11 +110,17 @@ class HyperparameterTuner:
 
     def space(self, names: Sequence[str] | None = None) -> Space:
         """The checked configs of all or the named experiments."""
-        return self._read(self.config, names)
+        space = self._read(self.config, names)
+        return refine(space, self.options.refine) if self.options.refine else space
 
     def _read(self, config: Mapping[str, Any], names: Sequence[str] | None = None) -> Space:
         return read_space(
-            config, self.config_file, self.overrides, names, output_dir=str(self.output_dir)
+            config,
+            self.config_file,
+            self.overrides,
+            names,
+            output_dir=str(self.output_dir),
+            num_samples=self.options.num_samples,
         )
 
     @property
@@ -215,34 +188,24 @@ class HyperparameterTuner:
             return self._run_locked(space)
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
-        self.records = {
-            point.name: _record(space.experiments[name], point)
-            for name, points in space.points.items()
-            for point in points
-        }
+        options = self.options
         self.failure = ""
         self.state = RunState(self.output_dir)
-        there = self.options.resume_if_any and self.state.exists()
-        resuming = self.options.resume or there
+        resuming = options.resume or (options.resume_if_any and self.state.exists())
+        known = read_known([*options.warm_start, *options.refine])
+        self._plan = SEARCH_KINDS[options.search](space, known, options.max_trials)
+        kept = self.state.read().trials if resuming else {}
+        first = [*self._plan.first(kept), *self._plan.restored(kept)]
+        self.records = {record.name: record for record in first}
         if resuming:
             self._load_state()
+        self.budget.start(self.records.values())
         unfinished = self._searching() or self._confirming()
-        if unfinished:
-            data = self._load_data(unfinished)
-            _check_models(unfinished, data)
-            with self.cluster.running(), self._signals():  # Ray sets a handler as it starts
-                request = self.cluster.request(
-                    self.options.cpus_per_trial, self.options.gpus_per_trial
-                )
-                self.cluster.check(request)
-                if not resuming:  # not before all is known to be there
-                    self._forget_old_run()
-                self._save_state()
-                self.save_results()  # a report may watch from the first epoch on
-                self._fit(unfinished, data, request)
-                if more := self._confirming():
-                    self._save_state()
-                    self._fit(more, data, request)
+        if not self.records:
+            raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
+        if unfinished and not self.budget.spent():
+            self._train(unfinished, resuming)
+        self.budget.cut(self.records.values())
         if self.failure:
             raise ExperimentFailedError(
                 f"{self.failure}; make room and go on with --resume: what was written is whole"
@@ -254,13 +217,44 @@ class HyperparameterTuner:
         self.state.close()
         return self.document()
 
+    def _train(self, unfinished: list[TrialRecord], resuming: bool) -> None:
+        """Run the search, then what confirms it."""
+        possible = [*unfinished, *(self._plan.examples() if self._plan.adaptive else [])]
+        data = self._load_data(possible)
+        _check_models(possible, data)
+        with self.cluster.running(), self._signals():  # Ray sets a handler as it starts
+            for record in possible:
+                self.cluster.check(self._request(record))
+            if not resuming:  # not before all is known to be there
+                self._forget_old_run()
+            self._save_state()
+            self.save_results()  # a report may watch from the first epoch on
+            self._fit(unfinished, data)
+            self.budget.cut(self.records.values())
+            if more := self._confirming():
+                self._save_state()
+                self._fit(more, data)
+
     def _searching(self) -> list[TrialRecord]:
-        """Trials of the search that are still to be run."""
-        return [r for r in self.records.values() if r.status not in FINISHED]
+        """Trials of the search that are still to be run, those known by now."""
+        unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        if unfinished or self.failure or self.budget.reason:
+            return unfinished
+        drawn = self._draw()
+        return [drawn] if drawn else []
+
+    def _draw(self) -> TrialRecord | None:
+        """One trial more, of a search that goes by its results; None: there is none."""
+        record = self._plan.next(self.records)
+        if record is not None:
+            self.records[record.name] = record
+            if self.state.opened:
+                self.note(record)
+        return record
 
     def _confirming(self) -> list[TrialRecord]:
         """Trials that are to confirm the best ones: none before the search is whole."""
-        if self.failure or self._searching():
+        if self.failure or self.budget.reason == TIME_BUDGET or self._searching():
             return []
         options = self.options
         made = confirming_records(
@@ -275,7 +269,8 @@ class HyperparameterTuner:
         """Once for each winner that a whole run has had: what was read is kept in the state."""
         best = winner(list(self.records.values()))
         read = {note["trial"] for note in self.state.notes.get(HELD_OUT, [])}
-        if best is None or self._searching() or best.name in read:
+        whole = self.budget.reason != TIME_BUDGET and not self._searching()
+        if best is None or not whole or best.name in read:
             return
         if figures := read_test_split(best, self.options.allow_outside):
             self.state.keep(HELD_OUT, {"trial": best.name, "figures": figures})
@@ -291,6 +286,25 @@ class HyperparameterTuner:
         if best and best["checkpoint"]:
             paths.append(("best checkpoint", best["checkpoint"]))
         return summary(self.records.values(), self.targets, paths, document)
+
+    @property
+    def ended_by(self) -> str:
+        """What ended the run before its last trial, in words; "" where nothing did."""
+        options, budget = self.options, self.budget
+        if budget.reason == TIME_BUDGET:
+            left = f"{len(self.unfinished)} trials not begun" if self.unfinished else "none left"
+            return f"the time budget of {options.time_budget:g} s is spent, {left}"
+        if budget.reason:
+            return f"the target {budget.target} is reached"
+        if self.unfinished or options.max_trials is None:
+            return ""
+        there = sum(e.size for e in self._plan.space.experiments.values())
+        begun = sum(not record.confirms for record in self.records.values())
+        return (
+            f"{begun} of at most {there} trials were asked for (--max-trials)"
+            if begun < there
+            else ""
+        )
 
     @property
     def unfinished(self) -> list[str]:
@@ -323,41 +337,59 @@ class HyperparameterTuner:
 
     # Ray
 
-    def _fit(
-        self, records: Sequence[TrialRecord], data: dict[str, Any], request: Mapping[str, float]
-    ) -> None:
+    def _request(self, record: TrialRecord) -> dict[str, float]:
+        """What Ray is asked for by a trial."""
+        asked, options = record.resources, self.options
+        request = self.cluster.request(
+            options.cpus_per_trial if asked.cpus is None else asked.cpus,
+            options.gpus_per_trial if asked.gpus is None else asked.gpus,
+        )
+        return request | ({"memory": asked.memory} if asked.memory else {})
+
+    def _settings(self, record: TrialRecord) -> dict[str, Any]:
+        """What a trial gets from Ray."""
+        request = self._request(record)
+        return {
+            "experiment_name": record.name,
+            "config": record.config.to_dict(),
+            "threads": max(1, int(request["cpu"])),
+            "request": request,
+        }
+
+    def _places(self) -> int | None:
+        """Trials at a time where each draw is to know as many results as it can."""
+        if not self._plan.adaptive:
+            return None
+        return self.cluster.places(self._request(self._plan.examples()[0]))
+
+    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> None:
         from ray import tune
 
+        from raytune_ocr.tune.asking import AskedTrials, Asking, BudgetStopper, placement
         from raytune_ocr.tune.callback import DriverCallback
-        from raytune_ocr.tune.schedulers import PersistentASHA
+        from raytune_ocr.tune.schedulers import create_scheduler
         from raytune_ocr.tune.trial import trial
 
         options = self.options
-        names = [record.name for record in records]
-        longest = max(record.config.num_epochs for record in records)
-        scheduler = None
-        if options.scheduler == "asha" and not records[0].confirms:
-            scheduler = PersistentASHA(
-                self.state,
-                grace_period=options.grace_period,
-                reduction_factor=options.reduction_factor,
-                max_epochs=longest,
-            )
-        configs = {record.name: record.config.to_dict() for record in records}
-        trainable = tune.with_parameters(trial, configs=configs, data=data)
-        threads = max(1, int(options.cpus_per_trial))
+        confirming = bool(records[0].confirms)
+        possible = [*self.records.values(), *self._plan.examples()]
+        scheduler = None if confirming else create_scheduler(options, self.state, possible)
+        asked = AskedTrials(
+            records,
+            self._settings,
+            more=(lambda: None) if confirming else self._draw,
+            at_a_time=options.max_concurrent or self._places(),
+        )
         with ProgressReport(self.records, options.quiet) as progress:
             tuner = tune.Tuner(
-                tune.with_resources(trainable, dict(request)),
-                param_space={
-                    "experiment_name": tune.grid_search(names),
-                    "threads": threads,
-                },
+                tune.with_resources(tune.with_parameters(trial, data=data), placement),
+                param_space={},
                 tune_config=tune.TuneConfig(
                     metric="best_score",
                     mode="max",
+                    num_samples=-1,
+                    search_alg=Asking(asked),
                     scheduler=scheduler,
-                    max_concurrent_trials=options.max_concurrent or None,
                     reuse_actors=True,
                     trial_name_creator=_trial_name,
                     trial_dirname_creator=_trial_name,
@@ -366,6 +398,7 @@ class HyperparameterTuner:
                     name=self.output_dir.name,
                     storage_path=str(self.output_dir.parent),
                     verbose=0,
+                    stop=BudgetStopper(self.budget),
                     failure_config=tune.FailureConfig(max_failures=1),
                     checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
                     callbacks=[DriverCallback(self, scheduler, progress)],
@@ -396,6 +429,7 @@ class HyperparameterTuner:
 
     def note(self, record: TrialRecord) -> None:
         """Keep what changed: the state always, the JSON when a trial finished."""
+        self.budget.note(record)
         try:
             self.state.note(record)
             if record.status in FINISHED:
@@ -439,7 +473,7 @@ class HyperparameterTuner:
 
     def _forget_old_run(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
-        self._forget(self.records)
+        self._forget({*self.records, *self.state.read().trials})
 
     def _forget(self, names: Iterable[str]) -> None:
         for name in names:
@@ -465,7 +499,7 @@ class HyperparameterTuner:
         ranked = [record.name for record in ranking(self.records.values())]
         best = winner(list(self.records.values()))
         for record in self.records.values():
-            if record.status not in FINISHED:
+            if not record.is_over:
                 continue
             self._remove_states(record.name, keep=1 if record is best else 0)
             folder = self.output_dir / record.name / "checkpoints"
@@ -473,13 +507,6 @@ class HyperparameterTuner:
                 path.unlink(missing_ok=True)
             if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _record(experiment: Experiment, point: Point) -> TrialRecord:
-    search = experiment.name if experiment.is_search else ""
-    return TrialRecord(
-        point.config, search=search, sampled=point.values, resources=experiment.resources
-    )
 
 
 def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:

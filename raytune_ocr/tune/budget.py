@@ -1,0 +1,93 @@
+"""When a run has had enough: its time is over, or a trial is as good as was asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from raytune_ocr.training.callbacks import lower_is_better
+
+if TYPE_CHECKING:
+    from raytune_ocr.tune.results import TrialRecord
+
+TARGET_METRICS = {
+    "character_accuracy": "val_char_accuracy",
+    "sequence_accuracy": "val_seq_accuracy",
+    "accuracy": "val_accuracy",
+    **{
+        name: name
+        for name in (
+            "val_char_accuracy",
+            "val_seq_accuracy",
+            "val_accuracy",
+            "val_cer",
+            "val_loss",
+        )
+    },
+}
+"""What `--target` may name, and the column of an epoch that it is compared with."""
+
+TIME_BUDGET = "time_budget"
+TARGET = "target"
+CUT = (TIME_BUDGET, TARGET)
+"""Stop reasons of trials that ended with the run, not for a reason of their own."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A goal for the best epoch of any trial."""
+
+    name: str
+    value: float
+
+    def reached(self, record: TrialRecord) -> bool:
+        """Whether the trial's best epoch is as good."""
+        metric = TARGET_METRICS[self.name]
+        found = record.best.get(metric, math.nan)
+        return bool(found <= self.value if lower_is_better(metric) else found >= self.value)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.value:g}"
+
+
+class Budget:
+    """What a run may spend; `reason` says what has ended it.
+
+    Args:
+        seconds: from `start` on; None: without end.
+        target: that ends the run when it is reached.
+    """
+
+    def __init__(self, seconds: float | None = None, target: Target | None = None) -> None:
+        self.seconds = seconds
+        self.target = target
+        self.reason = ""
+        self._end = math.inf
+
+    def start(self, records: Iterable[TrialRecord]) -> None:
+        """Time runs from now on; what earlier trials have reached counts."""
+        self.reason = ""
+        self._end = math.inf if self.seconds is None else time.monotonic() + self.seconds
+        for record in records:
+            self.note(record)
+
+    def note(self, record: TrialRecord) -> None:
+        """A trial has reported."""
+        if self.target is not None and self.target.reached(record):
+            self.reason = self.reason or TARGET
+
+    def spent(self) -> bool:
+        """Whether the run has to end."""
+        if time.monotonic() >= self._end:
+            self.reason = self.reason or TIME_BUDGET
+        return bool(self.reason)
+
+    def cut(self, records: Iterable[TrialRecord]) -> None:
+        """Trials that were under way end as they are; a resume goes on with them."""
+        for record in records:
+            if record.status == "running" and self.reason:
+                record.status = "completed" if record.epochs else "pending"
+                record.stop_reason = self.reason if record.epochs else ""

@@ -1,0 +1,230 @@
+"""What to train next. Ray is told in `asking.py`; nothing here knows it.
+
+Random trials are all drawn before the first one starts. Optuna's are drawn one by one, each from
+what the ones before it have reached. Both depend on the seed, the trial's number and those results
+alone, so that a resumed run has nothing else to remember.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.domains import Domain
+from raytune_ocr.tune.experiment import Experiment, Point, key_of
+from raytune_ocr.tune.results import FINISHED, TrialRecord
+from raytune_ocr.tune.space import Space
+from raytune_ocr.tune.state import KeptTrial
+from raytune_ocr.tune.warm_start import KnownPoints
+
+RANDOM_FIRST = 10  # trials before Optuna's sampler models anything, fewer in small searches
+DATA_FIELDS = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
+
+
+def record_of(experiment: Experiment, point: Point) -> TrialRecord:
+    """The record of a trial that has not begun."""
+    return TrialRecord(
+        point.config,
+        search=experiment.name if experiment.is_search else "",
+        sampled=dict(point.values),
+        resources=experiment.resources,
+    )
+
+
+class RandomSearch:
+    """All trials of all experiments, known from the start.
+
+    Args:
+        space: the experiments.
+        known: points that are not trained again.
+        max_trials: the first so many of the run; None: all.
+    """
+
+    adaptive = False
+    """Whether later trials depend on what earlier ones reach."""
+
+    def __init__(
+        self, space: Space, known: KnownPoints | None = None, max_trials: int | None = None
+    ) -> None:
+        self.space = space
+        self.known = known or KnownPoints()
+        self.max_trials = max_trials
+
+    def first(self, begun: Collection[str] = ()) -> list[TrialRecord]:
+        """What can be trained without knowing any result, in order, and what was begun already."""
+        return self._capped(self._all(), begun)
+
+    def _capped(self, records: list[TrialRecord], begun: Collection[str]) -> list[TrialRecord]:
+        if self.max_trials is None:
+            return records
+        new = max(0, self.max_trials - sum(record.name in begun for record in records))
+        names = {*begun, *[record.name for record in records if record.name not in begun][:new]}
+        return [record for record in records if record.name in names]
+
+    def next(self, records: Mapping[str, TrialRecord]) -> TrialRecord | None:
+        """One trial more; None: there is none."""
+        return None
+
+    def restored(self, kept: Mapping[str, KeptTrial]) -> list[TrialRecord]:
+        """Trials that an earlier part of this run drew by `next`."""
+        return []
+
+    def examples(self) -> list[TrialRecord]:
+        """Trials with every model and every dataset that may come."""
+        return self._all()
+
+    def _all(self) -> list[TrialRecord]:
+        return [
+            record_of(experiment, point)
+            for experiment in self.space.experiments.values()
+            for point in experiment.points(self.space.seed, self.known.skip)
+        ]
+
+
+class OptunaSearch(RandomSearch):
+    """Searched experiments by Optuna's tree-structured Parzen estimator, presets first.
+
+    The study is built anew for each trial, from the records and the known points.
+
+    Raises:
+        ConfigurationError: when Optuna is not installed, or the data itself is searched.
+    """
+
+    adaptive = True
+
+    def __init__(
+        self, space: Space, known: KnownPoints | None = None, max_trials: int | None = None
+    ) -> None:
+        super().__init__(space, known, max_trials)
+        try:
+            import optuna
+        except ImportError:
+            raise ConfigurationError(
+                "--search optuna: Optuna is not installed; pip install 'raytune-ocr[optuna]'"
+            ) from None
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        problems = [
+            f"{'.'.join(map(str, (e.place, *domain.path)))}: cannot be searched by Optuna, since "
+            "data is read before the first trial; use --search random, or one experiment for each"
+            for e in space.experiments.values()
+            for name, domain in e.domains.items()
+            if name.split(".")[0] in DATA_FIELDS
+        ]
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+
+    def first(self, begun: Collection[str] = ()) -> list[TrialRecord]:
+        """The presets."""
+        return self._capped([record for record in self._all() if not record.search], begun)
+
+    def restored(self, kept: Mapping[str, KeptTrial]) -> list[TrialRecord]:
+        """The searched ones."""
+        records = []
+        for name, trial in kept.items():
+            experiment = self.space.experiments.get(trial.search)
+            if experiment is not None:
+                number = int(name.removeprefix(f"{experiment.name}_"))
+                point = experiment.point(trial.sampled, number)
+                records.append(record_of(experiment, point))
+        return records
+
+    def next(self, records: Mapping[str, TrialRecord]) -> TrialRecord | None:
+        """The next trial of the first search that has not had all of its own."""
+        begun = [record for record in records.values() if not record.confirms]
+        if self.max_trials is not None and len(begun) >= self.max_trials:
+            return None
+        for experiment in self.space.experiments.values():
+            mine = [record for record in begun if record.search == experiment.name]
+            if experiment.is_search and len(mine) < experiment.size:
+                point = self._suggest(experiment, mine)
+                if point is not None:
+                    return record_of(experiment, point)
+        return None
+
+    def _suggest(self, experiment: Experiment, mine: Sequence[TrialRecord]) -> Point | None:
+        number = len(mine) + 1
+        seen = {key_of(record.sampled) for record in mine}
+        trial = self._study(experiment, mine, number).ask()
+        values = experiment.values(lambda name, domain: suggest(domain, trial, name))
+        try:
+            point = experiment.point(values, number)
+            if key_of(values) not in seen and not self.known.skip(point.config):
+                return point
+        except ConfigurationError:
+            pass  # of fields that do not fit together: one at random instead
+        rng = random.Random(f"{self.space.seed}/{experiment.name}/instead/{number}")
+        return experiment.draw(rng, number, seen, self.known.skip)
+
+    def _study(self, experiment: Experiment, mine: Sequence[TrialRecord], number: int) -> Any:
+        import optuna
+
+        rng = random.Random(f"{self.space.seed}/{experiment.name}/{number}")
+        first = min(RANDOM_FIRST, max(4, experiment.size // 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler = optuna.samplers.TPESampler(
+                seed=rng.getrandbits(32), n_startup_trials=first, constant_liar=True
+            )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for point in self.known.points:
+            study.add_trial(_told(experiment.domains, point.fields, point.score))
+        for record in mine:
+            study.add_trial(_told(experiment.domains, record.sampled, score_of_record(record)))
+        return study
+
+
+def score_of_record(record: TrialRecord) -> float | None:
+    """What Optuna is told of a trial: 0..1, 0 where it failed; None while it runs."""
+    if record.status not in FINISHED:
+        return None
+    names = ("val_char_accuracy", "val_accuracy")
+    found = (record.best.get(name, math.nan) for name in names)
+    return next((value for value in found if not math.isnan(value)), 0.0)
+
+
+def suggest(domain: Domain, trial: Any, name: str) -> Any:
+    """A value of `domain` from an Optuna trial."""
+    kind = distribution(domain)
+    if domain.is_list:
+        return domain.untold(trial.suggest_categorical(name, kind.choices))
+    if domain.kind in ("randint", "quniform"):
+        return domain.untold(trial.suggest_int(name, kind.low, kind.high))
+    return domain.untold(trial.suggest_float(name, kind.low, kind.high, log=kind.log))
+
+
+def distribution(domain: Domain) -> Any:
+    """`domain` as Optuna says it; values are those of `Domain.told`."""
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if domain.is_list:
+        return CategoricalDistribution([domain.told(value) for value in domain.values])
+    if domain.kind == "quniform":
+        return IntDistribution(0, domain.steps)
+    if domain.kind == "randint":
+        return IntDistribution(domain.low, domain.high)
+    return FloatDistribution(domain.low, domain.high, log=domain.kind == "loguniform")
+
+
+def _told(domains: Mapping[str, Domain], values: Mapping[str, Any], score: float | None) -> Any:
+    """A trial that Optuna did not suggest itself, with those of its values that it can use."""
+    from optuna.trial import TrialState, create_trial
+
+    told = {name: d.told(values[name]) for name, d in domains.items() if name in values}
+    params = {name: value for name, value in told.items() if value is not None}
+    return create_trial(
+        state=TrialState.RUNNING if score is None else TrialState.COMPLETE,
+        value=score,
+        params=params,
+        distributions={name: distribution(domains[name]) for name in params},
+    )
+
+
+SEARCH_KINDS = {"random": RandomSearch, "optuna": OptunaSearch}

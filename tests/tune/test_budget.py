@@ -1,0 +1,58 @@
+import time
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune.budget import Budget, Target
+from raytune_ocr.tune.results import TrialRecord
+
+
+def record(*accuracies, status="running"):
+    made = TrialRecord(TrainingConfig(experiment_name="a"), status=status)
+    for epoch, value in enumerate(accuracies, 1):
+        made.epochs.append({"epoch": epoch, "val_char_accuracy": value, "val_cer": 1 - value})
+    return made
+
+
+def test_without_limits_a_run_is_never_over():
+    budget = Budget()
+    budget.start([record(1.0)])
+    assert not budget.spent() and budget.reason == ""
+
+
+def test_time_ends_a_run():
+    budget = Budget(seconds=0.05)
+    budget.start([])
+    assert not budget.spent()
+    time.sleep(0.06)
+    assert budget.spent() and budget.reason == "time_budget"
+
+
+def test_a_target_counts_whenever_it_was_reached_and_errors_count_downwards():
+    assert Target("character_accuracy", 0.9).reached(record(0.5, 0.9, 0.4))
+    assert not Target("character_accuracy", 0.91).reached(record(0.5, 0.9))
+    assert Target("val_cer", 0.2).reached(record(0.5, 0.9))
+    assert not Target("val_cer", 0.05).reached(record(0.5, 0.9))
+    assert not Target("val_accuracy", 0.0).reached(record(0.5)) and not Target(
+        "character_accuracy", 0.1
+    ).reached(record())
+
+
+def test_a_target_that_was_reached_before_ends_a_resumed_run_at_once():
+    budget = Budget(target=Target("character_accuracy", 0.8))
+    budget.start([record(0.9, status="completed")])
+    assert budget.spent() and budget.reason == "target"
+
+
+def test_trials_under_way_are_cut_and_a_resume_is_not_over_with_them():
+    budget = Budget(seconds=0.0001)
+    running, begun, done = record(0.5), record(), record(0.7, status="completed")
+    done.stop_reason = "max_epochs"
+    budget.start([])
+    time.sleep(0.001)
+    assert budget.spent()
+    budget.cut([running, begun, done])
+    assert (running.status, running.stop_reason, running.is_over) == (
+        *("completed", "time_budget"),
+        False,
+    )
+    assert (begun.status, begun.stop_reason) == ("pending", "")
+    assert done.stop_reason == "max_epochs" and done.is_over

@@ -1,0 +1,58 @@
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune import HyperparameterTuner
+from raytune_ocr.tune.budget import Target
+from raytune_ocr.tune.options import chosen_options, parse_duration, parse_target, read_tuning
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800), (45, 45), ("45", 45)],
+)
+def test_times_are_read_with_their_units(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0s", "1h 5x", None, True, "nan"])
+def test_what_is_no_time_is_none(text):
+    assert parse_duration(text) is None
+
+
+def test_a_target_is_text_or_a_mapping():
+    expected = Target("character_accuracy", 0.9)
+    assert parse_target("character_accuracy=0.9") == expected
+    assert parse_target({"character_accuracy": 0.9}) == expected == parse_target(expected)
+    assert parse_target("speed=3") is None and parse_target("val_loss") is None
+
+
+def test_a_tuning_section_is_checked_whole():
+    options, problems = read_tuning({"search": "optuna", "time_budget": "2h"}, "here")
+    assert (options, problems) == ({"search": "optuna", "time_budget": 7200}, [])
+    _, problems = read_tuning(
+        {"search": "bayes", "grace_period": 0, "max_trials": 1.5, "target": "x", "sched": 1}, "here"
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        *("here.search", "here.grace_period", "here.max_trials", "here.target", "here.sched"),
+    ]
+    assert "here.search: must be one of random, optuna, got 'bayes'" in problems
+
+
+def test_the_caller_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "tuning: {grace_period: 2, reduction_factor: 4, num_samples: 3}\n"
+        "experiments: {a: {training: {learning_rate: {uniform: [0.1, 0.2]}}}}\n"
+    )
+    tuner = HyperparameterTuner(str(path), reduction_factor=7, scheduler=None)
+    options = tuner.options
+    assert (options.grace_period, options.reduction_factor, options.scheduler) == (2, 7, "asha")
+    assert len(tuner.space().configs) == 3
+    assert len(HyperparameterTuner(str(path), num_samples=5).space().configs) == 5
+
+
+def test_wrong_options_of_a_caller_are_told_together():
+    with pytest.raises(ConfigurationError) as caught:
+        chosen_options({"grace_period": 0, "time_budget": "soon", "data": None})
+    assert "--grace-period: must be an integer >= 1, got 0" in str(caught.value)
+    assert "--time-budget: must be seconds" in str(caught.value)

@@ -1,0 +1,141 @@
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.search import OptunaSearch, RandomSearch
+from raytune_ocr.tune.space import read_space
+from raytune_ocr.tune.state import KeptTrial
+from raytune_ocr.tune.warm_start import KnownPoints
+
+SEARCH = {
+    "num_samples": 12,
+    "model": {"name": {"choice": ["small", "ctc_small"]}},
+    "training": {
+        "learning_rate": {"loguniform": [1e-5, 1e-1]},
+        "batch_size": {"quniform": [16, 64, 16]},
+        "label_smoothing": {"uniform": [0, 0.1], "when": {"model.name": "small"}},
+    },
+    "optimizer": {"betas": [{"uniform": [0.8, 0.95]}, {"choice": [0.99, 0.999]}]},
+    "scheduler": {"min_lr": 0.0, "warmup_epochs": {"randint": [0, 3]}},
+}
+
+
+def space(seed=0, **experiments):
+    experiments = experiments or {"preset": {}, "found": SEARCH}
+    return read_space({"experiments": experiments}, "space.yaml", {"seed": seed})
+
+
+def goodness(record):
+    """Best at a learning rate of 1e-3 and 32 a batch."""
+    import math
+
+    config = record.config
+    off = abs(math.log10(config.learning_rate) + 3) / 4 + abs(config.batch_size - 32) / 100
+    return max(0.0, 1 - off)
+
+
+def finish(record):
+    value = goodness(record)
+    record.status, record.stop_reason = "completed", "max_epochs"
+    record.epochs.append({"epoch": 1, "val_char_accuracy": value, "val_seq_accuracy": value})
+
+
+def drawn(search, number, interrupted_at=()):
+    """Run a search to its end; at some numbers of records, go on as a resume would."""
+    records = {record.name: record for record in search.first()}
+    for record in records.values():
+        finish(record)
+    while len(records) < number and (record := search.next(records)) is not None:
+        if len(records) in interrupted_at:
+            kept = {
+                r.name: KeptTrial(search=r.search, sampled=dict(r.sampled))
+                for r in [*records.values(), record]
+            }
+            again = OptunaSearch(search.space)
+            record = next(r for r in again.restored(kept) if r.name == record.name)
+        finish(record)
+        records[record.name] = record
+    return records
+
+
+def test_a_random_search_knows_all_its_trials_at_once():
+    search = RandomSearch(space())
+    names = [record.name for record in search.first()]
+    assert names == ["preset", *(f"found_{n:04d}" for n in range(1, 13))]
+    assert search.next({}) is None
+    assert {record.search for record in search.first()} == {"", "found"}
+
+
+def test_a_cap_takes_the_first_trials_and_keeps_what_was_begun():
+    names = [record.name for record in RandomSearch(space(), max_trials=3).first()]
+    assert names == ["preset", "found_0001", "found_0002"]
+    begun = {*names, "found_0009"}
+    more = [record.name for record in RandomSearch(space(), max_trials=5).first(begun)]
+    assert more == [*names, "found_0003", "found_0009"]
+    fewer = [record.name for record in RandomSearch(space(), max_trials=1).first(begun)]
+    assert fewer == [*names, "found_0009"]
+
+
+def test_optuna_gives_valid_different_trials_up_to_their_number():
+    records = drawn(OptunaSearch(space()), 99)
+    assert list(records) == ["preset", *(f"found_{n:04d}" for n in range(1, 13))]
+    assert len({str(record.sampled) for record in records.values()}) == 13
+    for record in list(records.values())[1:]:
+        assert record.config.learning_rate == record.sampled["learning_rate"]
+        assert ("label_smoothing" in record.sampled) == (record.config.model_name == "small")
+
+
+def test_a_resumed_optuna_search_draws_what_an_undisturbed_one_does():
+    whole = drawn(OptunaSearch(space(seed=5)), 13)
+    parts = drawn(OptunaSearch(space(seed=5)), 13, interrupted_at=(3, 8))
+    assert [r.config for r in parts.values()] == [r.config for r in whole.values()]
+    other = drawn(OptunaSearch(space(seed=6)), 13)
+    assert [r.sampled for r in other.values()] != [r.sampled for r in whole.values()]
+
+
+def test_optuna_finds_better_points_than_chance():
+    content = {**SEARCH, "num_samples": 40}
+    later = [
+        goodness(record)
+        for seed in range(2)
+        for record in list(drawn(OptunaSearch(space(seed, found=content)), 99).values())[20:]
+    ]
+    chance = [
+        goodness(record)
+        for seed in range(2)
+        for record in RandomSearch(space(seed, found=content)).first()[20:]
+    ]
+    assert sum(later) / len(later) > sum(chance) / len(chance) + 0.1
+
+
+def test_trials_that_run_or_failed_do_not_stop_the_search():
+    search = OptunaSearch(space(found=SEARCH))
+    records = {}
+    for number in range(8):
+        record = search.next(records)
+        record.status = ("running", "failed", "pending", "completed")[number % 4]
+        records[record.name] = record
+    assert len(records) == 8
+
+
+def test_optuna_stops_at_the_cap_and_where_there_is_no_other_point():
+    assert len(drawn(OptunaSearch(space(), max_trials=4), 99)) == 4
+    few = {"num_samples": 9, "training": {"batch_size": {"choice": [8, 16]}}}
+    assert len(drawn(OptunaSearch(space(found=few)), 99)) == 2
+
+
+def test_optuna_redraws_what_does_not_fit_together():
+    content = {**SEARCH, "scheduler": {"min_lr": 1e-2}}
+    records = drawn(OptunaSearch(space(found=content)), 99)
+    assert min(record.config.learning_rate for record in records.values()) >= 1e-2
+
+
+def test_searching_the_data_with_optuna_is_refused():
+    content = {"data": {"metadata_path": {"choice": ["a", "b"]}}}
+    with pytest.raises(ConfigurationError, match=r"data\.metadata_path: cannot be"):
+        OptunaSearch(space(found=content))
+
+
+def test_known_points_are_not_drawn_again():
+    known = {record.name: record for record in RandomSearch(space()).first()}
+    points = KnownPoints()
+    assert not points.skip(known["preset"].config)

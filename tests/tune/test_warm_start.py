@@ -1,0 +1,140 @@
+import json
+
+import pytest
+
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tune.results import results_document, write_json
+from raytune_ocr.tune.search import OptunaSearch, RandomSearch
+from raytune_ocr.tune.space import read_space
+from raytune_ocr.tune.warm_start import read_known, refine
+
+SEARCH = {
+    "num_samples": 6,
+    "training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}, "batch_size": {"choice": [8, 16]}},
+    "optimizer": {"type": {"grid": ["adam", "sgd"]}, "betas": [{"uniform": [0.8, 0.9]}, 0.99]},
+}
+
+
+def space(**experiments):
+    return read_space({"experiments": experiments or {"preset": {}, "found": SEARCH}}, "space.yaml")
+
+
+def finished(records, status="completed"):
+    for number, record in enumerate(records):
+        record.status, record.stop_reason = status, "max_epochs"
+        row = {"epoch": 1, "val_char_accuracy": number / 100, "val_seq_accuracy": 0.0}
+        record.epochs.append({**row, "seconds": 1.0, "train_loss": 1.0})
+    return records
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results JSON of the first half of the trials; the last of them is the best."""
+    path = tmp_path / "old.json"
+    records = finished(RandomSearch(space()).first()[:7])
+    write_json(path, results_document(records, {}, "20260101_000000"))
+    return path
+
+
+def test_what_is_known_is_not_trained_again(results):
+    known = read_known([results])
+    assert len(known.points) == 7
+    before = {str(record.sampled) for record in RandomSearch(space()).first()[:7]}
+    left = RandomSearch(space(), known).first()
+    assert len(left) == 12 and "preset" not in [record.name for record in left]
+    assert not before & {str(record.sampled) for record in left}
+    assert not any(known.skip(record.config) for record in left)
+
+
+def test_known_points_inform_optuna_from_its_first_trial(results):
+    fresh, told = OptunaSearch(space()), OptunaSearch(space(), read_known([results]))
+    study = told._study(told.space.experiments["found"], [], 1)
+    assert len(study.trials) == 7
+    assert fresh.next({}).name == told.next({}).name == "found_0001"
+
+
+def test_trials_that_failed_or_have_no_score_are_not_known(tmp_path):
+    records = finished(RandomSearch(space()).first()[:2], status="failed")
+    path = tmp_path / "failed.json"
+    write_json(path, results_document(records, {}, "t"))
+    assert not read_known([path]).points
+
+
+def test_other_data_is_another_point(results):
+    config = RandomSearch(space()).first()[0].config
+    known = read_known([results])
+    assert known.skip(config)
+    config.metadata_path = "elsewhere/metadata.yaml"
+    assert not known.skip(config)
+
+
+ORIGINAL = {
+    "timestamp": "20250101_000000",
+    "experiments_completed": 1,
+    "all_results": [
+        {
+            "experiment_name": "conservative_small",
+            "status": "completed",
+            "best_val_char_accuracy": 0.312,
+            "best_val_seq_accuracy": 0.051,
+            "final_train_loss": float("inf"),
+            "hyperparameters": {
+                "model_name": "small",
+                "batch_size": 8,
+                "learning_rate": 0.001,
+                "weight_decay": 0.0001,
+                "loss_type": "crossentropy",
+                "scheduler_type": "steplr",
+                "optimizer_type": "adam",
+            },
+        }
+    ],
+}
+
+
+def test_results_of_the_original_system_are_known_by_what_they_tell(tmp_path):
+    path = tmp_path / "original.json"
+    path.write_text(json.dumps(ORIGINAL))
+    known = read_known([path])
+    grid = {"batch_size": {"grid": [8, 16]}, "learning_rate": {"choice": [0.001]}}
+    search = {"model": {"name": "small"}, "training": grid}
+    left = RandomSearch(space(found=search), known).first()
+    assert [record.config.batch_size for record in left] == [16]
+    told = OptunaSearch(space(found=search), known)
+    (trial,) = told._study(told.space.experiments["found"], [], 1).trials
+    assert trial.value == 0.312 and len(trial.params) == 2
+
+
+def test_refining_narrows_the_domains_of_the_search_that_was_best(results):
+    near = refine(space(), [results])
+    best = RandomSearch(space()).first()[6]
+    (experiment,) = near.experiments.values()
+    domains = experiment.domains
+    assert experiment.name == best.search == "found"
+    assert domains["learning_rate"].holds(best.sampled["learning_rate"])
+    reach = 100**0.25
+    rate = best.sampled["learning_rate"]
+    assert domains["learning_rate"].low == pytest.approx(max(1e-4, rate / reach), rel=1e-3)
+    assert domains["learning_rate"].high == pytest.approx(min(1e-2, rate * reach), rel=1e-3)
+    assert domains["optimizer_type"].values == (best.sampled["optimizer_type"],)
+    assert domains["optimizer_betas.0"].high - domains["optimizer_betas.0"].low <= 0.0501
+
+
+def test_refining_a_preset_searches_around_its_config(results):
+    near = refine(space(other={"training": {"num_epochs": 3}}), [results])
+    best = RandomSearch(space()).first()[6].config
+    (experiment,) = near.experiments.values()
+    assert (experiment.name, experiment.size) == ("refined", 10)
+    domains = experiment.domains
+    assert domains["learning_rate"].low == pytest.approx(best.learning_rate / 3)
+    assert domains["batch_size"].values == tuple(best.batch_size * x // 2 for x in (1, 2, 4))
+    for point in near.points["refined"]:
+        assert point.config.optimizer_type == best.optimizer_type
+        assert point.config.optimizer_betas == best.optimizer_betas
+
+
+def test_refining_nothing_is_told(tmp_path):
+    path = tmp_path / "none.json"
+    path.write_text('{"all_results": []}')
+    with pytest.raises(DataNotFoundError, match="no completed trial"):
+        refine(space(), [path])
