@@ -72,7 +72,8 @@ def _section(section: Section) -> str:
 def _picture(path: Path, title: str) -> str:
     """The PNG, and its namesake in `dark/` where the reader prefers that."""
     return (
-        f'<p class="wide"><picture><source media="(prefers-color-scheme:dark)" srcset="{_data(dark(path))}">'
+        '<p class="wide"><picture>'
+        f'<source media="(prefers-color-scheme:dark)" srcset="{_data(dark(path))}">'
         f'<img alt="{html.escape(title)}" src="{_data(path)}"></picture></p>'
     )
 
