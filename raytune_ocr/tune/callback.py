@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import Any
 
 from ray.tune import Callback
 
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 
+PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
+
 
 class DriverCallback(Callback):
-    """Notes every report and every end of a trial."""
+    """Notes every report and every end of a trial.
+
+    Attributes:
+        actors: the record of the trial that each actor runs or ran, by the actor's id.
+        lost: names of trials whose process went away once more than Ray tries again, and that
+            should be run again: they had got on, or memory ran out before they began.
+    """
 
     def __init__(self, tuner: Any, scheduler: Any, progress: ProgressReport) -> None:
         self.tuner = tuner
         self.scheduler = scheduler
         self.progress = progress
+        self.actors: dict[str, TrialRecord] = {}
+        self.lost: set[str] = set()
+        self._begun = {name: len(record.epochs) for name, record in tuner.records.items()}
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles callbacks into its own snapshot, which a resume here does not use.
-        return {"tuner": None, "scheduler": None, "progress": None}
+        return {"tuner": None, "scheduler": None, "progress": None, "actors": {}, "lost": set()}
 
     def _record(self, trial: Any) -> TrialRecord:
         return self.tuner.records[trial.config["experiment_name"]]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
+        self.actors[actor_id(trial)] = record
         if record.status not in FINISHED:
             record.status = "running"
             self.progress.update(record)
@@ -58,11 +72,18 @@ class DriverCallback(Callback):
         record = self._record(trial)
         if record.status in FINISHED:
             return
-        if is_disk_full(trial.get_error()):
-            self.tuner.stop(f"{record.name}: {last_line(trial.get_error())}")
+        error = trial.get_error()
+        if is_disk_full(error):
+            self.tuner.stop(f"{record.name}: {last_line(error)}")
             return
-        record.status, record.stop_reason = "failed", "error"
-        record.error_message = last_line(trial.get_error())
+        got_on = len(record.epochs) > self._begun.get(record.name, 0)
+        why = str(error).rsplit("Failure #", 1)[-1]  # Ray adds up what happened in one file
+        if LOW_ON_MEMORY in why or (got_on and PROCESS_WENT_AWAY.search(why)):
+            record.status = "pending"
+            self.lost.add(record.name)
+        else:
+            record.status, record.stop_reason = "failed", "error"
+            record.error_message = last_line(error)
         self.tuner.note(record)
         self.progress.update(record)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -86,6 +87,18 @@ class TrialRecord:
     def name(self) -> str:
         """Of the experiment."""
         return self.config.experiment_name
+
+    @property
+    def config_used(self) -> TrainingConfig:
+        """What to go on with: the config, or less of a batch where memory did not do for it."""
+        config, used = self.config, self.used
+        return dataclasses.replace(
+            config,
+            batch_size=used.get("batch_size_used", config.batch_size),
+            gradient_accumulation_steps=used.get(
+                "accumulation_used", config.gradient_accumulation_steps
+            ),
+        )
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Take in a report; an epoch that was done again replaces what it was before."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
@@ -27,6 +27,7 @@ from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
+from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -43,12 +44,16 @@ from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.warm_start import read_known, refine
 
+if TYPE_CHECKING:
+    from raytune_ocr.tune.callback import DriverCallback
+
 logger = logging.getLogger(__name__)
 
 BEST_MODELS_KEPT = 10
 CONFIRM_SEEDS = 3
 HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
 KEPT_OPTIONS = ("confirm", "confirm_seeds")  # a resumed run goes on with them
+FUTILE_ROUNDS = 3
 
 
 class HyperparameterTuner:
@@ -218,7 +223,11 @@ class HyperparameterTuner:
         return self.document()
 
     def _train(self, unfinished: list[TrialRecord], resuming: bool) -> None:
-        """Run the search, then what confirms it."""
+        """Run the search, then what confirms it; and again what was lost for no fault of its own.
+
+        Raises:
+            ExperimentFailedError: when that happens over and over and no trial gets on.
+        """
         possible = [*unfinished, *(self._plan.examples() if self._plan.adaptive else [])]
         data = self._load_data(possible)
         _check_models(possible, data)
@@ -229,11 +238,25 @@ class HyperparameterTuner:
                 self._forget_old_run()
             self._save_state()
             self.save_results()  # a report may watch from the first epoch on
-            self._fit(unfinished, data)
-            self.budget.cut(self.records.values())
-            if more := self._confirming():
+            futile = 0
+            while unfinished and futile < FUTILE_ROUNDS:
+                before = self._progress()
+                if not self._fit(unfinished, data):
+                    return
+                futile = 0 if self._progress() > before else futile + 1
+                unfinished = [] if self.budget.reason else self._searching()
+                unfinished = unfinished or self._confirming()
                 self._save_state()
-                self._fit(more, data)
+        if unfinished:
+            raise ExperimentFailedError(
+                f"trials were ended {futile} times in a row before any of them got on, by lost "
+                "nodes or for want of memory; go on with --resume when the nodes are better"
+            )
+
+    def _progress(self) -> int:
+        """Grows with every epoch, and with every batch that was halved."""
+        records = self.records.values()
+        return sum(len(r.epochs) + r.used.get("accumulation_used", 0) for r in records)
 
     def _searching(self) -> list[TrialRecord]:
         """Trials of the search that are still to be run, those known by now."""
@@ -351,7 +374,7 @@ class HyperparameterTuner:
         request = self._request(record)
         return {
             "experiment_name": record.name,
-            "config": record.config.to_dict(),
+            "config": record.config_used.to_dict(),
             "threads": max(1, int(request["cpu"])),
             "request": request,
         }
@@ -362,7 +385,8 @@ class HyperparameterTuner:
             return None
         return self.cluster.places(self._request(self._plan.examples()[0]))
 
-    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> None:
+    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
+        """One run of Ray's tuner; False when it was interrupted, so that nothing may follow."""
         from ray import tune
 
         from raytune_ocr.tune.asking import AskedTrials, Asking, BudgetStopper, placement
@@ -381,6 +405,7 @@ class HyperparameterTuner:
             at_a_time=options.max_concurrent or self._places(),
         )
         with ProgressReport(self.records, options.quiet) as progress:
+            callback = DriverCallback(self, scheduler, progress)
             tuner = tune.Tuner(
                 tune.with_resources(tune.with_parameters(trial, data=data), placement),
                 param_space={},
@@ -401,12 +426,32 @@ class HyperparameterTuner:
                     stop=BudgetStopper(self.budget),
                     failure_config=tune.FailureConfig(max_failures=1),
                     checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
-                    callbacks=[DriverCallback(self, scheduler, progress)],
+                    callbacks=[callback],
                 ),
             )
-            with self.cluster.silenced():
-                tuner.fit()
-            self._remove_ray_state()
+            try:
+                with self.cluster.silenced():
+                    tuner.fit()
+            except RuntimeError as error:
+                if not self._survives(error, callback):
+                    raise
+                return True
+            finally:
+                self._remove_ray_state()
+        self.budget.cut(self.records.values())
+        return callback.lost >= set(self.unfinished)
+
+    def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:
+        """Whether it was Ray's memory monitor; the trial that took most goes on with less."""
+        killed = killed_by_monitor(error)
+        if killed is None:
+            return False
+        ended = [actor for actor in killed if actor in callback.actors]
+        if ended:  # several may be, for the sake of one
+            record = callback.actors[max(ended, key=lambda actor: killed[actor])]
+            go_on_with_less(record)
+            self.note(record)
+        return True
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -197,34 +198,45 @@ def test_a_full_disk_ends_the_run_with_a_clear_word_and_it_resumes(
         assert list(rows["epoch"]) == [1, 2, 3, 4]
 
 
+LONG_AND_SHORT = """
+common: &common
+  model: {{name: ctc_small}}
+  scheduler: {{type: none}}
+  early_stopping: {{patience: 0}}
+experiments:
+  short: {{<<: *common, training: {{num_epochs: 2, batch_size: 16, use_tensorboard: false}}}}
+  long: {{<<: *common, training: {{num_epochs: 60, batch_size: 16, use_tensorboard: false}}}}
+"""
+
+
 @pytest.mark.slow
-def test_a_lost_node_costs_nothing_that_was_reported(write_space, data, tmp_path):
-    """Two nodes with a CPU each; one is killed while both train."""
+def test_lost_nodes_cost_nothing_that_was_reported(write_space, data, tmp_path):
+    """A trial's node is killed twice, once more than Ray tries again, and the data goes away."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.wait_for_nodes()
-    space = write_space(epochs=40)
-    space.write_text(
-        space.read_text().replace(
-            "    scheduler", "    early_stopping: {patience: 0}\n    scheduler"
-        )
-    )
-    output = tmp_path / "out"
+    output, images = tmp_path / "out", tmp_path / "images"
+    shutil.copytree(data, images)
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "raytune_ocr.tune", "--config", str(space)),
-            *("--data", str(data), "--output-dir", str(output), "--address", cluster.address),
-            *("--results-file", str(tmp_path / "r.json"), "--scheduler", "none"),
+            *(sys.executable, "-m", "raytune_ocr.tune", "--scheduler", "none"),
+            *("--config", str(write_space(LONG_AND_SHORT)), "--data", str(images)),
+            *("--output-dir", str(output), "--results-file", str(tmp_path / "r.json")),
+            *("--address", cluster.address),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
-        wait_for(output, lambda epochs: all(len(rows) >= 3 for rows in epochs.values()))
-        cluster.remove_node(nodes[0], allow_graceful=False)
+        wait_for(output, lambda epochs: len(epochs["short"]) == 2 and len(epochs["long"]) >= 3)
+        images.rename(tmp_path / "gone")  # a trial that starts elsewhere gets them from Ray
+        for _ in range(2):
+            before = len(RunState(output).read().trials["long"].epochs)
+            cluster.remove_node(node_that_trains(nodes), allow_graceful=False)
+            wait_for(output, lambda epochs, before=before: len(epochs["long"]) >= before + 3)
         told, _ = process.communicate(timeout=240)
     finally:
         process.kill()
@@ -232,8 +244,26 @@ def test_a_lost_node_costs_nothing_that_was_reported(write_space, data, tmp_path
     assert process.returncode == 0, told
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
-    for _, rows in pd.read_csv(output / "epochs.csv").groupby("experiment_name"):
-        assert list(rows["epoch"]) == list(range(1, 41))
+    epochs = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
+    assert {name: list(rows) for name, rows in epochs} == {
+        "short": [1, 2],
+        "long": list(range(1, 61)),
+    }
+    log = (output / "short" / "logs" / "training.log").read_text().splitlines()
+    assert len(log) == 2  # a finished trial is not run again
+
+
+def node_that_trains(nodes, seconds=20):
+    """The node, of those that are alive, below whose raylet a trial runs."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for node in nodes:
+            raylets = node.all_processes.get("raylet", [])
+            if raylets and raylets[0].process.poll() is None:
+                family = psutil.Process(raylets[0].process.pid).children(recursive=True)
+                if any("ImplicitFunc.train" in " ".join(process.cmdline()) for process in family):
+                    return node
+    raise AssertionError("no node trains")
 
 
 def wait_for(output: Path, holds, seconds=120):

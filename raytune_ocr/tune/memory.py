@@ -1,0 +1,54 @@
+"""Where the memory of a node runs out: what Ray's monitor did, and how a trial goes on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.trial import with_half_the_batch
+
+logger = logging.getLogger(__name__)
+
+KILLED = re.compile(r"Actor\((\w+)\)[^\n]*?memory used=([\d.]+)GB")
+LOW_ON_MEMORY = "running low on memory"
+
+
+def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
+    """Ids of the actors that Ray's memory monitor ended and the GB they took; None: it did not.
+
+    Ray 2.60 lets such an end go through its controller as an error that it does not expect, which
+    ends the whole run (`RuntimeError`), whatever retries were asked for.
+    """
+    from ray.exceptions import OutOfMemoryError
+
+    cause = error.__cause__
+    if not isinstance(cause, OutOfMemoryError):
+        return None
+    return {actor: float(used) for actor, used in KILLED.findall(str(cause))}
+
+
+def actor_id(trial: Any) -> str:
+    """Of the actor in which one of Ray's trials runs."""
+    return str(trial.temporary_state.ray_actor._actor_id.hex())
+
+
+def go_on_with_less(record: TrialRecord) -> None:
+    """Half the batch and twice the accumulation from here on; with a batch of one it failed."""
+    config = record.config_used
+    if config.batch_size == 1:
+        record.status, record.stop_reason = "failed", "error"
+        record.error_message = "MemoryError: its node ran out of memory with a batch of one"
+    else:
+        less = with_half_the_batch(config)
+        record.used |= {
+            "batch_size_used": less.batch_size,
+            "accumulation_used": less.gradient_accumulation_steps,
+        }
+        logger.warning(
+            "%s: ended by Ray's memory monitor; goes on with a batch of %d, accumulated %d times",
+            record.name,
+            less.batch_size,
+            less.gradient_accumulation_steps,
+        )
