@@ -19,8 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.data.augment import BatchAugment
-from raytune_ocr.data.dataset import create_data_loaders, memory_loader
-from raytune_ocr.data.generator import ensure_default_data
+from raytune_ocr.data.composed import ComposedBatches
+from raytune_ocr.data.dataset import KhmerDigitsDataset, create_data_loaders, memory_loader
+from raytune_ocr.data.generator import ensure_default_data, glyph_sheet
+from raytune_ocr.data.glyphs import GlyphSheet
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.readers import (
     BAD_SHARE,
@@ -136,6 +138,11 @@ class KhmerDigits(ImageDataset):
             absent.
         num_workers: threads that decode images.
         allow_outside: accept image paths that leave the data's folder and the working one.
+        composed: training images an epoch that are composed as they are needed, new ones in
+            every epoch, instead of the training split; 0 trains on that split.
+        variety: share of composed styles that no face has (bent, or written by a pen), 0 to 1.
+        leave_out: families of faces that composed images do without.
+        fonts_dirs: folders of fonts whose faces are composed as well.
 
     Raises:
         DataLoaderError: from `splits` and the loaders, when files or labels break a rule.
@@ -150,12 +157,30 @@ class KhmerDigits(ImageDataset):
         augmentation: bool = False,
         num_workers: int = 0,
         allow_outside: bool = False,
+        composed: int = 0,
+        variety: float = 0.6,
+        leave_out: Sequence[str] = (),
+        fonts_dirs: Sequence[str] = (),
     ) -> None:
         super().__init__(seed, augmentation)
         self.path = Path(path)
         self.names = (train_split, val_split)
         self.num_workers = num_workers
         self.allow_outside = allow_outside
+        self.composed = composed
+        self.variety = variety
+        self.leave_out = tuple(leave_out)
+        self.fonts_dirs = tuple(fonts_dirs)
+        if not isinstance(composed, int) or composed < 0 or not 0 <= variety <= 1:
+            raise DataLoaderError(
+                "khmer_digits: composed must be an integer >= 0 and variety within 0-1, "
+                f"got {composed!r} and {variety!r}"
+            )
+
+    @cached_property
+    def sheet(self) -> GlyphSheet:
+        """The faces that are composed."""
+        return glyph_sheet(self.fonts_dirs).without(self.leave_out)
 
     @cached_property
     def splits(self) -> dict[str, PackedSplit]:
@@ -166,7 +191,7 @@ class KhmerDigits(ImageDataset):
             )
         return load_splits(
             self.path,
-            self.names,
+            self.names[1:] if self.composed else self.names,
             allow_outside=self.allow_outside,
             num_workers=self.num_workers,
         )
@@ -180,12 +205,32 @@ class KhmerDigits(ImageDataset):
 
     def prepare(self) -> None:
         _ = self.splits
+        if self.composed:
+            _ = self.sheet.middle_lines
 
     def augment(self) -> Augment | None:
         return BatchAugment()
 
     def loaders(self, config: TrainingConfig) -> tuple[DataLoader, DataLoader]:
-        return create_data_loaders(config, splits=self.splits)
+        if not self.composed:
+            return create_data_loaders(config, splits=self.splits)
+        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
+        return (
+            self._composed_loader(config.batch_size, config.seed),
+            memory_loader(validation, config.batch_size, shuffle=False),
+        )
+
+    def get_dataloaders(self, batch_size: int = 32) -> tuple[DataLoader, DataLoader]:
+        if not self.composed:
+            return super().get_dataloaders(batch_size)
+        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
+        return (
+            self._composed_loader(batch_size, self.seed),
+            memory_loader(validation, batch_size, shuffle=False),
+        )
+
+    def _composed_loader(self, batch_size: int, seed: int) -> DataLoader:
+        return ComposedBatches(self.sheet, self.composed, batch_size, seed, self.variety).loader()
 
 
 @DatasetRegistry.register("image_folder")

@@ -8,11 +8,13 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from raytune_ocr.data.strokes import thinned
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.vocabulary import DIGITS, NUM_DIGITS
 
@@ -72,6 +74,11 @@ class GlyphSheet:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def middle_lines(self) -> np.ndarray:
+        """Every glyph thinned to a line, bool [F, 10, GLYPH_HEIGHT, GLYPH_WIDTH]."""
+        return thinned(self.glyphs)
 
     @classmethod
     def load_bundled(cls) -> GlyphSheet:

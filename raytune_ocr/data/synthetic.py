@@ -12,14 +12,17 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from raytune_ocr.data.glyphs import GLYPH_HEIGHT, GLYPH_WIDTH, GlyphSheet
+from raytune_ocr.data.strokes import bent, written
 from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS, NUM_DIGITS
 
 POOL_SIZE = 384  # styled faces at a time
 RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
 CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
 HEIGHTS = (13, 56)  # pixels of a glyph; small ones are drawn more often
+SMALLEST = 9  # pixels of a glyph where variety is asked for
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
+FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
 BANK = 96  # textures and noises that are made once
 
 
@@ -40,9 +43,11 @@ class SyntheticComposer:
         lengths: fewest and most digits of a string, within 1 to 8.
         degrade: chance of each kind of damage (noise, blur, texture, warp) to an image, relative
             to the usual; 0 gives clean print.
+        variety: share of styles that no face has, 0 to 1: half of them are bent print, half are
+            written by a pen. Any variety also brings smaller glyphs and the frames of scans.
 
     Raises:
-        ValueError: for lengths out of range.
+        ValueError: for lengths or variety out of range.
     """
 
     def __init__(
@@ -51,22 +56,29 @@ class SyntheticComposer:
         seed: int = 0,
         lengths: tuple[int, int] = (1, MAX_DIGITS),
         degrade: float = 1.0,
+        variety: float = 0.0,
     ) -> None:
+        if not 0 <= variety <= 1:
+            raise ValueError(f"variety: must be within 0-1, got {variety}")
         if not 1 <= lengths[0] <= lengths[1] <= MAX_DIGITS:
             raise ValueError(f"lengths: must be within 1-{MAX_DIGITS}, got {lengths}")
         self.sheet = sheet if sheet is not None else GlyphSheet.load_bundled()
         self.lengths = lengths
         self.degrade = degrade
+        self.variety = variety
         self._rng = np.random.default_rng(seed)
         self._pool: list[_Style] = []
         self._widths = np.zeros((POOL_SIZE, NUM_DIGITS + 1), dtype=np.int64)  # and 0 for no digit
         self._heights = np.zeros(POOL_SIZE, dtype=np.int64)
-        for place in range(POOL_SIZE):
-            self._pool.append(self._new_style(place))
-        self._owed = 0.0
+        self._fill_pool()
         self._textures = _textures(self._rng)
         self._noises = self._rng.standard_normal((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), np.float32)
         self._warps = _warps(self._rng)
+
+    def restart(self, seed: int | tuple[int, ...]) -> None:
+        """Begin the sequence of batches of another seed; textures and noises stay."""
+        self._rng = np.random.default_rng(seed)
+        self._fill_pool()
 
     def batch(self, size: int) -> tuple[np.ndarray, list[str]]:
         """`size` images uint8 [N, H, W] and their labels."""
@@ -82,6 +94,12 @@ class SyntheticComposer:
 
     # Faces
 
+    def _fill_pool(self) -> None:
+        self._pool = []
+        for place in range(POOL_SIZE):
+            self._pool.append(self._new_style(place))
+        self._owed = 0.0
+
     def _renew(self, images: int) -> None:
         self._owed += RENEWED_STYLES * images / CHUNK
         while self._owed >= 1:
@@ -93,8 +111,11 @@ class SyntheticComposer:
         """One face, deformed and scaled: ten glyphs of one height, for `place` in the pool."""
         rng = self._rng
         face = int(rng.integers(len(self.sheet)))
-        low, high = HEIGHTS
+        low, high = (SMALLEST if self.variety else HEIGHTS[0]), HEIGHTS[1]
         height = int(low + (high - low) * rng.random() ** 1.4)
+        of_no_face = rng.random() if self.variety else 1.0
+        if of_no_face < self.variety / 2:
+            return self._keep_style(place, self._written(face, height), height)
         stroke = int(rng.choice([-1, 0, 0, 0, 1])) if height >= 22 else 0
         stretch = float(np.exp(rng.normal(0, 0.12)))
         shear = float(rng.normal(0, 0.12))
@@ -103,6 +124,28 @@ class SyntheticComposer:
             _styled(glyph, width, height, stroke, stretch, shear, turn)
             for glyph, width in zip(self.sheet.glyphs[face], self.sheet.widths[face], strict=True)
         ]
+        if of_no_face < self.variety:
+            glyphs = [bent(glyph, rng) for glyph in glyphs]
+        return self._keep_style(place, glyphs, height)
+
+    def _written(self, face: int, height: int) -> list[np.ndarray]:
+        """Ten digits in one hand; no two of them are quite as wide or as slanted as planned."""
+        rng = self._rng
+        pen = max(1.0, height * rng.uniform(0.03, 0.1))
+        stretch, slant = float(np.exp(rng.normal(0, 0.15))), float(rng.normal(0, 0.12))
+        return [
+            written(
+                self.sheet.middle_lines[face, digit],
+                height,
+                pen,
+                stretch * float(np.exp(rng.normal(0, 0.1))),
+                slant + float(rng.normal(0, 0.05)),
+                rng,
+            )
+            for digit in range(NUM_DIGITS)
+        ]
+
+    def _keep_style(self, place: int, glyphs: list[np.ndarray], height: int) -> _Style:
         self._widths[place, :NUM_DIGITS] = [glyph.shape[1] for glyph in glyphs]
         self._heights[place] = height
         return _Style(glyphs, height)
@@ -164,6 +207,8 @@ class SyntheticComposer:
         image *= (fore - paper).astype(np.float32)[:, None, None]
         image += paper.astype(np.float32)[:, None, None]
         room = np.abs(fore - paper)
+        if self.variety:
+            self._frame(image, room)
         self._shade(image, room)
         noisy = np.flatnonzero(rng.random(count) < 0.7 * min(1.0, self.degrade))
         levels = (rng.random(len(noisy)) ** 2 * 0.14 * (room * damage)[noisy]).astype(np.float32)
@@ -172,6 +217,25 @@ class SyntheticComposer:
             image[i] += level * self._noises[bank]
         np.clip(image, 0, 255, out=image)
         return image.astype(np.uint8)
+
+    def _frame(self, image: np.ndarray, room: np.ndarray) -> None:
+        """What lies beside the paper of a scan: flat bands of another tone, thin dark edges."""
+        rng = self._rng
+        for i in np.flatnonzero(rng.random(len(image)) < FRAMED):
+            middle = np.median(image[i])
+            inked = np.flatnonzero(np.abs(image[i] - middle).max(axis=0) > 0.25 * room[i])
+            if len(inked) == 0:
+                continue
+            left = int(rng.integers(0, max(1, inked[0] - 1)))
+            right = int(rng.integers(min(inked[-1] + 2, IMAGE_WIDTH - 1), IMAGE_WIDTH))
+            tone, edge = middle + rng.normal(0, 0.1, 2) * room[i]
+            image[i, :, :left] = tone
+            image[i, :, right + 1 :] = tone
+            for column, chance in ((left, 0.4), (right, 0.4)):
+                if rng.random() < chance:
+                    image[i, :, column] = edge
+            if rng.random() < 0.3:
+                image[i, -rng.integers(0, 2), left : right + 1] = edge
 
     def _shade(self, image: np.ndarray, room: np.ndarray) -> None:
         """Uneven light on half of the images: a texture from the bank, up to 40 % of contrast."""

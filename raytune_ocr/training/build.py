@@ -119,9 +119,12 @@ def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:
     import_modules(config.imports)
     device = get_device(config.device)
     if config.dataset_name == KHMER_DIGITS:
-        splits = data.splits if isinstance(data, KhmerDigits) else data
-        train_loader, val_loader = create_data_loaders(config, splits=splits)
         model = create_model_from_config(config)
+        if isinstance(data, Mapping):
+            train_loader, val_loader = create_data_loaders(config, splits=data)
+        else:
+            digits: KhmerDigits = create_dataset(config) if data is None else data
+            train_loader, val_loader = digits.loaders(config)
         return OCRTrainer(model, train_loader, val_loader, config, device)
     dataset: BaseDataset = create_dataset(config) if data is None else data
     model = create_model_from_config(config, dataset.model_arguments())

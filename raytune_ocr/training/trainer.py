@@ -503,9 +503,10 @@ def _state_of(part: Any) -> Any:
 
 
 def _set_epoch(dataloader: Any, epoch: int) -> None:
-    set_epoch = getattr(getattr(dataloader, "sampler", None), "set_epoch", None)
-    if set_epoch is not None:
-        set_epoch(epoch)
+    for part in ("sampler", "dataset"):
+        set_epoch = getattr(getattr(dataloader, part, None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
 
 
 def _to_device(value: Any, device: torch.device) -> Any:

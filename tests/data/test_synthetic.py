@@ -52,6 +52,26 @@ def test_a_string_stays_inside_the_image():
         assert (side.max(axis=1) == side.min(axis=1)).all()
 
 
+def test_variety_brings_smaller_glyphs_and_is_deterministic():
+    first, second = (SyntheticComposer(seed=4, variety=0.6).batch(200) for _ in range(2))
+    assert np.array_equal(first[0], second[0]) and first[1] == second[1]
+    assert SyntheticComposer(seed=4, variety=0.6)._heights.min() < 13
+    assert SyntheticComposer(seed=4)._heights.min() >= 13
+
+
+def test_a_restarted_composer_makes_what_a_new_epoch_of_another_one_makes():
+    one, other = SyntheticComposer(seed=1, variety=0.5), SyntheticComposer(seed=1, variety=0.5)
+    one.batch(100)
+    for composer in (one, other):
+        composer.restart((1, 7))
+    assert np.array_equal(one.batch(70)[0], other.batch(70)[0])
+
+
+def test_variety_out_of_range_is_refused():
+    with pytest.raises(ValueError, match="within 0-1"):
+        SyntheticComposer(variety=2)
+
+
 def test_few_faces_are_enough():
     images, texts = SyntheticComposer(GlyphSheet.load_bundled().select([0]), seed=1).batch(5)
     assert images.shape == (5, 64, 128) and len(texts) == 5

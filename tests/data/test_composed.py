@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.data import DatasetRegistry, create_dataset, generate_dataset
+from raytune_ocr.data.composed import EASY_IMAGES, ComposedBatches
+from raytune_ocr.data.glyphs import DEVELOPMENT_FAMILIES, GlyphSheet, belongs_to
+from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.vocabulary import decode
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A set on disk to validate on."""
+    return generate_dataset(tmp_path_factory.mktemp("digits"), 40, seed=3)
+
+
+def batches(images=100, batch_size=32, seed=0, epoch=0):
+    composed = ComposedBatches(GlyphSheet.load_bundled(), images, batch_size, seed)
+    composed.set_epoch(epoch)
+    return list(composed)
+
+
+def test_an_epoch_has_as_many_images_as_asked_for_in_batches():
+    found = batches(100)
+    assert [len(images) for images, _ in found] == [32, 32, 32, 4]
+    images, targets = found[0]
+    assert (images.shape, images.dtype) == ((32, 1, 64, 128), torch.uint8)
+    assert (targets.shape, targets.dtype) == ((32, 9), torch.int64)
+
+
+def test_an_epoch_is_the_same_every_time_and_another_one_is_another():
+    composed = ComposedBatches(GlyphSheet.load_bundled(), 64, 64)
+    seen = []
+    for epoch in (3, 4, 3):
+        composed.set_epoch(epoch)
+        seen.append(next(iter(composed))[0])
+    alone = batches(64, 64, epoch=3)[0][0]
+    assert torch.equal(seen[0], seen[2]) and torch.equal(seen[0], alone)
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_the_first_images_of_all_are_short_strings():
+    lengths = [len(decode(ids)) for _, t in batches(3 * EASY_IMAGES, 512) for ids in t.tolist()]
+    assert max(lengths[:EASY_IMAGES]) == 3
+    assert max(lengths[EASY_IMAGES + 2048 :]) == 8
+    later = [len(decode(ids)) for _, t in batches(2000, 512, epoch=1) for ids in t.tolist()]
+    assert max(later) == 8
+
+
+def test_digits_train_on_composed_images_and_are_validated_on_the_split(digits):
+    config = TrainingConfig(
+        metadata_path=str(digits), batch_size=16, dataset_options={"composed": 40}
+    )
+    train, val = create_dataset(config).loaders(config)
+    assert (len(train), len(list(train))) == (3, 3)
+    again = create_dataset(TrainingConfig(metadata_path=str(digits))).splits["val"]
+    assert np.array_equal(next(iter(val))[0].squeeze(1).numpy(), again.images[: len(again)])
+
+
+def test_families_are_left_out_where_asked_for(digits):
+    data = DatasetRegistry.create(
+        "khmer_digits", path=digits, composed=10, leave_out=list(DEVELOPMENT_FAMILIES)
+    )
+    assert len(data.sheet) > 20
+    assert not any(belongs_to(name, DEVELOPMENT_FAMILIES) for name in data.sheet.names)
+
+
+@pytest.mark.parametrize("options", [{"composed": -1}, {"composed": 5, "variety": 1.5}])
+def test_options_out_of_range_are_told(options):
+    with pytest.raises(DataLoaderError, match="composed must be"):
+        DatasetRegistry.create("khmer_digits", **options)
