@@ -23,6 +23,7 @@ SMALLEST = 9  # pixels of a glyph where variety is asked for
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
+LEAST_DAMAGE = 0.3  # of the full one, to the smallest glyphs where variety is asked for
 BANK = 96  # textures and noises that are made once
 
 
@@ -194,7 +195,8 @@ class SyntheticComposer:
         rng = self._rng
         count = len(ink)
         self._warp(ink)
-        damage = self.degrade * np.clip((heights - 6) / (FULL_DAMAGE - 6), 0, 1)
+        least = LEAST_DAMAGE if self.variety else 0.0
+        damage = self.degrade * np.clip((heights - 6) / (FULL_DAMAGE - 6), least, 1)
         self._blur(ink, damage)
         paper = rng.uniform(0, 255, count)
         contrast = rng.uniform(80, 255, count)
@@ -211,7 +213,9 @@ class SyntheticComposer:
             self._frame(image, room)
         self._shade(image, room)
         noisy = np.flatnonzero(rng.random(count) < 0.7 * min(1.0, self.degrade))
-        levels = (rng.random(len(noisy)) ** 2 * 0.14 * (room * damage)[noisy]).astype(np.float32)
+        loudest = 0.25 if self.variety else 0.14
+        levels = rng.random(len(noisy)) ** 2 * loudest * (room * damage)[noisy]
+        levels = levels.astype(np.float32)
         which = rng.integers(0, BANK, len(noisy))
         for i, level, bank in zip(noisy, levels, which, strict=True):
             image[i] += level * self._noises[bank]
@@ -249,7 +253,7 @@ class SyntheticComposer:
     def _blur(self, ink: np.ndarray, damage: np.ndarray) -> None:
         """A box of three, once or twice, on a part of the images."""
         rng = self._rng
-        for chance in (0.35, 0.15):
+        for chance in (0.5, 0.3) if self.variety else (0.35, 0.15):
             chosen = np.flatnonzero(rng.random(len(ink)) < chance * damage)
             if len(chosen):
                 part = ink[chosen]
@@ -260,7 +264,8 @@ class SyntheticComposer:
     def _warp(self, ink: np.ndarray) -> None:
         """Rotation and perspective of the whole image, on a part of them."""
         rng = self._rng
-        chosen = np.flatnonzero(rng.random(len(ink)) < 0.15 * self.degrade)
+        share = 0.3 if self.variety else 0.15
+        chosen = np.flatnonzero(rng.random(len(ink)) < share * self.degrade)
         which = rng.integers(0, len(self._warps), len(chosen))
         for i, warp in zip(chosen, which, strict=True):
             ink[i] = ink[i].take(self._warps[warp])
