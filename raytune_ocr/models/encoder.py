@@ -1,8 +1,8 @@
 """From a normalised image to a row of columns, each of which has seen most of the image.
 
-Pixels become patches at once, a few strided convolutions bring the columns down to 32, and the
-strongest answer of a column's rows is kept: wherever a line of digits stands, it reads the same.
-Dilated residual convolutions along that one row let neighbouring digits tell each other where
+Pixels become patches at once, a few convolutions bring the columns down to 32 and the rows to a
+few, and the strongest answer of a column's rows is kept: wherever a line of digits stands, it
+reads the same. Dilated residual convolutions along that one row let neighbouring digits tell each other where
 one ends and the next begins.
 """
 
@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from raytune_ocr.vocabulary import IMAGE_WIDTH
 
-PATCH = 2  # pixels on a side
-COLUMNS = IMAGE_WIDTH // (2 * PATCH)
+COLUMN = 4  # pixels that a column is wide
+COLUMNS = IMAGE_WIDTH // COLUMN
 
 
 class ConvNorm(nn.Sequential):
@@ -58,8 +58,22 @@ class CollapseRows(nn.Module):
         self.mix = ConvNorm(inputs, outputs, (1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        columns: Tensor = self.mix(features.amax(dim=2, keepdim=True))
+        # As amax over the rows; the gradient of pooling goes to one row and takes half the time.
+        strongest = functional.max_pool2d(features, (features.shape[2], 1))
+        columns: Tensor = self.mix(strongest)
         return columns
+
+
+class ResidualBlock(nn.Module):
+    """Residual convolution in both directions: [B, C, R, T] to the same shape."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = ConvNorm(channels, channels, (3, 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        mixed: Tensor = features + self.conv(features)
+        return mixed
 
 
 class TemporalBlock(nn.Module):
@@ -79,8 +93,11 @@ class ColumnEncoder(nn.Module):
     """Images [B, 1, 64, 128] to columns [B, T, D], T = 32, D = `temporal_width`.
 
     Args:
-        channels: of the convolution at half the resolution, of the one that brings it to a
-            quarter, and of each one after it that halves the height.
+        channels: of the convolution on the patches, and of each one after it. They halve the
+            height, and the width until a column is 4 pixels wide.
+        patch: pixels on a side, 2 or 4; with 4 all work is done at a quarter of the resolution,
+            where wide convolutions are what a processor does best.
+        blocks: residual convolutions at each stage but the last.
         temporal_width: features of a column.
         dilations: one temporal block each.
         dropout: share of features dropped in the temporal blocks, 0 <= p < 1.
@@ -95,20 +112,26 @@ class ColumnEncoder(nn.Module):
         dilations: Sequence[int] = (1, 2, 4, 8),
         dropout: float = 0.0,
         gradient_checkpointing: bool = False,
+        patch: int = 2,
+        blocks: int = 0,
     ) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
-        stages: list[nn.Module] = [ConvNorm(PATCH * PATCH, channels[0], (3, 3))]
-        for index, (inputs, outputs) in enumerate(itertools.pairwise(channels)):
-            stride = (2, 2) if index == 0 else (2, 1)
-            stages.append(ConvNorm(inputs, outputs, (3, 3), stride))
+        self.patch = patch
+        stages: list[nn.Module] = [ConvNorm(patch * patch, channels[0], (3, 3))]
+        width = patch
+        for inputs, outputs in itertools.pairwise(channels):
+            stages += [ResidualBlock(inputs) for _ in range(blocks)]
+            narrower = 2 if width < COLUMN else 1
+            stages.append(ConvNorm(inputs, outputs, (3, 3), (2, narrower)))
+            width *= narrower
         stages.append(CollapseRows(channels[-1], temporal_width))
         stages += [TemporalBlock(temporal_width, d, dropout=dropout) for d in dilations]
         self.stages = nn.ModuleList(stages)
 
     def forward(self, images: Tensor) -> Tensor:
         """Columns [B, T, D] of normalised `images` [B, 1, 64, 128]."""
-        features = functional.pixel_unshuffle(images, PATCH)
+        features = functional.pixel_unshuffle(images, self.patch)
         features = features.contiguous(memory_format=torch.channels_last)
         for stage in self.stages:
             features = self._run(stage, features)

@@ -18,8 +18,10 @@ class Architecture:
 
     Attributes:
         kind: `attention` answers position by position, `ctc` column by column.
-        channels: of the convolutions at a half and a quarter of the resolution, and of each one
-            after them that halves the height, 2 to 6.
+        channels: of the convolution on the patches and of each one after it, 2 to 6; each
+            halves the height, with patches of 2 pixels the first also the width.
+        patch: pixels on a side of what an image is cut into at first, 2 or 4.
+        blocks: residual convolutions before each halving, 0 to 4.
         temporal_width: features of a column, >= 1.
         dilations: one residual convolution along the columns each, in columns, each >= 1.
         hidden: features of an answer before its classes, >= 1 (attention only).
@@ -34,6 +36,8 @@ class Architecture:
     hidden: int = 96
     dropout: float = 0.0
     gradient_checkpointing: bool = False
+    patch: int = 2
+    blocks: int = 0
 
     def override(self, settings: Mapping[str, Any], place: str) -> Architecture:
         """This architecture with some settings changed.
@@ -89,6 +93,8 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "hidden": ("an integer >= 1", _counts),
     "dropout": ("a number >= 0 and < 1", _is_share),
     "gradient_checkpointing": ("true or false", lambda v: isinstance(v, bool)),
+    "patch": ("2 or 4", lambda v: v in (2, 4) and not isinstance(v, bool)),
+    "blocks": ("an integer >= 0 and <= 4", lambda v: v == 0 or (_counts(v) and v <= 4)),
 }
 """What an override may set; `kind` is the preset's own."""
 
@@ -107,7 +113,12 @@ PRESETS: dict[str, Architecture] = {
     ),
     "ctc_small": Architecture("ctc"),
     "ctc_medium": Architecture(
-        "ctc", channels=(16, 32, 64, 96), temporal_width=128, dilations=(1, 2, 4, 8, 1)
+        "ctc",
+        channels=(64, 96, 128),
+        temporal_width=128,
+        dilations=(1, 2, 4, 8, 1),
+        patch=4,
+        blocks=1,
     ),
 }
 ALIASES = {"ctc": "ctc_small"}

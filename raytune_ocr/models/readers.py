@@ -47,6 +47,8 @@ class Reader(nn.Module):
             dilations=architecture.dilations,
             dropout=architecture.dropout,
             gradient_checkpointing=architecture.gradient_checkpointing,
+            patch=architecture.patch,
+            blocks=architecture.blocks,
         ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ctc_head = CTCHead(architecture.temporal_width, vocab_size)
 
