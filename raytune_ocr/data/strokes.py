@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 INK = 110  # of 255: what counts as inside of a glyph
-BEND = 0.055  # of the glyph's height: standard deviation of the control points' displacement
+BEND = (0.03, 0.1)  # of the glyph's height: standard deviation of the control points' moves
 KNOTS = 3  # control points on a side
 
 
@@ -90,7 +90,7 @@ def written(
 def bent(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A glyph float32 [H, W] from 0 to 1, bent by a grid of control points; the size stays."""
     height, width = ink.shape
-    moves = rng.normal(0, BEND * height, (KNOTS, KNOTS, 2))
+    moves = rng.normal(0, rng.uniform(*BEND) * height, (KNOTS, KNOTS, 2))
     y, x = np.mgrid[0:KNOTS, 0:KNOTS] / (KNOTS - 1) * np.array([height, width])[:, None, None]
     source = np.stack([x, y], axis=-1) + moves
     edges_y, edges_x = y[:, 0].astype(int).tolist(), x[0].astype(int).tolist()
@@ -116,7 +116,7 @@ def _bent(
     rows: np.ndarray, columns: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points, moved as a grid of control points over the glyph moves (bilinearly)."""
-    moves = rng.normal(0, BEND * size, (2, KNOTS, KNOTS))
+    moves = rng.normal(0, rng.uniform(*BEND) * size, (2, KNOTS, KNOTS))
     left, right = columns.min(), columns.max()
     v = rows / max(1, size - 1) * (KNOTS - 1)
     u = (columns - left) / max(1, right - left) * (KNOTS - 1)

@@ -23,7 +23,7 @@ SMALLEST = 9  # pixels of a glyph where variety is asked for
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
-LEAST_DAMAGE = 0.3  # of the full one, to the smallest glyphs where variety is asked for
+LEAST_DAMAGE = 0.5  # of the full one, to the smallest glyphs where variety is asked for
 BANK = 96  # textures and noises that are made once
 
 
@@ -213,7 +213,7 @@ class SyntheticComposer:
             self._frame(image, room)
         self._shade(image, room)
         noisy = np.flatnonzero(rng.random(count) < 0.7 * min(1.0, self.degrade))
-        loudest = 0.25 if self.variety else 0.14
+        loudest = 0.35 if self.variety else 0.14
         levels = rng.random(len(noisy)) ** 2 * loudest * (room * damage)[noisy]
         levels = levels.astype(np.float32)
         which = rng.integers(0, BANK, len(noisy))
@@ -245,7 +245,8 @@ class SyntheticComposer:
         """Uneven light on half of the images: a texture from the bank, up to 40 % of contrast."""
         rng = self._rng
         chosen = np.flatnonzero(rng.random(len(image)) < 0.5 * min(1.0, self.degrade))
-        strength = (rng.random(len(chosen)) * 0.35 * room[chosen]).astype(np.float32)
+        deepest = 0.8 if self.variety else 0.35
+        strength = (rng.random(len(chosen)) * deepest * room[chosen]).astype(np.float32)
         which = rng.integers(0, BANK, len(chosen))
         for i, level, bank in zip(chosen, strength, which, strict=True):
             image[i] += level * self._textures[bank]

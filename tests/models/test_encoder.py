@@ -1,5 +1,6 @@
 """Tests of the column encoder."""
 
+import pytest
 import torch
 
 from raytune_ocr.models.encoder import COLUMNS, CollapseRows, ColumnEncoder
@@ -29,3 +30,15 @@ def test_columns_are_the_same_wherever_a_row_stands() -> None:
 def test_the_number_of_channels_sets_the_number_of_convolutions() -> None:
     for channels in ((8, 8), (8, 8, 8, 8, 8, 8)):
         assert ColumnEncoder(channels=channels)(torch.randn(1, 1, 64, 128)).shape[1] == 32
+
+
+@pytest.mark.parametrize(("patch", "blocks"), [(2, 0), (2, 1), (4, 0), (4, 2)])
+def test_patches_and_blocks_leave_the_columns_as_many(patch: int, blocks: int) -> None:
+    encoder = ColumnEncoder((8, 12, 16), temporal_width=20, patch=patch, blocks=blocks)
+    assert encoder(torch.randn(2, 1, 64, 128)).shape == (2, 32, 20)
+
+
+def test_a_column_keeps_the_strongest_of_its_rows() -> None:
+    collapse = CollapseRows(3, 5).eval()
+    features = torch.randn(2, 3, 4, 32)
+    assert torch.equal(collapse(features), collapse.mix(features.amax(dim=2, keepdim=True)))
