@@ -2,8 +2,8 @@
 
 Pixels become patches at once, a few convolutions bring the columns down to 32 and the rows to a
 few, and the strongest answer of a column's rows is kept: wherever a line of digits stands, it
-reads the same. Dilated residual convolutions along that one row let neighbouring digits tell each other where
-one ends and the next begins.
+reads the same. Dilated residual convolutions along that one row let neighbouring digits tell
+each other where one ends and the next begins.
 """
 
 from __future__ import annotations
