@@ -1,0 +1,173 @@
+"""How long eight presets take: four ways to tune them, and to train only the one that wins.
+
+    python -m benchmarks.tuning                              # whole: hours
+    python -m benchmarks.tuning --epochs 6 --samples 1600    # a quarter of an hour on two cores
+
+The presets of `search_spaces/full.yaml`, the same data, seeds, epochs and trainer for all; each
+way is a process of its own, start-up and reading the data included (`tuners.py` has them).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import paired_ratio, table, write
+from benchmarks.tuners import METRIC, TUNERS, Job
+from raytune_ocr.data import generate_dataset
+from raytune_ocr.tune import load_space
+
+OURS, SEQUENTIAL, ORACLE = "this project", "one after another", "the winner alone"
+GOAL = 0.95
+GRACE = 5 / 30  # of the epochs: the tuner's default at the full space's thirty
+
+
+def presets() -> list[str]:
+    """Names of the full space's experiments that are one trial each."""
+    experiments = load_space("full").experiments
+    return [name for name, one in experiments.items() if not one.is_search]
+
+
+def run(name: str, job: Job) -> dict[str, Any]:
+    """One way, in a process of its own: seconds, epochs, accuracies.
+
+    Raises:
+        RuntimeError: when it failed; says what it said.
+    """
+    Path(job.folder).mkdir(parents=True)
+    job.save()
+    load = os.getloadavg()[0]
+    started = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.tuners", name, job.folder],
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.time() - started
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
+    notes = [json.loads(line) for line in job.notes.read_text(encoding="utf-8").splitlines()]
+    best = max(notes, key=lambda note: note[METRIC])
+    reached = [note["time"] for note in notes if note[METRIC] >= GOAL]
+    return {
+        "tuner": name,
+        "seconds": seconds,
+        "epochs": len(notes),
+        f"best {METRIC}": best[METRIC],
+        "winner": best["trial"],
+        f"seconds to {GOAL}": min(reached) - started if reached else None,
+        "load before": load,
+    }
+
+
+def all_ways(job: Job, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """A row for each way and round; each round begins with another one.
+
+    The oracle comes after what it needs to know: the winner of this project in that round.
+    """
+    rows: list[dict[str, Any]] = []
+    for number in range(rounds):
+        first = number % len(names)
+        winner = ""
+        for name in [*names[first:], *names[:first], ORACLE]:
+            here = dataclasses.replace(job, folder=f"{job.folder}/{number} {name}")
+            if name == ORACLE:
+                if not winner:
+                    continue
+                here = dataclasses.replace(here, experiments=(winner,))
+            rows.append({"round": number + 1, **run(name, here)})
+            print(rows[-1], flush=True)
+            winner = rows[-1]["winner"] if name == OURS else winner
+    return rows
+
+
+def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each way over this project, the rounds paired; and this project over the oracle."""
+    seconds: dict[str, list[float]] = {}
+    best: dict[str, float] = {}
+    for row in rows:
+        seconds.setdefault(row["tuner"], []).append(row["seconds"])
+        best[row["tuner"]] = max(best.get(row["tuner"], 0.0), row[f"best {METRIC}"])
+    if OURS not in seconds:
+        return []
+    return [
+        {
+            "tuner": name,
+            "its time over ours": paired_ratio(theirs, seconds[OURS]),
+            "ours over its": paired_ratio(seconds[OURS], theirs),
+            "our accuracy over its, points": 100 * (best[OURS] - best[name]),
+        }
+        for name, theirs in seconds.items()
+        if name != OURS
+    ]
+
+
+def available(names: Sequence[str]) -> list[str]:
+    """Without what is not installed, which is named."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        print(f"Optuna is left out: {error}; pip install '.[bench]'")
+        return [name for name in names if "Optuna" not in name]
+    return list(names)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.tuning",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ways = [name for name in TUNERS if name != ORACLE]
+    parser.add_argument("--epochs", type=int, default=30, help="of every preset (default 30)")
+    parser.add_argument("--samples", type=int, default=8000, help="to train on (default 8000)")
+    parser.add_argument("--rounds", type=int, default=1, help="(default 1)")
+    parser.add_argument("--grace", type=int, help="epochs before a stop (default: a sixth)")
+    parser.add_argument("--experiments", nargs="+", metavar="NAME", help="(default: all presets)")
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="(default: all)")
+    parser.add_argument("--no-write", action="store_true", help="leave results/tuning.json alone")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the data, run all, print, write."""
+    arguments = build_parser().parse_args(argv)
+    grace = arguments.grace or max(1, round(GRACE * arguments.epochs))
+    sizes = {"train": arguments.samples, "val": max(16, arguments.samples // 8), "test": 16}
+    with tempfile.TemporaryDirectory() as folder:
+        data = generate_dataset(Path(folder, "data"), sizes=sizes)
+        job = Job(
+            folder=folder,
+            experiments=tuple(arguments.experiments or presets()),
+            data=str(data),
+            epochs=arguments.epochs,
+            grace=grace,
+            cores=os.cpu_count() or 1,
+        )
+        rows = all_ways(job, available(arguments.ways), arguments.rounds)
+    compared = ratios(rows)
+    print("\n".join(table(part) + "\n" for part in (compared, rows) if part))
+    content = {
+        "epochs": arguments.epochs,
+        "samples": sizes,
+        "grace": grace,
+        "experiments": job.experiments,
+        "ratios": compared,
+        "rows": rows,
+    }
+    if not arguments.no_write:
+        print(write("tuning", content))
+
+
+if __name__ == "__main__":
+    main()
