@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -65,15 +65,12 @@ class Face:
 
 @dataclass(frozen=True)
 class Cell:
-    """Image files of one kind, and what stands in them."""
+    """Image files of one kind, what stands in them, and the families of rendered ones."""
 
     name: str
     files: list[Path]
     texts: list[str]
-
-    def first(self, count: int) -> Cell:
-        """The same with fewer images."""
-        return Cell(self.name, self.files[:count], self.texts[:count])
+    families: list[str] = field(default_factory=list)
 
 
 def find_faces(folders: Iterable[str | Path], workplace: Path) -> dict[str, list[Face]]:
@@ -158,6 +155,7 @@ def rendered(
             continue
         cell.files.append(folder / f"{len(cell.files):05d}.png")
         cell.texts.append(text)
+        cell.families.append(face.family)
         (degrade(image, rng) if degraded else image).save(cell.files[-1])
     return cell
 

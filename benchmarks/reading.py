@@ -123,9 +123,19 @@ def race(readers: dict[str, Reader], cells: Sequence[Cell]) -> list[dict[str, An
                     **score(texts, cell.texts),
                     "images/s": len(texts) / seconds,
                     "count": len(texts),
+                    "families": by_family(texts, cell),
                 }
             )
     return rows
+
+
+def by_family(texts: Sequence[str], cell: Cell) -> dict[str, float]:
+    """Sequence accuracy of each family of a rendered cell, the worst first."""
+    right: dict[str, list[bool]] = {}
+    for text, target, family in zip(texts, cell.texts, cell.families, strict=False):
+        right.setdefault(family, []).append(text == target)
+    shares = {family: statistics.mean(found) for family, found in right.items()}
+    return dict(sorted(shares.items(), key=lambda item: item[1]))
 
 
 def against_targets(rows: Iterable[dict[str, Any]], real: str | None) -> list[dict[str, Any]]:
@@ -278,7 +288,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     ratios = speeds(rows, first, prepared)
     for name, ratio in ratios.items():
         print(f"{first} reads {ratio:.0f} times as fast as {name} ({prepared[name]})")
-    print("\n".join(table(part) + "\n" for part in (rows, judgement, fast) if part))
+    shown = [{k: v for k, v in row.items() if k != "families"} for row in rows]
+    print("\n".join(table(part) + "\n" for part in (shown, judgement, fast) if part))
     content = {
         "samples": arguments.samples,
         "seed": arguments.seed,
