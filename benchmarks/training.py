@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import logging
 import os
 import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -254,7 +252,7 @@ def hugging_face(work: Work, augment: bool) -> Loop:
     def run(turns: Any) -> None:
         loader = InTurns(work.samples(augment, named=True), turns.dataset)
         module = WithLoss(work.config)
-        with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        with tempfile.TemporaryDirectory() as folder:
             arguments = transformers.TrainingArguments(
                 output_dir=folder,
                 num_train_epochs=work.config.num_epochs,
@@ -267,13 +265,15 @@ def hugging_face(work: Work, augment: bool) -> Loop:
                 disable_tqdm=True,
                 use_cpu=work.device.type == "cpu",
             )
-            OnBatches(
+            trainer = OnBatches(
                 loader=loader,
                 model=module,
                 args=arguments,
                 train_dataset=loader.dataset,
                 optimizers=(create_optimizer(module, work.config), None),
-            ).train()
+            )
+            trainer.remove_callback(transformers.PrinterCallback)
+            trainer.train()
 
     return run
 
@@ -464,10 +464,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 about = {"model": model, "cores": threads, "precision": precision}
                 details.append({**about, **found})
                 print(f"{', '.join(map(str, about.values()))}: done", flush=True)
+                if not arguments.no_write:  # after each: a long run may be cut short
+                    size = {"epochs": arguments.epochs, "steps": STEPS}
+                    write("training", {**size, "rows": rows, "details": details})
     print(table(rows))
-    if not arguments.no_write:
-        content = {"epochs": arguments.epochs, "steps": STEPS, "rows": rows, "details": details}
-        print(write("training", content))
 
 
 if __name__ == "__main__":

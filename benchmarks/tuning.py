@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,11 @@ def run(name: str, job: Job) -> dict[str, Any]:
     }
 
 
-def all_ways(job: Job, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+def all_ways(job: Job, names: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
     """A row for each way and round; each round begins with another one.
 
     The oracle comes after what it needs to know: the winner of this project in that round.
     """
-    rows: list[dict[str, Any]] = []
     for number in range(rounds):
         first = number % len(names)
         winner = ""
@@ -84,10 +83,9 @@ def all_ways(job: Job, names: Sequence[str], rounds: int) -> list[dict[str, Any]
                 if not winner:
                     continue
                 here = dataclasses.replace(here, experiments=(winner,))
-            rows.append({"round": number + 1, **run(name, here)})
-            print(rows[-1], flush=True)
-            winner = rows[-1]["winner"] if name == OURS else winner
-    return rows
+            row = {"round": number + 1, **run(name, here)}
+            winner = row["winner"] if name == OURS else winner
+            yield row
 
 
 def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -102,13 +100,19 @@ def ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "tuner": name,
-            "its time over ours": paired_ratio(theirs, seconds[OURS]),
-            "ours over its": paired_ratio(seconds[OURS], theirs),
+            "its time over ours": _paired(theirs, seconds[OURS]),
+            "ours over its": _paired(seconds[OURS], theirs),
             "our accuracy over its, points": 100 * (best[OURS] - best[name]),
         }
         for name, theirs in seconds.items()
         if name != OURS
     ]
+
+
+def _paired(first: Sequence[float], second: Sequence[float]) -> float:
+    """Of the rounds that both have finished."""
+    rounds = min(len(first), len(second))
+    return paired_ratio(first[:rounds], second[:rounds])
 
 
 def available(names: Sequence[str]) -> list[str]:
@@ -154,19 +158,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             grace=grace,
             cores=os.cpu_count() or 1,
         )
-        rows = all_ways(job, available(arguments.ways), arguments.rounds)
-    compared = ratios(rows)
-    print("\n".join(table(part) + "\n" for part in (compared, rows) if part))
-    content = {
-        "epochs": arguments.epochs,
-        "samples": sizes,
-        "grace": grace,
-        "experiments": job.experiments,
-        "ratios": compared,
-        "rows": rows,
-    }
-    if not arguments.no_write:
-        print(write("tuning", content))
+        about = {"epochs": job.epochs, "samples": sizes, "grace": grace}
+        rows: list[dict[str, Any]] = []
+        for row in all_ways(job, available(arguments.ways), arguments.rounds):
+            rows.append(row)
+            print(row, flush=True)
+            content = {**about, "experiments": job.experiments, "ratios": ratios(rows)}
+            if not arguments.no_write:  # after each: a long run may be cut short
+                write("tuning", {**content, "rows": rows})
+    print("\n".join(table(part) + "\n" for part in (ratios(rows), rows) if part))
 
 
 if __name__ == "__main__":
