@@ -9,7 +9,8 @@
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
     |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or foreign
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
-        `-- DivergenceError                                the loss became NaN or infinite
+        |-- DivergenceError                                the loss became NaN or infinite
+        `-- TrialTimeoutError         (TimeoutError)       a trial took longer than it may
 
 Each also derives from the built-in that a caller would expect, so that code written against
 the built-ins keeps working. The tuner never retries the deterministic ones.
@@ -61,6 +62,10 @@ class ExperimentFailedError(RaytuneOCRError, RuntimeError):
 
 class DivergenceError(ExperimentFailedError):
     """The training loss became NaN or infinite."""
+
+
+class TrialTimeoutError(ExperimentFailedError, TimeoutError):
+    """A trial has trained for as long as it may."""
 
 
 DETERMINISTIC_ERRORS = (ConfigurationError, DataLoaderError, ModelCreationError, DivergenceError)

@@ -69,7 +69,13 @@ REFINE = (
 )
 
 HOW = (
-    ("scheduler", "|".join(SCHEDULERS), "which trials end early (default asha)"),
+    (
+        "scheduler",
+        "|".join(SCHEDULERS),
+        "which trials end early. asha (default): at each rung all but the best; hyperband: asha, "
+        "with later first rungs for some; median: those below the median of the others; none: "
+        "nobody. --resume goes on with what each has noted",
+    ),
     ("grace_period", "EPOCHS", "that every trial gets (default 5)"),
     ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
     ("max_concurrent", "N", "trials at a time (default: as many as fit)"),

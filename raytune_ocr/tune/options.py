@@ -12,7 +12,7 @@ from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.budget import TARGET_METRICS, Target
 
 SEARCHES = ("random", "optuna")
-SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+SCHEDULERS = ("asha", "hyperband", "median", "none")
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 

@@ -10,6 +10,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config import TrainingConfig
@@ -142,6 +143,14 @@ class TrialRecord:
             return best["val_char_accuracy"], best["val_seq_accuracy"]
         sign = 1 if self.config.early_stopping_mode == "max" else -1
         return (sign * best[self.config.early_stopping_monitor],)
+
+    def mean_score(self, epoch: int) -> float:
+        """Mean of what is monitored up to `epoch`, higher is better; NaN where there is none."""
+        monitor = self.config.early_stopping_monitor
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        values = [row.get(monitor, math.nan) for row in self.epochs if row["epoch"] <= epoch]
+        known = [value for value in values if not math.isnan(value)]
+        return sign * fmean(known) if known else math.nan
 
     @property
     def checkpoint(self) -> Path | None:

@@ -1,39 +1,34 @@
-"""ASHA whose rungs survive a restart: nobody is judged twice, or against late figures.
+"""Schedulers that survive a restart: nobody is judged twice, or against late figures.
 
-Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), in its stopping form:
-at each rung a trial goes on only if it is at least as good as the top 1/reduction_factor of
-those that were there before it.
+They know trials by name, and have what they decided noted in the run's state. Ray's own forget all
+of it when the driver ends.
+
+- ASHA: Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020), in its stopping
+  form: at each rung a trial goes on only if it is at least as good as the top 1/reduction_factor of
+  those that were there before it.
+- HyperBand, asynchronous as in that paper: ASHA several times over, with rungs that begin later and
+  later, for trials that are slow to show what they are worth.
+- The median stopping rule: Golovin et al., "Google Vizier" (2017).
 """
 
 from __future__ import annotations
 
+import bisect
+import hashlib
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import RUNG, RunState
 
-
-def create_scheduler(
-    options: TuneOptions, state: RunState, records: Iterable[TrialRecord]
-) -> FIFOScheduler | None:
-    """The scheduler that `options` name; None: no trial is stopped early."""
-    if options.scheduler == "none":
-        return None
-    if options.scheduler != "asha":
-        raise ConfigurationError(f"--scheduler: {options.scheduler} is not there yet")
-    return PersistentASHA(
-        state,
-        grace_period=options.grace_period,
-        reduction_factor=options.reduction_factor,
-        max_epochs=max(record.config.num_epochs for record in records),
-    )
+MEDIAN = "median"
+"""The kind of the notes of the median rule."""
 
 
 class PersistentASHA(FIFOScheduler):
@@ -70,11 +65,11 @@ class PersistentASHA(FIFOScheduler):
         name, epoch = result.get("experiment_name", ""), result.get("epoch")
         if name in self.stopped:  # the driver ended before it could note this
             return TrialScheduler.STOP
-        if epoch not in self.records or name in self.records[epoch]:
+        if not self.judges(name, epoch) or name in self.records[epoch]:
             return TrialScheduler.CONTINUE
         score = float(result.get(self.score_metric, -math.inf))
         score = -math.inf if math.isnan(score) else score
-        cutoff = self._cutoff(epoch)
+        cutoff = self._cutoff(name, epoch)
         last_epoch = epoch >= result.get("num_epochs", math.inf)
         stop = score < cutoff and not last_epoch
         note = {"epoch": epoch, "trial": name, "score": score, "stopped": stop}
@@ -82,9 +77,21 @@ class PersistentASHA(FIFOScheduler):
         self.state.keep(RUNG, note)
         return TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
 
-    def _cutoff(self, epoch: int) -> float:
+    def judges(self, name: str, epoch: Any) -> bool:
+        """Whether that epoch is a rung of that trial."""
+        return epoch in self.records
+
+    def compares(self, name: str, other: str) -> bool:
+        """Whether two trials are judged by each other's scores."""
+        return True
+
+    def _cutoff(self, name: str, epoch: int) -> float:
         """What a trial must reach at a rung: the first to arrive always goes on."""
-        finite = [score for score in self.records[epoch].values() if score > -math.inf]
+        finite = [
+            score
+            for other, score in self.records[epoch].items()
+            if score > -math.inf and self.compares(name, other)
+        ]
         if not finite:
             return -math.inf
         return float(np.percentile(finite, (1 - 1 / self.reduction_factor) * 100))
@@ -98,6 +105,110 @@ class PersistentASHA(FIFOScheduler):
         self.records.setdefault(note["epoch"], {})[note["trial"]] = score
         if note["stopped"]:
             self.stopped[note["trial"]] = note["epoch"]
+
+
+class AsyncHyperBand(PersistentASHA):
+    """ASHA in brackets, the first with all rungs, each next without its predecessor's first one.
+
+    A trial's bracket follows from its name, in HyperBand's proportions, so that it needs no memory.
+    """
+
+    def bracket(self, name: str) -> int:
+        """Of a trial: how many of the rungs it is spared."""
+        brackets = len(self.rungs) + 1
+        eta = self.reduction_factor
+        shares = [eta**-b / (brackets - b) for b in range(brackets)]
+        digest = hashlib.sha256(name.encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares)
+        return bisect.bisect_right(list(itertools.accumulate(shares))[:-1], place)
+
+    def judges(self, name: str, epoch: Any) -> bool:
+        """Whether that epoch is a rung of the trial's bracket."""
+        return epoch in self.rungs[self.bracket(name) :]
+
+    def compares(self, name: str, other: str) -> bool:
+        """Whether both are in one bracket."""
+        return self.bracket(name) == self.bracket(other)
+
+
+class MedianRule(FIFOScheduler):
+    """Stops a trial whose best score so far is below the median of what the others had.
+
+    What another trial had by an epoch is the mean of its scores up to that epoch. It reads the
+    run's records, which a resumed run has as well.
+
+    Args:
+        state: of the run, where it notes whom it stopped.
+        records: of the run, by trial.
+        grace_period: epochs that every trial gets.
+        fewest: others that must have come as far, or nobody is judged.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        records: Mapping[str, TrialRecord],
+        grace_period: int = 5,
+        fewest: int = 3,
+    ) -> None:
+        super().__init__()
+        self.state = state
+        self.records = records
+        self.grace_period = grace_period
+        self.fewest = fewest
+        self.stopped: dict[str, int] = {
+            note["trial"]: note["epoch"] for note in state.notes.get(MEDIAN, [])
+        }
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop or go on."""
+        name, epoch = result.get("experiment_name", ""), result.get("epoch")
+        if name in self.stopped:
+            return TrialScheduler.STOP
+        if epoch is None or not self.grace_period <= epoch < result.get("num_epochs", math.inf):
+            return TrialScheduler.CONTINUE
+        means = [
+            record.mean_score(epoch)
+            for other, record in self.records.items()
+            if other != name and record.epochs and record.epochs[-1]["epoch"] >= epoch
+        ]
+        known = [mean for mean in means if not math.isnan(mean)]
+        score = float(result.get("best_score", math.nan))
+        if len(known) < self.fewest or score >= np.median(known):
+            return TrialScheduler.CONTINUE
+        note = {"trial": name, "epoch": epoch}
+        self.stopped[name] = epoch
+        self.state.keep(MEDIAN, note)
+        return TrialScheduler.STOP
+
+    def debug_string(self) -> str:
+        """How many were stopped."""
+        return f"median rule: {len(self.stopped)} stopped"
+
+
+def create_scheduler(
+    options: TuneOptions,
+    state: RunState,
+    records: Mapping[str, TrialRecord],
+    possible: Iterable[TrialRecord] = (),
+) -> PersistentASHA | MedianRule | None:
+    """The scheduler that `options` name; None: no trial is stopped early.
+
+    Args:
+        records: of the run, which grow while it goes on.
+        possible: trials that may come to them.
+    """
+    if options.scheduler == "none":
+        return None
+    if options.scheduler == "median":
+        return MedianRule(state, records, options.grace_period)
+    kind = AsyncHyperBand if options.scheduler == "hyperband" else PersistentASHA
+    return kind(
+        state,
+        grace_period=options.grace_period,
+        reduction_factor=options.reduction_factor,
+        max_epochs=max(r.config.num_epochs for r in (*records.values(), *possible)),
+    )
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:

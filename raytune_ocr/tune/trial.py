@@ -7,17 +7,25 @@ import gc
 import json
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config import TrainingConfig
-from raytune_ocr.errors import DETERMINISTIC_ERRORS, CheckpointError, DivergenceError
+from raytune_ocr.errors import (
+    DETERMINISTIC_ERRORS,
+    CheckpointError,
+    DivergenceError,
+    TrialTimeoutError,
+)
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.training.callbacks import Callback
+from raytune_ocr.tune.deadline import Deadline, was_abandoned
 
 logger = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
+TRIAL_TIMEOUT = "trial_timeout"
 
 Report = Callable[[dict[str, Any], "str | None"], None]
 
@@ -28,16 +36,16 @@ def run_trial(
     report: Report,
     threads: int = 1,
     resume_from: Path | None = None,
+    timeout: float | None = None,
 ) -> None:
-    """Train as `config` says, a report each epoch.
+    """Train as `config` says, a report each epoch, for `timeout` seconds at most.
 
     An error that would come back on every try is reported as `error_message` instead of raised,
     so that the trial is not tried again. Where memory runs out, it goes on from its last state
-    with half the batch and twice the accumulation. A full disk is reported as `disk_full`.
+    with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
+    of the time as the stop reason `trial_timeout`.
     """
     import torch
-
-    from raytune_ocr.training import train_from_config
 
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -47,22 +55,53 @@ def run_trial(
         "threads": threads,  # figures are the same only with as many
     }
 
+    begun = resume_from is not None
+
     def tell(row: dict[str, Any], folder: str | None) -> None:
+        nonlocal begun
+        begun = True
         report({**row, **about}, folder)
+
+    folder = Path(config.output_dir) / config.experiment_name
+    deadline = None if timeout is None else Deadline(timeout, folder)
+    try:
+        if was_abandoned(folder):
+            raise TrialTimeoutError("its process hung")
+        _train(config, data, tell, about, resume_from, [deadline] if deadline else [])
+    except TrialTimeoutError as error:
+        told = {} if begun else {"error_message": f"no epoch was done in time: {error}"}
+        report({**about, **told, "stop_reason": TRIAL_TIMEOUT}, None)
+    except DETERMINISTIC_ERRORS as error:
+        reason = "nan" if isinstance(error, DivergenceError) else "error"
+        message = f"{type(error).__name__}: {error}"
+        report({**about, "error_message": message, "stop_reason": reason}, None)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        report({**about, "disk_full": f"{config.experiment_name}: {error}"}, None)
+    finally:
+        if deadline is not None:
+            deadline.cancel()
+
+
+def _train(
+    config: TrainingConfig,
+    data: Any,
+    report: Report,
+    about: dict[str, Any],
+    resume_from: Path | None,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Train; with half the batch where memory runs out, which `about` is told."""
+    import torch
+
+    from raytune_ocr.training import train_from_config
 
     while True:
         try:
-            train_from_config(config, data, report=tell, resume_from=resume_from)
-            return
-        except DETERMINISTIC_ERRORS as error:
-            reason = "nan" if isinstance(error, DivergenceError) else "error"
-            message = f"{type(error).__name__}: {error}"
-            report({**about, "error_message": message, "stop_reason": reason}, None)
-            return
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            report({**about, "disk_full": f"{config.experiment_name}: {error}"}, None)
+            train_from_config(
+                config, data, report=report, resume_from=resume_from, callbacks=callbacks
+            )
             return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or config.batch_size == 1:
@@ -100,7 +139,7 @@ def trial(config: dict[str, Any], data: dict[str, Any]) -> None:
     """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, and `threads`.
+        config: `experiment_name`, its flat `config`, `threads`, and `timeout` (seconds or None).
         data: datasets by `data_key`.
     """
     from ray import tune
@@ -113,7 +152,8 @@ def trial(config: dict[str, Any], data: dict[str, Any]) -> None:
 
     folder = Path(settings.output_dir) / settings.experiment_name
     state = newest_state(folder)
-    run_trial(settings, data[data_key(settings)], report, config["threads"], state)
+    dataset = data[data_key(settings)]
+    run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
 
 
 def data_key(config: TrainingConfig) -> str:

@@ -376,8 +376,15 @@ class HyperparameterTuner:
             "experiment_name": record.name,
             "config": record.config_used.to_dict(),
             "threads": max(1, int(request["cpu"])),
+            "timeout": self._time_left(record),
             "request": request,
         }
+
+    def _time_left(self, record: TrialRecord) -> float | None:
+        """Seconds that a trial may still train; None: without end."""
+        if self.options.trial_timeout is None or record.confirms:
+            return None
+        return self.options.trial_timeout - sum(row["seconds"] for row in record.epochs)
 
     def _places(self) -> int | None:
         """Trials at a time where each draw is to know as many results as it can."""
@@ -385,19 +392,23 @@ class HyperparameterTuner:
             return None
         return self.cluster.places(self._request(self._plan.examples()[0]))
 
+    def _scheduler(self) -> Any:
+        """What stops trials early; None: nothing does."""
+        from raytune_ocr.tune.schedulers import create_scheduler
+
+        return create_scheduler(self.options, self.state, self.records, self._plan.examples())
+
     def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
         """One run of Ray's tuner; False when it was interrupted, so that nothing may follow."""
         from ray import tune
 
         from raytune_ocr.tune.asking import AskedTrials, Asking, BudgetStopper, placement
         from raytune_ocr.tune.callback import DriverCallback
-        from raytune_ocr.tune.schedulers import create_scheduler
         from raytune_ocr.tune.trial import trial
 
         options = self.options
         confirming = bool(records[0].confirms)
-        possible = [*self.records.values(), *self._plan.examples()]
-        scheduler = None if confirming else create_scheduler(options, self.state, possible)
+        scheduler = None if confirming else self._scheduler()
         asked = AskedTrials(
             records,
             self._settings,
