@@ -62,7 +62,8 @@ class PersistentASHA(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Stop or go on; a rung counts only when a trial reports on that very epoch."""
-        name, epoch = result.get("experiment_name", ""), result.get("epoch")
+        name: str = result.get("experiment_name", "")
+        epoch: Any = result.get("epoch")
         if name in self.stopped:  # the driver ended before it could note this
             return TrialScheduler.STOP
         if not self.judges(name, epoch) or name in self.records[epoch]:
