@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.config import KHMER_DIGITS, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
-from raytune_ocr.tune.budget import TIME_BUDGET, Budget
+from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.held_out import read_test_split
@@ -210,7 +210,7 @@ class HyperparameterTuner:
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
         if unfinished and not self.budget.spent():
             self._train(unfinished, resuming)
-        self.budget.cut(self.records.values())
+        self._cut()
         if self.failure:
             raise ExperimentFailedError(
                 f"{self.failure}; make room and go on with --resume: what was written is whole"
@@ -252,6 +252,13 @@ class HyperparameterTuner:
                 f"trials were ended {futile} times in a row before any of them got on, by lost "
                 "nodes or for want of memory; go on with --resume when the nodes are better"
             )
+
+    def _cut(self) -> None:
+        """End what a spent budget has ended; with the target reached, the search is whole."""
+        self.budget.cut(self.records.values())
+        if self.budget.reason == TARGET:
+            left = self.unfinished
+            self.records = {name: r for name, r in self.records.items() if name not in left}
 
     def _progress(self) -> int:
         """Grows with every epoch, and with every batch that was halved."""
@@ -449,7 +456,7 @@ class HyperparameterTuner:
                 return True
             finally:
                 self._remove_ray_state()
-        self.budget.cut(self.records.values())
+        self._cut()
         return callback.lost >= set(self.unfinished)
 
     def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:
