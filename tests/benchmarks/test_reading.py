@@ -104,6 +104,18 @@ def test_tesseract_reads_a_list_of_files_in_one_go(faces, tmp_path):
     assert reading.score(reader.read(cell.files), cell.texts)["char"] > 0.5
 
 
+def test_an_image_that_tesseract_cannot_open_costs_its_own_text_alone(faces, tmp_path):
+    cell = judged.rendered("x", faces[judged.TRAINED], 2, tmp_path, 1, degraded=False)
+    try:
+        reader = Tesseract(lambda image: image, page_segmentation=7)
+    except NotInstalledError:
+        pytest.skip("Tesseract's khm is not installed")
+    whole = reader._pages([str(file) for file in cell.files])
+    (tmp_path / "none.png").write_bytes(b"no image")
+    names = [str(cell.files[0]), str(tmp_path / "none.png"), str(cell.files[1])]
+    assert reader._pages(names) == [whole[0], "", whole[1]]
+
+
 def test_without_any_results_the_command_says_what_to_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="--ours"):
