@@ -1,13 +1,15 @@
-"""Random kills of workers and drivers over one run, then a comparison with an undisturbed one.
+"""Random kills of workers, nodes and drivers over one run, beside one that nobody disturbed.
 
-Both runs train the same short presets, one at a time, so that the order in which trials reach a
-rung is the same. Afterwards nothing may be missing: every trial finished, every epoch there once,
-the same trials stopped at the same epochs, the same figures to the last bit, the same winner.
+Both runs train the same short presets on a cluster of two nodes on this machine, one at a time, so
+that the order in which trials reach a rung is the same. Afterwards nothing may be missing: every
+trial finished, every epoch there once, the same trials stopped at the same epochs, the same figures
+to the last bit, the same winner.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import shutil
@@ -17,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,7 @@ PRESET = """
     early_stopping: {{patience: 0}}
     scheduler: {{type: none}}
 """
+STRIKES = 1  # by one driver: a trial that is lost twice without getting on has failed
 FIGURES = ["experiment_name", "epoch", "train_loss", "val_loss", "val_char_accuracy"]
 
 
@@ -54,10 +58,27 @@ def write_space(path: Path, trials: int, epochs: int) -> None:
     path.write_text("experiments:" + "".join(presets), encoding="utf-8")
 
 
+class Machines:
+    """A head and two nodes with a CPU each: real processes, which can be killed."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
+        self.cluster.wait_for_nodes()
+
+    def replace_node(self, rng: random.Random) -> None:
+        """Kill a node with all that runs on it; a new one joins."""
+        node = self.nodes.pop(rng.randrange(len(self.nodes)))
+        self.cluster.remove_node(node, allow_graceful=False)
+        self.nodes.append(self.cluster.add_node(num_cpus=1))
+
+
 class Run:
     """One output folder and the processes that work on it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, address: str) -> None:
         self.output = folder / name
         self.results = folder / f"{name}.json"
         self.log = folder / f"{name}.log"
@@ -65,17 +86,22 @@ class Run:
             *("--config", str(folder / "space.yaml"), "--data", str(folder / "data")),
             *("--output-dir", str(self.output), "--results-file", str(self.results)),
             *("--max-concurrent", "1", "--grace-period", "2", "--reduction-factor", "2"),
+            *("--address", address, "--resume-if-any"),
         ]
 
     def start(self) -> subprocess.Popen:
         """The driver, going on where there is something to go on from."""
-        resume = ["--resume"] if RunState(self.output).exists() else []
         with self.log.open("a") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "raytune_ocr.tune", *self.arguments, *resume],
+                [sys.executable, "-m", "raytune_ocr.tune", *self.arguments],
                 stdout=log,
                 stderr=log,
             )
+
+    def trained(self) -> int:
+        """Epochs, those trained again counted again."""
+        logs = self.output.glob("*/logs/training.log")
+        return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in logs)
 
     def to_redo(self) -> int:
         """Epochs that were noted but are in no whole state of their unfinished trial."""
@@ -98,37 +124,53 @@ class Run:
         return sorted(tuple(result[key] for key in keys) for result in document["all_results"])
 
 
-def worker_of(driver: subprocess.Popen) -> psutil.Process | None:
-    """The process that trains for a driver, if one does."""
-    try:
-        family = psutil.Process(driver.pid).children(recursive=True)
-        return next(p for p in family if "ImplicitFunc" in " ".join(p.cmdline()))
-    except (psutil.Error, StopIteration):
-        return None
+def training_process() -> psutil.Process | None:
+    """The process that trains, if one does."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "ImplicitFunc" in " ".join(process.cmdline()):
+                return process
+    return None
 
 
-def disturb(run: Run, minutes: float, rng: random.Random) -> tuple[Counter[str], int]:
-    """Kill at random until time is up, then let the run end; kills by kind, epochs to redo."""
+def strike(
+    driver: subprocess.Popen, machines: Machines, kinds: Sequence[str], rng: random.Random
+) -> str:
+    """Kill one of `kinds`; returns what was killed, "" if there was nothing."""
+    kind = rng.choice(kinds)
+    if kind == "driver":
+        driver.kill()
+        driver.wait()
+    elif kind == "node":
+        machines.replace_node(rng)
+    elif (process := training_process()) is not None:
+        process.kill()
+    else:
+        return ""
+    return kind
+
+
+def disturb(
+    run: Run, machines: Machines, minutes: float, rng: random.Random
+) -> tuple[Counter[str], int]:
+    """Kill at random until time is up, then let the run end; kills by kind, noted epochs lost."""
     until = time.monotonic() + 60 * minutes
     kills: Counter[str] = Counter()
     redone = 0
     while True:
         driver = run.start()
-        struck = False
+        strikes = 0
         while driver.poll() is None and time.monotonic() < until:
-            time.sleep(rng.uniform(1, 14))
-            worker = worker_of(driver)
-            if rng.random() < 0.3 and worker is not None and not struck:
-                worker.send_signal(signal.SIGKILL)
-                kills["worker"] += 1
-                struck = True  # a trial is tried again once by the same driver
-            elif driver.poll() is None:
-                driver.send_signal(signal.SIGKILL)
-                driver.wait()
-                kills["driver"] += 1
+            time.sleep(rng.uniform(1, 10))
+            kinds = ["driver"] if strikes == STRIKES else ["driver", "node", "worker"]
+            if driver.poll() is not None or not (kind := strike(driver, machines, kinds, rng)):
+                continue
+            kills[kind] += 1
+            if kind == "driver":
                 redone += run.to_redo()
-        if driver.poll() is None:
-            driver.wait()
+            else:
+                strikes += 1
+        driver.wait()
         if driver.returncode == 0:
             return kills, redone
         if driver.returncode != -signal.SIGKILL:
@@ -147,13 +189,14 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=12)
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="rf"))
+    machines = Machines()
     try:
         generate_dataset(folder / "data", sizes={"train": 1500, "val": 200, "test": 8}, seed=3)
         write_space(folder / "space.yaml", arguments.trials, arguments.epochs)
-        calm, rough = Run(folder, "calm"), Run(folder, "rough")
+        calm, rough = (Run(folder, name, machines.cluster.address) for name in ("calm", "rough"))
         if calm.start().wait() != 0:
             raise SystemExit(f"the undisturbed run failed: {calm.log.read_text()[-2000:]}")
-        kills, redone = disturb(rough, arguments.minutes, random.Random(arguments.seed))
+        kills, redone = disturb(rough, machines, arguments.minutes, random.Random(arguments.seed))
         order = ["experiment_name", "epoch"]
         ours, theirs = (run.table().sort_values(order, ignore_index=True) for run in (rough, calm))
         outcome: dict[str, Any] = {
@@ -162,8 +205,9 @@ def main() -> int:
             "trials": arguments.trials,
             "kills": dict(kills),
             "trials_lost": arguments.trials - sum(v[1] == "completed" for v in rough.verdicts()),
-            "noted_epochs_redone": redone,
+            "noted_epochs_lost": redone,
             "epochs": len(theirs),
+            "epochs_trained_again": rough.trained() - calm.trained(),
             "same_epochs_and_figures": ours.equals(theirs),
             "same_ends": rough.verdicts() == calm.verdicts(),
         }
@@ -171,6 +215,7 @@ def main() -> int:
         print(write("faults", outcome))
         return 0 if outcome["same_epochs_and_figures"] and outcome["same_ends"] else 1
     finally:
+        machines.cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 

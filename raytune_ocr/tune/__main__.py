@@ -279,8 +279,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except KeyboardInterrupt as interrupt:
+        return 128 + getattr(interrupt, "number", signal.SIGINT)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -300,14 +300,15 @@ def _run(arguments: argparse.Namespace) -> int:
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))
         return 0
+    tuner.resume_command = _resume_command()
     document = tuner.run_experiments(arguments.experiments)
     if not arguments.quiet:
         print(tuner.summary())
     if tuner.ended_by:
-        print(f"{tuner.ended_by}; go on with: {_resume_command()}", file=sys.stderr)
+        print(f"{tuner.ended_by}; go on with: {tuner.resume_command}", file=sys.stderr)
     elif tuner.unfinished:
-        print(f"stopped; go on with: {_resume_command()}", file=sys.stderr)
-        return 128 + (tuner.signal_received or signal.SIGINT)
+        print(f"stopped; go on with: {tuner.resume_command}", file=sys.stderr)
+        return 128 + (tuner.interruptions.received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1
 
 

@@ -15,6 +15,7 @@ from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
+STATES_KEPT = 2  # of a trial: the newest may be half written when its node is lost
 
 
 class DriverCallback(Callback):
@@ -33,10 +34,11 @@ class DriverCallback(Callback):
         self.actors: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
         self._begun = {name: len(record.epochs) for name, record in tuner.records.items()}
+        self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles callbacks into its own snapshot, which a resume here does not use.
-        return {"tuner": None, "scheduler": None, "progress": None, "actors": {}, "lost": set()}
+        return dict.fromkeys(vars(self))
 
     def _record(self, trial: Any) -> TrialRecord:
         return self.tuner.records[trial.config["experiment_name"]]
@@ -44,6 +46,7 @@ class DriverCallback(Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
         self.actors[actor_id(trial)] = record
+        self.tuner.actors[actor_id(trial)] = trial.temporary_state.ray_actor
         if record.status not in FINISHED:
             record.status = "running"
             self.progress.update(record)
@@ -68,9 +71,23 @@ class DriverCallback(Callback):
         self.tuner.note(record)
         self.progress.update(record)
 
+    def on_checkpoint(
+        self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
+    ) -> None:
+        """Keep a trial's newest states. Ray would keep them too, but with a snapshot each time."""
+        states = self._states.setdefault(trial.trial_id, [])
+        states.append(checkpoint)
+        while len(states) > STATES_KEPT:
+            old = states.pop(0)
+            old.filesystem.delete_dir(old.path)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self.tuner.write_due()
+        self.progress.refresh()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
-        if record.status in FINISHED:
+        if record.status in FINISHED or self.tuner.ending:
             return
         error = trial.get_error()
         if is_disk_full(error):

@@ -123,9 +123,13 @@ def prepare_environment(local: bool) -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # epochs.csv and TensorBoard are written here
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py has one
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Ray's own snapshots are not used
+        "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor what it keeps of each state
     }
     if local:
         defaults["RAY_AUTH_MODE"] = "disabled"
+        defaults["RAY_raylet_start_wait_time_s"] = "120"  # 30 are too few on a busy machine
         defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

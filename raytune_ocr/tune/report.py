@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from raytune_ocr.config import KHMER_DIGITS
+from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.results import TrialRecord, compare_with_targets, ranking
 
 
@@ -27,6 +28,8 @@ class ProgressReport:
         self._lines = sys.stdout
         self._live: Live | None = None
         self._told: dict[str, tuple[str, int]] = {}
+        self._pace = Pace(seconds=0.1)
+        self._changed = False
 
     def __enter__(self) -> ProgressReport:
         if not self.quiet and self.console.is_terminal:
@@ -42,21 +45,41 @@ class ProgressReport:
     def update(self, record: TrialRecord) -> None:
         """Show that a record changed."""
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
+            self._changed = True
+            self.refresh()
         elif not self.quiet:
             told = (record.status, len(record.epochs))
             if self._told.get(record.name) != told:
                 self._told[record.name] = told
                 print(plain_line(record), file=self._lines, flush=True)
 
+    def refresh(self) -> None:
+        """Draw the table if something changed, at most ten times a second."""
+        if self._live is not None and self._changed and self._pace.ready():
+            with self._pace.measured():
+                self._live.update(self._table(), refresh=True)
+            self._changed = False
+
     def _table(self) -> Table:
-        records = list(self.records.values())
+        records = visible(list(self.records.values()), self.console.height - 3)
         labels = list(figures(records[0], {}))
         columns = ("preset", "epoch", "loss", *labels, "best", "state", "left")
         table = Table(*columns, box=None, pad_edge=False)
         for record in records:
             table.add_row(*cells(record, len(labels)))
+        if more := len(self.records) - len(records):
+            table.add_row(f"and {more} more")
         return table
+
+
+def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]:
+    """As many records as there are lines for: those that run first, those that wait last."""
+    if len(records) <= lines:
+        return records
+    order = {"running": 0, "failed": 1, "completed": 2, "pending": 3}
+    first = sorted(records, key=lambda record: order[record.status])[: max(1, lines - 1)]
+    chosen = {record.name for record in first}
+    return [record for record in records if record.name in chosen]
 
 
 def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:

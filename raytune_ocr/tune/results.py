@@ -9,6 +9,7 @@ import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,7 @@ def results_document(
     }
 
 
+@cache
 def environment() -> dict[str, Any]:
     """Versions and the machine that results were made with."""
     from importlib.metadata import version

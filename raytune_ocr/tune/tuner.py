@@ -8,18 +8,17 @@ from the newest whole one.
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import os
 import shutil
-import signal
-import threading
-import time
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.config import KHMER_DIGITS, load_yaml
+from raytune_ocr.config import KHMER_DIGITS, TrainingConfig, load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, ModelCreationError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
@@ -29,6 +28,7 @@ from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor
 from raytune_ocr.tune.options import chosen_options
+from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
     FINISHED,
@@ -40,6 +40,7 @@ from raytune_ocr.tune.results import (
     write_tables,
 )
 from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
+from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.warm_start import read_known, refine
@@ -54,6 +55,15 @@ CONFIRM_SEEDS = 3
 HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
 KEPT_OPTIONS = ("confirm", "confirm_seeds")  # a resumed run goes on with them
 FUTILE_ROUNDS = 3
+MODEL_SETTINGS = (
+    "model_name",
+    "model_config_path",
+    "model_options",
+    "vocab_size",
+    "max_sequence_length",
+    "gradient_checkpointing",
+    "imports",
+)
 
 
 class HyperparameterTuner:
@@ -97,9 +107,15 @@ class HyperparameterTuner:
         self.targets: dict[str, float] = {}
         self.budget = Budget(self.options.time_budget, self.options.target)
         self._plan: RandomSearch = RandomSearch(Space({}))
-        self.signal_received = 0
         self.failure = ""
-        self._tables_written = 0.0
+        self.resume_command = "the same, and resume=True"
+        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        self.actors: dict[Any, Any] = {}  # that run trials, by id
+        self._document_pace, self._tables_pace = Pace(), Pace(seconds=1.0)
+        self._document_due = self._tables_due = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles what it is given methods of; nothing reads that
 
     def load_config(self, config_file: str) -> dict[str, Any]:
         """The YAML as a mapping; raises yaml.YAMLError when it is not valid."""
@@ -166,10 +182,12 @@ class HyperparameterTuner:
 
     def save_results(self) -> str:
         """Write the JSON and the tables as they stand; returns the JSON's path."""
-        document = self.document()
-        write_json(self.results_file, document)
-        write_json(self.output_dir / RESULTS_COPY, document)
-        self._write_tables()
+        with self._document_pace.measured():
+            document = self.document()
+            write_json(self.results_file, document)
+            write_json(self.output_dir / RESULTS_COPY, document)
+            self._write_tables()
+        self._document_due = False
         return str(self.results_file)
 
     def document(self) -> dict[str, Any]:
@@ -231,7 +249,9 @@ class HyperparameterTuner:
         possible = [*unfinished, *(self._plan.examples() if self._plan.adaptive else [])]
         data = self._load_data(possible)
         _check_models(possible, data)
-        with self.cluster.running(), self._signals():  # Ray sets a handler as it starts
+        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        with self.interruptions, self.cluster.running():
+            self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self._request(record))
             if not resuming:  # not before all is known to be there
@@ -241,7 +261,7 @@ class HyperparameterTuner:
             futile = 0
             while unfinished and futile < FUTILE_ROUNDS:
                 before = self._progress()
-                if not self._fit(unfinished, data):
+                if not self._fit(unfinished, data) or self.ending:
                     return
                 futile = 0 if self._progress() > before else futile + 1
                 unfinished = [] if self.budget.reason else self._searching()
@@ -443,12 +463,11 @@ class HyperparameterTuner:
                     verbose=0,
                     stop=BudgetStopper(self.budget),
                     failure_config=tune.FailureConfig(max_failures=1),
-                    checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
                     callbacks=[callback],
                 ),
             )
             try:
-                with self.cluster.silenced():
+                with self.interruptions.trials_run(), self.cluster.silenced():
                     tuner.fit()
             except RuntimeError as error:
                 if not self._survives(error, callback):
@@ -457,6 +476,8 @@ class HyperparameterTuner:
             finally:
                 self._remove_ray_state()
         self._cut()
+        if self._document_due and not self.failure:
+            self.save_results()
         return callback.lost >= set(self.unfinished)
 
     def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:
@@ -471,34 +492,33 @@ class HyperparameterTuner:
             self.note(record)
         return True
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM ends a run as Ctrl-C does: Ray's handler stops the trials, state is kept."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def forward(number: int, frame: Any) -> None:
-            self.signal_received = number
-            os.kill(os.getpid(), signal.SIGINT)
-
-        before = signal.signal(signal.SIGTERM, forward)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
     # What trials tell, through the callback
 
     def note(self, record: TrialRecord) -> None:
-        """Keep what changed: the state always, the JSON when a trial finished."""
+        """Keep what changed of a trial, and bring the files up to date where that is due."""
         self.budget.note(record)
-        try:
+        with self._disk_full_ends_run():
             self.state.note(record)
-            if record.status in FINISHED:
+        self._tables_due = True
+        self._document_due |= record.status in FINISHED
+        self.write_due()
+
+    def write_due(self) -> None:
+        """Write the JSON after a trial finished, the tables each second; not all the time.
+
+        Both grow with the run, so each gets at most a twentieth of its time: where writing takes
+        a second, what others read is at most twenty seconds old. The state is always up to date.
+        """
+        with self._disk_full_ends_run():
+            if self._document_due and self._document_pace.ready():
                 self.save_results()
-            elif time.monotonic() - self._tables_written > 1.0:
+            elif self._tables_due and self._tables_pace.ready():
                 self._write_tables()
+
+    @contextmanager
+    def _disk_full_ends_run(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -506,12 +526,30 @@ class HyperparameterTuner:
 
     def stop(self, failure: str) -> None:
         """End the run in order, for a reason that no other trial would escape."""
-        self.failure = failure
-        os.kill(os.getpid(), signal.SIGINT)
+        if not self.interruptions.ending:
+            self.failure = failure
+            self.interruptions.end_run()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run is being ended before its trials are."""
+        return self.interruptions.ending
+
+    def _kill_trials(self) -> None:
+        """End the processes of this run's trials; they are taken up from their states."""
+        import ray
+
+        for actor in self.actors.values():
+            ray.kill(actor)
+
+    def _last_words(self) -> None:
+        self.save_results()
+        print(f"stopped; go on with: {self.resume_command}", file=sys.__stderr__, flush=True)
 
     def _write_tables(self) -> None:
-        write_tables(self.output_dir, list(self.records.values()), self.targets)
-        self._tables_written = time.monotonic()
+        with self._tables_pace.measured():
+            write_tables(self.output_dir, list(self.records.values()), self.targets)
+        self._tables_due = False
 
     # State
 
@@ -536,7 +574,9 @@ class HyperparameterTuner:
 
     def _forget_old_run(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
-        self._forget({*self.records, *self.state.read().trials})
+        names = {*self.records, *self.state.read().trials}
+        self.state.path.unlink(missing_ok=True)
+        self._forget(names)
 
     def _forget(self, names: Iterable[str]) -> None:
         for name in names:
@@ -577,27 +617,39 @@ def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None
 
     Without `data`, only the readers are built; of other models the name is looked up.
     """
+    from raytune_ocr.tune.trial import data_key
+
+    found: dict[str, str] = {}  # what is wrong, by the settings that a model depends on
+    problems = []
+    for record in records:
+        config = record.config
+        key = json.dumps([data_key(config), *(getattr(config, name) for name in MODEL_SETTINGS)])
+        if key not in found:
+            found[key] = _model_problem(config, data)
+        if found[key]:
+            problems.append(f"experiments.{record.name}.model: {found[key]}")
+    if problems:
+        raise ModelCreationError("\n".join(problems))
+
+
+def _model_problem(config: TrainingConfig, data: Mapping[str, Any] | None) -> str:
     from raytune_ocr.models import ModelRegistry
     from raytune_ocr.plugins import import_modules
     from raytune_ocr.training import create_model_from_config
     from raytune_ocr.tune.trial import data_key
 
-    problems = []
-    for record in records:
-        config = record.config
-        try:
-            import_modules(config.imports)
-            if config.dataset_name == KHMER_DIGITS:
-                create_model_from_config(config)
-            elif data is None:
-                ModelRegistry.factory(config.model_name)
-            else:
-                dataset = data[data_key(config)]
-                create_model_from_config(config, dataset.model_arguments())
-        except (ModelCreationError, ConfigurationError) as error:
-            problems.append(f"experiments.{record.name}.model: {error}")
-    if problems:
-        raise ModelCreationError("\n".join(problems))
+    try:
+        import_modules(config.imports)
+        if config.dataset_name == KHMER_DIGITS:
+            create_model_from_config(config)
+        elif data is None:
+            ModelRegistry.factory(config.model_name)
+        else:
+            dataset = data[data_key(config)]
+            create_model_from_config(config, dataset.model_arguments())
+    except (ModelCreationError, ConfigurationError) as error:
+        return str(error)
+    return ""
 
 
 def _trial_name(trial: Any) -> str:

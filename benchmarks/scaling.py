@@ -1,0 +1,168 @@
+"""How a run grows with nodes, with the data and with the model, measured on this machine.
+
+`benchmarks.overhead` measures how it grows with trials. Nodes are real Ray nodes (a raylet each,
+on this machine), a CPU each; trials are `benchmarks.empty`. Each row runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
+from benchmarks.report import table, write
+
+
+def processes(words: str) -> float:
+    """Unshared memory in MiB of the descendants whose command line has `words` in it."""
+    total = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if words in " ".join(process.cmdline()):
+                total += process.memory_full_info().uss
+        except psutil.Error:
+            continue
+    return total / MEBIBYTE
+
+
+def nodes(count: int, folder: Path) -> dict[str, Any]:
+    """Empty trials on a cluster of `count` nodes."""
+    from ray.cluster_utils import Cluster
+
+    started = time.perf_counter()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    head = processes("")
+    for _ in range(count):
+        cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    start_seconds = time.perf_counter() - started
+    alone = processes("")
+    figures = ours(folder / "space.yaml", folder / "out", cluster.address)
+    gcs = processes("gcs_server")
+    cluster.shutdown()
+    return {
+        "start_seconds": start_seconds,
+        "node_mb": (alone - head) / count,
+        "gcs_mb": gcs,
+        "fit_seconds": figures["fit_seconds"],
+        "driver_mb": figures["driver_mb"],
+    }
+
+
+def dataset(images: int, folder: Path) -> dict[str, Any]:
+    """What a packed set of so many 128 x 64 images costs in Ray's object store."""
+    import ray
+
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    packed = np.zeros((images, 64, 128), np.uint8)
+    before = memory()
+    started = time.perf_counter()
+    reference = ray.put(packed)
+    put_seconds = time.perf_counter() - started
+
+    @ray.remote
+    def take(array: np.ndarray) -> float:
+        inside = time.perf_counter()
+        array.sum()
+        return time.perf_counter() - inside
+
+    started = time.perf_counter()
+    ray.get(take.remote(reference))
+    return {
+        "set_mb": packed.nbytes / MEBIBYTE,
+        "put_seconds": put_seconds,
+        "first_use_seconds": time.perf_counter() - started,
+        "driver_mb_more": memory() - before,
+    }
+
+
+def model(name: str, folder: Path) -> dict[str, Any]:
+    """What a state of a model costs: bytes, writing and reading it with its checksums."""
+    import torch
+
+    from raytune_ocr.models import create_model
+    from raytune_ocr.training.checkpoint import read_state, write_state
+
+    net = create_model(name)
+    optimizer = torch.optim.AdamW(net.parameters())
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    state = {"model": net.state_dict(), "optimizer": optimizer.state_dict()}
+    path = folder / "state.pt"
+    started = time.perf_counter()
+    write_state(path, state)
+    write_seconds = time.perf_counter() - started
+    started = time.perf_counter()
+    read_state(path)
+    return {
+        "parameters": sum(parameter.numel() for parameter in net.parameters()),
+        "state_mb": path.stat().st_size / MEBIBYTE,
+        "write_seconds": write_seconds,
+        "read_seconds": time.perf_counter() - started,
+    }
+
+
+MEASURES = {
+    "nodes": lambda size, folder: nodes(int(size), folder),
+    "dataset": lambda size, folder: dataset(int(size), folder),
+    "model": model,
+}
+
+
+def measure(kind: str, size: str, trials: int) -> dict[str, Any]:
+    """One row, in a process of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="rs"))
+    try:
+        write_space(folder / "space.yaml", trials, epochs=3)
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.scaling", "--run", kind, size, str(folder)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+        )
+        figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+        return {kind: size, **figures}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", nargs="*", default=["1", "2", "4", "8"])
+    parser.add_argument("--images", nargs="*", default=["10000", "100000"])
+    parser.add_argument("--models", nargs="*", default=["ctc_small", "ctc_medium", "large"])
+    parser.add_argument("--trials", type=int, default=100, help="on every number of nodes")
+    parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.run:
+        kind, size, folder = arguments.run
+        figures = MEASURES[kind](size, Path(folder))
+        (Path(folder) / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
+        return
+    found = {}
+    for kind, sizes in (
+        ("nodes", arguments.nodes),
+        ("dataset", arguments.images),
+        ("model", arguments.models),
+    ):
+        if sizes:
+            found[kind] = [measure(kind, size, arguments.trials) for size in sizes]
+            print(table(found[kind]), "\n")
+    print(write("scaling", {"trials": arguments.trials, **found}))
+
+
+if __name__ == "__main__":
+    main()

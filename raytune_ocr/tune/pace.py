@@ -1,0 +1,36 @@
+"""Work that grows with a run, rationed: it gets at most a share of the run's time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Pace:
+    """Says when it is time for a piece of work again: the longer it took, the later.
+
+    Args:
+        share: of the time that may go into it, from 0 to 1.
+        seconds: from one time to the next at least.
+    """
+
+    def __init__(self, share: float = 0.05, seconds: float = 0.0) -> None:
+        self.share = share
+        self.seconds = seconds
+        self._next = -math.inf
+
+    def ready(self) -> bool:
+        """Whether it may be done now."""
+        return time.monotonic() >= self._next
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Do the work inside."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            now = time.monotonic()
+            self._next = now + max((now - started) * (1 / self.share - 1), self.seconds)

@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM: the first ends a run in order and soon, the second at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+GRACE = 0.7  # seconds that trials have to end by themselves
+DEADLINE = 6.0  # seconds from the signal to the exit
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that came while nothing was under way that could be ended in order."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+class Interruptions:
+    """Handles SIGINT and SIGTERM inside its `with` block, in the main thread.
+
+    Inside `trials_run`, Ray is told to stop (its handler of SIGUSR1 does that). It waits for trials
+    in the midst of an epoch for up to 15 s; so they are killed after `GRACE` seconds: what they
+    noted is on the disk. If the process is still there after `DEADLINE` seconds, it is ended with
+    what is on the disk. Outside of `trials_run`, `Interrupted` is raised.
+
+    Args:
+        kill_trials: ends the trials' processes; called from another thread.
+        last_words: called from another thread before the process is ended at the deadline.
+    """
+
+    def __init__(self, kill_trials: Callable[[], None], last_words: Callable[[], None]) -> None:
+        self.kill_trials = kill_trials
+        self.last_words = last_words
+        self.received = 0
+        self.ending = False
+        self._trials_run = False
+        self._lock = threading.Lock()  # trials are not killed while Ray shuts down
+        self._timers: list[threading.Timer] = []
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruptions:
+        self.install()
+        return self
+
+    def install(self) -> None:
+        """Take over the signals, also from whoever did so in the meantime."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.signal(number, self._handle)
+            self._before.setdefault(number, before)
+
+    def __exit__(self, *exception: Any) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    @contextmanager
+    def trials_run(self) -> Iterator[None]:
+        """Ray runs trials inside."""
+        self._trials_run = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._trials_run = False
+                if threading.current_thread() is threading.main_thread():
+                    signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # Ray has stopped listening
+
+    def end_run(self) -> None:
+        """Have Ray stop; raises Interrupted where it does not run trials."""
+        self.ending = True
+        if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+            raise Interrupted(self.received or signal.SIGINT)
+        self._after(GRACE, self._hurry)
+        if self.received:
+            self._after(DEADLINE, self._give_up)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received:
+            print("ended at once; what was noted is kept", file=sys.__stderr__, flush=True)
+            os._exit(128 + number)
+        self.received = number
+        self.end_run()
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, action)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
+
+    def _hurry(self) -> None:
+        with self._lock:
+            if self._trials_run:
+                self.kill_trials()
+
+    def _give_up(self) -> None:
+        try:
+            self.last_words()
+        finally:
+            os._exit(128 + self.received)
