@@ -129,7 +129,7 @@ def predict(
     import numpy as np
     from PIL import Image
 
-    from raytune_ocr.data.images import to_canvas
+    from raytune_ocr.data.images import UNREADABLE, to_canvas
 
     for start in range(0, len(files), batch_size):
         canvases, names = [], []
@@ -138,7 +138,7 @@ def predict(
                 with Image.open(file) as image:
                     canvases.append(to_canvas(image))
                 names.append(str(file))
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
+            except UNREADABLE as error:
                 if unreadable is not None:
                     unreadable.append(f"{file}: {error}")
         if canvases:

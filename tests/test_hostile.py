@@ -1,14 +1,18 @@
 """Files and names that nobody means well: refused with the package's own errors, or read right."""
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raytune_ocr.config import load_yaml
+from raytune_ocr.config import TrainingConfig, load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.tune import load_results
+from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.space import find_space, read_space
+from raytune_ocr.tune.state import RunState
 
 RESULTS = {
     "truncated": b"{",
@@ -66,6 +70,92 @@ def test_a_path_that_no_file_can_have_is_refused(path):
     for read in (load_yaml, find_space, load_results):
         with pytest.raises(RaytuneOCRError):
             read(path)
+
+
+def named(folder, kind, name):
+    """A data set with one image of that name, as a table or as metadata."""
+    import csv
+
+    import yaml
+
+    if kind == "table":
+        path = folder / "labels.csv"
+        with path.open("w", newline="", encoding="utf-8", errors="surrogatepass") as file:
+            csv.writer(file).writerows([["file", "label", "split"], [name, "1", "train"]])
+        return path
+    path = folder / "metadata.yaml"
+    section = {"table": name} if kind == "table of metadata" else {}
+    content = {"train": section or {"samples": [{"image_path": name, "label": "1"}]}}
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+KINDS = ["table", "samples", "table of metadata"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../secret.png", "/etc/hostname", "a/../../secret.png", "..\\secret.png", "~/secret.png"),
+        *("link.png", "folder/secret.png", "x" * 300 + ".png", "a\0b.png", "\u202egnp.a", "."),
+    ],
+    ids=repr,
+)
+def test_no_name_in_a_data_set_leads_out_of_it(tmp_path, monkeypatch, kind, name):
+    from PIL import Image
+
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.new("L", (128, 64)).save(tmp_path / "secret.png")
+    (data / "link.png").symlink_to(tmp_path / "secret.png")
+    (data / "folder").symlink_to(tmp_path)
+    monkeypatch.chdir(data)
+    with pytest.raises(RaytuneOCRError):
+        load_split(named(data, kind, name))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    parts=st.lists(
+        st.sampled_from(["..", "/", "\\", ".", "~", "secret.png", "\u202e", "%2e%2e", "\0", " "])
+        | st.text(max_size=3),
+        max_size=8,
+    ),
+)
+def test_no_name_put_together_from_anything_leads_out_of_it_either(tmp_path_factory, kind, parts):
+    folder = tmp_path_factory.getbasetemp() / "names"
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    with pytest.raises(RaytuneOCRError):
+        load_split(named(folder / "data", kind, "".join(parts)))
+
+
+LINE = {"trial": "a", "status": "completed", "rows": [{"epoch": 1, "val_loss": 0.5}]}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lines=st.lists(
+        st.sampled_from([json.dumps(LINE), '{"run": {"timestamp": "t"}}', '{"rung": [1]}'])
+        | st.dictionaries(
+            st.sampled_from(["trial", "rows", "run", "used", "status"]),
+            st.recursive(
+                st.none() | st.integers() | st.text(max_size=3),
+                lambda inner: st.lists(inner, max_size=2) | st.just({"epoch": "x"}),
+            ),
+        ).map(json.dumps)
+        | st.text(max_size=12),
+        max_size=5,
+    )
+)
+def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory, lines):
+    state = RunState(tmp_path_factory.getbasetemp())
+    state.path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        state.load({"a": TrialRecord(TrainingConfig(experiment_name="a"))})
+    except RaytuneOCRError as error:
+        assert str(state.path.parent) in str(error)
 
 
 @settings(max_examples=150, deadline=None)

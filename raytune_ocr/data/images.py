@@ -7,6 +7,18 @@ from PIL import Image
 
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 
+UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow and this module raise for files that are no pictures, or none to learn from."""
+MOST_PIXELS = 64 * 2**20  # a few kilobytes may claim to be more, and would fill the memory
+
+
+def check_pixels(image: Image.Image) -> None:
+    """Before anything is decoded; raises ValueError for more than 64 Mi pixels."""
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(
+            f"must have at most {MOST_PIXELS} pixels, got {image.width} x {image.height}"
+        )
+
 
 def to_canvas(image: Image.Image) -> np.ndarray:
     """Grey uint8 [H, W]: scaled to fit without distortion, centred on the colour of its border.
@@ -15,7 +27,9 @@ def to_canvas(image: Image.Image) -> np.ndarray:
 
     Raises:
         OSError: when the image data is damaged.
+        ValueError: when there are too many pixels, or values that are no numbers.
     """
+    check_pixels(image)
     grey = _to_grey(image)
     if grey.size == (IMAGE_WIDTH, IMAGE_HEIGHT):
         return np.asarray(grey)
@@ -36,6 +50,8 @@ def _to_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
         low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise ValueError("must hold numbers, got NaN or infinity")
         scaled = (values - low) * (255 / max(high - low, 1e-9))
         return Image.fromarray(scaled.astype(np.uint8))
     if image.has_transparency_data:

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from raytune_ocr.data.images import to_canvas
+from raytune_ocr.data.images import UNREADABLE, to_canvas
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError, unknown_name
 from raytune_ocr.vocabulary import DIGITS, encode
@@ -358,5 +358,5 @@ def _decode(sample: Sample) -> np.ndarray | str:
             return to_canvas(image)
     except FileNotFoundError:
         return f"{sample.place}: {sample.path}: no such image"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return f"{sample.place}: {sample.path}: not a readable image: {error}"

@@ -224,12 +224,29 @@ class RunState:
             for number, line in enumerate(file, 1):
                 try:
                     fact = json.loads(line)
-                except ValueError:
+                    if not _is_fact(fact):
+                        raise ValueError("no line of ours")
+                except (ValueError, RecursionError):
                     rest = file.readlines()
                     if rest:  # trials from here on are taken up from their own states
                         logger.warning("%s:%d: damaged; the rest is left out", self.path, number)
                     return
                 yield fact
+
+
+def _is_fact(fact: Any) -> bool:
+    """Whether it is what `note`, `keep` and `rewrite` write, as far as `load` relies on it."""
+    if not isinstance(fact, dict):
+        return False
+    if "trial" in fact:
+        rows, texts = fact.get("rows"), ("trial", "status", "stop_reason", "error_message")
+        return (
+            isinstance(rows, list)
+            and all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows)
+            and all(isinstance(fact.get(name, ""), str) for name in texts)
+            and all(isinstance(fact.get(name, {}), dict) for name in ("used", "sampled"))
+        )
+    return isinstance(fact.get("run", {}), dict)
 
 
 def fingerprint(record: TrialRecord) -> str:
