@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from raytune_ocr.errors import ConfigurationError, unknown_name
@@ -191,18 +192,33 @@ class TuneOptions:
     quiet: bool = False
 
 
+KEPT_OPTIONS = (
+    *("search", "num_samples", "warm_start", "refine"),
+    *("scheduler", "grace_period", "reduction_factor", "confirm", "confirm_seeds"),
+)
+"""Options that say what a run is: a resumed one goes on with them unless it is told others."""
+
+
 def chosen_options(
-    given: Mapping[str, Any], tuning: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    tuning: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
 ) -> TuneOptions:
-    """Options from what a caller gave (None: nothing), then the file's, then the defaults.
+    """Options of a run: a caller's win, then those of the run it resumes, then the file's.
+
+    Args:
+        given: by a caller; None or an empty list where nothing was given.
+        tuning: the file's section, checked.
+        earlier: `KEPT_OPTIONS` of the run that is resumed.
 
     Raises:
         ConfigurationError: with all problems, one a line.
     """
     problems = []
     options = {name: value for name, value in (tuning or {}).items() if name != "num_samples"}
+    options |= {n: earlier[n] for n in KEPT_OPTIONS if earlier and earlier.get(n)}
     for name, value in given.items():
-        if value is None:
+        if value is None or value == ():
             continue
         try:
             known = name in TUNING
@@ -211,6 +227,8 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
+    for name in ("warm_start", "refine"):
+        options[name] = [str(Path(source).absolute()) for source in options.get(name, ())]
     return TuneOptions(**options)
 
 

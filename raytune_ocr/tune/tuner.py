@@ -27,7 +27,7 @@ from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor
-from raytune_ocr.tune.options import chosen_options
+from raytune_ocr.tune.options import KEPT_OPTIONS, chosen_options
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.report import ProgressReport, summary
 from raytune_ocr.tune.results import (
@@ -43,7 +43,7 @@ from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
-from raytune_ocr.tune.warm_start import read_known, refine
+from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.callback import DriverCallback
@@ -53,7 +53,6 @@ logger = logging.getLogger(__name__)
 BEST_MODELS_KEPT = 10
 CONFIRM_SEEDS = 3
 HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
-KEPT_OPTIONS = ("confirm", "confirm_seeds")  # a resumed run goes on with them
 FUTILE_ROUNDS = 3
 MODEL_SETTINGS = (
     "model_name",
@@ -98,7 +97,9 @@ class HyperparameterTuner:
         self.config_file = str(find_space(config_file))
         self.config = self.load_config(self.config_file)
         self.validate_config(self.config)
-        self.options = chosen_options(options, self._read(self.config).tuning)
+        resumed = self.options.resume or self.options.resume_if_any
+        earlier = RunState(self.output_dir).read().about if resumed else {}
+        self.options = chosen_options(options, self._read(self.config).tuning, earlier)
         self.cluster = Cluster(self.options.address, self.output_dir)
         self.timestamp = datetime.datetime.now().strftime("%Y%m%d_%H%M%S")
         self._results_file = results_file
@@ -215,7 +216,7 @@ class HyperparameterTuner:
         self.failure = ""
         self.state = RunState(self.output_dir)
         resuming = options.resume or (options.resume_if_any and self.state.exists())
-        known = read_known([*options.warm_start, *options.refine])
+        known = self._known(space, resuming)
         self._plan = SEARCH_KINDS[options.search](space, known, options.max_trials)
         kept = self.state.read().trials if resuming else {}
         first = [*self._plan.first(kept), *self._plan.restored(kept)]
@@ -239,6 +240,21 @@ class HyperparameterTuner:
         self.save_results()
         self.state.close()
         return self.document()
+
+    def _known(self, space: Space, resuming: bool) -> KnownPoints:
+        """What earlier runs tell; presets that are known are named."""
+        sources = [*self.options.warm_start, *self.options.refine]
+        known = read_known(sources)
+        inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
+        if inside and not resuming:
+            raise ConfigurationError(
+                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
+                "name another one"
+            )
+        for experiment in space.experiments.values():
+            if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
+                logger.info("%s: not trained again, %s", experiment.name, point)
+        return known
 
     def _train(self, unfinished: list[TrialRecord], resuming: bool) -> None:
         """Run the search, then what confirms it; and again what was lost for no fault of its own.
@@ -568,9 +584,6 @@ class HyperparameterTuner:
         self.timestamp = about["timestamp"]
         if self._results_file is None:
             self._results_file = about["results_file"]
-        for name in KEPT_OPTIONS:
-            if getattr(self.options, name) is None:
-                setattr(self.options, name, about.get(name))
 
     def _forget_old_run(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""

@@ -44,6 +44,9 @@ class Known:
         """Of the trial."""
         return str(self.result.get("experiment_name", "?"))
 
+    def __str__(self) -> str:
+        return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
+
     def is_of(self, config: TrainingConfig) -> bool:
         """Whether `config` is the same in all that is told and decides what is learned."""
         wanted = flattened(config.to_dict())
@@ -90,7 +93,7 @@ def read_known(sources: Sequence[Source]) -> KnownPoints:
             score = score_of(dict(result))
             if result.get("status") == "completed" and score == score:
                 fields = result.get("config") or result.get("hyperparameters") or {}
-                points.append(Known(str(path), flattened(fields), score, result))
+                points.append(Known(str(path.absolute()), flattened(fields), score, result))
     return KnownPoints(points)
 
 

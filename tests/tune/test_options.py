@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
@@ -56,3 +58,12 @@ def test_wrong_options_of_a_caller_are_told_together():
         chosen_options({"grace_period": 0, "time_budget": "soon", "data": None})
     assert "--grace-period: must be an integer >= 1, got 0" in str(caught.value)
     assert "--time-budget: must be seconds" in str(caught.value)
+
+
+def test_a_resumed_run_goes_on_with_its_own_search_unless_it_is_told_another():
+    earlier = {"search": "optuna", "num_samples": 9, "grace_period": 2, "warm_start": ["a.json"]}
+    options = chosen_options({"search": None, "warm_start": ()}, {"grace_period": 4}, earlier)
+    assert (options.search, options.num_samples, options.grace_period) == ("optuna", 9, 2)
+    assert options.warm_start == [str(Path("a.json").absolute())]
+    options = chosen_options({"num_samples": 12, "max_trials": 3}, {}, earlier)
+    assert (options.num_samples, options.max_trials) == (12, 3)

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from raytune_ocr.errors import DataNotFoundError
-from raytune_ocr.tune.results import results_document, write_json
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
+from raytune_ocr.tune import HyperparameterTuner
+from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 from raytune_ocr.tune.search import OptunaSearch, RandomSearch
 from raytune_ocr.tune.space import read_space
 from raytune_ocr.tune.warm_start import read_known, refine
@@ -138,3 +139,35 @@ def test_refining_nothing_is_told(tmp_path):
     path.write_text('{"all_results": []}')
     with pytest.raises(DataNotFoundError, match="no completed trial"):
         refine(space(), [path])
+
+
+SPACE = "experiments: {{preset: {{training: {{batch_size: {size}}}}}}}"
+
+
+def test_a_new_run_does_not_take_the_place_of_what_it_starts_from(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.format(size=9))
+    write_json(
+        tmp_path / "out" / "results.json",
+        results_document(finished(RandomSearch(space()).first()[:2]), {}, "t"),
+    )
+    tuner = HyperparameterTuner(
+        str(path), output_dir=tmp_path / "out", warm_start=[str(tmp_path / "out")]
+    )
+    with pytest.raises(ConfigurationError, match="a new run takes its place"):
+        tuner.run_experiments()
+
+
+def test_a_run_whose_trials_are_all_known_says_so(tmp_path, caplog):
+    path = tmp_path / "space.yaml"
+    path.write_text(SPACE.format(size=32))
+    tuner = HyperparameterTuner(str(path), output_dir=tmp_path / "out")
+    (config,) = tuner.space().configs.values()
+    old = finished([TrialRecord(config)])
+    write_json(tmp_path / "old.json", results_document(old, {}, "t"))
+    again = HyperparameterTuner(
+        str(path), output_dir=tmp_path / "out", warm_start=[str(tmp_path / "old.json")]
+    )
+    with caplog.at_level("INFO"), pytest.raises(ConfigurationError, match="is known already"):
+        again.run_experiments()
+    assert "preset: not trained again, preset of" in caplog.text
