@@ -11,6 +11,7 @@ from typing import Any
 from raytune_ocr.config import RULES, TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.analysis import score_of
+from raytune_ocr.tune.domains import DIGITS
 from raytune_ocr.tune.experiment import Experiment, read_experiment
 from raytune_ocr.tune.results import read_document
 from raytune_ocr.tune.sections import SECTIONS
@@ -147,9 +148,9 @@ def _neighbourhood(best: Known, space: Space) -> Experiment:
         fields.pop(name, None)
     config = TrainingConfig.from_dict(fields, environment={})
     rate, decay, batch = config.learning_rate, config.weight_decay, config.batch_size
-    near: dict[str, Any] = {"learning_rate": {"loguniform": [rate / 3, rate * 3]}}
+    near: dict[str, Any] = {"learning_rate": _within(rate, 3)}
     if decay:
-        near["weight_decay"] = {"loguniform": [decay / 10, decay * 10]}
+        near["weight_decay"] = _within(decay, 10)
     near["batch_size"] = {"choice": sorted({max(1, batch // 2), batch, batch * 2})}
     written: dict[str, dict[str, Any]] = {}
     values = fields | near
@@ -161,3 +162,9 @@ def _neighbourhood(best: Known, space: Space) -> Experiment:
     return read_experiment(
         REFINED, written, place, some.base, some.overrides, default_samples=REFINE_SAMPLES
     )
+
+
+def _within(value: float, factor: float) -> dict[str, Any]:
+    return {
+        "loguniform": [float(f"{bound:.{DIGITS}g}") for bound in (value / factor, value * factor)]
+    }

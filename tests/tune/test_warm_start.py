@@ -127,7 +127,7 @@ def test_refining_a_preset_searches_around_its_config(results):
     (experiment,) = near.experiments.values()
     assert (experiment.name, experiment.size) == ("refined", 10)
     domains = experiment.domains
-    assert domains["learning_rate"].low == pytest.approx(best.learning_rate / 3)
+    assert domains["learning_rate"].low == pytest.approx(best.learning_rate / 3, rel=1e-3)
     assert domains["batch_size"].values == tuple(best.batch_size * x // 2 for x in (1, 2, 4))
     for point in near.points["refined"]:
         assert point.config.optimizer_type == best.optimizer_type
