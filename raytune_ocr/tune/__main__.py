@@ -46,7 +46,11 @@ SEARCH = (
         "before it reached, by Optuna's TPE (extra `optuna`). The same seed draws the same trials; "
         "with optuna, if they also end in the same order (--max-concurrent 1)",
     ),
-    ("num_samples", "N", "trials of each searched experiment, per combination of its grids"),
+    (
+        "num_samples",
+        "N",
+        "trials of each search, for each combination of its grids (default 10)",
+    ),
     ("max_trials", "N", "of the run in all; --resume with a larger N goes on"),
     ("time_budget", "TIME", "end the run after 90s, 30m, 1h30m; --resume goes on, with a new one"),
     (

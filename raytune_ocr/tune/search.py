@@ -126,9 +126,9 @@ class OptunaSearch(RandomSearch):
         records = []
         for name, trial in kept.items():
             experiment = self.space.experiments.get(trial.search)
-            if experiment is not None:
-                number = int(name.removeprefix(f"{experiment.name}_"))
-                point = experiment.point(trial.sampled, number)
+            number = name.rpartition("_")[2]
+            if experiment is not None and number.isdigit():
+                point = experiment.point(trial.sampled, int(number))
                 records.append(record_of(experiment, point))
         return records
 
