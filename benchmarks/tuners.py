@@ -28,7 +28,8 @@ class Job:
 
     Attributes:
         experiments: names in `search_spaces/full.yaml`.
-        data: a `metadata.yaml`.
+        data: a `metadata.yaml`, to validate on.
+        samples: images composed an epoch.
         epochs: of every trial that nobody stops.
         grace: epochs before a trial may be stopped.
         cores: to use.
@@ -37,6 +38,7 @@ class Job:
     folder: str
     experiments: tuple[str, ...]
     data: str
+    samples: int
     epochs: int
     grace: int
     cores: int
@@ -47,6 +49,7 @@ class Job:
         return {
             "num_epochs": self.epochs,
             "metadata_path": self.data,
+            "dataset_options": {"composed": self.samples},
             "early_stopping_patience": 0,
         }
 

@@ -134,7 +134,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     ways = [name for name in TUNERS if name != ORACLE]
     parser.add_argument("--epochs", type=int, default=30, help="of every preset (default 30)")
-    parser.add_argument("--samples", type=int, default=8000, help="to train on (default 8000)")
+    parser.add_argument(
+        "--samples", type=int, default=16000, help="composed an epoch (default 16000)"
+    )
     parser.add_argument("--rounds", type=int, default=1, help="(default 1)")
     parser.add_argument("--grace", type=int, help="epochs before a stop (default: a sixth)")
     parser.add_argument("--experiments", nargs="+", metavar="NAME", help="(default: all presets)")
@@ -147,18 +149,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Make the data, run all, print, write."""
     arguments = build_parser().parse_args(argv)
     grace = arguments.grace or max(1, round(GRACE * arguments.epochs))
-    sizes = {"train": arguments.samples, "val": max(16, arguments.samples // 8), "test": 16}
+    sizes = {"train": 1, "val": min(1000, max(16, arguments.samples // 8)), "test": 1}
     with tempfile.TemporaryDirectory() as folder:
         data = generate_dataset(Path(folder, "data"), sizes=sizes)
         job = Job(
             folder=folder,
             experiments=tuple(arguments.experiments or presets()),
             data=str(data),
+            samples=arguments.samples,
             epochs=arguments.epochs,
             grace=grace,
             cores=os.cpu_count() or 1,
         )
-        about = {"epochs": job.epochs, "samples": sizes, "grace": grace}
+        about = {"epochs": job.epochs, "samples": job.samples, "validation": sizes["val"]}
+        about["grace"] = grace
         rows: list[dict[str, Any]] = []
         for row in all_ways(job, available(arguments.ways), arguments.rounds):
             rows.append(row)
