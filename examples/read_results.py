@@ -1,24 +1,37 @@
-"""Reading results with pandas, cell by cell: `python examples/read_results.py RESULTS`."""
+"""Reading results with pandas, cell by cell: `python examples/read_results.py RESULTS [MORE...]`.
 
-# %% What there is: a results JSON, or the folder of a run
+Each RESULTS is a results JSON or the folder of a run. Accuracies go from 0 to 1, times are in
+seconds, memory in MiB, epochs count from 1.
+"""
+
+# %% What there is
 import sys
 
 from raytune_ocr.tune import best, compare, learning_curves, load_results
 
-source = sys.argv[1]
+runs = sys.argv[1:]
+source = runs[0]
 
-# %% A row a trial, best first; accuracies from 0 to 1, times in seconds
+# %% Trials: [trials x figures and hyper-parameters], best first
 trials = load_results(source)
+print(f"trials {trials.shape}: accuracies 0 to 1, training_time in s")
 print(trials[["experiment_name", "status", "best_val_char_accuracy", "training_time"]])
 
-# %% The best trial, one row
+# %% The best completed trial: a Series, one value for each column of the trials
 winner = best(source)
 print(f"winner: {winner['experiment_name']} at {winner['best_val_char_accuracy']:.4f}")
+if "test_char_accuracy" in winner:  # read once, after the winner was chosen
+    print(f"on the test split: {winner['test_char_accuracy']:.4f}")
 
-# %% A row a trial and epoch: when did each first read 90 % of the characters?
+# %% Learning curves: [trials x epochs, metrics]; when did each first read 90 % of the digits?
 curves = learning_curves(source)
+print(f"curves {curves.shape}: a row a trial and epoch, seconds of that epoch, memory_mb in MiB")
 good = curves[curves["val_char_accuracy"] >= 0.9]
 print(good.groupby("experiment_name")["epoch"].min().rename("first epoch at 90 %"))
 
-# %% Runs side by side
-print(compare(sys.argv[1:]).T)
+# %% The same as a table of epochs x trials, ready to plot
+wide = curves.pivot(index="epoch", columns="experiment_name", values="val_char_accuracy")
+print(wide.tail(3))
+
+# %% Runs side by side: [runs x 10]; training_time in s, summed over the trials
+print(compare(runs).T)

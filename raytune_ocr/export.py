@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError, RaytuneOCRError
 from raytune_ocr.files import replacing
-from raytune_ocr.statistics import wilson
+from raytune_ocr.model_card import Data, model_card, validate
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from raytune_ocr.config import TrainingConfig
     from raytune_ocr.data import PackedSplit
-    from raytune_ocr.training.evaluate import Counts
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
 TOLERANCE = 1e-3  # of a logit: far below what changes a reading
@@ -178,30 +177,25 @@ def export(
         ConfigurationError: when the extra is not installed.
         DataLoaderError: when there are no images to check with.
     """
-    import yaml
-
-    from raytune_ocr.data.readers import load_split
+    from raytune_ocr.data.readers import dataset_info, load_split, split_sizes
     from raytune_ocr.predict import find_checkpoint
     from raytune_ocr.training import load_reader
-    from raytune_ocr.training.evaluate import counts, measure
 
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)
     model, config = load_reader(find_checkpoint(results))
+    path = data or config.metadata_path
     try:
-        split = load_split(data or config.metadata_path, config.val_split)
+        split = load_split(path, config.val_split)
     except DataLoaderError as error:
         raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
-    shipped = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-    with replacing(output / CONFIG) as aside:
-        aside.write_text(shipped, encoding="utf-8")
+    config.save_yaml(output / CONFIG)
     write_onnx(output / ONNX, model)
     report = _check(model, output, split, say)
-    counted = counts(measure(model, split))
-    figures = _recorded(results)
-    card = model_card(config, counted, report, figures)
+    data_facts = Data(path, split_sizes(path), dataset_info(path))
+    card = model_card(config, data_facts, validate(model, split), report, _document(results))
     with replacing(output / CARD) as aside:
         aside.write_text(card, encoding="utf-8")
     return report
@@ -241,65 +235,12 @@ def _check(
     return report
 
 
-def _recorded(results: Path) -> Mapping[str, Any]:
-    import json
+def _document(results: Path) -> dict[str, Any]:
+    """The results JSON, if that is what the model came from."""
+    from raytune_ocr.predict import find_results
 
-    if results.suffix != ".json":
-        return {}
-    return json.loads(results.read_text(encoding="utf-8")).get("best_result") or {}
-
-
-def model_card(
-    config: TrainingConfig, counted: Counts, report: Mapping[str, Any], recorded: Mapping[str, Any]
-) -> str:
-    """What the model is, how well it reads, and where not to trust it."""
-    rows = [
-        f"| {config.val_split} | {what} | {right / max(total, 1):.4f} | {low:.4f} to {high:.4f} |"
-        f" {right} of {total} |"
-        for what, right, total in (
-            ("whole strings", counted.right_strings, counted.strings),
-            ("characters", counted.right_digits, counted.digits),
-        )
-        for low, high in [wilson(right, total)]
-    ]
-    for name in ("test_seq_accuracy", "test_char_accuracy"):
-        if recorded.get(name) is not None:
-            rows.append(f"| test | {name} | {recorded[name]:.4f} | see the results JSON | |")
-    untested = "" if "test_seq_accuracy" in recorded else " The test split was not read."
-    files = [
-        f"| {name} | {report[name]['bytes'] / 1e6:.2f} | {report[name]['ms_one_image']:.1f} |"
-        f" {report[name]['images_per_second']:.0f} | {report[name]['largest_difference']:.2g} |"
-        for name in (WEIGHTS, ONNX)
-    ]
-    return f"""# {config.experiment_name}: a reader of Khmer digits
-
-Model `{config.model_name}`, loss `{config.loss_type}`, seed {config.seed}; `{CONFIG}` says all.
-Input: uint8 [B, 1, 64, 128], grey. It reads 1 to 8 digits:
-`python -m raytune_ocr.predict THIS_FOLDER IMAGES`.
-
-## Data
-Trained on `{config.train_split}` of `{config.metadata_path}`.
-
-## Figures
-| split | of | share right | 95 % Wilson interval | count |
-|---|---|---|---|---|
-{chr(10).join(rows)}
-
-The epoch and the winner were chosen by the validation figures, so these flatter it a little;
-characters of one string are not independent, so their interval is too narrow.{untested}
-
-## Files
-Times on the CPU of the machine that made the export; difference: largest of a logit from
-PyTorch's, over {report["images_checked"]} real images.
-
-| file | MB | ms for one image | images/s by 64 | largest difference |
-|---|---|---|---|---|
-{chr(10).join(files)}
-
-## Limits
-One line of printed Khmer digits. Other characters are read as digits; handwriting, more than 8
-digits and fonts unlike those of the training data were not measured. Confidence is not calibrated.
-"""
+    path = find_results(results)
+    return json.loads(path.read_text(encoding="utf-8")) if path else {}
 
 
 def build_parser() -> argparse.ArgumentParser:

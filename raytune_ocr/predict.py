@@ -39,21 +39,32 @@ def find_checkpoint(source: str | Path) -> Path:
         CheckpointError: when there is none; says what was looked for.
     """
     path = Path(source)
-    if path.is_dir():
-        best = path / "checkpoints" / "best_model.pt"
-        exported = (path / "model.safetensors", path / "model.onnx")
-        for file in (best, *exported):
-            if file.exists():
-                return file
-        files = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime)
-        if not files:
-            raise CheckpointError(
-                f"{path}: holds no checkpoints/best_model.pt, no export and no JSON"
-            )
-        path = files[-1]
-    if path.suffix != ".json":
+    results = find_results(path)
+    if results is not None:
+        return _checkpoint_in_results(results)
+    if not path.is_dir():
         return path
-    return _checkpoint_in_results(path)
+    for file in _models_in(path):
+        if file.exists():
+            return file
+    raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt, no export and no JSON")
+
+
+def find_results(source: str | Path) -> Path | None:
+    """The results JSON that a path is or holds; None where a model itself is meant."""
+    path = Path(source)
+    if not path.is_dir():
+        return path if path.suffix == ".json" else None
+    if any(file.exists() for file in _models_in(path)):
+        return None
+    files = sorted(path.glob("*.json"), key=lambda file: file.stat().st_mtime)
+    return files[-1] if files else None
+
+
+def _models_in(folder: Path) -> tuple[Path, ...]:
+    """Where a trial's folder or an export keeps its model."""
+    names = ("checkpoints/best_model.pt", "model.safetensors", "model.onnx")
+    return tuple(folder / name for name in names)
 
 
 def _checkpoint_in_results(path: Path) -> Path:

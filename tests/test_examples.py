@@ -60,6 +60,8 @@ def test_the_example_of_reading_results_runs(tmp_path):
         )
     write_json(tmp_path / "results.json", results_document([record], {}, "20260101_000000"))
     write_tables(tmp_path, [record], {})
-    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path}", tmp_path)
+    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path} results.json", tmp_path)
     assert "winner: hyperparameter_experiment at 1.0000" in told
+    assert re.search(r"trials \(1, \d+\)", told) and re.search(r"curves \(2, \d+\)", told)
+    assert re.search(r"best_score +1\.0 +1\.0", told)  # two runs side by side
     assert re.search(r"hyperparameter_experiment +2", told)

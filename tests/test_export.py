@@ -14,13 +14,15 @@ from raytune_ocr.errors import CheckpointError
 from raytune_ocr.export import load_exported, main
 from raytune_ocr.predict import main as predict
 from raytune_ocr.training import train_from_config
+from raytune_ocr.tune.held_out import read_test_split
+from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 
 
 @pytest.fixture(scope="module", params=["small", "ctc_small"])
 def exported(request, tmp_path_factory):
     """A reader that was trained for a moment, and its export."""
     folder = tmp_path_factory.mktemp(request.param)
-    generate_dataset(folder / "data", sizes={"train": 64, "val": 40, "test": 1}, seed=1)
+    generate_dataset(folder / "data", sizes={"train": 64, "val": 40, "test": 12}, seed=1)
     config = TrainingConfig(
         model_name=request.param,
         loss_type="ctc" if request.param.startswith("ctc") else "crossentropy",
@@ -44,9 +46,27 @@ def test_an_export_is_whole(exported):
 
 def test_the_card_tells_data_figures_intervals_and_limits(exported):
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == ["Data", "Figures", "Files", "Limits"]
+    titles = re.findall(r"^## (.*)$", card, re.MULTILINE)
+    assert titles == ["Data", "Protocol", "Figures", "Files", "Limits"]
     share = r"[01]\.\d{4}"
-    assert re.search(rf"whole strings \| {share} \| {share} to {share} \| \d+ of 40", card)
+    assert re.search(rf"val \| strings \| {share} \| {share} to {share} \| 40", card)
+    assert "64 train, 40 val, 12 test images" in card
+    assert "no search was recorded" in card and "no test split was read" in card
+    assert "Noto Sans Khmer, Noto Serif Khmer, " in card  # families, not their every weight
+    assert re.search(r"those of \d are read worst, \d+ of \d+", card)
+
+
+def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(exported, tmp_path):
+    record = TrialRecord(TrainingConfig.from_yaml(exported / "t" / "config.yaml"), "completed")
+    row = {"epoch": 1, "val_char_accuracy": 0.1, "val_seq_accuracy": 0.05, "train_loss": 2.0}
+    record.add({**row, "seconds": 1.0})
+    figures = {"t": read_test_split(record)}
+    write_json(tmp_path / "r.json", results_document([record], {}, "now", held_out=figures))
+    assert main([str(tmp_path / "r.json"), "--output", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "The best of 1 trials (1 completed)" in card and "epoch 1 of 1" in card
+    assert re.search(r"\| test \| strings \| [01]\.\d{4} \| .* \| 12 \|", card)
+    assert "than validation's" in card
 
 
 def test_checkpoint_safetensors_onnx_and_folder_read_alike(exported, tmp_path):

@@ -81,13 +81,23 @@ def load_split(
     return load_splits(path, [split], allow_outside=allow_outside, num_workers=num_workers)[split]
 
 
-def split_names(path: str | os.PathLike[str], allow_outside: bool = False) -> list[str]:
-    """Splits that `load_split` would find; no image is opened.
+def split_sizes(path: str | os.PathLike[str], allow_outside: bool = False) -> dict[str, int]:
+    """Images by name of split, as `load_split` would find them; none is opened.
 
     Raises:
         DataLoaderError: as `load_split`.
     """
-    return [name for name, samples in _find_samples(Path(path), allow_outside).items() if samples]
+    found = _find_samples(Path(path), allow_outside)
+    return {name: len(samples) for name, samples in found.items() if samples}
+
+
+def dataset_info(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a set's `metadata.yaml` says of it (`generator`, `faces`, ...); {} in other layouts."""
+    file = Path(path) / METADATA_NAME if Path(path).is_dir() else Path(path)
+    if file.suffix not in (".yaml", ".yml") or not file.is_file():
+        return {}
+    info = _read_metadata(file).get("dataset_info")
+    return dict(info) if isinstance(info, Mapping) else {}
 
 
 def _find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
@@ -129,13 +139,18 @@ _MetadataLoader.add_constructor(
 )
 
 
-def _from_metadata(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
+def _read_metadata(path: Path) -> dict[Any, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_MetadataLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataLoaderError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         raise DataLoaderError(f"{path}: must be a mapping, got {type(content).__name__}")
+    return content
+
+
+def _from_metadata(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
+    content = _read_metadata(path)
     sections = {key: value for key, value in content.items() if key != "dataset_info"}
     found: dict[str, list[Sample]] = {}
     for key, section in sections.items():

@@ -37,12 +37,12 @@ def read_test_split(record: TrialRecord, allow_outside: bool = False) -> dict[st
 
 
 def _read(record: TrialRecord, allow_outside: bool) -> dict[str, Any]:
-    from raytune_ocr.data.readers import load_split, split_names
+    from raytune_ocr.data.readers import load_split, split_sizes
     from raytune_ocr.training import load_reader
     from raytune_ocr.training.evaluate import counts, measure, with_intervals
 
     config = record.config
-    if TEST_SPLIT not in split_names(config.metadata_path, allow_outside):
+    if TEST_SPLIT not in split_sizes(config.metadata_path, allow_outside):
         return {}
     model, _ = load_reader(str(record.checkpoint))
     split = load_split(config.metadata_path, TEST_SPLIT, allow_outside=allow_outside)
