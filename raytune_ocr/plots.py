@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from raytune_ocr.files import replacing
 from raytune_ocr.vocabulary import NUM_DIGITS
 
 DOTS_PER_INCH = 150
+SHEET_GAP, SHEET_TITLE = 6, 16  # pixels
 BLUE = (0.18, 0.44, 0.75)
 
 
@@ -31,32 +31,13 @@ def save_figure(
     dark: bool = False,
 ) -> None:
     """Draw on a fresh matplotlib figure and write the PNG; `size` in inches."""
-    with _drawn(draw, size, dark) as figure, replacing(path) as aside:
-        figure.savefig(aside, format="png", dpi=DOTS_PER_INCH)
-
-
-def figure_pixels(draw: Callable[[Any], None], size: tuple[float, float] = (6, 6)) -> np.ndarray:
-    """The same as uint8 [H, W, 3], for whoever shows pictures without files."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    with _drawn(draw, size) as figure:
-        figure.set_dpi(DOTS_PER_INCH)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-@contextmanager
-def _drawn(
-    draw: Callable[[Any], None], size: tuple[float, float], dark: bool = False
-) -> Iterator[Any]:
     from matplotlib import rc_context  # slow to import
     from matplotlib.figure import Figure
 
-    with rc_context(DARK if dark else {}):
+    with rc_context(DARK if dark else {}), replacing(path) as aside:
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        yield figure
+        figure.savefig(aside, format="png", dpi=DOTS_PER_INCH)
 
 
 def draw_learning_curves(figure: Any, history: Mapping[str, Sequence[float]]) -> None:
@@ -195,3 +176,33 @@ def draw_readings(figure: Any, images: np.ndarray, titles: Sequence[str]) -> Non
     for axes, image, title in zip(panels, images, titles, strict=False):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, size=8)
+
+
+def reading_sheet(
+    images: np.ndarray, readings: Sequence[tuple[str, str]], columns: int = 4
+) -> np.ndarray:
+    """Images uint8 [N, H, W] in rows, above each what was read, in red beside what is there.
+
+    Drawn without matplotlib, since every trial does it.
+
+    Args:
+        images: at least one.
+        readings: of each image the string that is there and the one that was read, digits 0-9.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    from PIL import Image, ImageDraw
+
+    height, width = images.shape[1:]
+    rows = -(-len(images) // columns)
+    cell = (width + SHEET_GAP, height + SHEET_TITLE)
+    sheet = Image.new("RGB", (columns * cell[0], rows * cell[1]), "white")
+    draw = ImageDraw.Draw(sheet)
+    for at, (image, (there, read)) in enumerate(zip(images, readings, strict=True)):
+        x, y = at % columns * cell[0], at // columns * cell[1]
+        right = there == read
+        text = read if right else f"{read or 'nothing'} for {there}"
+        draw.text((x + 2, y + 2), text, fill="black" if right else "red")
+        sheet.paste(Image.fromarray(image), (x, y + SHEET_TITLE))
+    return np.asarray(sheet)

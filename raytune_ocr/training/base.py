@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
@@ -197,8 +198,20 @@ class BaseTrainer(ABC):
             EpochLog(self.folder.log_file, config.num_epochs, steps),
         ]
         if config.use_tensorboard:
-            callbacks.append(TensorBoardLogger(self.folder.tensorboard, config.log_every_n_steps))
+            callbacks.append(
+                TensorBoardLogger(
+                    self.folder.tensorboard,
+                    config.log_every_n_steps,
+                    config.to_dict(),
+                    (config.early_stopping_monitor, "val_loss"),
+                    self._pictures,
+                )
+            )
         return [*callbacks, *self.callbacks, _Saves(self), *self.reporters]
+
+    def _pictures(self) -> dict[str, np.ndarray]:
+        """What TensorBoard shows of the trained model, uint8 [H, W, 3] by name."""
+        return {}
 
     def _note_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         self.training_history.append({"epoch": epoch + 1, **metrics})

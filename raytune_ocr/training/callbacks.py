@@ -12,9 +12,10 @@ import math
 import os
 import re
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,19 +253,40 @@ class BestCheckpoint(Callback):
 
 
 class TensorBoardLogger(Callback):
-    """Scalars under their own names, `train_loss` and so on, by epoch from 1."""
+    """Scalars under their own names, `train_loss` and so on, by epoch from 1.
+
+    Args:
+        settings: of the run, shown under HParams, constants as well.
+        metrics: names of the scalars that HParams sets beside them.
+        pictures: called once training ended by itself; gives uint8 [H, W, 3] by name.
+    """
 
     watches_steps = True
 
-    def __init__(self, folder: str | os.PathLike[str], every_n_steps: int = 25) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every_n_steps: int = 25,
+        settings: Mapping[str, Any] | None = None,
+        metrics: Sequence[str] = (),
+        pictures: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
+        self.settings = dict(settings or {})
+        self.metrics = metrics
+        self.pictures = pictures
         self._steps = 0
 
     def on_train_begin(self, trainer: Trainer) -> None:
-        from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
+        from torch.utils.tensorboard.summary import hparams  # slow to import
+        from torch.utils.tensorboard.writer import SummaryWriter
 
         self.writer = SummaryWriter(str(self.folder), purge_step=trainer.epoch + 1)
+        if self.settings:
+            plain = {name: _plain(value) for name, value in self.settings.items()}
+            for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):
+                self.writer._get_file_writer().add_summary(summary)
 
     def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
         self._steps += 1
@@ -276,6 +298,10 @@ class TensorBoardLogger(Callback):
             self.writer.add_scalar(name, value, epoch + 1)
 
     def on_train_end(self, trainer: Trainer) -> None:
+        ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
+        if self.pictures is not None and trainer.epoch and ended_by_itself:
+            for name, pixels in self.pictures().items():
+                self.writer.add_image(name, pixels, trainer.epoch, dataformats="HWC")
         self.writer.close()
 
     def state_dict(self) -> dict[str, Any]:
@@ -283,6 +309,11 @@ class TensorBoardLogger(Callback):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._steps = state["steps"]
+
+
+def _plain(value: Any) -> Any:
+    """What HParams can show: numbers and flags as they are, anything else as text."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 class EpochLog(Callback):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raytune_ocr.data import PackedSplit
 from raytune_ocr.statistics import wilson
-from raytune_ocr.training.metrics import OCRMetrics
+from raytune_ocr.training.metrics import OCRMetrics, decoded_ids
+from raytune_ocr.vocabulary import DIGITS, decode
+
+PREDICTIONS = "predictions"  # the picture's name in TensorBoard
+PICTURED = 32  # images in it
 
 
 class Counts(NamedTuple):
@@ -59,3 +64,23 @@ def with_intervals(name: str, counted: Counts) -> dict[str, Any]:
         f"{name}_images": strings,
         f"{name}_digits": digits,
     }
+
+
+def prediction_sheet(
+    model: nn.Module, images: Tensor, targets: Tensor, kind: str = "attention"
+) -> np.ndarray:
+    """The first images uint8 [B, 1, H, W], each under what `model` reads: uint8 [H, W, 3]."""
+    from raytune_ocr.plots import reading_sheet
+
+    images, targets = images[:PICTURED], targets[:PICTURED]
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        read = decoded_ids(model(images.to(device)), kind).cpu()
+    pairs = [(_ascii(there), _ascii(ids)) for there, ids in zip(targets, read, strict=True)]
+    return reading_sheet(images[:, 0].numpy(), pairs)
+
+
+def _ascii(ids: Tensor) -> str:
+    """The digits in ids [L] as 0-9: common fonts draw no Khmer."""
+    return "".join(str(DIGITS.index(digit)) for digit in decode(ids.tolist()))

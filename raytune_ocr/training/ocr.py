@@ -15,6 +15,7 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import BatchAugment
 from raytune_ocr.training.base import BaseTrainer, MeasuredLoop
 from raytune_ocr.training.callbacks import Callback
+from raytune_ocr.training.evaluate import PREDICTIONS, prediction_sheet
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import OCRMetrics, analyze_errors, decoded_ids
 from raytune_ocr.training.trainer import Metrics
@@ -76,6 +77,11 @@ class OCRTrainer(BaseTrainer):
 
     def _create_augment(self) -> BatchAugment | None:
         return BatchAugment()
+
+    def _pictures(self) -> dict[str, np.ndarray]:
+        """The first validation images, each under what is read in it."""
+        images, targets = next(iter(self.val_loader))
+        return {PREDICTIONS: prediction_sheet(self.model, images, targets, self.kind)}
 
     def _decode_predictions(self, predictions: Tensor) -> list[str]:
         """Strings from logits [B, L, C] or [B, T, C], or from ids [B, L]."""

@@ -195,6 +195,14 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take --output-dir even if another run holds it",
     )
+    where.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="TRACKER",
+        help="tell mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or wandb as well; "
+        "TensorBoard is always written",
+    )
     how = parser.add_argument_group("how to run")
     for name, metavar, text in HOW:
         how.add_argument(_flag(name), type=_option(name), metavar=metavar, help=text)
@@ -257,6 +265,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "resume",
         "resume_if_any",
         "force_unlock",
+        "track",
         "quiet",
     )
     return HyperparameterTuner(

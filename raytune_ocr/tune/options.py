@@ -165,6 +165,7 @@ class TuneOptions:
         confirm: how many of the best to train again with fresh seeds; None: none, or as many as
             the run that is resumed.
         confirm_seeds: of each; None: 3, or as many as the run that is resumed.
+        track: trackers to tell as well: "mlflow", "wandb".
     """
 
     search: str = "random"
@@ -189,6 +190,7 @@ class TuneOptions:
     force_unlock: bool = False
     confirm: int | None = None
     confirm_seeds: int | None = None
+    track: Sequence[str] = ()
     quiet: bool = False
 
 

@@ -43,6 +43,7 @@ from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.tracking import add_pictures, check_trackers, trackers
 from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class HyperparameterTuner:
         self.output_dir = Path(output_dir).absolute()
         self.overrides = dict(overrides or {})
         self.options = chosen_options(options)
+        check_trackers(self.options.track)
         if self.options.data is not None:
             self.overrides["metadata_path"] = self.options.data
         self.config_file = str(find_space(config_file))
@@ -450,6 +452,7 @@ class HyperparameterTuner:
         from raytune_ocr.tune.trial import trial
 
         options = self.options
+        done = set(self.records) - set(self.unfinished)
         confirming = bool(records[0].confirms)
         scheduler = None if confirming else self._scheduler()
         asked = AskedTrials(
@@ -479,7 +482,7 @@ class HyperparameterTuner:
                     verbose=0,
                     stop=BudgetStopper(self.budget),
                     failure_config=tune.FailureConfig(max_failures=1),
-                    callbacks=[callback],
+                    callbacks=[callback, *trackers(options.track, self.output_dir)],
                 ),
             )
             try:
@@ -494,6 +497,7 @@ class HyperparameterTuner:
         self._cut()
         if self._document_due and not self.failure:
             self.save_results()
+        add_pictures((r for r in self.records.values() if r.name not in done), data)
         return callback.lost >= set(self.unfinished)
 
     def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:

@@ -32,15 +32,15 @@ CONFIRMED = """
 experiments:
   first:
     model: {name: ctc_small}
-    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    training: {num_epochs: 2, batch_size: 16}
     scheduler: {type: none}
   second:
     model: {name: small}
-    training: {num_epochs: 2, batch_size: 16, use_tensorboard: false}
+    training: {num_epochs: 2, batch_size: 16}
     scheduler: {type: none}
   third:
     model: {name: small}
-    training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6, use_tensorboard: false}
+    training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6}
     scheduler: {type: none, min_lr: 0}
 """
 
@@ -112,7 +112,7 @@ def confirmed_run(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("confirmed") / "out"
     arguments = _confirming(output, data)
     process = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *arguments])
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while "-seed" not in "".join(RunState(output).read().trials) and time.monotonic() < until:
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)

@@ -1,0 +1,84 @@
+"""What others are told of a run: MLflow, Weights & Biases, TensorBoard of trials that were stopped.
+
+Trackers hear of everything through Ray's own callbacks. A trial writes its own TensorBoard files;
+one that Ray ends has no time for a last picture, so the driver adds it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config import KHMER_DIGITS
+from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
+from raytune_ocr.tune.results import TrialRecord
+
+if TYPE_CHECKING:
+    from ray.tune.logger import LoggerCallback
+
+TRACKERS = ("mlflow", "wandb")
+MLFLOW_STORE = "mlflow.db"  # in the output folder, unless MLFLOW_TRACKING_URI says another
+ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Whether each can be written to.
+
+    Raises:
+        ConfigurationError: an unknown one, or its package is not installed.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise ConfigurationError(f"--track: {unknown_name('tracker', name, TRACKERS)}")
+        if find_spec(name) is None:
+            raise ConfigurationError(
+                f"--track {name}: needs that package: pip install 'raytune-ocr[track]'"
+            )
+
+
+def trackers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
+    """Ray's callbacks for the named trackers; the run's folder names experiment and project."""
+    from raytune_ocr.tune.trackers import MLflow, WeightsAndBiases
+
+    made: list[LoggerCallback] = []
+    if "mlflow" in names:
+        store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / MLFLOW_STORE}"
+        made.append(MLflow(store, experiment_name=folder.name))
+    if "wandb" in names:
+        project = os.environ.get("WANDB_PROJECT") or folder.name
+        made.append(WeightsAndBiases(project, dir=str(folder)))
+    return made
+
+
+def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:
+    """Add to TensorBoard what the best models of trials that were ended from outside read."""
+    from raytune_ocr.tune.trial import data_key
+
+    for record in records:
+        config = record.config
+        wanted = config.use_tensorboard and config.dataset_name == KHMER_DIGITS
+        if wanted and record.checkpoint and record.stop_reason not in ENDED_BY_THEMSELVES:
+            _add_picture(record, record.checkpoint, data[data_key(config)])
+
+
+def _add_picture(record: TrialRecord, checkpoint: Path, dataset: Any) -> None:
+    import torch
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    from raytune_ocr.training import RunFolder, load_reader
+    from raytune_ocr.training.evaluate import PICTURED, PREDICTIONS, prediction_sheet
+
+    try:
+        model, config = load_reader(checkpoint)
+    except CheckpointError:  # a picture is no reason to end a run
+        return
+    split = dataset.splits[config.val_split]
+    images = torch.from_numpy(split.images[:PICTURED].copy()).unsqueeze(1)
+    targets = torch.from_numpy(split.targets[:PICTURED].copy())
+    sheet = prediction_sheet(model, images, targets, getattr(model, "kind", "attention"))
+    folder = RunFolder(record.config.output_dir, record.name).tensorboard
+    with SummaryWriter(str(folder)) as writer:
+        writer.add_image(PREDICTIONS, sheet, len(record.epochs), dataformats="HWC")
