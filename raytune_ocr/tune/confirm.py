@@ -18,6 +18,7 @@ from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lea
 from raytune_ocr.tune.results import FINISHED, TrialRecord, ranking
 
 FIRST_SEED = 101
+LONGEST_NAME = 100  # the rule of `experiment_name`
 TEST = "two-sided paired t-test by seed"
 
 
@@ -31,18 +32,28 @@ def confirming_records(
         candidates: how many of the best completed ones.
         seeds: of each.
     """
-    searched = [record for record in records if not record.confirms]
-    used = {record.config.seed for record in searched}
-    fresh = list(islice((seed for seed in count(FIRST_SEED) if seed not in used), seeds))
+    searched = {record.name: record for record in records if not record.confirms}
+    best = ranking(searched.values())[:candidates]
+    used = {record.config.seed for record in searched.values()}
+
+    def is_fresh(seed: int) -> bool:
+        names = {confirming_name(record.name, seed) for record in best}
+        return seed not in used and not names & searched.keys()
+
+    fresh = list(islice(filter(is_fresh, count(FIRST_SEED)), seeds))
     return {
-        made.name: made
-        for record in ranking(searched)[:candidates]
-        for made in (_with_seed(record, seed) for seed in fresh)
+        made.name: made for record in best for made in (_with_seed(record, seed) for seed in fresh)
     }
 
 
+def confirming_name(name: str, seed: int) -> str:
+    """Of the trial that trains `name` with that seed; no longer than a name may be."""
+    ending = f"-seed{seed}"
+    return name[: LONGEST_NAME - len(ending)] + ending
+
+
 def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
-    name = f"{record.name}-seed{seed}"
+    name = confirming_name(record.name, seed)
     config = dataclasses.replace(record.config, experiment_name=name, seed=seed)
     return TrialRecord(config, resources=record.resources, confirms=record.name)
 

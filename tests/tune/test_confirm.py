@@ -44,6 +44,13 @@ def test_the_best_are_trained_again_with_seeds_that_the_search_did_not_use():
     assert confirming_records([*records, *made.values()], 2, 2).keys() == made.keys()
 
 
+def test_names_of_the_search_are_not_taken_and_long_ones_are_cut():
+    records = [record("a", 0.9), record("a-seed101", 0.8)]
+    assert list(confirming_records(records, candidates=1, seeds=1)) == ["a-seed102"]
+    (name,) = confirming_records([record("x" * 100, 0.9)], 1, 1)
+    assert len(name) == 100 and name.endswith("x-seed101")
+
+
 def test_the_winner_is_the_best_mean_and_not_the_luckiest():
     records = confirmed(first=(0.90, 0.94), second=(0.97, 0.96))
     assert ranking(records)[0].name == "lucky"
