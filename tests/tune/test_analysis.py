@@ -155,6 +155,17 @@ def test_the_page_shows_every_section_or_says_why_not(run, tmp_path):
         assert len(pd.read_parquet(output / f"{name}.parquet")) == len(table) > 0
 
 
+def test_a_run_whose_first_trial_is_under_way_has_a_page(tmp_path):
+    folder = tmp_path / "run"
+    records = [trial(folder, 0, 0.5, status="running")]
+    write_json(folder / RESULTS_COPY, results_document([], {}, "20260101_000000"))
+    write_tables(folder, records, {})
+    assert main([str(folder), "--output", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Still training: trial_0 (epoch 3)" in page
+    assert page.count("data:image/png") == 2  # the curves, for light and dark
+
+
 def test_several_runs_stand_side_by_side_and_watching_reloads(run, tmp_path):
     from raytune_ocr.tune.report_page import write_report
 
