@@ -217,9 +217,7 @@ def _limits(data: Data, validation: Validation, best: Mapping[str, Any]) -> str:
     right, total = validation.counts[:2]
     worst = min(lengths, key=lambda length: lengths[length][0] / lengths[length][1])
     lines = [
-        f"- One string in {total / (total - right):.0f} of the validation split was misread."
-        if right < total
-        else "- No string of the validation split was misread.",
+        f"- {total - right} of {total} strings of the validation split were misread.",
         f"- Strings of {min(lengths)} to {max(lengths)} digits were measured; those of {worst} are "
         f"read worst, {lengths[worst][0]} of {lengths[worst][1]}.",
         *_confusions(validation),
@@ -278,4 +276,5 @@ def _gap(best: Mapping[str, Any]) -> str:
         return ""
     gap = best["best_val_seq_accuracy"] - best["test_seq_accuracy"]
     word = "worse" if gap > 0 else "better"
-    return f"- The strings of the test split are read {abs(gap):.4f} {word} than validation's."
+    told = f"{abs(gap):.4f} {word} than" if gap else "as well as"
+    return f"- The strings of the test split are read {told} those of validation."

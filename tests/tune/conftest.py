@@ -112,8 +112,9 @@ def confirmed_run(data, tmp_path_factory):
     output = tmp_path_factory.mktemp("confirmed") / "out"
     arguments = _confirming(output, data)
     process = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *arguments])
-    until = time.monotonic() + 300
+    until = time.monotonic() + 600
     while "-seed" not in "".join(RunState(output).read().trials) and time.monotonic() < until:
+        assert process.poll() is None, "it ended before it confirmed"
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
