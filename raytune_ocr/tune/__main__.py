@@ -52,7 +52,11 @@ SEARCH = (
         "trials of each search, for each combination of its grids (default 10)",
     ),
     ("max_trials", "N", "of the run in all; --resume with a larger N goes on"),
-    ("time_budget", "TIME", "end the run after 90s, 30m, 1h30m; --resume goes on, with a new one"),
+    (
+        "time_budget",
+        "TIME",
+        "end the run after 90s, 30m or 1h30m; --resume has a new budget",
+    ),
     (
         "target",
         "METRIC=VALUE",

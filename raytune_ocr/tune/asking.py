@@ -9,7 +9,6 @@ from ray.tune import PlacementGroupFactory, Stopper
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from raytune_ocr.tune.budget import Budget
 from raytune_ocr.tune.cluster import KINDS
 from raytune_ocr.tune.results import TrialRecord
 
@@ -72,13 +71,17 @@ class Asking(SearchGenerator):
 
 
 class BudgetStopper(Stopper):
-    """Ends a run when its budget is spent."""
+    """Ends a run when its budget is spent.
 
-    def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+    Args:
+        over: whether it is.
+    """
+
+    def __init__(self, over: Callable[[], bool]) -> None:
+        self.over = over
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"budget": Budget()}  # Ray pickles it; nothing reads that
+        return {"over": bool}  # Ray pickles it; nothing reads that
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """No trial ends by itself for this."""
@@ -86,7 +89,7 @@ class BudgetStopper(Stopper):
 
     def stop_all(self) -> bool:
         """Whether all have to end."""
-        return self.budget.spent()
+        return self.over()
 
 
 def placement(config: Mapping[str, Any]) -> PlacementGroupFactory:

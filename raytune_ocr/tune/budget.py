@@ -57,7 +57,7 @@ class Budget:
     """What a run may spend; `reason` says what has ended it.
 
     Args:
-        seconds: from `start` on; None: without end.
+        seconds: from `begin` on; None: without end.
         target: that ends the run when it is reached.
     """
 
@@ -68,11 +68,15 @@ class Budget:
         self._end = math.inf
 
     def start(self, records: Iterable[TrialRecord]) -> None:
-        """Time runs from now on; what earlier trials have reached counts."""
-        self.reason = ""
-        self._end = math.inf if self.seconds is None else time.monotonic() + self.seconds
+        """Nothing is spent yet, but what earlier trials have reached counts."""
+        self.reason, self._end = "", math.inf
         for record in records:
             self.note(record)
+
+    def begin(self) -> None:
+        """Time runs from now on."""
+        if self.seconds is not None:
+            self._end = time.monotonic() + self.seconds
 
     def note(self, record: TrialRecord) -> None:
         """A trial has reported."""
@@ -80,14 +84,23 @@ class Budget:
             self.reason = self.reason or TARGET
 
     def spent(self) -> bool:
-        """Whether the run has to end."""
+        """Whether the search has to end."""
+        return bool(self.reason) or self.out_of_time()
+
+    def out_of_time(self) -> bool:
+        """Whether all has to end, what confirms the search as well."""
         if time.monotonic() >= self._end:
-            self.reason = self.reason or TIME_BUDGET
-        return bool(self.reason)
+            self.reason = TIME_BUDGET
+            return True
+        return False
 
     def cut(self, records: Iterable[TrialRecord]) -> None:
-        """Trials that were under way end as they are; a resume goes on with them."""
+        """Trials that were under way end as they are; a resume goes on with them.
+
+        One that confirms another counts only when it was trained to its end.
+        """
         for record in records:
             if record.status == "running" and self.reason:
-                record.status = "completed" if record.epochs else "pending"
-                record.stop_reason = self.reason if record.epochs else ""
+                counts = bool(record.epochs) and not record.confirms
+                record.status = "completed" if counts else "pending"
+                record.stop_reason = self.reason if counts else ""

@@ -276,6 +276,7 @@ class HyperparameterTuner:
                 self._forget_old_run()
             self._save_state()
             self.save_results()  # a report may watch from the first epoch on
+            self.budget.begin()
             futile = 0
             while unfinished and futile < FUTILE_ROUNDS:
                 before = self._progress()
@@ -369,7 +370,7 @@ class HyperparameterTuner:
         there = sum(e.size for e in self._plan.space.experiments.values())
         begun = sum(not record.confirms for record in self.records.values())
         return (
-            f"{begun} of at most {there} trials were asked for (--max-trials)"
+            f"{begun} of at most {there} trials were asked for (raise --max-trials for more)"
             if begun < there
             else ""
         )
@@ -454,6 +455,7 @@ class HyperparameterTuner:
         options = self.options
         done = set(self.records) - set(self.unfinished)
         confirming = bool(records[0].confirms)
+        over = self.budget.out_of_time if confirming else self.budget.spent
         scheduler = None if confirming else self._scheduler()
         asked = AskedTrials(
             records,
@@ -480,7 +482,7 @@ class HyperparameterTuner:
                     name=self.output_dir.name,
                     storage_path=str(self.output_dir.parent),
                     verbose=0,
-                    stop=BudgetStopper(self.budget),
+                    stop=BudgetStopper(over),
                     failure_config=tune.FailureConfig(max_failures=1),
                     callbacks=[callback, *trackers(options.track, self.output_dir)],
                 ),

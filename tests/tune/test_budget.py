@@ -21,6 +21,9 @@ def test_without_limits_a_run_is_never_over():
 def test_time_ends_a_run():
     budget = Budget(seconds=0.05)
     budget.start([])
+    time.sleep(0.06)
+    assert not budget.spent()  # not before it begins
+    budget.begin()
     assert not budget.spent()
     time.sleep(0.06)
     assert budget.spent() and budget.reason == "time_budget"
@@ -47,6 +50,7 @@ def test_trials_under_way_are_cut_and_a_resume_is_not_over_with_them():
     running, begun, done = record(0.5), record(), record(0.7, status="completed")
     done.stop_reason = "max_epochs"
     budget.start([])
+    budget.begin()
     time.sleep(0.001)
     assert budget.spent()
     budget.cut([running, begun, done])
@@ -56,3 +60,16 @@ def test_trials_under_way_are_cut_and_a_resume_is_not_over_with_them():
     )
     assert (begun.status, begun.stop_reason) == ("pending", "")
     assert done.stop_reason == "max_epochs" and done.is_over
+
+
+def test_what_confirms_a_winner_goes_on_after_the_target_but_not_after_the_time():
+    budget = Budget(seconds=0.05, target=Target("character_accuracy", 0.8))
+    budget.start([record(0.9, status="completed")])
+    budget.begin()
+    assert budget.spent() and not budget.out_of_time()
+    time.sleep(0.06)
+    assert budget.out_of_time() and budget.reason == "time_budget"
+    confirming = record(0.9)
+    confirming.confirms = "a"
+    budget.cut([confirming])
+    assert (confirming.status, confirming.stop_reason) == ("pending", "")
