@@ -95,12 +95,12 @@ class Budget:
         return False
 
     def cut(self, records: Iterable[TrialRecord]) -> None:
-        """Trials that were under way end as they are; a resume goes on with them.
+        """Trials that were begun end as they are; a resume goes on with them.
 
         One that confirms another counts only when it was trained to its end.
         """
         for record in records:
-            if record.status == "running" and self.reason:
+            if record.status in ("running", "pending") and self.reason:
                 counts = bool(record.epochs) and not record.confirms
                 record.status = "completed" if counts else "pending"
                 record.stop_reason = self.reason if counts else ""

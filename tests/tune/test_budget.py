@@ -73,3 +73,11 @@ def test_what_confirms_a_winner_goes_on_after_the_target_but_not_after_the_time(
     confirming.confirms = "a"
     budget.cut([confirming])
     assert (confirming.status, confirming.stop_reason) == ("pending", "")
+
+
+def test_a_cut_trial_that_reached_the_target_of_the_resumed_run_stays_in_its_results():
+    budget = Budget(target=Target("character_accuracy", 0.8))
+    resumed = record(0.9, status="pending")
+    budget.start([resumed])
+    budget.cut([resumed])
+    assert (resumed.status, resumed.stop_reason) == ("completed", "target")
