@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -62,6 +63,7 @@ class Machines:
     """A head and two nodes with a CPU each: real processes, which can be killed."""
 
     def __init__(self) -> None:
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a node may join a busy machine
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
@@ -191,7 +193,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="rf"))
     machines = Machines()
     try:
-        generate_dataset(folder / "data", sizes={"train": 1500, "val": 200, "test": 8}, seed=3)
+        generate_dataset(folder / "data", sizes={"train": 384, "val": 64, "test": 8}, seed=3)
         write_space(folder / "space.yaml", arguments.trials, arguments.epochs)
         calm, rough = (Run(folder, name, machines.cluster.address) for name in ("calm", "rough"))
         if calm.start().wait() != 0:
