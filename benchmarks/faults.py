@@ -63,7 +63,7 @@ class Machines:
     """A head and two nodes with a CPU each: real processes, which can be killed."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a node may join a busy machine
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # for busy machines
         from ray.cluster_utils import Cluster
 
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

@@ -104,6 +104,13 @@ def timed(owner: Any, name: str) -> Any:
         setattr(owner, name, original)
 
 
+def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any]) -> None:
+    """Our trainable, its config looked up by name."""
+    from raytune_ocr.tune.trial import trial
+
+    trial({**config, "config": configs[config["experiment_name"]], "timeout": None}, data=data)
+
+
 def plain_ray(space: Path, output: Path, reuse_actors: bool) -> dict[str, Any]:
     """`tune.Tuner` as its documentation shows it, with the same trainable."""
     import ray
@@ -112,7 +119,7 @@ def plain_ray(space: Path, output: Path, reuse_actors: bool) -> dict[str, Any]:
 
     from benchmarks.empty import EmptyDataset
     from raytune_ocr.tune.space import load_space
-    from raytune_ocr.tune.trial import data_key, trial
+    from raytune_ocr.tune.trial import data_key
 
     configs = load_space(space, output_dir=str(output)).configs
     data = {data_key(config): EmptyDataset() for config in configs.values()}
@@ -120,7 +127,7 @@ def plain_ray(space: Path, output: Path, reuse_actors: bool) -> dict[str, Any]:
     before = memory()
     tuner = tune.Tuner(
         tune.with_parameters(
-            trial, configs={name: c.to_dict() for name, c in configs.items()}, data=data
+            named_trial, configs={name: c.to_dict() for name, c in configs.items()}, data=data
         ),
         param_space={"experiment_name": tune.grid_search(list(configs)), "threads": 1},
         tune_config=tune.TuneConfig(

@@ -1,4 +1,4 @@
-"""How a run grows with nodes, with the data and with the model, measured on this machine.
+"""How a run grows with its files, with nodes, data and model, measured on this machine.
 
 `benchmarks.overhead` measures how it grows with trials. Nodes are real Ray nodes (a raylet each,
 on this machine), a CPU each; trials are `benchmarks.empty`. Each row runs in a process of its own.
@@ -22,6 +22,15 @@ import psutil
 
 from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
 from benchmarks.report import table, write
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune import load_results
+from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
+from raytune_ocr.tune.state import RunState
+
+FIGURES = (
+    *("train_loss", "train_char_accuracy", "val_loss", "val_char_accuracy", "val_seq_accuracy"),
+    *("val_cer", "learning_rate", "seconds", "images_per_second", "memory_mb", "cpu_percent"),
+)
 
 
 def processes(words: str) -> float:
@@ -58,6 +67,44 @@ def nodes(count: int, folder: Path) -> dict[str, Any]:
         "fit_seconds": figures["fit_seconds"],
         "driver_mb": figures["driver_mb"],
     }
+
+
+def note_often(state: RunState, record: TrialRecord) -> None:
+    """A thousand reports."""
+    for _ in range(1000):
+        record.unsaved.append(record.epochs[-1])
+        state.note(record)
+
+
+def files(trials: int, folder: Path) -> dict[str, Any]:
+    """What the driver's own files cost with so many finished trials of ten epochs."""
+    before = memory()
+    records = {}
+    for number in range(trials):
+        record = TrialRecord(TrainingConfig(experiment_name=f"t{number}"), status="completed")
+        for epoch in range(1, 11):
+            figures = dict.fromkeys(FIGURES, 0.123456789 + epoch)
+            record.add({"epoch": epoch, **figures})
+        records[record.name] = record
+    found = {"records_mb": memory() - before}
+    state, last = RunState(folder), list(records.values())[-1]
+    work = {
+        "rewrite_seconds": lambda: state.rewrite(records, {}),
+        "note_ms": lambda: note_often(state, last),
+        "json_seconds": lambda: write_json(
+            folder / "results.json", results_document(list(records.values()), {}, "")
+        ),
+        "tables_seconds": lambda: write_tables(folder, list(records.values()), {}),
+        "load_seconds": lambda: load_results(folder / "results.json"),
+        "resume_seconds": lambda: RunState(folder).read(),
+    }
+    for name, do in work.items():
+        started = time.perf_counter()
+        do()
+        found[name] = time.perf_counter() - started  # of a thousand notes: milliseconds of one
+    found["state_mb"] = (folder / "run_state.jsonl").stat().st_size / MEBIBYTE
+    found["json_mb"] = (folder / "results.json").stat().st_size / MEBIBYTE
+    return found
 
 
 def dataset(images: int, folder: Path) -> dict[str, Any]:
@@ -115,6 +162,7 @@ def model(name: str, folder: Path) -> dict[str, Any]:
 
 
 MEASURES = {
+    "files": lambda size, folder: files(int(size), folder),
     "nodes": lambda size, folder: nodes(int(size), folder),
     "dataset": lambda size, folder: dataset(int(size), folder),
     "model": model,
@@ -141,6 +189,7 @@ def measure(kind: str, size: str, trials: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", nargs="*", default=["200", "2000", "20000"], metavar="TRIALS")
     parser.add_argument("--nodes", nargs="*", default=["1", "2", "4", "8"])
     parser.add_argument("--images", nargs="*", default=["10000", "100000"])
     parser.add_argument("--models", nargs="*", default=["ctc_small", "ctc_medium", "large"])
@@ -154,6 +203,7 @@ def main() -> None:
         return
     found = {}
     for kind, sizes in (
+        ("files", arguments.files),
         ("nodes", arguments.nodes),
         ("dataset", arguments.images),
         ("model", arguments.models),
