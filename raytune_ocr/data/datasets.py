@@ -213,25 +213,19 @@ class KhmerDigits(ImageDataset):
         return BatchAugment()
 
     def loaders(self, config: TrainingConfig) -> tuple[DataLoader, DataLoader]:
-        if not self.composed:
-            return create_data_loaders(config, splits=self.splits)
-        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
-        return (
-            self._composed_loader(config.batch_size, config.seed),
-            memory_loader(validation, config.batch_size, shuffle=False),
-        )
+        if self.composed:
+            return self._composed_loaders(config.batch_size, config.seed)
+        return create_data_loaders(config, splits=self.splits)
 
     def get_dataloaders(self, batch_size: int = 32) -> tuple[DataLoader, DataLoader]:
-        if not self.composed:
-            return super().get_dataloaders(batch_size)
-        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
-        return (
-            self._composed_loader(batch_size, self.seed),
-            memory_loader(validation, batch_size, shuffle=False),
-        )
+        if self.composed:
+            return self._composed_loaders(batch_size, self.seed)
+        return super().get_dataloaders(batch_size)
 
-    def _composed_loader(self, batch_size: int, seed: int) -> DataLoader:
-        return ComposedBatches(self.sheet, self.composed, batch_size, seed, self.variety).loader()
+    def _composed_loaders(self, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader]:
+        train = ComposedBatches(self.sheet, self.composed, batch_size, seed, self.variety)
+        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
+        return train.loader(), memory_loader(validation, batch_size, shuffle=False)
 
 
 @DatasetRegistry.register("image_folder")
