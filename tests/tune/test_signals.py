@@ -48,6 +48,11 @@ experiments:
 """
 
 
+def allowed(seconds: float) -> float:
+    """The limit on a machine that has the time; where cores are shared by many, as much more."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @pytest.fixture
 def long_epoch(tmp_path):
     """A run whose trial is in the midst of an epoch that takes ten minutes."""
@@ -84,8 +89,8 @@ def test_a_signal_in_the_midst_of_an_epoch_ends_a_run_in_seconds(
     family = psutil.Process(long_epoch.pid).children(recursive=True)
     begun = time.monotonic()
     long_epoch.send_signal(number)
-    told, _ = long_epoch.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
+    told, _ = long_epoch.communicate(timeout=120)
+    assert time.monotonic() - begun < allowed(10)
     assert long_epoch.returncode == status, told
     assert "--resume" in told
     assert json.loads((tmp_path / "r.json").read_text())["best_result"] is None
@@ -102,8 +107,8 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     time.sleep(0.3)
     begun = time.monotonic()
     long_epoch.send_signal(signal.SIGINT)
-    told, _ = long_epoch.communicate(timeout=20)
-    assert time.monotonic() - begun < 1.5
+    told, _ = long_epoch.communicate(timeout=60)
+    assert time.monotonic() - begun < allowed(1.5)
     assert long_epoch.returncode == 130
     assert "what was noted is kept" in told
     assert len(RunState(tmp_path / "out").read().trials["long"].epochs) == 1
