@@ -180,6 +180,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--output-dir", default="training_output", metavar="DIR", help="(default training_output)"
     )
     where.add_argument(
+        "--storage",
+        metavar="PLACE",
+        help="a folder or URI (s3://, gs://, abfs://, file://) that every node of a cluster "
+        "reaches: the run is kept there and resumed from there, --output-dir is this machine's "
+        "copy (default: none; every node must then see --output-dir)",
+    )
+    where.add_argument(
         "--results-file",
         metavar="FILE",
         help="(default hyperparameter_tuning_results_<timestamp>.json here)",
@@ -264,6 +271,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "warm_start",
         "refine",
         "address",
+        "storage",
         "data",
         "allow_outside",
         "resume",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.storage import Storage
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +20,9 @@ SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial", "memory": "resources: memory"}
 KINDS = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
 UNITS = {"cpu": "CPUs", "gpu": "GPUs", "memory": "bytes"}
+PROBE = ".probe-"
+PROBE_SECONDS = 60.0
+ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
 
 
 class Cluster:
@@ -113,6 +118,72 @@ class Cluster:
             if self.address is None:
                 raise ConfigurationError(problem)
             logger.warning("%s; waiting for nodes that have them", problem)
+
+    def check_storage(self, storage: Storage) -> None:
+        """Write and read a probe from every node that is up; nodes that join later are not asked.
+
+        Raises:
+            ConfigurationError: names every node that cannot see the storage, and why.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        word = secrets.token_hex(8)
+        folder = f"{PROBE}{word}"
+        try:
+            storage.write(f"{folder}/driver", word.encode())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{storage.place}: cannot be written to: {error}; {ELSEWHERE}"
+            ) from None
+        probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        answers = [
+            probe.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(storage, folder, node["NodeID"], word)
+            for node in nodes
+        ]
+        try:
+            ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
+            problems = [
+                f"{storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
+                for node, answer in zip(nodes, answers, strict=True)
+                if (why := _problem(storage, folder, node["NodeID"], word, answer))
+            ]
+        finally:
+            storage.remove_folder(folder)
+        if problems:
+            raise ConfigurationError("\n".join([*problems, ELSEWHERE]))
+
+
+def _probe(storage: Storage, folder: str, node: str, word: str) -> str:
+    """On a node: read what the driver wrote, and write an answer."""
+    try:
+        if storage.read(f"{folder}/driver") != word.encode():
+            return "sees another content than the driver"
+        storage.write(f"{folder}/{node}", word.encode())
+    except OSError as error:
+        return f"cannot see or write it: {error}"
+    return ""
+
+
+def _problem(storage: Storage, folder: str, node: str, word: str, answer: Any) -> str:
+    """What is wrong with a node's answer; "" if nothing."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    try:
+        told: str = ray.get(answer, timeout=0.1)
+        if told:
+            return told
+        return "" if storage.read(f"{folder}/{node}") == word.encode() else "writes elsewhere"
+    except GetTimeoutError:
+        return f"did not answer in {PROBE_SECONDS:g} s"
+    except RayError as error:
+        return f"cannot run this package: {str(error).splitlines()[-1]}"
+    except OSError as error:
+        return f"writes where the driver does not see it: {error}"
 
 
 def prepare_environment(local: bool) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.budget import TARGET_METRICS, Target
+
+if TYPE_CHECKING:
+    from raytune_ocr.tune.storage import Storage
 
 SEARCHES = ("random", "optuna")
 SCHEDULERS = ("asha", "hyperband", "median", "none")
@@ -158,6 +162,8 @@ class TuneOptions:
         cpus_per_trial: also the threads of a trial (at least one).
         gpus_per_trial: may be a fraction; None: a quarter of a GPU if there is one.
         address: of a Ray cluster; None starts Ray on this machine.
+        storage: a folder, a URI or a `Storage` that every node reaches: the run is kept there,
+            the output folder is this machine's copy. None: every node sees the output folder.
         data: overrides every experiment's `metadata_path`.
         resume: go on with the run in the output folder.
         resume_if_any: go on if the output folder holds a run, else start one.
@@ -183,6 +189,7 @@ class TuneOptions:
     cpus_per_trial: float = 1.0
     gpus_per_trial: float | None = None
     address: str | None = None
+    storage: str | os.PathLike[str] | Storage | None = None
     data: str | None = None
     allow_outside: bool = False
     resume: bool = False

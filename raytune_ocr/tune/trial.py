@@ -6,8 +6,10 @@ import dataclasses
 import gc
 import json
 import logging
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.training.callbacks import Callback
 from raytune_ocr.tune.deadline import Deadline, was_abandoned
+from raytune_ocr.tune.storage import Mirror, Storage, keep_state
 
 logger = logging.getLogger(__name__)
 
@@ -135,25 +138,51 @@ def with_half_the_batch(config: TrainingConfig) -> TrainingConfig:
     )
 
 
-def trial(config: dict[str, Any], data: dict[str, Any]) -> None:
+def trial(
+    config: dict[str, Any],
+    data: dict[str, Any],
+    storage: Storage | None = None,
+) -> None:
     """The function trainable; `data` comes from the object store.
 
     Args:
         config: `experiment_name`, its flat `config`, `threads`, and `timeout` (seconds or None).
         data: datasets by `data_key`.
+        storage: where the run is kept; None: in the output folder, which every node sees.
     """
+    settings = TrainingConfig.from_dict(config["config"], environment={})
+    dataset = data[data_key(settings)]
+    with _home(settings, storage) as (settings, report):
+        state = newest_state(Path(settings.output_dir) / settings.experiment_name)
+        run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
+
+
+@contextmanager
+def _home(
+    config: TrainingConfig, storage: Storage | None
+) -> Iterator[tuple[TrainingConfig, Report]]:
+    """Where a trial works: its folder, or a scratch folder that is copied to the storage."""
     from ray import tune
 
-    settings = TrainingConfig.from_dict(config["config"], environment={})
+    def report(row: dict[str, Any], state: str | None) -> None:
+        tune.report(row, checkpoint=tune.Checkpoint.from_directory(state) if state else None)
 
-    def report(row: dict[str, Any], folder: str | None) -> None:
-        checkpoint = tune.Checkpoint.from_directory(folder) if folder else None
-        tune.report(row, checkpoint=checkpoint)
+    if storage is None:
+        yield config, report
+        return
+    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
+        name = config.experiment_name
+        mirror = Mirror(storage, Path(scratch) / name, name)
+        mirror.pull()
 
-    folder = Path(settings.output_dir) / settings.experiment_name
-    state = newest_state(folder)
-    dataset = data[data_key(settings)]
-    run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
+        def copy_and_report(row: dict[str, Any], state: str | None) -> None:
+            if state:
+                keep_state(mirror.folder, state, row["epoch"])
+            mirror.push()
+            tune.report(row)
+
+        yield dataclasses.replace(config, output_dir=scratch), copy_and_report
+        mirror.push()
 
 
 def data_key(config: TrainingConfig) -> str:

@@ -43,6 +43,7 @@ from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.storage import RunCopy, Storage
 from raytune_ocr.tune.tracking import add_pictures, check_trackers, trackers
 from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
 
@@ -99,7 +100,11 @@ class HyperparameterTuner:
         self.config_file = str(find_space(config_file))
         self.config = self.load_config(self.config_file)
         self.validate_config(self.config)
+        kept = self.options.storage
+        self.copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
         resumed = self.options.resume or self.options.resume_if_any
+        if resumed:
+            self.copy.pull()
         earlier = RunState(self.output_dir).read().about if resumed else {}
         self.options = chosen_options(options, self._read(self.config).tuning, earlier)
         self.cluster = Cluster(self.options.address, self.output_dir)
@@ -241,6 +246,7 @@ class HyperparameterTuner:
         self._remove_checkpoints()
         self.save_results()
         self.state.close()
+        self.copy.push(now=True)
         return self.document()
 
     def _known(self, space: Space, resuming: bool) -> KnownPoints:
@@ -272,6 +278,8 @@ class HyperparameterTuner:
             self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self._request(record))
+            if self.copy.storage or self.cluster.address:
+                self.cluster.check_storage(self.copy.storage or Storage.at(self.output_dir))
             if not resuming:  # not before all is known to be there
                 self._forget_old_run()
             self._save_state()
@@ -463,10 +471,11 @@ class HyperparameterTuner:
             more=(lambda: None) if confirming else self._draw,
             at_a_time=options.max_concurrent or self._places(),
         )
+        trainable = tune.with_parameters(trial, data=data, storage=self.copy.storage)
         with ProgressReport(self.records, options.quiet) as progress:
             callback = DriverCallback(self, scheduler, progress)
             tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(trial, data=data), placement),
+                tune.with_resources(trainable, placement),
                 param_space={},
                 tune_config=tune.TuneConfig(
                     metric="best_score",
@@ -521,6 +530,8 @@ class HyperparameterTuner:
         self.budget.note(record)
         with self._disk_full_ends_run():
             self.state.note(record)
+            if record.status in FINISHED:
+                self.copy.pull_trial(record.name)
         self._tables_due = True
         self._document_due |= record.status in FINISHED
         self.write_due()
@@ -536,6 +547,7 @@ class HyperparameterTuner:
                 self.save_results()
             elif self._tables_due and self._tables_pace.ready():
                 self._write_tables()
+            self.copy.push()
 
     @contextmanager
     def _disk_full_ends_run(self) -> Iterator[None]:
@@ -599,6 +611,7 @@ class HyperparameterTuner:
 
     def _forget(self, names: Iterable[str]) -> None:
         for name in names:
+            self.copy.remove(name)
             for folder in ("checkpoints", "tensorboard", "logs"):
                 shutil.rmtree(self.output_dir / name / folder, ignore_errors=True)
             self._remove_states(name)
@@ -629,6 +642,8 @@ class HyperparameterTuner:
                 path.unlink(missing_ok=True)
             if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
                 shutil.rmtree(folder, ignore_errors=True)
+            if record is not best:
+                self.copy.prune(record.name)
 
 
 def _check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:
