@@ -9,7 +9,7 @@ from ray.tune import PlacementGroupFactory, Stopper
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
 
-from raytune_ocr.tune.cluster import KINDS
+from raytune_ocr.tune.nodes import KINDS
 from raytune_ocr.tune.results import TrialRecord
 
 Settings = Callable[[TrialRecord], dict[str, Any]]

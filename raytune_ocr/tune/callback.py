@@ -5,17 +5,51 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback
 
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 
+WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
 STATES_KEPT = 2  # of a trial: the newest may be half written when its node is lost
+
+
+class Waiting:
+    """Says what pending trials wait for: once, and again when that changes.
+
+    Args:
+        cluster: knows what nodes have.
+        say: takes a line of text.
+    """
+
+    def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
+        self.cluster = cluster
+        self.say = say
+        self._next = time.monotonic() + WAITING_SECONDS
+        self._said = ""
+
+    def look(self, trials: list[Any]) -> None:
+        """Called all the time; looks every few seconds."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + WAITING_SECONDS
+        pending = [trial for trial in trials if trial.status == "PENDING"]
+        request = pending[0].config.get("request") if pending else None
+        if request is None:
+            return
+        why = self.cluster.waits_for(request)
+        kind = why.partition(":")[0]  # what is in use changes all the time
+        if why and kind != self._said:
+            self._said = kind
+            self.say(f"{pending[0].config['experiment_name']} waits {why}")
 
 
 class DriverCallback(Callback):
@@ -33,6 +67,7 @@ class DriverCallback(Callback):
         self.progress = progress
         self.actors: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
+        self._waiting = Waiting(tuner.cluster, progress.say)
         self._begun = {name: len(record.epochs) for name, record in tuner.records.items()}
         self._states: dict[str, list[Any]] = {}
 
@@ -50,6 +85,9 @@ class DriverCallback(Callback):
         if record.status not in FINISHED:
             record.status = "running"
             self.progress.update(record)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._waiting.look(trials)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.storage import Storage
 
 logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
-FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial", "memory": "resources: memory"}
-KINDS = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
-UNITS = {"cpu": "CPUs", "gpu": "GPUs", "memory": "bytes"}
 PROBE = ".probe-"
 PROBE_SECONDS = 60.0
 ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
@@ -80,44 +78,59 @@ class Cluster:
         ):
             yield
 
-    def request(self, cpus: float, gpus: float | None) -> dict[str, float]:
-        """What one trial asks for; without a word on GPUs, a share of one if there are any."""
+    def nodes(self) -> list[dict[str, float]]:
+        """What each node that is up has."""
         import ray
 
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def offers(self) -> list[dict[str, float]]:
+        """What each node has that is up or, as far as that is known, may be started."""
+        return [*self.nodes(), *((self.address and node_types()) or [])]
+
+    def request(self, cpus: float, gpus: float | None, memory: int) -> dict[str, float]:
+        """What one trial asks of a node.
+
+        Args:
+            gpus: None: a share of one if any node has or may have one.
+            memory: bytes that it is expected to take. Where no node has as much, all that one has
+                is asked for, so that a trial has a node to itself; where a node that fits does
+                not tell its memory, none is.
+        """
+        offers = self.offers()
         if gpus is None:
-            gpus = SHARED_GPU if ray.cluster_resources().get("GPU", 0) else 0.0
-        return {"cpu": cpus, **({"gpu": gpus} if gpus else {})}
+            gpus = SHARED_GPU if any(node.get("GPU", 0) for node in offers) else 0.0
+        request = {"cpu": cpus, **({"gpu": gpus} if gpus else {})}
+        known = [node.get("memory", 0) for node in offers if fits(request, node)]
+        if known and all(known):
+            request["memory"] = min(memory, max(known))
+        return request
 
     def places(self, request: Mapping[str, float]) -> int:
         """Trials of that request that Ray has room for at a time; one at least."""
-        import ray
-
-        there = ray.cluster_resources()
-        fits = [there.get(KINDS[kind], 0) // wanted for kind, wanted in request.items() if wanted]
-        return max(1, int(min(fits, default=1)))
+        return places(request, self.nodes())
 
     def check(self, request: Mapping[str, float]) -> None:
         """A request that can never be met would wait for ever; say so at once.
 
-        A cluster may grow: there it is told, and waited for.
+        Where a cluster may grow in ways that are not known here, it is told, and waited for.
 
         Raises:
-            ConfigurationError: on this machine alone.
+            ConfigurationError: when no node that is up or may be started can run a trial.
         """
-        import ray
+        wrong = problem(request, self.offers())
+        if not wrong:
+            return
+        if self.address is None or node_types() is not None or "whole number" in wrong:
+            raise ConfigurationError(wrong)
+        logger.warning("%s; waiting for nodes that have them", wrong)
 
-        there = ray.cluster_resources()
-        for kind, flag in FLAGS.items():
-            wanted, limit = request.get(kind, 0), there.get(KINDS[kind], 0)
-            if wanted <= limit:
-                continue
-            problem = (
-                f"{flag}: must be at most the {limit:g} {UNITS[kind]} that Ray has here, "
-                f"got {wanted:g}"
-            )
-            if self.address is None:
-                raise ConfigurationError(problem)
-            logger.warning("%s; waiting for nodes that have them", problem)
+    def waits_for(self, request: Mapping[str, float]) -> str:
+        """What a pending trial of that request waits for; "" when it is about to start."""
+        from ray._private.state import state
+
+        free = list(state.available_resources_per_node().values())
+        return waits_for(request, self.nodes(), free)
 
     def check_storage(self, storage: Storage) -> None:
         """Write and read a probe from every node that is up; nodes that join later are not asked.

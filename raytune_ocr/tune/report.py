@@ -60,6 +60,13 @@ class ProgressReport:
                 self._live.update(self._table(), refresh=True)
             self._changed = False
 
+    def say(self, text: str) -> None:
+        """A line about the run as a whole."""
+        if self._live is not None:
+            self._live.console.print(text)
+        elif not self.quiet:
+            print(text, file=self._lines, flush=True)
+
     def _table(self) -> Table:
         records = visible(list(self.records.values()), self.console.height - 3)
         labels = list(figures(records[0], {}))

@@ -26,7 +26,7 @@ from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.lock import RunLock
-from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor
+from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.options import KEPT_OPTIONS, chosen_options
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.report import ProgressReport, summary
@@ -420,6 +420,7 @@ class HyperparameterTuner:
         request = self.cluster.request(
             options.cpus_per_trial if asked.cpus is None else asked.cpus,
             options.gpus_per_trial if asked.gpus is None else asked.gpus,
+            memory_needed(record, self.records.values()),
         )
         return request | ({"memory": asked.memory} if asked.memory else {})
 
