@@ -86,9 +86,6 @@ class DriverCallback(Callback):
             record.status = "running"
             self.progress.update(record)
 
-    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._waiting.look(trials)
-
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
@@ -121,6 +118,7 @@ class DriverCallback(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.tuner.write_due()
+        self._waiting.look(trials)
         self.progress.refresh()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -579,6 +579,7 @@ class HyperparameterTuner:
 
     def _last_words(self) -> None:
         self.save_results()
+        self.copy.push(now=True)
         print(f"stopped; go on with: {self.resume_command}", file=sys.__stderr__, flush=True)
 
     def _write_tables(self) -> None:

@@ -99,7 +99,7 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space,
             if "waits for a node" in line:
                 cluster.add_node(num_cpus=2, num_gpus=1)
                 break
-        rest, _ = process.communicate(timeout=120)
+        rest, _ = process.communicate(timeout=240)
     finally:
         process.kill()
         cluster.shutdown()

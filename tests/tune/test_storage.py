@@ -128,8 +128,9 @@ def test_a_run_is_resumed_from_its_storage_alone(write_space, data, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "raytune_ocr.tune", *words, "--output-dir", str(first)]
     )
-    until = time.monotonic() + 90
-    while time.monotonic() < until and not list(storage.glob("*/checkpoint_000004/state.pt")):
+    until = time.monotonic() + 240
+    while not list(storage.glob("*/checkpoint_000004/state.pt")):
+        assert time.monotonic() < until and process.poll() is None
         time.sleep(0.1)
     process.kill()
     process.wait()
