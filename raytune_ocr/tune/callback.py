@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
@@ -125,13 +125,12 @@ class DriverCallback(Callback):
         record = self._record(trial)
         if record.status in FINISHED or self.tuner.ending:
             return
-        error = trial.get_error()
+        error = latest_error(trial)
         if is_disk_full(error):
             self.tuner.stop(f"{record.name}: {last_line(error)}")
             return
         got_on = len(record.epochs) > self._begun.get(record.name, 0)
-        why = str(error).rsplit("Failure #", 1)[-1]  # Ray adds up what happened in one file
-        if LOW_ON_MEMORY in why or (got_on and PROCESS_WENT_AWAY.search(why)):
+        if LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
             record.status = "pending"
             self.lost.add(record.name)
         else:
@@ -141,13 +140,23 @@ class DriverCallback(Callback):
         self.progress.update(record)
 
 
-def is_disk_full(error: Any) -> bool:
-    """Whether an error, wrapped by Ray or not, says that there is no space left."""
-    cause = getattr(error, "cause", error)
-    return getattr(cause, "errno", None) in DISK_FULL or os.strerror(errno.ENOSPC) in str(error)
+def latest_error(trial: Any) -> str:
+    """What Ray has written of a trial's last failure: here, before it copies it anywhere.
+
+    It adds all failures up in one file.
+    """
+    try:
+        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    except (OSError, TypeError):  # not written, on a full disk
+        text = str(trial.get_error() or "no reason is known")
+    return text.rsplit("Failure #", 1)[-1]
 
 
-def last_line(error: Any) -> str:
+def is_disk_full(error: str) -> bool:
+    """Whether an error's text says that there is no space left."""
+    return any(os.strerror(number) in error for number in DISK_FULL)
+
+
+def last_line(error: str) -> str:
     """The message of an error that Ray wrapped in a remote traceback."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "")
