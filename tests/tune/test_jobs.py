@@ -57,6 +57,13 @@ def head(ray_folder):
         while status(f"http://127.0.0.1:{dashboard}/api/jobs/") is None:
             assert process.poll() is None and time.monotonic() < until, "the head did not start"
             time.sleep(0.3)
+        # The dashboard answers before the agent that runs jobs is there.
+        empty = [BIN / "ray", "job", "submit", "--address", f"http://127.0.0.1:{dashboard}"]
+        while subprocess.run(
+            [*empty, "--", "true"], env=environment, capture_output=True
+        ).returncode:
+            assert process.poll() is None and time.monotonic() < until, "no agent runs jobs"
+            time.sleep(0.3)
         yield dashboard, environment, process
     finally:
         family = psutil.Process(process.pid).children(recursive=True)
