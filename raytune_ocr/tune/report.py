@@ -18,7 +18,7 @@ from raytune_ocr.tune.results import TrialRecord, compare_with_targets, ranking
 
 
 class ProgressReport:
-    """Shows the records while they change; silent if `quiet`."""
+    """Shows the records while they change; if `quiet`, only the trials that failed."""
 
     def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
         self.records = records
@@ -47,11 +47,12 @@ class ProgressReport:
         if self._live is not None:
             self._changed = True
             self.refresh()
-        elif not self.quiet:
+        elif not self.quiet or record.status == "failed":
             told = (record.status, len(record.epochs))
             if self._told.get(record.name) != told:
                 self._told[record.name] = told
-                print(plain_line(record), file=self._lines, flush=True)
+                lines = self.console.file if self.quiet else self._lines
+                print(plain_line(record), file=lines, flush=True)
 
     def refresh(self) -> None:
         """Draw the table if something changed, at most ten times a second."""
@@ -120,6 +121,8 @@ def plain_line(record: TrialRecord) -> str:
     line = "  ".join(f"{label} {value}" for label, value in told.items())
     left = time_left(record)
     rest = f"  {left} left" if left else ""
+    if record.error_message:
+        rest = f": {record.error_message}"
     return f"{record.name:<24} epoch {epoch_of(record):<7} {line}  {state_of(record)}{rest}"
 
 

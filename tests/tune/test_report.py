@@ -1,5 +1,7 @@
+import pytest
+
 from raytune_ocr.config import TrainingConfig
-from raytune_ocr.tune.report import visible
+from raytune_ocr.tune.report import ProgressReport, visible
 from raytune_ocr.tune.results import TrialRecord
 
 
@@ -19,3 +21,17 @@ def test_a_table_of_many_trials_shows_first_those_that_run():
     many = records(a="completed", b="pending", c="running", d="completed", e="failed")
     assert [record.name for record in visible(many, 4)] == ["a", "c", "e"]
     assert [record.name for record in visible(many, 0)] == ["c"]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_failed_trial_is_told_with_its_cause_even_if_nothing_else_is(quiet, capsys):
+    some = {record.name: record for record in records(a="running", b="failed")}
+    some["b"].error_message = "No module named 'mine'"
+    report = ProgressReport(some, quiet)
+    with report:
+        for record in [*some.values(), *some.values()]:
+            report.update(record)
+    told = capsys.readouterr()
+    failed = told.err if quiet else told.out
+    assert failed.count("b ") == failed.count("No module named 'mine'") == 1
+    assert ("running" in told.out) is not quiet
