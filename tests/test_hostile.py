@@ -3,16 +3,18 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raytune_ocr.config import TrainingConfig, load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.tune import load_results
-from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
+from raytune_ocr.tune.results import TrialRecord, results_document, write_json
+from raytune_ocr.tune.schedulers import create_scheduler
 from raytune_ocr.tune.space import find_space, read_space
-from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.state import RunState, fingerprint
 
 RESULTS = {
     "truncated": b"{",
@@ -131,31 +133,75 @@ def test_no_name_put_together_from_anything_leads_out_of_it_either(tmp_path_fact
         load_split(named(folder / "data", kind, "".join(parts)))
 
 
-LINE = {"trial": "a", "status": "completed", "rows": [{"epoch": 1, "val_loss": 0.5}]}
+RUN = {"run": {"timestamp": "t", "results_file": "r.json", "grace_period": 2, "warm_start": ["a"]}}
+ROW = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "val_char_accuracy": 0.5}
+LINES = (
+    RUN,
+    {"trial": "a", "status": "completed", "rows": [{**ROW, "val_seq_accuracy": 0.4}]},
+    {"trial": "a", "status": "running", "rows": [ROW], "used": {"threads": 1}},
+    {"rung": {"trial": "a", "epoch": 1, "score": None, "stopped": True}},
+    {"median": {"trial": "a", "epoch": 1}},
+    {"held_out": {"trial": "a", "figures": {}}},
+)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=4,
+)
 
 
-@settings(max_examples=150, deadline=None)
+@st.composite
+def damaged_line(draw):
+    """A line of a state with one of its parts, on any level, taken out or replaced."""
+    line = json.loads(json.dumps(draw(st.sampled_from(LINES))))
+    part = line
+    while True:
+        name = draw(st.sampled_from(sorted(part)))
+        inner = part[name][0] if isinstance(part[name], list) and part[name] else part[name]
+        if not isinstance(inner, dict) or not inner or draw(st.booleans()):
+            break
+        part = inner
+    if draw(st.booleans()):
+        del part[name]
+    else:
+        part[name] = draw(ANY_JSON)
+    return json.dumps(line)
+
+
+def taken_up(folder):
+    """What a resume makes of the state in a folder: all that reads it."""
+    config = TrainingConfig(experiment_name="a")
+    state, records = RunState(folder), {"a": TrialRecord(config)}
+    kept = state.read()
+    chosen_options({"resume": True}, earlier=kept.about)
+    if "a" in kept.trials:  # else no line would be of the right run
+        kept.trials["a"].fingerprint = fingerprint(records["a"])
+    state.read = lambda: kept
+    state.load(records)
+    for scheduler in SCHEDULERS:
+        create_scheduler(TuneOptions(scheduler=scheduler), state, records, list(records.values()))
+    write_json(folder / "r.json", results_document(list(records.values()), {}, "t"))
+
+
+@settings(max_examples=300, deadline=None)
 @given(
-    lines=st.lists(
-        st.sampled_from([json.dumps(LINE), '{"run": {"timestamp": "t"}}', '{"rung": [1]}'])
-        | st.dictionaries(
-            st.sampled_from(["trial", "rows", "run", "used", "status"]),
-            st.recursive(
-                st.none() | st.integers() | st.text(max_size=3),
-                lambda inner: st.lists(inner, max_size=2) | st.just({"epoch": "x"}),
-            ),
-        ).map(json.dumps)
+    content=st.lists(
+        st.sampled_from(LINES).map(json.dumps)
+        | damaged_line()
+        | ANY_JSON.map(json.dumps)
         | st.text(max_size=12),
         max_size=5,
-    )
+    ).map(lambda lines: "\n".join(lines).encode(errors="surrogatepass"))
+    | st.binary(max_size=60)
 )
-def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory, lines):
-    state = RunState(tmp_path_factory.getbasetemp())
-    state.path.write_text("\n".join(lines), encoding="utf-8")
+@example(content=b"")
+def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp()
+    RunState(folder).path.write_bytes(content)
     try:
-        state.load({"a": TrialRecord(TrainingConfig(experiment_name="a"))})
+        taken_up(folder)
     except RaytuneOCRError as error:
-        assert str(state.path.parent) in str(error)
+        assert str(folder) in str(error) or "run_state.jsonl: run." in str(error)
 
 
 @settings(max_examples=150, deadline=None)

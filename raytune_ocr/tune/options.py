@@ -225,7 +225,10 @@ def chosen_options(
     """
     problems = []
     options = {name: value for name, value in (tuning or {}).items() if name != "num_samples"}
-    options |= {n: earlier[n] for n in KEPT_OPTIONS if earlier and earlier.get(n)}
+    for name, value in (earlier or {}).items():
+        if name in KEPT_OPTIONS and value:
+            place = f"run_state.jsonl: run.{name}"
+            options[name] = read_option(name, value, place) if name in TUNING else value
     for name, value in given.items():
         if value is None or value == ():
             continue
@@ -237,7 +240,7 @@ def chosen_options(
     if problems:
         raise ConfigurationError("\n".join(problems))
     for name in ("warm_start", "refine"):
-        options[name] = [str(Path(source).absolute()) for source in options.get(name, ())]
+        options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
     return TuneOptions(**options)
 
 

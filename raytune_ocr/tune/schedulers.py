@@ -25,10 +25,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.state import RUNG, RunState
-
-MEDIAN = "median"
-"""The kind of the notes of the median rule."""
+from raytune_ocr.tune.state import MEDIAN, RUNG, RunState
 
 
 class PersistentASHA(FIFOScheduler):

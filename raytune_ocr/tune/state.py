@@ -12,9 +12,10 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import IO, Any
 
 from raytune_ocr.errors import ConfigurationError
@@ -25,12 +26,32 @@ from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "run_state.jsonl"
-RUNG = "rung"  # the kind of note that says what a trial had at a rung of ASHA
+# Kinds of notes: what a trial had at a rung of ASHA, whom the median rule stopped, how a winner
+# read the test split.
+RUNG, MEDIAN, HELD_OUT = "rung", "median", "held_out"
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
 
 
 SETTINGS = ("fingerprint", "search", "sampled")  # of a trial, noted when it is new
+
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
+    **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
+    **dict.fromkeys(("run", "sampled", "used", "figures"), dict),
+    **dict.fromkeys(("rows", "warm_start", "refine"), list),
+    "epoch": int,
+    "score": (int, float, NoneType),
+    "stopped": bool,
+}
+"""Of what facts are made of, wherever in a fact it stands."""
+NEEDED = {
+    "trial": ("trial", "status", "rows"),
+    RUNG: ("trial", "epoch", "score", "stopped"),
+    MEDIAN: ("trial", "epoch"),
+    HELD_OUT: ("trial", "figures"),
+}
+"""By kind of fact: what those who read it rely on."""
 
 
 @dataclass
@@ -126,6 +147,13 @@ class RunState:
                 "start one without --resume, or name its folder by --output-dir"
             )
         kept = self.read()
+        if not {"timestamp", "results_file"} <= set(kept.about):
+            raise ConfigurationError(
+                f"--resume: {self.path}: damaged: its first line, which says what the run is, "
+                "cannot be read; put the file back from a copy, or begin another run that trains "
+                f"nothing again that this one has finished: --warm-start {self.path.parent} "
+                "--output-dir ANOTHER"
+            )
         there = {name: trial for name, trial in kept.trials.items() if name in records}
         other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
         if other or not there:
@@ -235,18 +263,31 @@ class RunState:
 
 
 def _is_fact(fact: Any) -> bool:
-    """Whether it is what `note`, `keep` and `rewrite` write, as far as `load` relies on it."""
-    if not isinstance(fact, dict):
+    """Whether it is what `note`, `keep` and `rewrite` write, as far as others rely on it."""
+    if not isinstance(fact, dict) or not fact:
         return False
     if "trial" in fact:
-        rows, texts = fact.get("rows"), ("trial", "status", "stop_reason", "error_message")
         return (
-            isinstance(rows, list)
-            and all(isinstance(row, dict) and isinstance(row.get("epoch"), int) for row in rows)
-            and all(isinstance(fact.get(name, ""), str) for name in texts)
-            and all(isinstance(fact.get(name, {}), dict) for name in ("used", "sampled"))
+            _holds(fact, NEEDED["trial"])
+            and all(isinstance(row, dict) and _is_row(row) for row in fact["rows"])
+            and all(isinstance(number, int) for number in fact.get("used", {}).values())
         )
-    return isinstance(fact.get("run", {}), dict)
+    return len(fact) == 1 and all(
+        isinstance(value, dict) and _holds(value, NEEDED.get(kind, ()))
+        for kind, value in fact.items()
+    )
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    plain = all(isinstance(value, (int, float, str, NoneType)) for value in row.values())
+    return plain and _holds(row, ("epoch", "train_loss", "seconds"))
+
+
+def _holds(fact: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether all `names` are there, and everything is of its type."""
+    return all(name in fact for name in names) and all(
+        isinstance(value, TYPES.get(name, object)) for name, value in fact.items()
+    )
 
 
 def fingerprint(record: TrialRecord) -> str:

@@ -42,7 +42,7 @@ from raytune_ocr.tune.results import (
 from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
-from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.state import HELD_OUT, RunState
 from raytune_ocr.tune.storage import RunCopy, Storage
 from raytune_ocr.tune.tracking import add_pictures, check_trackers, trackers
 from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
@@ -54,7 +54,6 @@ logger = logging.getLogger(__name__)
 
 BEST_MODELS_KEPT = 10
 CONFIRM_SEEDS = 3
-HELD_OUT = "held_out"  # the kind of note that says how a winner read the test split
 FUTILE_ROUNDS = 3
 MODEL_SETTINGS = (
     "model_name",

@@ -15,6 +15,8 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import RunState
 
+ABOUT = {"timestamp": "now", "results_file": "r.json"}
+
 
 def records(*names, **settings):
     return {n: TrialRecord(TrainingConfig(experiment_name=n, **settings)) for n in names}
@@ -26,19 +28,21 @@ def report(record, epoch, loss=0.5):
 
 def test_what_was_noted_is_read_back(tmp_path):
     state, noted = RunState(tmp_path), records("a", "b")
-    state.rewrite(noted, {"timestamp": "now"})
+    state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
     report(noted["a"], 2, math.nan)
     noted["a"].status, noted["a"].stop_reason = "completed", "max_epochs"
     noted["a"].used = {"batch_size_used": 8}
     state.note(noted["a"])
-    state.keep("rung", {"epoch": 2})
+    state.keep("rung", {"trial": "a", "epoch": 2, "score": 0.5, "stopped": False})
     state.close()
 
     again, loaded = RunState(tmp_path), records("a", "b")
-    assert again.load(loaded) == {"timestamp": "now"}
-    assert again.notes == {"rung": [{"epoch": 2}]}
+    assert again.load(loaded) == ABOUT
+    assert again.notes == {
+        "rung": [{"trial": "a", "epoch": 2, "score": 0.5, "stopped": False}],
+    }
     assert loaded["b"].status == "pending"
     assert (loaded["a"].status, loaded["a"].stop_reason) == ("completed", "max_epochs")
     assert loaded["a"].used == {"batch_size_used": 8}
@@ -48,7 +52,7 @@ def test_what_was_noted_is_read_back(tmp_path):
 
 def test_a_report_adds_one_line_however_many_came_before(tmp_path):
     state, noted = RunState(tmp_path), records("a")
-    state.rewrite(noted, {})
+    state.rewrite(noted, ABOUT)
     sizes = [state.path.stat().st_size]
     for epoch in range(1, 200):
         report(noted["a"], epoch)
@@ -60,7 +64,7 @@ def test_a_report_adds_one_line_however_many_came_before(tmp_path):
 
 def test_an_epoch_that_was_done_again_replaces_the_first(tmp_path):
     state, noted = RunState(tmp_path), records("a")
-    state.rewrite(noted, {})
+    state.rewrite(noted, ABOUT)
     for epoch, loss in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)):
         report(noted["a"], epoch, loss)
         state.note(noted["a"])
@@ -70,7 +74,7 @@ def test_an_epoch_that_was_done_again_replaces_the_first(tmp_path):
 
 def test_half_a_line_at_the_end_is_left_out(tmp_path):
     state, noted = RunState(tmp_path), records("a")
-    state.rewrite(noted, {})
+    state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
     whole = state.path.read_bytes()
@@ -82,7 +86,7 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path):
         again, loaded = RunState(tmp_path), records("a")
         again.load(loaded)
         assert [row["epoch"] for row in loaded["a"].epochs] == [1]
-    again.rewrite(loaded, {})
+    again.rewrite(loaded, ABOUT)
     report(loaded["a"], 2)
     again.note(loaded["a"])
     assert len(RunState(tmp_path).read().trials["a"].epochs) == 2
@@ -94,9 +98,9 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import RunState
 state, record = RunState(sys.argv[1]), TrialRecord(TrainingConfig(experiment_name="a"))
-state.rewrite({"a": record}, {})
+state.rewrite({"a": record}, {"timestamp": "now", "results_file": "r.json"})
 for epoch in range(1, 10**9):
-    record.add({"epoch": epoch, "train_loss": 0.5})
+    record.add({"epoch": epoch, "train_loss": 0.5, "seconds": 1.0})
     record.epochs = record.epochs[-3:]
     state.note(record)
     print(epoch, flush=True)
@@ -119,7 +123,7 @@ def test_a_killed_writer_has_lost_nothing_that_it_noted(tmp_path):
 
 def test_a_full_disk_leaves_what_was_noted_whole(tmp_path):
     state, noted = RunState(tmp_path), records("a")
-    state.rewrite(noted, {})
+    state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
     resource = pytest.importorskip("resource")
@@ -142,17 +146,29 @@ def test_a_full_disk_leaves_what_was_noted_whole(tmp_path):
 def test_experiments_left_out_of_a_resume_are_not_forgotten(tmp_path):
     state, noted = RunState(tmp_path), records("a", "b")
     noted["b"].status = "completed"
-    state.rewrite(noted, {})
+    state.rewrite(noted, ABOUT)
     again, only = RunState(tmp_path), records("a")
     again.load(only)
-    again.rewrite(only, {})
+    again.rewrite(only, ABOUT)
     assert RunState(tmp_path).read().trials["b"].status == "completed"
 
 
 def test_a_run_with_other_settings_is_refused(tmp_path):
-    RunState(tmp_path).rewrite(records("a"), {})
+    RunState(tmp_path).rewrite(records("a"), ABOUT)
     RunState(tmp_path).load(records("a", device="cpu"))
     with pytest.raises(ConfigurationError, match=r"another config \(a\)"):
         RunState(tmp_path).load(records("a", batch_size=99))
     with pytest.raises(ConfigurationError, match="none of its experiments"):
         RunState(tmp_path).load(records("b"))
+
+
+@pytest.mark.parametrize("left", [slice(0, 0), slice(1, None), slice(1, 2)])
+def test_a_state_without_its_first_line_is_told_with_the_way_out(tmp_path, left):
+    state = RunState(tmp_path)
+    state.rewrite(records("a", "b"), ABOUT)
+    state.close()
+    lines = state.path.read_bytes().splitlines(keepends=True)
+    state.path.write_bytes(b"".join(lines[left]))
+    told = rf"{state.path}: damaged: its first line, .* --warm-start {tmp_path} "
+    with pytest.raises(ConfigurationError, match=told):
+        RunState(tmp_path).load(records("a", "b"))
