@@ -325,15 +325,15 @@ def _run(arguments: argparse.Namespace) -> int:
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))
         return 0
-    tuner.resume_command = _resume_command()
+    tuner.control.resume_command = again = _resume_command()
     document = tuner.run_experiments(arguments.experiments)
     if not arguments.quiet:
         print(tuner.summary())
-    if tuner.ended_by:
-        print(f"{tuner.ended_by}; go on with: {tuner.resume_command}", file=sys.stderr)
-    elif tuner.unfinished:
-        print(f"stopped; go on with: {tuner.resume_command}", file=sys.stderr)
-        return 128 + (tuner.interruptions.received or signal.SIGINT)
+    if tuner.run.ended_by:
+        print(f"{tuner.run.ended_by}; go on with: {again}", file=sys.stderr)
+    elif tuner.run.unfinished:
+        print(f"stopped; go on with: {again}", file=sys.stderr)
+        return 128 + (tuner.control.interruptions.received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1
 
 

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback
 
@@ -16,6 +16,9 @@ from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
+
+if TYPE_CHECKING:
+    from raytune_ocr.tune.control import Control
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
@@ -61,14 +64,15 @@ class DriverCallback(Callback):
             should be run again: they had got on, or memory ran out before they began.
     """
 
-    def __init__(self, tuner: Any, scheduler: Any, progress: ProgressReport) -> None:
-        self.tuner = tuner
+    def __init__(self, control: Control, scheduler: Any, progress: ProgressReport) -> None:
+        self.control = control
+        self.run = control.run
         self.scheduler = scheduler
         self.progress = progress
         self.actors: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self._waiting = Waiting(tuner.cluster, progress.say)
-        self._begun = {name: len(record.epochs) for name, record in tuner.records.items()}
+        self._waiting = Waiting(control.cluster, progress.say)
+        self._begun = {name: len(record.epochs) for name, record in self.run.records.items()}
         self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,12 +80,12 @@ class DriverCallback(Callback):
         return dict.fromkeys(vars(self))
 
     def _record(self, trial: Any) -> TrialRecord:
-        return self.tuner.records[trial.config["experiment_name"]]
+        return self.run.records[trial.config["experiment_name"]]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
         self.actors[actor_id(trial)] = record
-        self.tuner.actors[actor_id(trial)] = trial.temporary_state.ray_actor
+        self.control.actors[actor_id(trial)] = trial.temporary_state.ray_actor
         if record.status not in FINISHED:
             record.status = "running"
             self.progress.update(record)
@@ -91,7 +95,7 @@ class DriverCallback(Callback):
     ) -> None:
         record = self._record(trial)
         if result.get("disk_full"):
-            self.tuner.stop(result["disk_full"])
+            self.control.stop(result["disk_full"])
             return
         for row in result.get("history", []):  # what was lost with an earlier driver
             record.add(row)
@@ -103,7 +107,7 @@ class DriverCallback(Callback):
             record.status, record.stop_reason = "completed", result["stop_reason"]
         elif self.scheduler is not None and record.name in self.scheduler.stopped:
             record.status, record.stop_reason = "completed", "scheduler"
-        self.tuner.note(record)
+        self.run.note(record)
         self.progress.update(record)
 
     def on_checkpoint(
@@ -117,17 +121,17 @@ class DriverCallback(Callback):
             old.filesystem.delete_dir(old.path)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self.tuner.write_due()
+        self.run.write_due()
         self._waiting.look(trials)
         self.progress.refresh()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
-        if record.status in FINISHED or self.tuner.ending:
+        if record.status in FINISHED or self.control.ending:
             return
         error = latest_error(trial)
         if is_disk_full(error):
-            self.tuner.stop(f"{record.name}: {last_line(error)}")
+            self.control.stop(f"{record.name}: {last_line(error)}")
             return
         got_on = len(record.epochs) > self._begun.get(record.name, 0)
         if LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
@@ -136,7 +140,7 @@ class DriverCallback(Callback):
         else:
             record.status, record.stop_reason = "failed", "error"
             record.error_message = last_line(error)
-        self.tuner.note(record)
+        self.run.note(record)
         self.progress.update(record)
 
 

@@ -1,0 +1,241 @@
+"""Ray's side of a run: it starts trials, hears of them, and ends them when the run is over.
+
+Trials keep their states as Ray checkpoints in their folders, and start from the newest whole one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import ExperimentFailedError
+from raytune_ocr.tune.cluster import Cluster
+from raytune_ocr.tune.leftovers import remove_ray_state
+from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
+from raytune_ocr.tune.prepare import load_data
+from raytune_ocr.tune.report import ProgressReport
+from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.run import Run
+from raytune_ocr.tune.signals import Interruptions
+from raytune_ocr.tune.storage import Storage
+from raytune_ocr.tune.tracking import add_pictures, trackers
+
+if TYPE_CHECKING:
+    from raytune_ocr.tune.callback import DriverCallback
+
+FUTILE_ROUNDS = 3
+
+
+class Control:
+    """Trains the trials of `run` on `cluster`.
+
+    Attributes:
+        resume_command: what a stopped run says is to be done next.
+        interruptions: signals that came.
+        actors: that run trials, by id.
+    """
+
+    def __init__(self, run: Run, cluster: Cluster) -> None:
+        self.run = run
+        self.cluster = cluster
+        self.resume_command = "the same, and resume=True"
+        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        self.actors: dict[Any, Any] = {}
+        run.stop = self.stop
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles what it is given methods of; nothing reads that
+
+    def train(self, unfinished: list[TrialRecord], resuming: bool) -> None:
+        """Run the search, then what confirms it; and again what was lost for no fault of its own.
+
+        Raises:
+            ConfigurationError, DataLoaderError, ModelCreationError: before any trial starts.
+            ExperimentFailedError: when that happens over and over and no trial gets on.
+        """
+        run = self.run
+        possible = run.possible(unfinished)
+        data = load_data(possible, run.options.allow_outside)
+        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        with self.interruptions, self.cluster.running():
+            self.interruptions.install()  # Ray has set handlers of its own as it started
+            self._check_cluster(possible)
+            if not resuming:  # not before all is known to be there
+                run.forget_old()
+            run.save_state()
+            run.save_results()  # a report may watch from the first epoch on
+            run.budget.begin()
+            futile = 0
+            while unfinished and futile < FUTILE_ROUNDS:
+                before = run.progress
+                if not self._fit(unfinished, data) or self.ending:
+                    return
+                futile = 0 if run.progress > before else futile + 1
+                unfinished = run.next()
+                run.save_state()
+        if unfinished:
+            raise ExperimentFailedError(
+                f"trials were ended {futile} times in a row before any of them got on, by lost "
+                "nodes or for want of memory; go on with --resume when the nodes are better"
+            )
+
+    def _check_cluster(self, records: Sequence[TrialRecord]) -> None:
+        """Whether there is a node for each, and all see where the run is kept."""
+        for record in records:
+            self.cluster.check(self._request(record))
+        if self.run.copy.storage or self.cluster.address:
+            self.cluster.check_storage(self.run.copy.storage or Storage.at(self.run.output_dir))
+
+    # What a trial gets
+
+    def _request(self, record: TrialRecord) -> dict[str, float]:
+        """What Ray is asked for by a trial."""
+        asked, options = record.resources, self.run.options
+        request = self.cluster.request(
+            options.cpus_per_trial if asked.cpus is None else asked.cpus,
+            options.gpus_per_trial if asked.gpus is None else asked.gpus,
+            memory_needed(record, self.run.records.values()),
+        )
+        return request | ({"memory": asked.memory} if asked.memory else {})
+
+    def _settings(self, record: TrialRecord) -> dict[str, Any]:
+        """What a trial is told through Ray."""
+        request = self._request(record)
+        return {
+            "experiment_name": record.name,
+            "config": record.config_used.to_dict(),
+            "threads": max(1, int(request["cpu"])),
+            "timeout": self._time_left(record),
+            "request": request,
+        }
+
+    def _time_left(self, record: TrialRecord) -> float | None:
+        """Seconds that a trial may still train; None: without end."""
+        timeout = self.run.options.trial_timeout
+        if timeout is None or record.confirms:
+            return None
+        return timeout - sum(row["seconds"] for row in record.epochs)
+
+    def _places(self) -> int | None:
+        """Trials at a time where each draw is to know as many results as it can."""
+        plan = self.run.plan
+        return self.cluster.places(self._request(plan.examples()[0])) if plan.adaptive else None
+
+    # One run of Ray's tuner
+
+    def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
+        """Train `records` and what is drawn after them; False: nothing may follow."""
+        from raytune_ocr.tune.callback import DriverCallback
+        from raytune_ocr.tune.schedulers import create_scheduler
+
+        run = self.run
+        done = set(run.records) - set(run.unfinished)
+        confirming = bool(records[0].confirms)
+        scheduler = (
+            None
+            if confirming
+            else create_scheduler(run.options, run.state, run.records, run.plan.examples())
+        )
+        with ProgressReport(run.records, run.options.quiet) as progress:
+            callback = DriverCallback(self, scheduler, progress)
+            tuner = self._tuner(records, data, scheduler, callback)
+            try:
+                with self.interruptions.trials_run(), self.cluster.silenced():
+                    tuner.fit()
+            except RuntimeError as error:
+                if not self._survives(error, callback):
+                    raise
+                return True
+            finally:
+                remove_ray_state(run.output_dir)
+        run.cut()
+        run.write_finished()
+        add_pictures((r for r in run.records.values() if r.name not in done), data)
+        return callback.lost >= set(run.unfinished)
+
+    def _tuner(
+        self,
+        records: Sequence[TrialRecord],
+        data: dict[str, Any],
+        scheduler: Any,
+        callback: DriverCallback,
+    ) -> Any:
+        """Ray's tuner of these records, and of others that come as places are free."""
+        from ray import tune
+
+        from raytune_ocr.tune.asking import AskedTrials, Asking, BudgetStopper, placement
+        from raytune_ocr.tune.trial import trial
+
+        run, options = self.run, self.run.options
+        confirming = bool(records[0].confirms)
+        asked = AskedTrials(
+            records,
+            self._settings,
+            more=(lambda: None) if confirming else run.draw,
+            at_a_time=options.max_concurrent or self._places(),
+        )
+        trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage)
+        return tune.Tuner(
+            tune.with_resources(trainable, placement),
+            param_space={},
+            tune_config=tune.TuneConfig(
+                metric="best_score",
+                mode="max",
+                num_samples=-1,
+                search_alg=Asking(asked),
+                scheduler=scheduler,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=run.output_dir.name,
+                storage_path=str(run.output_dir.parent),
+                verbose=0,
+                stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
+                failure_config=tune.FailureConfig(max_failures=1),
+                callbacks=[callback, *trackers(options.track, run.output_dir)],
+            ),
+        )
+
+    def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:
+        """Whether it was Ray's memory monitor; the trial that took most goes on with less."""
+        killed = killed_by_monitor(error)
+        if killed is None:
+            return False
+        ended = [actor for actor in killed if actor in callback.actors]
+        if ended:  # several may be, for the sake of one
+            record = callback.actors[max(ended, key=lambda actor: killed[actor])]
+            go_on_with_less(record)
+            self.run.note(record)
+        return True
+
+    # Its end
+
+    @property
+    def ending(self) -> bool:
+        """Whether the run is being ended before its trials are."""
+        return self.interruptions.ending
+
+    def stop(self, failure: str) -> None:
+        """End the run in order, for a reason that no other trial would escape."""
+        if not self.interruptions.ending:
+            self.run.failure = failure
+            self.interruptions.end_run()
+
+    def _kill_trials(self) -> None:
+        """End the processes of this run's trials; they are taken up from their states."""
+        import ray
+
+        for actor in self.actors.values():
+            ray.kill(actor)
+
+    def _last_words(self) -> None:
+        self.run.save_results()
+        self.run.copy.push(now=True)
+        print(f"stopped; go on with: {self.resume_command}", file=sys.__stderr__, flush=True)
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["experiment_name"])

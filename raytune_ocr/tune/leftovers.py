@@ -1,0 +1,56 @@
+"""What trials leave in a run's folder, and how much of it stays: states, models, logs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from raytune_ocr.tune.confirm import winner
+from raytune_ocr.tune.results import TrialRecord, ranking
+from raytune_ocr.tune.storage import RunCopy
+
+BEST_MODELS_KEPT = 10
+RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
+
+
+def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
+    """Trials of these names begin anew: nothing of older ones is left, here or in the storage."""
+    for name in names:
+        copy.remove(name)
+        for part in ("checkpoints", "tensorboard", "logs"):
+            shutil.rmtree(folder / name / part, ignore_errors=True)
+        remove_states(folder / name)
+
+
+def remove_states(trial: Path, keep: int = 0) -> None:
+    """All of a trial's states but the newest `keep`."""
+    folders = trial.glob("checkpoint_*")
+    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for folder in newest_first[keep:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_ray_state(folder: Path) -> None:
+    """Ray's own snapshot of the run: a resume does not use it, and it holds pickles."""
+    for pattern in RAY_STATE:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def tidy(folder: Path, copy: RunCopy, records: Iterable[TrialRecord]) -> None:
+    """States of finished trials go, but the winner's; best models of the first few stay."""
+    records = list(records)
+    ranked = [record.name for record in ranking(records)]
+    best = winner(records)
+    for record in records:
+        if not record.is_over:
+            continue
+        remove_states(folder / record.name, keep=1 if record is best else 0)
+        models = folder / record.name / "checkpoints"
+        for path in models.glob("checkpoint_epoch_*.pt"):
+            path.unlink(missing_ok=True)
+        if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
+            shutil.rmtree(models, ignore_errors=True)
+        if record is not best:
+            copy.prune(record.name)

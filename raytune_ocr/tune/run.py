@@ -1,0 +1,297 @@
+"""One run: which trials it has, what it may spend, what is written of them. Nothing of Ray here.
+
+Every epoch is noted in the run's own state beside the results, so that it goes on after anything
+that ends the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
+from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
+from raytune_ocr.tune.held_out import read_test_split
+from raytune_ocr.tune.leftovers import forget, tidy
+from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions
+from raytune_ocr.tune.pace import Pace
+from raytune_ocr.tune.results import (
+    FINISHED,
+    RESULTS_COPY,
+    TrialRecord,
+    results_document,
+    write_json,
+    write_tables,
+)
+from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
+from raytune_ocr.tune.space import Space
+from raytune_ocr.tune.state import HELD_OUT, RunState
+from raytune_ocr.tune.storage import RunCopy
+from raytune_ocr.tune.warm_start import KnownPoints
+
+CONFIRM_SEEDS = 3
+
+
+class Run:
+    """The trials of a run in an output folder, and everything that is written of them.
+
+    `start`, then `note` and `write_due` as trials report, then `end`.
+
+    Args:
+        output_dir: the run's folder.
+        options: of the run.
+        copy: what is kept of it in a storage.
+        timestamp: when it began.
+        results_file: where the JSON goes.
+
+    Attributes:
+        records: its trials by name, those that confirm others too.
+        failure: what ended it that no other trial would have escaped, a full disk, or "".
+        stop: called with that, to end it in order.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path,
+        options: TuneOptions,
+        copy: RunCopy,
+        timestamp: str,
+        results_file: Path | None = None,
+    ) -> None:
+        self.output_dir = output_dir
+        self.options = options
+        self.copy = copy
+        self.timestamp = timestamp
+        self._results_file = results_file
+        self.targets: dict[str, float] = {}
+        self.records: dict[str, TrialRecord] = {}
+        self.state = RunState(output_dir)
+        self.budget = Budget(options.time_budget, options.target)
+        self.plan: RandomSearch = RandomSearch(Space({}))
+        self.failure = ""
+        self.stop: Callable[[str], None] = lambda failure: None
+        self._document_pace, self._tables_pace = Pace(), Pace(seconds=1.0)
+        self._document_due = self._tables_due = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray pickles what it is given methods of; nothing reads that
+
+    @property
+    def results_file(self) -> Path:
+        """Where the JSON goes."""
+        default = f"hyperparameter_tuning_results_{self.timestamp}.json"
+        return (self._results_file or Path(default)).absolute()
+
+    # Its trials
+
+    def start(self, space: Space, known: KnownPoints, resuming: bool) -> None:
+        """Plan the trials of `space`, and take up those of the run that is resumed.
+
+        Raises:
+            ConfigurationError: all is known already, or a resume that does not fit.
+        """
+        options = self.options
+        self.failure = ""
+        self.targets = space.targets
+        self.state = RunState(self.output_dir)
+        self.plan = SEARCH_KINDS[options.search](space, known, options.max_trials)
+        kept = self.state.read().trials if resuming else {}
+        first = [*self.plan.first(kept), *self.plan.restored(kept)]
+        self.records = {record.name: record for record in first}
+        if resuming:
+            self._load_state()
+        self.budget.start(self.records.values())
+        if not (self.searching() or self.records):
+            raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
+
+    def next(self) -> list[TrialRecord]:
+        """What is to be trained now: the search, and once that is whole, what confirms it."""
+        return ([] if self.budget.reason else self.searching()) or self.confirming()
+
+    def searching(self) -> list[TrialRecord]:
+        """Trials of the search that are still to be run, those known by now."""
+        unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        if unfinished or self.failure or self.budget.reason:
+            return unfinished
+        drawn = self.draw()
+        return [drawn] if drawn else []
+
+    def draw(self) -> TrialRecord | None:
+        """One trial more, of a search that goes by its results; None: there is none."""
+        record = self.plan.next(self.records)
+        if record is not None:
+            self.records[record.name] = record
+            if self.state.opened:
+                self.note(record)
+        return record
+
+    def confirming(self) -> list[TrialRecord]:
+        """Trials that are to confirm the best ones: none before the search is whole."""
+        if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
+            return []
+        options = self.options
+        made = confirming_records(
+            self.records.values(), options.confirm or 0, options.confirm_seeds or CONFIRM_SEEDS
+        )
+        new = {name: record for name, record in made.items() if name not in self.records}
+        forget(self.output_dir, self.copy, set(new) - self.state.take_up(new))
+        self.records |= new
+        return [record for record in new.values() if record.status not in FINISHED]
+
+    def possible(self, unfinished: list[TrialRecord]) -> list[TrialRecord]:
+        """These, and examples of all that may come after them."""
+        return [*unfinished, *(self.plan.examples() if self.plan.adaptive else [])]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Names of the trials that neither completed nor failed."""
+        return [r.name for r in self.records.values() if r.status not in FINISHED]
+
+    @property
+    def progress(self) -> int:
+        """Grows with every epoch, and with every batch that was halved."""
+        records = self.records.values()
+        return sum(len(r.epochs) + r.used.get("accumulation_used", 0) for r in records)
+
+    # Its end
+
+    def cut(self) -> None:
+        """End what a spent budget has ended; with the target reached, the search is whole."""
+        self.budget.cut(self.records.values())
+        if self.budget.reason == TARGET:
+            left = self.unfinished
+            self.records = {name: r for name, r in self.records.items() if name not in left}
+
+    def end(self) -> None:
+        """Write everything that is left of a run whose trials are over."""
+        self.save_state()
+        self._read_test_split()
+        tidy(self.output_dir, self.copy, self.records.values())
+        self.save_results()
+        self.state.close()
+        self.copy.push(now=True)
+
+    def _read_test_split(self) -> None:
+        """Once for each winner that a whole run has had: what was read is kept in the state."""
+        best = winner(list(self.records.values()))
+        read = {note["trial"] for note in self.state.notes.get(HELD_OUT, [])}
+        whole = self.budget.reason != TIME_BUDGET and not self.searching()
+        if best is None or not whole or best.name in read:
+            return
+        if figures := read_test_split(best, self.options.allow_outside):
+            self.state.keep(HELD_OUT, {"trial": best.name, "figures": figures})
+
+    @property
+    def ended_by(self) -> str:
+        """What ended the run before its last trial, in words; "" where nothing did."""
+        options, budget = self.options, self.budget
+        if budget.reason == TIME_BUDGET:
+            left = f"{len(self.unfinished)} trials not begun" if self.unfinished else "none left"
+            return f"the time budget of {options.time_budget:g} s is spent, {left}"
+        if budget.reason:
+            return f"the target {budget.target} is reached"
+        if self.unfinished or options.max_trials is None:
+            return ""
+        there = sum(e.size for e in self.plan.space.experiments.values())
+        begun = sum(not record.confirms for record in self.records.values())
+        return (
+            f"{begun} of at most {there} trials were asked for (raise --max-trials for more)"
+            if begun < there
+            else ""
+        )
+
+    # What is written of it
+
+    def note(self, record: TrialRecord) -> None:
+        """Keep what changed of a trial, and bring the files up to date where that is due."""
+        self.budget.note(record)
+        with self._disk_full_ends_run():
+            self.state.note(record)
+            if record.status in FINISHED:
+                self.copy.pull_trial(record.name)
+        self._tables_due = True
+        self._document_due |= record.status in FINISHED
+        self.write_due()
+
+    def write_due(self) -> None:
+        """Write the JSON after a trial finished, the tables each second; not all the time.
+
+        Both grow with the run, so each gets at most a twentieth of its time: where writing takes
+        a second, what others read is at most twenty seconds old. The state is always up to date.
+        """
+        with self._disk_full_ends_run():
+            if self._document_due and self._document_pace.ready():
+                self.save_results()
+            elif self._tables_due and self._tables_pace.ready():
+                self._write_tables()
+            self.copy.push()
+
+    def write_finished(self) -> None:
+        """Write the JSON if it lacks a finished trial."""
+        if self._document_due and not self.failure:
+            self.save_results()
+
+    def save_results(self) -> None:
+        """Write the JSON and the tables as they stand."""
+        with self._document_pace.measured():
+            document = self.document()
+            write_json(self.results_file, document)
+            write_json(self.output_dir / RESULTS_COPY, document)
+            self._write_tables()
+        self._document_due = False
+
+    def document(self) -> dict[str, Any]:
+        """What the JSON holds."""
+        records = list(self.records.values())
+        return results_document(
+            records,
+            self.targets,
+            self.timestamp,
+            best=winner(records),
+            confirmation=confirmation(records, self.targets),
+            held_out={
+                note["trial"]: note["figures"] for note in self.state.notes.get(HELD_OUT, [])
+            },
+        )
+
+    def _write_tables(self) -> None:
+        with self._tables_pace.measured():
+            write_tables(self.output_dir, list(self.records.values()), self.targets)
+        self._tables_due = False
+
+    @contextmanager
+    def _disk_full_ends_run(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            self.stop(str(error))
+
+    # Its state
+
+    def save_state(self) -> None:
+        """Leave the state tidy, and ready for more."""
+        about = {
+            "timestamp": self.timestamp,
+            "results_file": str(self.results_file),
+            **{name: getattr(self.options, name) for name in KEPT_OPTIONS},
+        }
+        self.state.rewrite(self.records, about)
+
+    def _load_state(self) -> None:
+        """Take up the run in the output folder; raises ConfigurationError if it does not fit."""
+        about = self.state.load(self.records)
+        self.timestamp = about["timestamp"]
+        if self._results_file is None:
+            self._results_file = Path(about["results_file"])
+
+    def forget_old(self) -> None:
+        """A fresh run takes nothing from an old one in the same folder."""
+        names = {*self.records, *self.state.read().trials}
+        self.state.path.unlink(missing_ok=True)
+        forget(self.output_dir, self.copy, names)
