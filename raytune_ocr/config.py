@@ -7,6 +7,8 @@ checked before ranges, and all problems are reported at once.
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import os
 import re
 from collections.abc import Callable, Hashable, Mapping
@@ -35,6 +37,8 @@ LOSS_TYPES = ("crossentropy", "ctc", "focal")
 OPTIMIZER_TYPES = ("adam", "adamw", "sgd")
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
 MODES = ("max", "min")
+CHANGEABLE = ("learning_rate", "weight_decay", "gradient_clip_norm", "label_smoothing")
+"""What `changes` may change: all that needs neither another model nor other data."""
 ATTENTION_PRESETS = ("small", "medium", "large")
 
 
@@ -81,6 +85,15 @@ _MODULES = Rule(
     "a list of module names",
     lambda v: all(isinstance(m, str) and all(p.isidentifier() for p in m.split(".")) for m in v),
 )
+_CHANGES = Rule(
+    list,
+    f"a list such as [{{after_epoch: 5, learning_rate: 1e-4}}], later ones after it, each with one "
+    f"or more of {', '.join(CHANGEABLE)}",
+    lambda v: (
+        all(map(_is_change, v))
+        and all(a["after_epoch"] < b["after_epoch"] for a, b in itertools.pairwise(v))
+    ),
+)
 _EXPERIMENT_NAME = Rule(
     str,
     "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",
@@ -122,6 +135,7 @@ RULES: dict[str, Rule] = {
     "use_tensorboard": _FLAG,
     "debug_mode": _FLAG,
     "seed": _integer(0, 2**32 - 1),
+    "changes": _CHANGES,
     "loss_type": _one_of(*LOSS_TYPES),
     "label_smoothing": _OPEN_FRACTION,
     "focal_gamma": _NOT_NEGATIVE,
@@ -147,6 +161,19 @@ RULES: dict[str, Rule] = {
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_change(value: Any) -> bool:
+    """Whether it says what changes after which epoch, and by each setting's own rule."""
+    if not isinstance(value, Mapping) or not {"after_epoch"} < value.keys():
+        return False
+    after, *names = "after_epoch", *(name for name in value if name != "after_epoch")
+    try:
+        for name in names:
+            check(name, value[name])
+    except ConfigurationError:
+        return False
+    return set(names) <= set(CHANGEABLE) and type(value[after]) is int and value[after] >= 1
 
 
 def check(name: str, value: Any, place: str | None = None) -> Any:
@@ -180,7 +207,8 @@ class TrainingConfig:
 
     Units: `learning_rate`, `min_lr` per optimizer step; every `*_epochs`, `patience`, `step_size`
     and `early_stopping_patience` in epochs; `gradient_clip_norm` in L2 norm (0: no clipping);
-    `early_stopping_patience` 0 turns early stopping off.
+    `early_stopping_patience` 0 turns early stopping off. Each of `changes` names an epoch after
+    which some settings (`CHANGEABLE`) are others, the last ones winning.
     """
 
     # Model
@@ -217,6 +245,7 @@ class TrainingConfig:
     use_tensorboard: bool = True
     debug_mode: bool = False
     seed: int = 0
+    changes: list[dict[str, Any]] = field(default_factory=list)  # in mid-training, see `after`
 
     # Loss
     loss_type: str = "crossentropy"
@@ -289,12 +318,19 @@ class TrainingConfig:
                 f"{place}loss_type: ctc needs a CTC model (ctc_small, ctc_medium), "
                 f"got the model {self.model_name!r}"
             )
-        if self.min_lr > self.learning_rate:
+        rates = [self.learning_rate, *(c.get("learning_rate", math.inf) for c in self.changes)]
+        if self.min_lr > min(rates):
             problems.append(
-                f"{place}min_lr: must not exceed learning_rate ({self.learning_rate:g}), "
+                f"{place}min_lr: must not exceed learning_rate ({min(rates):g}), "
                 f"got {self.min_lr:g}"
             )
         return problems
+
+    def after(self, epochs: int) -> TrainingConfig:
+        """The settings that hold once so many epochs are done: `changes` up to there are made."""
+        made = [change for change in self.changes if change["after_epoch"] <= epochs]
+        now = {name: c[name] for c in made for name in CHANGEABLE if name in c}
+        return dataclasses.replace(self, **now)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field by name, as plain Python values."""

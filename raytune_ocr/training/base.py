@@ -30,6 +30,7 @@ from raytune_ocr.training.callbacks import (
     FunctionCallback,
     TensorBoardLogger,
 )
+from raytune_ocr.training.changes import Changes
 from raytune_ocr.training.checkpoint import CheckpointManager, read_state, write_state
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.trainer import Trainer
@@ -187,6 +188,7 @@ class BaseTrainer(ABC):
         config = self.config
         steps = config.log_every_n_steps if config.debug_mode else 0
         callbacks: list[Callback | Callable[..., None]] = [
+            *([Changes(config)] if config.changes else []),
             self.best,
             EarlyStoppingCallback(
                 config.early_stopping_monitor,

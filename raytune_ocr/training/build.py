@@ -24,6 +24,7 @@ from raytune_ocr.training.callbacks import (
     ProgressBar,
     monitored,
 )
+from raytune_ocr.training.changes import Changes
 from raytune_ocr.training.checkpoint import CheckpointManager, read_state
 from raytune_ocr.training.experiment import ExperimentManager, ExperimentTrainer
 from raytune_ocr.training.losses import create_loss_function
@@ -184,7 +185,11 @@ def create_experiment_trainer(
         scheduler,
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
-        callbacks=[ProgressBar(len(train_loader), config.num_epochs), InterruptAfterBatch()],
+        callbacks=[
+            *([Changes(config)] if config.changes else []),
+            ProgressBar(len(train_loader), config.num_epochs),
+            InterruptAfterBatch(),
+        ],
         settings=loop_settings(config),
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor

@@ -41,6 +41,9 @@ class Callback:
     def on_train_begin(self, trainer: Trainer) -> None:
         """Before the first epoch of this call of `train`."""
 
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Before an epoch, counted from 0; also before the first one after a resume."""
+
     def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
         """After each training batch, if `watches_steps`; `step` counts from 0 in the epoch."""
 

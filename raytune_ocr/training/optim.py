@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -95,6 +96,11 @@ def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
             patience=config.patience,
             min_lr=config.min_lr,
         )
+    return lr_scheduler.LambdaLR(optimizer, _shape(config))
+
+
+def _shape(config: TrainingConfig) -> Callable[[int], float]:
+    """The learning rate once so many epochs are done, as a share of the config's."""
     floor = config.min_lr / config.learning_rate
 
     def steps(epoch: int) -> float:
@@ -107,7 +113,36 @@ def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
         done = min(1.0, (epoch - config.warmup_epochs) / length)
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done))
 
-    return lr_scheduler.LambdaLR(optimizer, steps if config.scheduler_type == "steplr" else cosine)
+    return steps if config.scheduler_type == "steplr" else cosine
+
+
+def go_on_with(
+    config: TrainingConfig, epochs: int, optimizer: optim.Optimizer, scheduler: Any
+) -> None:
+    """Learning rate and weight decay as `config` has them once `epochs` epochs are done.
+
+    A schedule of epochs is from here on what it would have been with the new learning rate from the
+    start. "plateau" keeps its reductions: its rate becomes as many times higher or lower.
+
+    Args:
+        optimizer, scheduler: of `create_optimizer` and `create_scheduler`.
+    """
+    now = config.after(epochs)
+    for group in optimizer.param_groups:
+        if any(p.ndim > 1 for p in group["params"]):  # as create_optimizer has it
+            group["weight_decay"] = now.weight_decay
+    if isinstance(scheduler, lr_scheduler.LambdaLR):
+        shape = _shape(now)
+        scheduler.base_lrs = [now.learning_rate] * len(optimizer.param_groups)
+        scheduler.lr_lambdas = [shape] * len(optimizer.param_groups)
+        rates = [now.learning_rate * shape(epochs)] * len(optimizer.param_groups)
+    elif scheduler is not None:  # it has a state of its own, which has the changes before this one
+        times = now.learning_rate / config.after(epochs - 1).learning_rate
+        rates = [max(now.min_lr, group["lr"] * times) for group in optimizer.param_groups]
+    else:
+        rates = [now.learning_rate] * len(optimizer.param_groups)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def setup_optimizer_and_scheduler(

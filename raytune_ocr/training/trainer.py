@@ -289,6 +289,8 @@ class Trainer:
         return self.history
 
     def _run_epoch(self, train_dataloader: Iterable[Any], eval_dataloader: Any) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_begin(self, self.epoch)
         metrics = self.train_epoch(train_dataloader, eval_dataloader, self.epoch)
         self._step_scheduler(metrics)
         for name, value in metrics.items():

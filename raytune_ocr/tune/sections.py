@@ -60,6 +60,7 @@ SECTIONS: dict[str, dict[str, str]] = {
             "focal_alpha",
             "ctc_weight",
             "seed",
+            "changes",
             "debug_mode",
         )
     },

@@ -294,6 +294,8 @@ def fingerprint(record: TrialRecord) -> str:
     """Of the settings that decide the weights."""
     config = record.config.to_dict()
     deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
+    if not deciding["changes"]:  # so that runs from before there were any can be resumed
+        del deciding["changes"]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
