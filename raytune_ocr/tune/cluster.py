@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.storage import Storage
 
@@ -40,7 +41,7 @@ class Cluster:
         """Ray is up inside; what was started or joined here is left at the end.
 
         Raises:
-            ConfigurationError: when there is no cluster at the address.
+            ConfigurationError: when there is no cluster at the address, or one of another version.
         """
         prepare_environment(local=self.address is None)
         import ray
@@ -56,9 +57,9 @@ class Cluster:
         with self.silenced():
             try:
                 ray.init(**settings)
-            except ConnectionError as error:
+            except (ConnectionError, RuntimeError) as error:  # of the latter kind: other versions
                 raise ConfigurationError(
-                    f"--address: no Ray cluster at {self.address}: {error}"
+                    f"--address: no Ray cluster that can be used at {self.address}: {error}"
                 ) from None
         try:
             yield
@@ -127,10 +128,10 @@ class Cluster:
 
     def waits_for(self, request: Mapping[str, float]) -> str:
         """What a pending trial of that request waits for; "" when it is about to start."""
-        from ray._private.state import state
+        import ray
 
-        free = list(state.available_resources_per_node().values())
-        return waits_for(request, self.nodes(), free)
+        asked = ray.get(ray.remote(num_cpus=0)(_free).remote()) if is_client() else _free()
+        return waits_for(request, self.nodes(), asked)
 
     def check_storage(self, storage: Storage) -> None:
         """Write and read a probe from every node that is up; nodes that join later are not asked.
@@ -168,6 +169,13 @@ class Cluster:
             storage.remove_folder(folder)
         if problems:
             raise ConfigurationError("\n".join([*problems, ELSEWHERE]))
+
+
+def _free() -> list[dict[str, float]]:
+    """What nobody uses of each node; only Ray's own processes can ask."""
+    from ray._private.state import state
+
+    return list(state.available_resources_per_node().values())
 
 
 def _probe(storage: Storage, folder: str, node: str, word: str) -> str:
@@ -210,9 +218,10 @@ def prepare_environment(local: bool) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py has one
         "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Ray's own snapshots are not used
         "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor what it keeps of each state
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": RECONNECT_SECONDS,
     }
     if local:
-        defaults["RAY_AUTH_MODE"] = "disabled"
+        defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this run's own Ray, in no file
         defaults["RAY_raylet_start_wait_time_s"] = "120"  # 30 are too few on a busy machine
         defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
     for name, value in defaults.items():

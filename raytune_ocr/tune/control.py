@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
+from raytune_ocr.tune.client import controller_here
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
@@ -137,7 +138,7 @@ class Control:
             if confirming
             else create_scheduler(run.options, run.state, run.records, run.plan.examples())
         )
-        with ProgressReport(run.records, run.options.quiet) as progress:
+        with ProgressReport(run.records, run.options.quiet) as progress, controller_here():
             callback = DriverCallback(self, scheduler, progress)
             tuner = self._tuner(records, data, scheduler, callback)
             try:
