@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -17,17 +18,19 @@ LOW_ON_MEMORY = "running low on memory"
 MEBIBYTE = 2**20
 WORKER_MB = 600  # of a trial that nobody has measured: PyTorch, a small model and its batches
 RESERVE = 1.2  # over what was measured
+STEP_MB = 100  # of requests: a trial starts in the process of another one if they asked for as much
 
 
 def memory_needed(record: TrialRecord, others: Iterable[TrialRecord]) -> int:
     """Bytes to set aside for a trial.
 
     A fifth more than its own peak so far; else than the highest peak of the run's trials that
-    have reported; else 600 MiB. Ray starts no more trials on a node than these fit into.
+    have reported; else 600 MiB; in steps of 100 MiB. Ray starts no more trials on a node than
+    these fit into.
     """
     peaks = [_peak(record)] if record.epochs else [_peak(other) for other in others]
     measured = RESERVE * max(peaks, default=0.0)
-    return int((measured or WORKER_MB) * MEBIBYTE)
+    return math.ceil((measured or WORKER_MB) / STEP_MB) * STEP_MB * MEBIBYTE
 
 
 def _peak(record: TrialRecord) -> float:
