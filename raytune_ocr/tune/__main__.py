@@ -217,7 +217,12 @@ def build_parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how to run")
     for name, metavar, text in HOW:
         how.add_argument(_flag(name), type=_option(name), metavar=metavar, help=text)
-    how.add_argument("--address", metavar="ADDRESS", help="of a Ray cluster: auto, ray://HOST:PORT")
+    how.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="of a Ray cluster: auto on one of its nodes; HOST:PORT (6379) in its network; "
+        "ray://HOST:PORT (10001) from elsewhere, by Ray Client (default: a Ray of this run's own)",
+    )
     how.add_argument("--quiet", action="store_true", help="print nothing but errors")
     trust = parser.add_argument_group("a winner one can trust")
     for name, metavar, text in TRUST:

@@ -1,7 +1,7 @@
 """Ray Client (`ray://HOST:PORT`): the driver stays in this process, what it asks Ray for travels.
 
 Ray Tune would run its controller in a task on the head instead, where it could reach neither this
-run's records and files nor its signals. What ties it to a node of its own is little: it asks whether
+run's records and files nor its signals. What ties it to a node of its own is little: it asks if
 there is a client, and where its node keeps a session's files. Both are answered here.
 """
 

@@ -54,18 +54,29 @@ class Cluster:
             settings["address"] = self.address
         else:
             settings.update(address="local", include_dashboard=False)
-        with self.silenced():
-            try:
-                ray.init(**settings)
-            except (ConnectionError, RuntimeError) as error:  # of the latter kind: other versions
-                raise ConfigurationError(
-                    f"--address: no Ray cluster that can be used at {self.address}: {error}"
-                ) from None
+        with self.silenced(), self._told_of_address():
+            ray.init(**settings)
         try:
             yield
         finally:
             with self.silenced():
                 ray.shutdown()
+
+    @contextmanager
+    def _told_of_address(self) -> Iterator[None]:
+        """A cluster that cannot be joined is an error of the address, with Ray's words in it."""
+        from ray.exceptions import RayError
+
+        try:
+            yield
+        except (ConnectionError, ImportError, RayError, RuntimeError) as error:
+            if self.address is None:
+                raise
+            hint = "; Ray Client needs pip install 'raytune-ocr[cluster]'"
+            raise ConfigurationError(
+                f"--address: no Ray cluster that can be joined at {self.address}: {error}"
+                + (hint if isinstance(error, ImportError) else "")
+            ) from None
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
