@@ -38,8 +38,14 @@ def client_server():
         port = found.getsockname()[1]
     arguments = {"num_cpus": 1, "ray_client_server_port": port}
     cluster = Cluster(initialize_head=True, head_node_args=arguments)
-    yield f"ray://127.0.0.1:{port}"
-    cluster.shutdown()
+    address = f"ray://127.0.0.1:{port}"
+    try:
+        # Each client has a server of its own, on ports that another cluster's may have taken.
+        join = [sys.executable, "-c", f"import ray; ray.init({address!r})"]
+        assert any(subprocess.run(join, timeout=60).returncode == 0 for _ in range(5))
+        yield address
+    finally:
+        cluster.shutdown()
 
 
 def epochs_noted(output):
