@@ -137,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--config",
         default="presets",
         metavar="FILE",
-        help="a YAML file, or a shipped space: presets (default), full, smoke, "
+        help="a YAML file, or a shipped space: presets (default), quick, full, smoke, "
         "searched_small, searched_full",
     )
     what.add_argument("--experiments", nargs="+", metavar="NAME", help="only these")

@@ -23,7 +23,7 @@ def problems_of(content):
 
 
 def test_there_are_shipped_spaces():
-    names = {"presets", "full", "smoke", "searched_small", "searched_full"}
+    names = {"presets", "full", "quick", "smoke", "searched_small", "searched_full"}
     assert {path.stem for path in SHIPPED} == names == set(shipped_spaces())
 
 
@@ -116,7 +116,7 @@ def test_an_unknown_experiment_suggests_the_nearest():
 
 
 def test_an_unknown_file_lists_the_shipped_spaces():
-    with pytest.raises(ConfigurationNotFoundError, match="presets, searched_full"):
+    with pytest.raises(ConfigurationNotFoundError, match="presets, quick, searched_full"):
         load_space("absent.yaml")
 
 
