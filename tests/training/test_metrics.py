@@ -13,6 +13,7 @@ from raytune_ocr.training import (
     calculate_sequence_accuracy,
     create_metrics_calculator,
 )
+from raytune_ocr.training.metrics import DECODED_AT_ONCE, decoded_ids
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, PAD_TOKEN_ID, encode
 
 
@@ -94,3 +95,23 @@ def test_errors_are_told_apart():
     assert (found["errors"], found["total"], kinds) == (3, 4, (1, 1, 1))
     assert found["confusions"] == {"៣->២": 1}
     assert found["by_length"] == {1: 0.5, 2: 1.0}
+
+
+def test_batches_decoded_together_give_what_they_give_one_by_one():
+    generator = torch.Generator().manual_seed(1)
+    batches = []
+    for number in range(2 * DECODED_AT_ONCE + 5):
+        size, columns = (3, 20) if number % 40 < 38 else (2, 32)
+        targets = torch.randint(0, 10, (size, 9), generator=generator)
+        batches.append((torch.randn(size, columns, 13, generator=generator), targets))
+    together = OCRMetrics(kind="ctc")
+    reused = torch.empty(3, 9, dtype=torch.long)
+    for logits, targets in batches:
+        buffer = reused[: len(targets)].copy_(targets)
+        together.update(logits, buffer)
+        buffer.zero_()
+    singly = OCRMetrics(kind="ctc")
+    for logits, targets in batches:
+        singly.update(decoded_ids(logits, "ctc"), targets)
+    assert together.compute() == singly.compute()
+    assert together.totals()[0] == sum(len(targets) for _, targets in batches)
