@@ -116,7 +116,7 @@ def _written(
     """Write split after split; yields each image's path when it is on the disk."""
     for split, size in sizes.items():
         (folder / split).mkdir(parents=True, exist_ok=True)
-        rows = []
+        rows: list[tuple[str, str]] = []
         with ThreadPoolExecutor(WRITERS) as pool:
             earlier: Iterable[Path] = ()
             for start in range(0, size, BATCH):
