@@ -7,7 +7,6 @@ degradation of its own, so that a reader is not judged by what it was trained to
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from raytune_ocr.data.glyphs import (
     belongs_to,
     discover_fonts,
     face_name,
+    family_of,
     looks_alike,
     rasterise,
     system_font_folders,
@@ -36,9 +36,6 @@ OTHER = "other faces"
 INK_HEIGHTS = (12, 44)  # pixels, before a long string is made to fit
 SMALLEST = 10
 MARGIN = 3
-WEIGHTS = re.compile(
-    r" (Thin|Extra ?Light|Light|Regular|Medium|Semi ?Bold|Bold|Extra ?Bold|Black|Italic)\b"
-)
 CLEAN = (
     "size, place, grey of ink and paper (90 levels apart at least) at random; a quarter of the "
     "images light on dark"
@@ -60,7 +57,7 @@ class Face:
     @property
     def family(self) -> str:
         """Its name without weight and style."""
-        return WEIGHTS.sub("", self.name)
+        return family_of(self.name)
 
 
 @dataclass(frozen=True)

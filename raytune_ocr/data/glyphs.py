@@ -42,6 +42,9 @@ DEVELOPMENT_FAMILIES = ("Mondulkiri", "Busra", "Preahvihear", "Kdam Thmor")
 """Left out of training to measure how well faces that were never seen are read."""
 
 _BUNDLED = Path(__file__).with_name("glyphs.npz")
+_STYLE = re.compile(
+    r" (Thin|Extra ?Light|Light|Regular|Medium|Semi ?Bold|Bold|Extra ?Bold|Black|Italic)\b"
+)
 _SUFFIXES = (".ttf", ".otf", ".ttc")
 
 
@@ -79,6 +82,14 @@ class GlyphSheet:
     def middle_lines(self) -> np.ndarray:
         """Every glyph thinned to a line, bool [F, 10, GLYPH_HEIGHT, GLYPH_WIDTH]."""
         return thinned(self.glyphs)
+
+    @cached_property
+    def families(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the faces of each family: its weights and its slanted faces."""
+        members: dict[str, list[int]] = {}
+        for number, name in enumerate(self.names):
+            members.setdefault(family_of(name), []).append(number)
+        return tuple(map(tuple, members.values()))
 
     @classmethod
     def load_bundled(cls) -> GlyphSheet:
@@ -137,6 +148,15 @@ class GlyphSheet:
                 widths.append(width)
                 names.append(name)
         return GlyphSheet(np.stack(glyphs), np.stack(widths), tuple(names))
+
+
+def family_of(name: str) -> str:
+    """A face's name without what tells its weight and slant.
+
+    >>> family_of("Khmer Busra Bold Italic")
+    'Khmer Busra'
+    """
+    return _STYLE.sub("", name)
 
 
 def looks_alike(face: np.ndarray, other: np.ndarray) -> bool:

@@ -45,7 +45,8 @@ class SyntheticComposer:
         degrade: chance of each kind of damage (noise, blur, texture, warp) to an image, relative
             to the usual; 0 gives clean print.
         variety: share of styles that no face has, 0 to 1: half of them are bent print, half are
-            written by a pen. Any variety also brings smaller glyphs and the frames of scans.
+            written by a pen. Any variety also brings smaller glyphs and the frames of scans, and
+            draws families alike rather than faces.
 
     Raises:
         ValueError: for lengths or variety out of range.
@@ -111,7 +112,7 @@ class SyntheticComposer:
     def _new_style(self, place: int) -> _Style:
         """One face, deformed and scaled: ten glyphs of one height, for `place` in the pool."""
         rng = self._rng
-        face = int(rng.integers(len(self.sheet)))
+        face = self._draw_face()
         low, high = (SMALLEST if self.variety else HEIGHTS[0]), HEIGHTS[1]
         height = int(low + (high - low) * rng.random() ** 1.4)
         of_no_face = rng.random() if self.variety else 1.0
@@ -128,6 +129,14 @@ class SyntheticComposer:
         if of_no_face < self.variety:
             glyphs = [bent(glyph, rng) for glyph in glyphs]
         return self._keep_style(place, glyphs, height)
+
+    def _draw_face(self) -> int:
+        """Any face alike or, where variety is asked for, any family: one may have ten faces."""
+        if not self.variety:
+            return int(self._rng.integers(len(self.sheet)))
+        families = self.sheet.families
+        family = families[int(self._rng.integers(len(families)))]
+        return family[int(self._rng.integers(len(family)))]
 
     def _written(self, face: int, height: int) -> list[np.ndarray]:
         """Ten digits in one hand; no two of them are quite as wide or as slanted as planned."""

@@ -100,3 +100,11 @@ def test_the_list_of_sources_names_every_family(sheet):
     listed = (Path(__file__).parents[2] / "raytune_ocr" / "data" / "GLYPHS.md").read_text()
     missing = {name for name in sheet.names if f"| {name} |" not in listed}
     assert missing == set()
+
+
+def test_every_face_is_in_one_family_with_its_weights_and_slants():
+    sheet = GlyphSheet.load_bundled()
+    families = [{sheet.names[face] for face in family} for family in sheet.families]
+    assert sorted(face for family in sheet.families for face in family) == [*range(len(sheet))]
+    assert {"Content Regular", "Content Bold"} in families
+    assert {"Kdam Thmor Regular"} in families and {"Kdam Thmor Pro Regular"} in families
