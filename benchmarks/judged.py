@@ -27,7 +27,7 @@ from raytune_ocr.data.glyphs import (
     rasterise,
     system_font_folders,
 )
-from raytune_ocr.data.readers import _find_samples
+from raytune_ocr.data.readers import find_samples
 from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS
 
 TRAINED = "in training"
@@ -84,7 +84,7 @@ def find_faces(folders: Iterable[str | Path], workplace: Path) -> dict[str, list
     groups: dict[str, list[Face]] = {}
     shapes: dict[str, list[np.ndarray]] = {}
     sheet = GlyphSheet.load_bundled().without(DEVELOPMENT_FAMILIES)
-    known = {WEIGHTS.sub("", name) for name in sheet.names}
+    known = {family_of(name) for name in sheet.names}
     named = [Path(folder) for folder in folders]
     given = [*discover_fonts(named), *_unpacked(named, workplace)]
     for path in [*given, *discover_fonts(system_font_folders())]:
@@ -202,5 +202,5 @@ def real(path: str | Path) -> Cell:
     Raises:
         DataLoaderError, DataNotFoundError: when it is neither.
     """
-    samples = [one for split in _find_samples(Path(path), False).values() for one in split]
+    samples = [one for split in find_samples(Path(path), False).values() for one in split]
     return Cell(Path(path).name, [one.path for one in samples], [one.text for one in samples])

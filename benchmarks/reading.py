@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -35,6 +36,7 @@ from benchmarks.readers import (
 )
 from benchmarks.report import paired_ratio, table, write
 from raytune_ocr.data.images import to_canvas
+from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.models import create_model
 from raytune_ocr.predict import find_checkpoint, predict
 from raytune_ocr.statistics import wilson
@@ -308,4 +310,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RaytuneOCRError as error:
+        sys.exit(f"error: {error}")

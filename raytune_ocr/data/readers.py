@@ -53,7 +53,7 @@ def load_splits(
     num_workers: int = 0,
 ) -> dict[str, PackedSplit]:
     """Several splits by name; see `load_split`."""
-    found = _find_samples(Path(path), allow_outside)
+    found = find_samples(Path(path), allow_outside)
     return {name: _pack(path, name, found, num_workers) for name in splits}
 
 
@@ -87,7 +87,7 @@ def split_sizes(path: str | os.PathLike[str], allow_outside: bool = False) -> di
     Raises:
         DataLoaderError: as `load_split`.
     """
-    found = _find_samples(Path(path), allow_outside)
+    found = find_samples(Path(path), allow_outside)
     return {name: len(samples) for name, samples in found.items() if samples}
 
 
@@ -100,7 +100,7 @@ def dataset_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     return dict(info) if isinstance(info, Mapping) else {}
 
 
-def _find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
+def find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
     """Samples by split, labels checked, images not opened yet."""
     if not path.exists():
         raise DataNotFoundError(f"{path}: no such data file or folder")
