@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -207,16 +208,7 @@ def this_project(job: Job) -> None:
     """`HyperparameterTuner` as the command runs it."""
     from raytune_ocr.tune import HyperparameterTuner
 
-    class Noting(HyperparameterTuner):
-        seen: dict[str, int]
-
-        def note(self, record: Any) -> None:
-            super().note(record)
-            for row in record.epochs[self.seen.get(record.name, 0) :]:
-                job.note(record.name, row[METRIC])
-            self.seen[record.name] = len(record.epochs)
-
-    tuner = Noting(
+    tuner = HyperparameterTuner(
         "full",
         output_dir=f"{job.folder}/runs",
         results_file=f"{job.folder}/results.json",
@@ -224,7 +216,15 @@ def this_project(job: Job) -> None:
         grace_period=job.grace,
         quiet=True,
     )
-    tuner.seen = {}
+    keep, seen = tuner.run.note, Counter[str]()
+
+    def note(record: Any) -> None:
+        keep(record)
+        for row in record.epochs[seen[record.name] :]:
+            job.note(record.name, row[METRIC])
+        seen[record.name] = len(record.epochs)
+
+    tuner.run.note = note  # type: ignore[method-assign]
     tuner.run_experiments(list(job.experiments))
 
 
