@@ -81,10 +81,14 @@ HOW = (
         "scheduler",
         "|".join(SCHEDULERS),
         "which trials end early. asha (default): at each rung all but the best; hyperband: asha, "
-        "with later first rungs for some; median: those below the median of the others; none: "
+        "with later first rungs for some; median: those below the median of the others; pbt: every "
+        "grace period the worst quarter, and copies of the best go on in their place with somewhat "
+        "other learning rates and what else may change in mid-training (searched ones, else "
+        "learning rate and weight decay), as NAME_g1, NAME_g2, ...; give it trials that fit all at "
+        "a time or a few times over, and a grace period of a tenth of their epochs; none: "
         "nobody. --resume goes on with what each has noted",
     ),
-    ("grace_period", "EPOCHS", "that every trial gets (default 5)"),
+    ("grace_period", "EPOCHS", "that every trial gets; of pbt, between comparisons (default 5)"),
     ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
     ("max_concurrent", "N", "trials at a time (default: as many as fit)"),
     ("cpus_per_trial", "N", "also a trial's threads (default 1)"),

@@ -130,14 +130,15 @@ def _run_row(source: Source) -> dict[str, Any]:
 def varied(source: Source) -> pd.DataFrame:
     """Settings that differ between trials: a row a result in the order of the JSON.
 
-    Columns are dotted names of the config's fields; names, paths and seeds are left out.
+    Columns are dotted names of the config's fields; names and paths are left out, and `changes`:
+    a setting is as it was in the first epoch.
     """
     import pandas as pd
 
     _, document = read_document(source)
     rows = [_flat(r.get("config") or r.get("hyperparameters", {})) for r in document["all_results"]]
     table = pd.DataFrame(rows)
-    skipped = {"experiment_name", "output_dir", "metadata_path"}
+    skipped = {"experiment_name", "output_dir", "metadata_path", "changes"}
     kept = [n for n in table if n not in skipped and table[n].astype(str).nunique() > 1]
     return table[kept]
 

@@ -16,6 +16,7 @@ from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
+from raytune_ocr.tune.schedulers import is_turn_over
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.control import Control
@@ -62,6 +63,7 @@ class DriverCallback(Callback):
         actors: the record of the trial that each actor runs or ran, by the actor's id.
         lost: names of trials whose process went away once more than Ray tries again, and that
             should be run again: they had got on, or memory ran out before they began.
+        waiting: names of trials whose turn is over, that wait for others.
     """
 
     def __init__(self, control: Control, scheduler: Any, progress: ProgressReport) -> None:
@@ -71,7 +73,8 @@ class DriverCallback(Callback):
         self.progress = progress
         self.actors: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self._waiting = Waiting(control.cluster, progress.say)
+        self.waiting: set[str] = set()
+        self._resources = Waiting(control.cluster, progress.say)
         self._begun = {name: len(record.epochs) for name, record in self.run.records.items()}
         self._states: dict[str, list[Any]] = {}
 
@@ -107,6 +110,9 @@ class DriverCallback(Callback):
             record.status, record.stop_reason = "completed", result["stop_reason"]
         elif self.scheduler is not None and record.name in self.scheduler.stopped:
             record.status, record.stop_reason = "completed", "scheduler"
+        elif is_turn_over(trial, result):
+            record.status = "pending"
+            self.waiting.add(record.name)
         self.run.note(record)
         self.progress.update(record)
 
@@ -122,7 +128,7 @@ class DriverCallback(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.run.write_due()
-        self._waiting.look(trials)
+        self._resources.look(trials)
         self.progress.refresh()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -108,6 +108,7 @@ class Control:
             "config": record.config_used.to_dict(),
             "threads": max(1, int(request["cpu"])),
             "timeout": self._time_left(record),
+            "until": self.run.plan.until(record),
             "request": request,
         }
 
@@ -153,7 +154,7 @@ class Control:
         run.cut()
         run.write_finished()
         add_pictures((r for r in run.records.values() if r.name not in done), data)
-        return callback.lost >= set(run.unfinished)
+        return callback.lost | callback.waiting >= set(run.unfinished)
 
     def _tuner(
         self,
@@ -171,7 +172,7 @@ class Control:
         run, options = self.run, self.run.options
         confirming = bool(records[0].confirms)
         asked = AskedTrials(
-            records,
+            records if confirming else run.plan.ready(records),
             self._settings,
             more=(lambda: None) if confirming else run.draw,
             at_a_time=options.max_concurrent or self._places(),

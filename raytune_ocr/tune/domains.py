@@ -137,6 +137,22 @@ class Domain:
         bounds = (max(self.low, low), min(self.high, high))
         return replace(self, values=(*bounds, *self.values[2:]))
 
+    def scaled(self, value: float, factor: float) -> Any:
+        """`value` times `factor`, kept within; of a list of numbers or steps the next one there."""
+        if self.is_list or self.kind in ("quniform", "randint"):
+            there = sorted(self.values) if self.is_list else list(self._whole())
+            beyond = [v for v in there if (v > value) == (factor > 1) and v != value]
+            nearest = min(beyond, key=lambda v: abs(v - value), default=None)
+            return min(there, key=lambda v: abs(v - value)) if nearest is None else nearest
+        return self.rounded(value * factor)
+
+    def _whole(self) -> Iterator[Any]:
+        """All values of `quniform` and `randint`, rising."""
+        if self.kind == "randint":
+            yield from range(self.low, self.high + 1)
+        else:
+            yield from (self.at_step(number) for number in range(self.steps + 1))
+
     def __str__(self) -> str:
         return f"{self.kind} {json.dumps(list(self.values), ensure_ascii=False)}"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from raytune_ocr.errors import CheckpointError
 from raytune_ocr.tune.confirm import winner
 from raytune_ocr.tune.results import TrialRecord, ranking
-from raytune_ocr.tune.storage import RunCopy
+from raytune_ocr.tune.storage import RunCopy, state_folder
+from raytune_ocr.tune.trial import STATE_NAME
 
+logger = logging.getLogger(__name__)
 BEST_MODELS_KEPT = 10
 RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
 
@@ -21,6 +25,26 @@ def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
         for part in ("checkpoints", "tensorboard", "logs"):
             shutil.rmtree(folder / name / part, ignore_errors=True)
         remove_states(folder / name)
+
+
+def hand_down(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
+    """Let a new trial go on from where its parent is: copy its state and its best model.
+
+    Where there is no whole state of that very epoch, it trains from the start, to the same end.
+    """
+    from raytune_ocr.training.checkpoint import BEST_NAME, read_state, write_state
+
+    copy.pull_trial(child.parent)
+    state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"
+    for name in (f"checkpoints/{BEST_NAME}", state):
+        try:
+            content = read_state(folder / child.parent / name)
+        except CheckpointError as error:
+            logger.warning("%s: %s; it is trained from the start", child.name, error)
+            return
+        content["config"] = child.config.to_dict()
+        write_state(folder / child.name / name, content)
+    copy.push_trial(child.name)
 
 
 def remove_states(trial: Path, keep: int = 0) -> None:

@@ -67,6 +67,8 @@ def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> di
     epochs, asked = point.config.num_epochs, experiment.resources
     judged = options.scheduler in ("asha", "hyperband")
     rungs = rung_epochs(options.grace_period, options.reduction_factor, epochs) if judged else []
+    if options.scheduler == "pbt":
+        rungs = list(range(options.grace_period, epochs, options.grace_period))
     gpus = options.gpus_per_trial if asked.gpus is None else asked.gpus
     plan: dict[str, Any] = {
         "epochs": epochs,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from raytune_ocr.tune.storage import Storage
 
 SEARCHES = ("random", "optuna")
-SCHEDULERS = ("asha", "hyperband", "median", "none")
+SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -239,9 +239,26 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
+    _check_population(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
     return TuneOptions(**options)
+
+
+def _check_population(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where population-based training is asked for and cannot be."""
+    scheduler, search = options.get("scheduler"), options.get("search")
+    if scheduler == "pbt" and search == "optuna":
+        raise ConfigurationError(
+            "--scheduler: pbt must go with --search random, since it finds settings by itself, "
+            "got --search optuna"
+        )
+    before = earlier.get("scheduler", scheduler)
+    if "pbt" in (scheduler, before) and scheduler != before:
+        raise ConfigurationError(
+            f"--scheduler: the run was begun with {before} and must go on with it, got "
+            f"{scheduler}; choose another --output-dir"
+        )
 
 
 def _flag(name: str) -> str:

@@ -13,7 +13,7 @@ from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, dark, page
 from raytune_ocr.tune.results import load_results, read_document
-from raytune_ocr.tune.state import RUNG, RunState
+from raytune_ocr.tune.state import GENERATION, RUNG, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,8 +186,9 @@ def _rungs(source: Path) -> list[int]:
         if "output_dir" in (result.get("config") or {})
     ]
     for folder in folders[:2]:
-        if notes := RunState(folder).read().notes.get(RUNG):
-            return sorted({note["epoch"] for note in notes})
+        notes = RunState(folder).read().notes
+        if judged := [*notes.get(RUNG, []), *notes.get(GENERATION, [])]:
+            return sorted({note["epoch"] for note in judged})
     return []
 
 

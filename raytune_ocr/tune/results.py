@@ -71,6 +71,7 @@ class TrialRecord:
             the config's.
         unsaved: rows that the run's state does not have yet.
         confirms: the trial of the search that this one trains again with another seed, or "".
+        parent: the trial whose first `parent_epoch` epochs are this one's as well, or "".
     """
 
     config: TrainingConfig
@@ -84,6 +85,8 @@ class TrialRecord:
     resources: Resources = NO_RESOURCES
     unsaved: list[dict[str, Any]] = field(default_factory=list)
     confirms: str = ""
+    parent: str = ""
+    parent_epoch: int = 0
 
     @property
     def name(self) -> str:
@@ -184,6 +187,8 @@ class TrialRecord:
         result.update(self.used)
         if self.search:
             result["search"], result["sampled"] = self.search, dict(self.sampled)
+        if self.parent:
+            result["parent"], result["parent_epoch"] = self.parent, self.parent_epoch
         if "val_accuracy" in best:
             result["best_val_accuracy"] = best["val_accuracy"]
         if self.status == "failed":

@@ -6,7 +6,8 @@ that ends the driver.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.held_out import read_test_split
-from raytune_ocr.tune.leftovers import forget, tidy
+from raytune_ocr.tune.leftovers import forget, hand_down, tidy
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions
 from raytune_ocr.tune.pace import Pace
+from raytune_ocr.tune.population import Population, heir_of, inherit
 from raytune_ocr.tune.results import (
     FINISHED,
     RESULTS_COPY,
@@ -29,9 +31,11 @@ from raytune_ocr.tune.results import (
 )
 from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.space import Space
-from raytune_ocr.tune.state import HELD_OUT, RunState
+from raytune_ocr.tune.state import GENERATION, HELD_OUT, Kept, RunState
 from raytune_ocr.tune.storage import RunCopy
 from raytune_ocr.tune.warm_start import KnownPoints
+
+logger = logging.getLogger(__name__)
 
 CONFIRM_SEEDS = 3
 
@@ -94,19 +98,34 @@ class Run:
         Raises:
             ConfigurationError: all is known already, or a resume that does not fit.
         """
-        options = self.options
         self.failure = ""
         self.targets = space.targets
         self.state = RunState(self.output_dir)
-        self.plan = SEARCH_KINDS[options.search](space, known, options.max_trials)
-        kept = self.state.read().trials if resuming else {}
-        first = [*self.plan.first(kept), *self.plan.restored(kept)]
+        kept = self.state.read() if resuming else Kept()
+        self.plan = self._plan(space, known, kept.notes.get(GENERATION, []))
+        first = [*self.plan.first(kept.trials), *self.plan.restored(kept.trials)]
         self.records = {record.name: record for record in first}
         if resuming:
             self._load_state()
+            for generation in kept.notes.get(GENERATION, []):
+                self._replace(generation)
         self.budget.start(self.records.values())
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
+
+    def _plan(
+        self, space: Space, known: KnownPoints, generations: list[dict[str, Any]]
+    ) -> RandomSearch:
+        options = self.options
+        if options.scheduler != "pbt":
+            return SEARCH_KINDS[options.search](space, known, options.max_trials)
+        return Population(
+            space,
+            known,
+            options.max_trials,
+            interval=options.grace_period,
+            generations=generations,
+        )
 
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is whole, what confirms it."""
@@ -121,13 +140,45 @@ class Run:
         return [drawn] if drawn else []
 
     def draw(self) -> TrialRecord | None:
-        """One trial more, of a search that goes by its results; None: there is none."""
+        """One trial more, of a search that goes by its results; None: there is none now."""
+        with self._disk_full_ends_run():
+            while (generation := self.plan.decide(self.records)) is not None:
+                self.state.keep(GENERATION, generation)
+                self.plan.take(generation)
+                self._replace(generation)
         record = self.plan.next(self.records)
         if record is not None:
             self.records[record.name] = record
-            if self.state.opened:
-                self.note(record)
+            self._note_if_open(record)
         return record
+
+    def _replace(self, generation: Mapping[str, Any]) -> None:
+        """Stop who is replaced, and begin the others with what their parents have; once."""
+        records = self.records
+        for heir in generation["heirs"]:
+            if not {heir["parent"], heir["instead_of"]} <= records.keys():
+                continue  # of experiments that are left out this time
+            replaced, parent = records[heir["instead_of"]], records[heir["parent"]]
+            if replaced.status not in FINISHED:
+                replaced.status, replaced.stop_reason = "completed", "scheduler"
+                self._note_if_open(replaced)
+            child = records.get(heir["name"]) or heir_of(parent, heir, generation["epoch"])
+            records[child.name] = child
+            if not child.epochs and child.status not in FINISHED:
+                forget(self.output_dir, self.copy, [child.name])
+                inherit(child, parent)
+                hand_down(self.output_dir, self.copy, child)
+                self._note_if_open(child)
+                settings = ", ".join(f"{k} {v:g}" for k, v in heir["settings"].items())
+                logger.info(
+                    "%s takes the place of %s: goes on from epoch %d of %s with %s",
+                    *(child.name, replaced.name, child.parent_epoch, parent.name, settings),
+                )
+
+    def _note_if_open(self, record: TrialRecord) -> None:
+        """What happens before the state is open is written with all the rest as it opens."""
+        if self.state.opened:
+            self.note(record)
 
     def confirming(self) -> list[TrialRecord]:
         """Trials that are to confirm the best ones: none before the search is whole."""

@@ -9,6 +9,9 @@ of it when the driver ends.
 - HyperBand, asynchronous as in that paper: ASHA several times over, with rungs that begin later and
   later, for trials that are slow to show what they are worth.
 - The median stopping rule: Golovin et al., "Google Vizier" (2017).
+
+Population-based training, whose trials wait for each other, is in `population.py`; all that is here
+of it is the end of a trial's turn.
 """
 
 from __future__ import annotations
@@ -184,12 +187,29 @@ class MedianRule(FIFOScheduler):
         return f"median rule: {len(self.stopped)} stopped"
 
 
+class Turns(FIFOScheduler):
+    """Ends a trial's turn where it has to wait for others; it is asked for again later."""
+
+    stopped: Mapping[str, int] = {}
+    """By trial, the epoch at which each was stopped for good: not here."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Stop or go on."""
+        return TrialScheduler.STOP if is_turn_over(trial, result) else TrialScheduler.CONTINUE
+
+
+def is_turn_over(trial: Any, result: Mapping[str, Any]) -> bool:
+    """Whether a trial has come to the epoch after which it has to wait."""
+    until, epoch = trial.config.get("until"), result.get("epoch")
+    return until is not None and epoch is not None and epoch >= until
+
+
 def create_scheduler(
     options: TuneOptions,
     state: RunState,
     records: Mapping[str, TrialRecord],
     possible: Iterable[TrialRecord] = (),
-) -> PersistentASHA | MedianRule | None:
+) -> PersistentASHA | MedianRule | Turns | None:
     """The scheduler that `options` name; None: no trial is stopped early.
 
     Args:
@@ -198,6 +218,8 @@ def create_scheduler(
     """
     if options.scheduler == "none":
         return None
+    if options.scheduler == "pbt":
+        return Turns()
     if options.scheduler == "median":
         return MedianRule(state, records, options.grace_period)
     kind = AsyncHyperBand if options.scheduler == "hyperband" else PersistentASHA

@@ -73,6 +73,21 @@ class RandomSearch:
         """Trials that an earlier part of this run drew by `next`."""
         return []
 
+    def ready(self, unfinished: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those that can be trained now, before any that `next` draws."""
+        return list(unfinished)
+
+    def until(self, record: TrialRecord) -> int | None:
+        """The epoch after which a trial has to wait for others; None: it need not."""
+        return None
+
+    def decide(self, records: Mapping[str, TrialRecord]) -> dict[str, Any] | None:
+        """What becomes of trials that have waited for each other; None: nothing now."""
+        return None
+
+    def take(self, generation: Mapping[str, Any]) -> None:
+        """What `decide` said is so."""
+
     def examples(self) -> list[TrialRecord]:
         """Trials with every model and every dataset that may come."""
         return self._all()

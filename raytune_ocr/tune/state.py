@@ -26,9 +26,9 @@ from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "run_state.jsonl"
-# Kinds of notes: what a trial had at a rung of ASHA, whom the median rule stopped, how a winner
-# read the test split.
-RUNG, MEDIAN, HELD_OUT = "rung", "median", "held_out"
+# Kinds of notes: what a trial had at a rung of ASHA, whom the median rule stopped, who took whose
+# place in a population, how a winner read the test split.
+RUNG, MEDIAN, GENERATION, HELD_OUT = "rung", "median", "generation", "held_out"
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
 
@@ -38,8 +38,9 @@ SETTINGS = ("fingerprint", "search", "sampled")  # of a trial, noted when it is 
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
-    **dict.fromkeys(("run", "sampled", "used", "figures"), dict),
-    **dict.fromkeys(("rows", "warm_start", "refine"), list),
+    **dict.fromkeys(("name", "parent", "instead_of"), str),
+    **dict.fromkeys(("run", "sampled", "used", "figures", "settings"), dict),
+    **dict.fromkeys(("rows", "warm_start", "refine", "heirs"), list),
     "epoch": int,
     "score": (int, float, NoneType),
     "stopped": bool,
@@ -49,9 +50,11 @@ NEEDED = {
     "trial": ("trial", "status", "rows"),
     RUNG: ("trial", "epoch", "score", "stopped"),
     MEDIAN: ("trial", "epoch"),
+    GENERATION: ("epoch", "heirs"),
     HELD_OUT: ("trial", "figures"),
 }
 """By kind of fact: what those who read it rely on."""
+HEIR = ("name", "parent", "instead_of", "settings")
 
 
 @dataclass
@@ -273,7 +276,9 @@ def _is_fact(fact: Any) -> bool:
             and all(isinstance(number, int) for number in fact.get("used", {}).values())
         )
     return len(fact) == 1 and all(
-        isinstance(value, dict) and _holds(value, NEEDED.get(kind, ()))
+        isinstance(value, dict)
+        and _holds(value, NEEDED.get(kind, ()))
+        and all(isinstance(heir, dict) and _holds(heir, HEIR) for heir in value.get("heirs", []))
         for kind, value in fact.items()
     )
 

@@ -191,6 +191,11 @@ class RunCopy:
         if self.storage:
             Mirror(self.storage, self.folder / name, name).pull()
 
+    def push_trial(self, name: str) -> None:
+        """Copy a trial's files to the storage, its states included."""
+        if self.storage:
+            Mirror(self.storage, self.folder / name, name).push()
+
     def push(self, now: bool = False) -> None:
         """Copy the driver's own files, at most every few seconds unless `now`."""
         due = now or time.monotonic() - self._sent > SEND_SECONDS
@@ -211,9 +216,14 @@ class RunCopy:
                     self.storage.remove(there)
 
 
+def state_folder(epoch: int) -> str:
+    """The name of the folder of a trial's own state after an epoch."""
+    return f"{STATES}{epoch:06d}"
+
+
 def keep_state(folder: Path, state: str, epoch: int) -> None:
     """Take a folder with a state into a trial's own one; the newest two stay."""
-    shutil.copytree(state, folder / f"{STATES}{epoch:06d}", dirs_exist_ok=True)
+    shutil.copytree(state, folder / state_folder(epoch), dirs_exist_ok=True)
     for old in sorted(folder.glob(f"{STATES}*"))[:-STATES_KEPT]:
         shutil.rmtree(old)
 

@@ -146,25 +146,32 @@ def trial(
     """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, `threads`, and `timeout` (seconds or None).
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None), and
+            `until` (the epoch after which it waits for others, that may go on from its state).
         data: datasets by `data_key`.
         storage: where the run is kept; None: in the output folder, which every node sees.
     """
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
-    with _home(settings, storage) as (settings, report):
+    with _home(settings, storage, config["until"] is not None) as (settings, report):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name)
         run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
 
 
 @contextmanager
 def _home(
-    config: TrainingConfig, storage: Storage | None
+    config: TrainingConfig, storage: Storage | None, keeps_states: bool
 ) -> Iterator[tuple[TrainingConfig, Report]]:
-    """Where a trial works: its folder, or a scratch folder that is copied to the storage."""
+    """Where a trial works: its folder, or a scratch folder that is copied to the storage.
+
+    Its states are Ray's checkpoints, or with `keeps_states` its own, named by their epochs.
+    """
     from ray import tune
 
     def report(row: dict[str, Any], state: str | None) -> None:
+        if state and keeps_states:
+            keep_state(Path(config.output_dir) / config.experiment_name, state, row["epoch"])
+            state = None
         tune.report(row, checkpoint=tune.Checkpoint.from_directory(state) if state else None)
 
     if storage is None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.tune.results import FINISHED
-from raytune_ocr.tune.state import RUNG, RunState
+from raytune_ocr.tune.state import GENERATION, RUNG, RunState
 
 ROOT = Path(__file__).parents[2]
 KILLS = 20
@@ -54,7 +54,7 @@ def cluster(monkeypatch):
 class Run:
     """One output folder and the drivers that work on it."""
 
-    def __init__(self, folder, name, address):
+    def __init__(self, folder, name, address, *more):
         self.folder, self.output = folder, folder / name
         self.results = folder / f"{name}.json"
         self.words = [
@@ -62,6 +62,7 @@ class Run:
             *("--output-dir", str(self.output), "--results-file", str(self.results)),
             *("--max-concurrent", "1", "--grace-period", "2", "--reduction-factor", "2"),
             *("--address", address, "--resume-if-any", "--set", "use_tensorboard=false"),
+            *more,
         ]
 
     def start(self):
@@ -144,3 +145,38 @@ def test_a_driver_killed_twenty_times_ends_as_one_that_was_not(cluster, tmp_path
     assert rungs[0] == rungs[1]
     again = {name: count - calm.trained()[name] for name, count in rough.trained().items()}
     assert sum(again.values()) <= KILLS
+
+
+@pytest.mark.slow
+def test_a_population_whose_driver_is_killed_ends_as_one_that_was_not(cluster, tmp_path):
+    (tmp_path / "slow_model.py").write_text(SLOW)
+    rates = ("0.02", "0.01", "0.005", "0.002")
+    experiments = (EXPERIMENT.format(number=n, epochs=6, rate=r) for n, r in enumerate(rates))
+    (tmp_path / "space.yaml").write_text("experiments:" + "".join(experiments))
+    calm, rough = (
+        Run(tmp_path, name, cluster.address, "--scheduler", "pbt") for name in ("calm", "rough")
+    )
+    process = calm.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    rng = random.Random(8)
+    for enough in (7, 8, 10, 19):  # epochs; the first is replaced after eight
+        process = rough.start()
+        until = time.monotonic() + 60
+        while time.monotonic() < until and rough.noted() < enough:
+            time.sleep(0.005)
+        time.sleep(rng.choice((0, 0, 0.1)))
+        assert process.poll() is None, process.communicate()[0]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = rough.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    assert rough.verdicts() == calm.verdicts()
+    assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == 2
+    pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
+    generations = [RunState(run.output).read().notes[GENERATION] for run in (calm, rough)]
+    assert generations[0] == generations[1]
+    assert len(calm.verdicts()) == 6  # four, and one more at each of two ends of an interval
