@@ -49,7 +49,8 @@ def trackers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
         made.append(MLflow(store, experiment_name=folder.name))
     if "wandb" in names:
         project = os.environ.get("WANDB_PROJECT") or folder.name
-        made.append(WeightsAndBiases(project, dir=str(folder)))
+        mode = os.environ.get("WANDB_MODE")  # of this process: a cluster's others do not have it
+        made.append(WeightsAndBiases(project, dir=str(folder), mode=mode))
     return made
 
 

@@ -1,5 +1,8 @@
 """What TensorBoard and trackers hear of a run."""
 
+import json
+import struct
+
 import pytest
 from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -54,6 +57,64 @@ def test_mlflow_has_a_run_for_each_trial_with_all_settings_and_every_epoch(
         assert sorted({point.step for point in told}) == [1, 2]
         best = max(point.value for point in told)
         assert best == pytest.approx(trials.loc[name, "best_val_char_accuracy"])
+
+
+BLOCK, HEADER = 32768, 7  # bytes, of the log that Weights & Biases writes offline
+
+
+def offline_records(path):
+    """What would have been sent: parts that begin with checksum, length and place in the whole."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, at, whole = path.read_bytes(), HEADER, b""
+    while at + HEADER <= len(content):
+        if BLOCK - at % BLOCK < HEADER:
+            at += BLOCK - at % BLOCK
+            continue
+        _, size, place = struct.unpack("<IHB", content[at : at + HEADER])
+        whole += content[at + HEADER : at + HEADER + size]
+        at += HEADER + size
+        if place in (1, 4):  # all of it, or its last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def offline_run(path):
+    """Its name, settings, accuracies by step, and whether it was ended."""
+    name, settings, told, ended = "", {}, {}, False
+    for record in offline_records(path):
+        if record.HasField("run"):
+            name = record.run.display_name
+            settings = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        if record.HasField("history"):
+            items = {item.key or item.nested_key[0]: item for item in record.history.item}
+            step = record.history.step.num
+            told[step] = json.loads(items["val_char_accuracy"].value_json)
+        ended |= record.HasField("exit")
+    return name, settings, told, ended
+
+
+@pytest.mark.slow
+def test_wandb_has_a_run_for_each_trial_also_of_a_population(
+    write_space, data, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    output = tmp_path / "tracked"
+    words = ["--config", str(write_space(epochs=3)), "--data", str(data), "--quiet"]
+    words += ["--output-dir", str(output), "--results-file", str(tmp_path / "r.json")]
+    words += ["--scheduler", "pbt", "--grace-period", "2", "--set", "early_stopping_monitor"]
+    words[-1] += "=train_loss"  # so that one is better
+    assert main([*words, "--set", "early_stopping_mode=min", "--track", "wandb"]) == 0
+    runs = [offline_run(path) for path in output.glob("wandb/offline-run-*/run-*.wandb")]
+    trials = load_results(output).set_index("experiment_name")
+    assert len(trials) == 3 and sorted(name for name, *_ in runs) == sorted(trials.index)
+    for name, settings, told, ended in runs:
+        assert ended
+        assert (settings["optimizer_type"], settings["batch_size"]) == ("adam", 16)
+        first = 2 if trials.loc[name, "parent_epoch"] == 2 else 1
+        assert list(told) == list(range(first, trials.loc[name, "total_epochs"] + 1))
+        best = trials.loc[name, "best_epoch"]
+        assert told[best] == pytest.approx(trials.loc[name, "best_val_char_accuracy"])
 
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_told(
