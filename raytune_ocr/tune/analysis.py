@@ -284,7 +284,7 @@ def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
     Returns:
         A row a trial and seed, best mean first: `experiment_name`, `metric`, `seed`, `score`, and
         of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows where
-        nothing was confirmed.
+        nothing was confirmed, or nothing yet; the verdict is "" where nothing was begun.
     """
     import pandas as pd
 
@@ -296,8 +296,7 @@ def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
         for seed, score in each["scores"].items():
             of_all = [each["mean"], each["std"], *each["interval"]]
             rows.append([each["experiment_name"], told["metric"], int(seed), score, *of_all])
-    verdict = told.get("verdict", "Not all of them are finished.")
-    return pd.DataFrame(rows, columns=columns), verdict
+    return pd.DataFrame(rows, columns=columns), told.get("verdict", "")
 
 
 def held_out(source: Source) -> pd.DataFrame:

@@ -124,21 +124,23 @@ def confirmation(
     Returns:
         `metric` (of the scores), `seeds`, `candidates` (best mean first, each with `mean`, `std`,
         `interval` (95 % bootstrap of the mean) and `scores` by seed), `complete`, and `results`
-        (an entry a trial, as in `all_results`). Once complete also `winner`, `runner_up`, `lead`,
-        `p_value` (of `test`), `within_noise` and `verdict`.
+        (an entry a trial, as in `all_results`), and the `verdict` in words. Once complete also
+        `winner`, `runner_up`, `lead`, `p_value` (of `test`) and `within_noise`.
     """
     confirming = [record for record in records if record.confirms]
     if not confirming:
         return None
     ordered = candidates(records)
-    complete = all(record.status in FINISHED for record in confirming)
+    done = [record for record in confirming if record.status in FINISHED]
+    complete = len(done) == len(confirming)
+    under_way = f"Under way: {len(done)} of {len(confirming)} trainings with fresh seeds are over."
     return {
         "metric": confirming[0].score_name,
         "seeds": sorted({record.config.seed for record in confirming}),
         "candidates": [candidate.to_dict() for candidate in ordered],
         "complete": complete,
-        **(_comparison(ordered) if complete else {}),
-        "results": [r.to_result(targets) for r in confirming if r.status in FINISHED],
+        **(_comparison(ordered) if complete else {"verdict": under_way}),
+        "results": [record.to_result(targets) for record in done],
     }
 
 

@@ -75,6 +75,7 @@ class Control:
                 futile = 0 if run.progress > before else futile + 1
                 unfinished = run.next()
                 run.save_state()
+                run.save_results()  # which say that the best are confirmed now
         if unfinished:
             raise ExperimentFailedError(
                 f"trials were ended {futile} times in a row before any of them got on, by lost "

@@ -198,7 +198,7 @@ def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
             f"     {candidate['experiment_name']:<24} mean {_figure(candidate['mean'])}  "
             f"std {_figure(candidate['std'])}  95 % of the mean {_figure(low)} to {_figure(high)}"
         )
-    return [*lines, f"  {confirmation.get('verdict', 'not all of them are finished')}"]
+    return [*lines, f"  {confirmation['verdict']}"]
 
 
 def _test_lines(best: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, dark, page
 from raytune_ocr.tune.results import load_results, read_document
-from raytune_ocr.tune.state import GENERATION, RUNG, RunState
+from raytune_ocr.tune.state import GENERATION, RUNG, Kept, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,9 +129,7 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
         section.tables.append(figures)
         section.text = "The test split was read for the winner alone, after it was chosen."
     if found.empty:
-        section.note = (
-            "Nothing was confirmed: --confirm K trains the K best again with fresh seeds."
-        )
+        section.note = verdict or _not_begun(_kept(source).about.get("confirm") or 0)
         return
     writer.table("confirmation", found)
     section.text = (
@@ -146,6 +144,12 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
     ]
     draw = partial(plots.draw_confirmation, rows=rows, word=found["metric"].iloc[0])
     section.pictures = [writer.figure("confirmation", draw, (6.8, 1.2 + 0.5 * len(rows)))]
+
+
+def _not_begun(candidates: int) -> str:
+    if candidates:
+        return f"The {candidates} best are trained again with fresh seeds once the search is over."
+    return "Nothing was confirmed: --confirm K trains the K best again with fresh seeds."
 
 
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -179,6 +183,12 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
 
 
 def _rungs(source: Path) -> list[int]:
+    notes = _kept(source).notes
+    return sorted({note["epoch"] for kind in (RUNG, GENERATION) for note in notes.get(kind, [])})
+
+
+def _kept(source: Path) -> Kept:
+    """What the run has noted: beside its results, or in its output folder; nothing elsewhere."""
     path, document = read_document(source)
     folders = [path.parent] + [
         Path(result["config"]["output_dir"])
@@ -186,10 +196,9 @@ def _rungs(source: Path) -> list[int]:
         if "output_dir" in (result.get("config") or {})
     ]
     for folder in folders[:2]:
-        notes = RunState(folder).read().notes
-        if judged := [*notes.get(RUNG, []), *notes.get(GENERATION, [])]:
-            return sorted({note["epoch"] for note in judged})
-    return []
+        if (state := RunState(folder)).exists():
+            return state.read()
+    return Kept()
 
 
 def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

@@ -90,6 +90,7 @@ def test_an_unfinished_confirmation_decides_nothing():
     assert winner(records).name == "lucky"
     told = confirmation(records, {})
     assert not told["complete"] and "winner" not in told
+    assert told["verdict"] == "Under way: 2 of 3 trainings with fresh seeds are over."
 
 
 def test_confirming_trials_stand_apart_in_the_document():

@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr.analyze import main as analyze
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune.confirm import confirmation
+from raytune_ocr.tune.report_page import Writer, run_sections
+from raytune_ocr.tune.results import RESULTS_COPY, TrialRecord, results_document, write_json
+from raytune_ocr.tune.state import RunState
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from browser import CHROMIUM, Browser
@@ -70,3 +75,30 @@ def test_the_report_of_a_confirmed_run_tells_the_verdict_and_the_test_figures(re
         assert (report / f"{name}.parquet").exists()
     for name in ("confirmation", "curves", "pareto", "confusion"):
         assert (report / f"{name}.png").exists() and (report / "dark" / f"{name}.png").exists()
+
+
+def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
+    def shown(*records, asked=2):
+        state = RunState(tmp_path)
+        state.rewrite({}, {"confirm": asked})
+        state.close()
+        document = results_document(records, {}, "now", confirmation=confirmation(records, {}))
+        write_json(tmp_path / RESULTS_COPY, document)
+        section = next(
+            s for s in run_sections(tmp_path, Writer(tmp_path), None) if s.name == "confirmation"
+        )
+        return section.note + section.text
+
+    def record(name, status="completed", confirms=""):
+        made = TrialRecord(TrainingConfig(experiment_name=name), status, confirms=confirms)
+        row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
+        made.add({**row, "seconds": 1.0})
+        return made
+
+    first = record("a")
+    assert "Nothing was confirmed: --confirm K" in shown(first, asked=None)
+    assert "The 2 best are trained again with fresh seeds once" in shown(first)
+    begun = [record("a-seed101", "running", "a"), record("a-seed102", "pending", "a")]
+    assert "0 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+    begun[0].status = "completed"
+    assert "1 of 2 trainings with fresh seeds are over" in shown(first, *begun)
