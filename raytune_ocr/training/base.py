@@ -131,6 +131,7 @@ class BaseTrainer(ABC):
         loop.eval_metrics = self.metrics
         loop.plateau_metric = self.config.early_stopping_monitor
         loop.seed = self.config.seed
+        loop.batch_size = self.config.batch_size
         loop.augment = self._create_augment() if self.config.augmentation else None
         return loop
 
@@ -317,6 +318,7 @@ class MeasuredLoop(ValidatedTrainer):
 
     augment: Augment | None = None
     seed = 0
+    batch_size = 0
 
     def train_epoch(
         self, train_dataloader: Any, eval_dataloader: Any = None, epoch: int = 0
@@ -333,6 +335,7 @@ class MeasuredLoop(ValidatedTrainer):
         seconds = time.perf_counter() - started
         cpu_seconds = sum(process.cpu_times()[:2]) - cpu_before
         metrics["images_per_second"] = metrics.pop("samples_per_second")
+        metrics["batch_size"] = self.batch_size  # less than at first, where memory ran out
         metrics["seconds"] = seconds
         metrics["memory_mb"] = process.memory_info().rss / MEBIBYTE
         metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)

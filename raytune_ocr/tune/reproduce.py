@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
     ConfigurationError,
     DataNotFoundError,
+    RaytuneOCRError,
     unknown_name,
 )
 from raytune_ocr.training.callbacks import Callback
 from raytune_ocr.tune.analysis import learning_curves
 from raytune_ocr.tune.results import environment, read_document
+from raytune_ocr.tune.trial import with_half_the_batch
 
 Say = Callable[[str], None]
 
@@ -38,7 +42,7 @@ def reproduce(
     """Train a trial again from its recorded config and seed, for as many epochs as it had.
 
     On the same machine, with the same versions, every figure must be identical to the last bit.
-    A trial that ran out of memory is trained with the batch that it ended with.
+    Where memory ran out, the batch is halved after the same epoch.
 
     Args:
         source: a results JSON or an output folder; the epochs come from the tables of the run.
@@ -62,15 +66,23 @@ def reproduce(
     recorded = recorded_epochs(path, result["experiment_name"]) if result["total_epochs"] else {}
     for line in other_environment(document.get("environment") or {}):
         say(line)
-    config = config_used(result)
+    config = TrainingConfig.from_dict(result["config"], environment={})
+    config.use_tensorboard = False
     if data is not None:
         config.metadata_path = data
     import_modules(config.imports)
     dataset = create_dataset(config, allow_outside=allow_outside)
     dataset.prepare()
     say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
+    if "batch_size_used" in result and not all("batch_size" in r for r in recorded.values()):
+        say(
+            f"its batch was halved from {config.batch_size} to {result['batch_size_used']} for "
+            "want of memory, and after which epoch is not recorded; it is halved from the start, "
+            "so only what was trained before that can differ"
+        )
     comparison = Comparison(recorded, say)
-    error = _train_again(config, dataset, comparison, threads=int(result.get("threads") or 1))
+    parts = parts_of(config, recorded, result.get("batch_size_used", config.batch_size))
+    error = _train_again(parts, dataset, comparison, threads=int(result.get("threads") or 1))
     identical = comparison.is_identical
     if error or result.get("error_message"):
         same = error == result.get("error_message")
@@ -110,20 +122,85 @@ class Comparison(Callback):
         return self.is_complete and all(self.verdicts)
 
 
-def _train_again(config: TrainingConfig, dataset: Any, comparison: Comparison, threads: int) -> str:
+@dataclass(frozen=True)
+class Part:
+    """Epochs that were trained with one batch: the config, and the last of them."""
+
+    config: TrainingConfig
+    last: int
+
+
+def parts_of(
+    config: TrainingConfig, recorded: Mapping[int, Mapping[str, float]], ended_with: int
+) -> list[Part]:
+    """A trial's parts by the batches that are recorded of its epochs, one at least.
+
+    Args:
+        ended_with: the batch of epochs of which none is recorded.
+    """
+    parts = [Part(_with_batch(config, ended_with), 0)] if not recorded else []
+    for epoch, row in sorted(recorded.items()):
+        batch = int(row.get("batch_size", ended_with))
+        if parts and parts[-1].config.batch_size == batch:
+            parts[-1] = replace(parts[-1], last=epoch)
+        else:
+            parts.append(Part(_with_batch(config, batch), epoch))
+    return parts
+
+
+def _with_batch(config: TrainingConfig, batch: int) -> TrainingConfig:
+    """The config with its batch halved until it is as small."""
+    while config.batch_size > max(1, batch):
+        config = with_half_the_batch(config)
+    return config
+
+
+class _PartEnded(RaytuneOCRError):
+    """The next part goes on from the state of this epoch."""
+
+
+def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison, threads: int) -> str:
     """Train in a folder that is gone afterwards; the error that it ended with, or ""."""
     import torch
 
-    from raytune_ocr.training import train_from_config
-
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        config.output_dir = folder
+        state = None
         try:
-            train_from_config(config, dataset, callbacks=[comparison])
+            for number, part in enumerate(parts, 1):
+                kept = Path(folder) / f"part_{number}"
+                last = number == len(parts)
+                _train_part(part, dataset, comparison, folder, state, None if last else kept)
+                state = kept
         except DETERMINISTIC_ERRORS as error:
             return f"{type(error).__name__}: {error}"
     return ""
+
+
+def _train_part(
+    part: Part,
+    dataset: Any,
+    comparison: Comparison,
+    output_dir: str,
+    resume_from: Path | None,
+    keep: Path | None,
+) -> None:
+    """Train from a state; to the part's last epoch, if that one's state is to be kept."""
+    from raytune_ocr.training import train_from_config
+
+    def report(row: Mapping[str, Any], state: str | None) -> None:
+        if keep is not None and state is not None and row["epoch"] == part.last:
+            shutil.copytree(state, keep)
+            raise _PartEnded
+
+    with suppress(_PartEnded):
+        train_from_config(
+            replace(part.config, output_dir=output_dir),
+            dataset,
+            callbacks=[comparison],
+            report=report,
+            resume_from=resume_from,
+        )
 
 
 def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> dict[str, Any]:
@@ -148,19 +225,6 @@ def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> di
     return found
 
 
-def config_used(result: Mapping[str, Any]) -> TrainingConfig:
-    """The recorded config, with the batch that memory did for; no variable overrides it."""
-    config = TrainingConfig.from_dict(result["config"], environment={})
-    return dataclasses.replace(
-        config,
-        batch_size=result.get("batch_size_used", config.batch_size),
-        gradient_accumulation_steps=result.get(
-            "accumulation_used", config.gradient_accumulation_steps
-        ),
-        use_tensorboard=False,
-    )
-
-
 def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
     """The rows of a trial by epoch, without what the machine decides.
 
@@ -174,6 +238,8 @@ def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
             f"{path}: no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
         )
     kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
+    if "batch_size" in kept and kept["batch_size"].isna().any():  # begun by an older version
+        kept = kept.drop(columns="batch_size")
     return {int(row["epoch"]): row for row in kept.to_dict("records")}
 
 

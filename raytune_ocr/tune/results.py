@@ -43,6 +43,7 @@ EPOCH_COLUMNS = (
     "val_seq_accuracy",
     "val_cer",
     "learning_rate",
+    "batch_size",
     "seconds",
     "images_per_second",
     "memory_mb",

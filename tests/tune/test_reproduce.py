@@ -4,11 +4,14 @@ import json
 
 import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
+from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.reproduce import config_used, other_environment, reproduce
+from raytune_ocr.tune.reproduce import Part, other_environment, parts_of, reproduce
 from raytune_ocr.tune.results import (
     RESULTS_COPY,
     TrialRecord,
@@ -17,24 +20,29 @@ from raytune_ocr.tune.results import (
     write_json,
     write_tables,
 )
+from raytune_ocr.tune.storage import keep_state
 from raytune_ocr.tune.trial import run_trial
 
 
 def recorded(folder, data, **settings):
     """A trial as a run leaves it, in its folder."""
     config = TrainingConfig(
-        model_name="ctc_small",
-        loss_type="ctc",
-        batch_size=16,
-        metadata_path=str(data),
-        output_dir=str(folder),
-        experiment_name="one",
-        use_tensorboard=False,
-        **settings,
+        **{
+            "model_name": "ctc_small",
+            "loss_type": "ctc",
+            "batch_size": 16,
+            "metadata_path": str(data),
+            "output_dir": str(folder),
+            "experiment_name": "one",
+            "use_tensorboard": False,
+            **settings,
+        }
     )
     record = TrialRecord(config, "completed", "max_epochs")
 
     def report(row, state):
+        if state:
+            keep_state(folder / "one", state, row["epoch"])
         record.add(row)
         if row.get("error_message"):
             record.status, record.error_message = "failed", row["error_message"]
@@ -94,12 +102,45 @@ def test_a_trial_that_failed_fails_again_in_the_same_way(data, tmp_path, capsys)
     assert "the error is identical: DivergenceError" in capsys.readouterr().out
 
 
-def test_the_batch_that_memory_did_for_is_used():
-    config = TrainingConfig(batch_size=64).to_dict()
-    result = {"config": config, "batch_size_used": 16, "accumulation_used": 4}
-    used = config_used(result)
-    assert (used.batch_size, used.gradient_accumulation_steps) == (16, 4)
-    assert config_used({"config": config}).batch_size == 64
+@ModelRegistry.register("hungry")
+class Hungry(nn.Module):
+    """A reader that runs out of memory in its third epoch, with more than eight images."""
+
+    kind = "ctc"
+
+    def __init__(self):
+        super().__init__()
+        self.reader = create_model("ctc_small")
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, images):
+        self.batches += self.training
+        if self.training and len(images) > 8 and self.batches > 12:
+            raise MemoryError
+        return self.reader(images)
+
+
+def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(data, tmp_path, capsys):
+    recorded(tmp_path, data, model_name="hungry", num_epochs=4, seed=5)
+    epochs = pd.read_csv(tmp_path / "epochs.csv")
+    assert list(epochs["batch_size"]) == [16, 16, 8, 8]
+    assert main(["--reproduce", str(tmp_path), "--trial", "one"]) == 0
+    assert capsys.readouterr().out.count(": identical") == 5
+    epochs.drop(columns="batch_size").to_csv(tmp_path / "epochs.csv", index=False)
+    assert main(["--reproduce", str(tmp_path), "--trial", "one"]) == 1
+    told = capsys.readouterr().out
+    assert "halved from 16 to 8 for want of memory, and after which epoch is not recorded" in told
+
+
+def test_parts_have_the_batches_that_are_recorded():
+    config = TrainingConfig(batch_size=33)
+    rows = {epoch: {"batch_size": b} for epoch, b in enumerate((33, 33, 17, 9, 9), 1)}
+    parts = parts_of(config, rows, 9)
+    assert [(p.config.batch_size, p.last) for p in parts] == [(33, 2), (17, 3), (9, 5)]
+    assert [p.config.gradient_accumulation_steps for p in parts] == [1, 2, 4]
+    (one,) = parts_of(config, {1: {}, 2: {}}, 17)
+    assert (one.config.batch_size, one.last) == (17, 2)
+    assert parts_of(config, {}, 33) == [Part(config, 0)]  # it failed in its first epoch
 
 
 def test_an_unknown_trial_and_a_run_without_tables_are_told(run, tmp_path):
