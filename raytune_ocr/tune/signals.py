@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 GRACE = 0.7  # seconds that trials have to end by themselves
-DEADLINE = 6.0  # seconds from the signal to the exit
+DEADLINE = 4.0  # seconds from the signal to the last words; a busy machine takes as long for them
 
 
 class Interrupted(KeyboardInterrupt):

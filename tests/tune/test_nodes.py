@@ -1,12 +1,14 @@
 """What trials ask of nodes: sums first, then a real cluster that grows while a run waits."""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
 from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import memory_needed
 from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.results import TrialRecord
@@ -79,9 +81,9 @@ def test_what_an_autoscaler_may_start_is_read_from_the_launchers_file(tmp_path):
 
 @pytest.mark.slow
 def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space, data, tmp_path):
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster as RayCluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1})
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "raytune_ocr.tune", "--config", str(write_space(epochs=2))),
@@ -111,3 +113,39 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space,
     assert told.count("waits for a node") == 1
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
+
+
+@pytest.mark.slow
+def test_where_memory_suffices_for_one_trial_the_other_waits_though_a_cpu_is_free(
+    write_space, data, tmp_path
+):
+    from ray.cluster_utils import Cluster as RayCluster
+
+    args = {"num_cpus": 2, "memory": 1000 * 2**20}
+    up = RayCluster(initialize_head=True, head_node_args=args)
+    try:
+        joined = Cluster(up.address, tmp_path)
+        with joined.running():
+            request = joined.request(1, None, memory_needed(TrialRecord(TrainingConfig()), []))
+            assert (joined.places({"cpu": 1}), joined.places(request)) == (2, 1)
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "raytune_ocr.tune", "--data", str(data)),
+                *("--config", str(write_space(epochs=20)), "--output-dir", str(tmp_path / "out")),
+                *("--results-file", str(tmp_path / "r.json"), "--address", up.address),
+                *("--scheduler", "none"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+    finally:
+        up.shutdown()
+    assert done.returncode == 0, done.stdout + done.stderr
+    reported = re.findall(r"^(first|second) +epoch [1-9]", done.stdout, re.M)
+    assert reported == sorted(reported) and len(set(reported)) == 2
+    assert {"first", "second"} == {
+        result["experiment_name"]
+        for result in json.loads((tmp_path / "r.json").read_text())["all_results"]
+        if result["status"] == "completed"
+    }
