@@ -9,6 +9,7 @@
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
     |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or foreign
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
+        |-- BlindNodeError          (OSError)            a node does not see where a run is kept
         |-- DivergenceError                                the loss became NaN or infinite
         `-- TrialTimeoutError         (TimeoutError)       a trial took longer than it may
 
@@ -58,6 +59,10 @@ class CheckpointError(RaytuneOCRError, RuntimeError):
 
 class ExperimentFailedError(RaytuneOCRError, RuntimeError):
     """An experiment failed while it ran."""
+
+
+class BlindNodeError(ExperimentFailedError, OSError):
+    """A node of a cluster does not see where the run is kept; another one may."""
 
 
 class DivergenceError(ExperimentFailedError):

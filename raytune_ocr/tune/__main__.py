@@ -167,7 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module that registers models or datasets",
+        help="import a module that registers models or datasets; a cluster's nodes are sent it",
     )
     what.add_argument(
         "--allow-outside",

@@ -14,6 +14,7 @@ from ray.tune import Callback
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import LOW_ON_MEMORY, actor_id
+from raytune_ocr.tune.preflight import BLIND
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 from raytune_ocr.tune.schedulers import is_turn_over
@@ -62,7 +63,7 @@ class DriverCallback(Callback):
     Attributes:
         actors: the record of the trial that each actor runs or ran, by the actor's id.
         lost: names of trials whose process went away once more than Ray tries again, and that
-            should be run again: they had got on, or memory ran out before they began.
+            should be run again: they had got on, or their node had no memory or was blind.
         waiting: names of trials whose turn is over, that wait for others.
     """
 
@@ -131,6 +132,17 @@ class DriverCallback(Callback):
         self._resources.look(trials)
         self.progress.refresh()
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Ray is about to try it again."""
+        self._avoid_blind(latest_error(trial))
+
+    def _avoid_blind(self, error: str) -> bool:
+        """Whether a node does not see where the run is kept; it gets no more trials."""
+        blind = BLIND.search(error)
+        if blind and self.control.cluster.avoid(blind["node"]):
+            self.progress.say(f"{blind['told']}; it gets no more trials")
+        return blind is not None
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
         if record.status in FINISHED or self.control.ending:
@@ -139,8 +151,9 @@ class DriverCallback(Callback):
         if is_disk_full(error):
             self.control.stop(f"{record.name}: {last_line(error)}")
             return
+        blind = self._avoid_blind(error)
         got_on = len(record.epochs) > self._begun.get(record.name, 0)
-        if LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
+        if blind or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
             record.status = "pending"
             self.lost.add(record.name)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,12 @@ from typing import Any
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
-from raytune_ocr.tune.storage import Storage
+from raytune_ocr.tune.preflight import modules_to_ship
 
 logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
-PROBE = ".probe-"
-PROBE_SECONDS = 60.0
-ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
 
 
 class Cluster:
@@ -35,10 +32,14 @@ class Cluster:
     def __init__(self, address: str | None, log_folder: Path) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.log_file = log_folder / RAY_LOG
+        self._avoided: dict[str, Any] = {}  # what keeps trials from nodes, by the node's id
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self, imports: Iterable[str] = ()) -> Iterator[None]:
         """Ray is up inside; what was started or joined here is left at the end.
+
+        Args:
+            imports: modules that trials import: a cluster is sent the user's own.
 
         Raises:
             ConfigurationError: when there is no cluster at the address, or one of another version.
@@ -52,6 +53,8 @@ class Cluster:
         settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if self.address:
             settings["address"] = self.address
+            if modules := modules_to_ship(imports):
+                settings["runtime_env"] = {"py_modules": modules}
         else:
             settings.update(address="local", include_dashboard=False)
         with self.silenced(), self._told_of_address():
@@ -144,42 +147,31 @@ class Cluster:
         asked = ray.get(ray.remote(num_cpus=0)(_free).remote()) if is_client() else _free()
         return waits_for(request, self.nodes(), asked)
 
-    def check_storage(self, storage: Storage) -> None:
-        """Write and read a probe from every node that is up; nodes that join later are not asked.
+    def avoid(self, node: str) -> bool:
+        """No trial starts on the node of that id any more; False: it is avoided already.
 
-        Raises:
-            ConfigurationError: names every node that cannot see the storage, and why.
+        Something idle takes all that it has, as soon as that is free.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        word = secrets.token_hex(8)
-        folder = f"{PROBE}{word}"
-        try:
-            storage.write(f"{folder}/driver", word.encode())
-        except OSError as error:
-            raise ConfigurationError(
-                f"{storage.place}: cannot be written to: {error}; {ELSEWHERE}"
-            ) from None
-        probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        answers = [
-            probe.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(storage, folder, node["NodeID"], word)
-            for node in nodes
-        ]
-        try:
-            ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
-            problems = [
-                f"{storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
-                for node, answer in zip(nodes, answers, strict=True)
-                if (why := _problem(storage, folder, node["NodeID"], word, answer))
-            ]
-        finally:
-            storage.remove_folder(folder)
-        if problems:
-            raise ConfigurationError("\n".join([*problems, ELSEWHERE]))
+        there = next((n["Resources"] for n in ray.nodes() if n["NodeID"] == node), None)
+        if there is None or node in self._avoided:
+            return False
+        self._avoided[node] = (
+            ray.remote(_Idle)
+            .options(
+                num_cpus=there.get("CPU", 0),
+                num_gpus=there.get("GPU", 0),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            )
+            .remote()
+        )
+        return True
+
+
+class _Idle:
+    """Does nothing."""
 
 
 def _free() -> list[dict[str, float]]:
@@ -187,35 +179,6 @@ def _free() -> list[dict[str, float]]:
     from ray._private.state import state
 
     return list(state.available_resources_per_node().values())
-
-
-def _probe(storage: Storage, folder: str, node: str, word: str) -> str:
-    """On a node: read what the driver wrote, and write an answer."""
-    try:
-        if storage.read(f"{folder}/driver") != word.encode():
-            return "sees another content than the driver"
-        storage.write(f"{folder}/{node}", word.encode())
-    except OSError as error:
-        return f"cannot see or write it: {error}"
-    return ""
-
-
-def _problem(storage: Storage, folder: str, node: str, word: str, answer: Any) -> str:
-    """What is wrong with a node's answer; "" if nothing."""
-    import ray
-    from ray.exceptions import GetTimeoutError, RayError
-
-    try:
-        told: str = ray.get(answer, timeout=0.1)
-        if told:
-            return told
-        return "" if storage.read(f"{folder}/{node}") == word.encode() else "writes elsewhere"
-    except GetTimeoutError:
-        return f"did not answer in {PROBE_SECONDS:g} s"
-    except RayError as error:
-        return f"cannot run this package: {str(error).splitlines()[-1]}"
-    except OSError as error:
-        return f"writes where the driver does not see it: {error}"
 
 
 def prepare_environment(local: bool) -> None:

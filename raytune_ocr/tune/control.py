@@ -6,7 +6,8 @@ Trials keep their states as Ray checkpoints in their folders, and start from the
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
@@ -14,6 +15,7 @@ from raytune_ocr.tune.client import controller_here
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
+from raytune_ocr.tune.preflight import Mark, check_nodes
 from raytune_ocr.tune.prepare import load_data
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import TrialRecord
@@ -35,6 +37,7 @@ class Control:
         resume_command: what a stopped run says is to be done next.
         interruptions: signals that came.
         actors: that run trials, by id.
+        mark: what every node of a cluster must see.
     """
 
     def __init__(self, run: Run, cluster: Cluster) -> None:
@@ -43,6 +46,7 @@ class Control:
         self.resume_command = "the same, and resume=True"
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         self.actors: dict[Any, Any] = {}
+        self.mark: Mark | None = None
         run.stop = self.stop
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,9 +63,11 @@ class Control:
         possible = run.possible(unfinished)
         data = load_data(possible, run.options.allow_outside)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
-        with self.interruptions, self.cluster.running():
+        imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
+        with self.interruptions, self.cluster.running(imports), self._trusted_nodes(imports):
             self.interruptions.install()  # Ray has set handlers of its own as it started
-            self._check_cluster(possible)
+            for record in possible:
+                self.cluster.check(self._request(record))
             if not resuming:  # not before all is known to be there
                 run.forget_old()
             run.save_state()
@@ -82,12 +88,20 @@ class Control:
                 "nodes or for want of memory; go on with --resume when the nodes are better"
             )
 
-    def _check_cluster(self, records: Sequence[TrialRecord]) -> None:
-        """Whether there is a node for each, and all see where the run is kept."""
-        for record in records:
-            self.cluster.check(self._request(record))
-        if self.run.copy.storage or self.cluster.address:
-            self.cluster.check_storage(self.run.copy.storage or Storage.at(self.run.output_dir))
+    @contextmanager
+    def _trusted_nodes(self, imports: Sequence[str]) -> Iterator[None]:
+        """All nodes have been asked whether they can be used; later ones will be, inside."""
+        storage = self.run.copy.storage
+        if not (storage or self.cluster.address):
+            yield
+            return
+        self.mark = Mark(storage or Storage.at(self.run.output_dir))
+        self.mark.leave()
+        try:
+            check_nodes(self.mark, imports)
+            yield
+        finally:
+            self.mark.remove()
 
     # What a trial gets
 
@@ -178,7 +192,7 @@ class Control:
             more=(lambda: None) if confirming else run.draw,
             at_a_time=options.max_concurrent or self._places(),
         )
-        trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage)
+        trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage, mark=self.mark)
         return tune.Tuner(
             tune.with_resources(trainable, placement),
             param_space={},

@@ -143,7 +143,7 @@ class Mirror:
         """Make the local folder hold what is there; `states`: also the states of trials."""
         for name, (_, mtime_ns) in self.storage.files(self.under).items():
             relative = PurePosixPath(name).relative_to(self.under)
-            if ".." in relative.parts:  # in an object store this may be a name
+            if any(part.startswith(".") for part in relative.parts):  # in a store ".." is a name
                 continue
             if states or not any(part.startswith(STATES) for part in relative.parts[:-1]):
                 target = self.folder / relative

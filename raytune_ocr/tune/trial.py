@@ -23,6 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.training.callbacks import Callback
 from raytune_ocr.tune.deadline import Deadline, was_abandoned
+from raytune_ocr.tune.preflight import Mark
 from raytune_ocr.tune.storage import Mirror, Storage, keep_state
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ def trial(
     config: dict[str, Any],
     data: dict[str, Any],
     storage: Storage | None = None,
+    mark: Mark | None = None,
 ) -> None:
     """The function trainable; `data` comes from the object store.
 
@@ -150,7 +152,13 @@ def trial(
             `until` (the epoch after which it waits for others, that may go on from its state).
         data: datasets by `data_key`.
         storage: where the run is kept; None: in the output folder, which every node sees.
+        mark: of the driver's, which every node must see.
+
+    Raises:
+        BlindNodeError: this one does not.
     """
+    if mark is not None:
+        mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
     with _home(settings, storage, config["until"] is not None) as (settings, report):

@@ -166,8 +166,8 @@ def test_a_run_is_kept_in_any_file_system_of_pyarrow(write_space, data, tmp_path
 
 
 @pytest.fixture
-def blind_node(tmp_path):
-    """A cluster of two nodes; the second has an empty folder where the first has `hidden`."""
+def hiding_cluster(tmp_path):
+    """A head without CPUs, a folder, and what adds a node that has an empty folder in its place."""
     from ray.cluster_utils import Cluster
 
     hidden = tmp_path / "hidden"
@@ -177,17 +177,19 @@ def blind_node(tmp_path):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     ray = shutil.which("ray", path=os.path.dirname(sys.executable))  # noqa: PTH120
     start = f"mount -t tmpfs tmpfs {hidden} && exec {ray} start --block --num-cpus 1"
-    node = subprocess.Popen(
-        ["unshare", "-m", "sh", "-c", f"{start} --address {cluster.address}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    nodes = []
+
+    def add_blind_node():
+        words = ["unshare", "-m", "sh", "-c", f"{start} --address {cluster.address}"]
+        quiet = subprocess.DEVNULL
+        nodes.append(subprocess.Popen(words, stdout=quiet, stderr=quiet))
+
     try:
-        cluster_has_nodes(cluster, 2)
-        yield cluster, hidden
+        yield cluster, hidden, add_blind_node
     finally:
-        node.terminate()
-        node.wait(20)
+        for node in nodes:
+            node.terminate()
+            node.wait(20)
         cluster.shutdown()
 
 
@@ -204,9 +206,11 @@ def cluster_has_nodes(cluster, number, seconds=60):
 
 @pytest.mark.slow
 def test_a_node_that_does_not_see_the_output_folder_is_named_and_a_storage_helps(
-    blind_node, write_space, data, tmp_path, capsys
+    hiding_cluster, write_space, data, tmp_path, capsys
 ):
-    cluster, hidden = blind_node
+    cluster, hidden, add_blind_node = hiding_cluster
+    add_blind_node()
+    cluster_has_nodes(cluster, 2)
     words = [
         *("--config", str(write_space(epochs=2)), "--data", str(data), "--experiments", "first"),
         *("--output-dir", str(hidden / "out"), "--results-file", str(tmp_path / "r.json")),
@@ -220,3 +224,39 @@ def test_a_node_that_does_not_see_the_output_folder_is_named_and_a_storage_helps
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["best_result"]["checkpoint"].startswith(str(hidden))
     assert find_checkpoint(tmp_path / "r.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_node_that_joins_later_and_does_not_see_the_folder_is_named_and_avoided(
+    hiding_cluster, write_space, data, tmp_path
+):
+    cluster, hidden, add_blind_node = hiding_cluster
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "raytune_ocr.tune", "--config", str(write_space(epochs=3))),
+            *("--data", str(data), "--output-dir", str(hidden / "out"), "--address"),
+            *(cluster.address, "--results-file", str(tmp_path / "r.json")),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if "waits for a node" in line:
+                add_blind_node()
+            if "it gets no more trials" in line:
+                cluster.add_node(num_cpus=1)
+                break
+        rest, _ = process.communicate(timeout=240)
+    finally:
+        process.kill()
+    told = "".join(said) + rest
+    assert process.returncode == 0, told
+    assert f"{hidden / 'out'}: node " in told and "cannot see or write it" in told
+    assert told.count("it gets no more trials") == 1
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert {r["status"] for r in document["all_results"]} == {"completed"}
+    assert not (hidden / "out" / ".probe").exists()
