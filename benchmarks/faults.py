@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,9 @@ PRESET = """
     early_stopping: {{patience: 0}}
     scheduler: {{type: none}}
 """
-STRIKES = 1  # by one driver: a trial that is lost twice without getting on has failed
+KINDS = {"worker": 3, "driver": 2, "node": 1}  # how often each is killed
+STARTING = 0.3  # of the kills come at any time after the one before, the others after an epoch
+START_SECONDS = 10.0  # that a driver takes to its first epoch, and more
 FIGURES = ["experiment_name", "epoch", "train_loss", "val_loss", "val_char_accuracy"]
 
 
@@ -115,6 +116,15 @@ class Run:
                 missing += max(0, len(kept.epochs) - saved)
         return missing
 
+    def noted(self) -> int:
+        """Epochs that the run has noted."""
+        return sum(len(trial.epochs) for trial in RunState(self.output).read().trials.values())
+
+    def epoch_seconds(self) -> float:
+        """Of the longest epoch noted."""
+        trials = RunState(self.output).read().trials.values()
+        return max((row["seconds"] for trial in trials for row in trial.epochs), default=1.0)
+
     def table(self) -> pd.DataFrame:
         """What both runs must agree on."""
         return pd.read_csv(self.output / "epochs.csv")[FIGURES]
@@ -125,61 +135,87 @@ class Run:
         keys = ("experiment_name", "status", "stop_reason", "total_epochs")
         return sorted(tuple(result[key] for key in keys) for result in document["all_results"])
 
+    def winner(self) -> str:
+        """Which trial is best."""
+        document = json.loads(self.results.read_text(encoding="utf-8"))
+        return str(document["best_result"]["experiment_name"])
+
 
 def training_process() -> psutil.Process | None:
     """The process that trains, if one does."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if "ImplicitFunc" in " ".join(process.cmdline()):
+            if "ImplicitFunc.train" in " ".join(process.cmdline()):
                 return process
     return None
 
 
-def strike(
-    driver: subprocess.Popen, machines: Machines, kinds: Sequence[str], rng: random.Random
-) -> str:
-    """Kill one of `kinds`; returns what was killed, "" if there was nothing."""
-    kind = rng.choice(kinds)
-    if kind == "driver":
-        driver.kill()
-        driver.wait()
-    elif kind == "node":
-        machines.replace_node(rng)
-    elif (process := training_process()) is not None:
-        process.kill()
-    else:
-        return ""
-    return kind
+class Disturbance:
+    """Kills at moments of chance, in all that a driver does.
 
+    A worker or a node is killed again only after a trial has got on: one that is lost twice before
+    it does has failed, by the tuner's own rule.
 
-def disturb(
-    run: Run, machines: Machines, minutes: float, rng: random.Random
-) -> tuple[Counter[str], int]:
-    """Kill at random until time is up, then let the run end; kills by kind, noted epochs lost."""
-    until = time.monotonic() + 60 * minutes
-    kills: Counter[str] = Counter()
-    redone = 0
-    while True:
-        driver = run.start()
-        strikes = 0
-        while driver.poll() is None and time.monotonic() < until:
-            time.sleep(rng.uniform(1, 10))
-            kinds = ["driver"] if strikes == STRIKES else ["driver", "node", "worker"]
-            if driver.poll() is not None or not (kind := strike(driver, machines, kinds, rng)):
-                continue
-            kills[kind] += 1
-            if kind == "driver":
-                redone += run.to_redo()
-            else:
-                strikes += 1
-        driver.wait()
-        if driver.returncode == 0:
-            return kills, redone
-        if driver.returncode != -signal.SIGKILL:
-            raise SystemExit(
-                f"the run ended with {driver.returncode} after {dict(kills)}:\n"
-                f"{run.log.read_text()[-3000:]}\n{(run.output / 'ray.log').read_text()[-3000:]}"
-            )
+    Attributes:
+        kills: by what was killed, and whether it trained or started.
+        noted_lost: epochs that were noted and in no whole state when a driver was killed.
+    """
+
+    def __init__(self, run: Run, machines: Machines, minutes: float, rng: random.Random) -> None:
+        self.run = run
+        self.machines = machines
+        self.rng = rng
+        self.kills: Counter[str] = Counter()
+        self.noted_lost = 0
+        self._until = time.monotonic() + 60 * minutes
+        self._struck_at = -1  # noted epochs, when a worker or a node was last killed
+
+    def disturb(self) -> None:
+        """Until time is up; then the run comes to its end."""
+        while True:
+            driver = self.run.start()
+            while self._moment(driver):
+                self._strike(driver)
+            driver.wait()
+            if driver.returncode == 0:
+                return
+            if driver.returncode != -signal.SIGKILL:
+                raise SystemExit(
+                    f"the run ended with {driver.returncode} after {dict(self.kills)}:\n"
+                    f"{self.run.log.read_text()[-3000:]}\n"
+                    f"{(self.run.output / 'ray.log').read_text()[-3000:]}"
+                )
+
+    def _moment(self, driver: subprocess.Popen) -> bool:
+        """Wait for the next one; False: the driver has ended, or time is up."""
+        before, begun = self.run.noted(), time.monotonic()
+        starting = self.rng.random() < STARTING
+        seconds = self.rng.uniform(0, START_SECONDS if starting else self.run.epoch_seconds())
+        while driver.poll() is None and time.monotonic() < self._until:
+            if not starting and self.run.noted() == before:
+                begun = time.monotonic()
+            if time.monotonic() - begun >= seconds:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def _strike(self, driver: subprocess.Popen) -> None:
+        noted, trains = self.run.noted(), training_process()
+        possible = dict(KINDS) if noted > self._struck_at else {"driver": 1}
+        if trains is None:
+            possible.pop("worker", None)
+        kind = self.rng.choices(list(possible), list(possible.values()))[0]
+        if kind == "driver":
+            driver.kill()
+            driver.wait()
+            self.noted_lost += self.run.to_redo()
+        elif kind == "node":
+            self.machines.replace_node(self.rng)
+        elif trains is not None:
+            trains.kill()
+        if kind != "driver":
+            self._struck_at = noted
+        self.kills[f"{kind} while {'training' if trains else 'starting'}"] += 1
 
 
 def main() -> int:
@@ -198,24 +234,27 @@ def main() -> int:
         calm, rough = (Run(folder, name, machines.cluster.address) for name in ("calm", "rough"))
         if calm.start().wait() != 0:
             raise SystemExit(f"the undisturbed run failed: {calm.log.read_text()[-2000:]}")
-        kills, redone = disturb(rough, machines, arguments.minutes, random.Random(arguments.seed))
+        rng = random.Random(arguments.seed)
+        disturbance = Disturbance(rough, machines, arguments.minutes, rng)
+        disturbance.disturb()
         order = ["experiment_name", "epoch"]
         ours, theirs = (run.table().sort_values(order, ignore_index=True) for run in (rough, calm))
         outcome: dict[str, Any] = {
             "minutes": arguments.minutes,
             "seed": arguments.seed,
             "trials": arguments.trials,
-            "kills": dict(kills),
+            "kills": dict(sorted(disturbance.kills.items())),
             "trials_lost": arguments.trials - sum(v[1] == "completed" for v in rough.verdicts()),
-            "noted_epochs_lost": redone,
+            "noted_epochs_lost": disturbance.noted_lost,
             "epochs": len(theirs),
             "epochs_trained_again": rough.trained() - calm.trained(),
             "same_epochs_and_figures": ours.equals(theirs),
             "same_ends": rough.verdicts() == calm.verdicts(),
+            "same_winner": rough.winner() == calm.winner(),
         }
         print(json.dumps(outcome, indent=2))
         print(write("faults", outcome))
-        return 0 if outcome["same_epochs_and_figures"] and outcome["same_ends"] else 1
+        return 0 if all(outcome[name] for name in outcome if name.startswith("same_")) else 1
     finally:
         machines.cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)

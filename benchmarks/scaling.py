@@ -2,6 +2,7 @@
 
 `benchmarks.overhead` measures how it grows with trials. Nodes are real Ray nodes (a raylet each,
 on this machine), a CPU each; trials are `benchmarks.empty`. Each row runs in a process of its own.
+What was measured is fitted by straight lines, which are followed to `FAR`: an extrapolation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,13 @@ import numpy as np
 import psutil
 
 from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
-from benchmarks.report import table, write
+from benchmarks.report import RESULTS, table, write
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
 from raytune_ocr.tune.state import RunState
 
+FAR = {"files": 100_000, "nodes": 1_000, "dataset": 10_000_000}  # trials, nodes, images
 FIGURES = (
     *("train_loss", "train_char_accuracy", "val_loss", "val_char_accuracy", "val_seq_accuracy"),
     *("val_cer", "learning_rate", "seconds", "images_per_second", "memory_mb", "cpu_percent"),
@@ -186,6 +189,27 @@ def measure(kind: str, size: str, trials: int) -> dict[str, Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def lines(kind: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For every figure of a kind: what one more costs, by least squares, and what `FAR` would."""
+    sizes = [float(row[kind]) for row in rows]
+    found = []
+    for name in rows[0]:
+        if name != kind and len(set(sizes)) > 1:
+            values = [row[name] for row in rows]
+            grows = values[-1] > values[0]  # else it is noise about a constant
+            slope, offset = np.polyfit(sizes, values, 1) if grows else (0.0, np.mean(values))
+            far = offset + slope * FAR[kind]
+            found.append({"figure": name, "one more": slope, f"at {FAR[kind]:,}": far})
+    return found
+
+
+def earlier() -> dict[str, Any]:
+    """What was measured before: kinds that are left out this time stay as they are."""
+    path = RESULTS / "scaling.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: value for name, value in content.items() if name != "machine"}
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -201,7 +225,7 @@ def main() -> None:
         figures = MEASURES[kind](size, Path(folder))
         (Path(folder) / "figures.json").write_text(json.dumps(figures), encoding="utf-8")
         return
-    found = {}
+    found = earlier() | {"trials": arguments.trials}
     for kind, sizes in (
         ("files", arguments.files),
         ("nodes", arguments.nodes),
@@ -211,7 +235,10 @@ def main() -> None:
         if sizes:
             found[kind] = [measure(kind, size, arguments.trials) for size in sizes]
             print(table(found[kind]), "\n")
-    print(write("scaling", {"trials": arguments.trials, **found}))
+            if kind in FAR and (fitted := lines(kind, found[kind])):
+                found[f"{kind} fitted"] = fitted
+                print(table(fitted), "\n")
+    print(write("scaling", found))
 
 
 if __name__ == "__main__":

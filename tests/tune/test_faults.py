@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import torch
 from PIL import Image
 
 from raytune_ocr.config import TrainingConfig
@@ -19,7 +20,7 @@ from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.lock import LOCK_FILE, RunLock
 from raytune_ocr.tune.state import RunState
-from raytune_ocr.tune.trial import newest_state, run_trial, with_half_the_batch
+from raytune_ocr.tune.trial import is_out_of_memory, newest_state, run_trial, with_half_the_batch
 
 HOLD = """
 import sys
@@ -73,6 +74,19 @@ def test_the_command_line_refuses_a_folder_in_use(holder, write_space, data, tmp
     words = ["--config", str(write_space()), "--data", str(data), "--output-dir", str(tmp_path)]
     assert main(words) == 2
     assert "--force-unlock" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error, expected):
+    assert is_out_of_memory(error) is expected
 
 
 def test_half_the_batch_keeps_the_effective_one():

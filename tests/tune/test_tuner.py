@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -139,6 +140,16 @@ def trial_process(driver):
     raise AssertionError("no trial process")
 
 
+class Stranger:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
@@ -159,7 +170,10 @@ def test_a_run_that_was_ended_resumes_and_ends_as_one_that_was_not(
         assert "--resume" in printed
         assert read(tmp_path / "out.json")["best_result"] is None
 
+    for name in ("tuner.pkl", "first/params.pkl"):  # what Ray itself would resume from
+        (output / name).write_bytes(pickle.dumps(Stranger(tmp_path / "unpickled")))
     assert main([*arguments, "--resume", "--quiet"]) == 0
+    assert not (tmp_path / "unpickled").exists()
     result = read(tmp_path / "out.json")["best_result"]
     assert (result["total_epochs"], result["stop_reason"]) == (30, "max_epochs")
     rows = pd.read_csv(output / "epochs.csv")
