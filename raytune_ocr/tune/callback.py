@@ -104,6 +104,7 @@ class DriverCallback(Callback):
         for row in result.get("history", []):  # what was lost with an earlier driver
             record.add(row)
         record.add(result)
+        trial.run_metadata.num_failures = 0  # it gets on: Ray counts its tries anew, in its place
         if result.get("error_message"):
             record.status, record.error_message = "failed", result["error_message"]
             record.stop_reason = result["stop_reason"]

@@ -164,6 +164,11 @@ class Control:
                 if not self._survives(error, callback):
                     raise
                 return True
+            except ConnectionError as error:  # Ray Client's, when it cannot reach the head again
+                raise ExperimentFailedError(
+                    f"--address: the cluster is gone ({error}); go on with --resume when there is "
+                    "one: what was noted is kept"
+                ) from None
             finally:
                 remove_ray_state(run.output_dir)
         run.cut()

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,12 @@ experiments:
     training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
     scheduler: {{type: none}}
     early_stopping: {{patience: 0}}
+"""
+
+LATER = """
+  later:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 1, batch_size: 16, use_tensorboard: false}}
 """
 
 
@@ -115,17 +122,23 @@ experiments:
 
 
 @pytest.mark.slow
-def test_a_killed_trial_goes_on_from_its_checkpoint(write_space, data, tmp_path):
+def test_a_trial_killed_again_and_again_goes_on_from_its_checkpoint_in_its_place(
+    write_space, data, tmp_path
+):
     output = tmp_path / "out"
-    process = started(command(write_space(ENDLESS, epochs=25), data, output))
-    wait_for_epoch(output, 3)
-    os.kill(trial_process(process.pid), signal.SIGKILL)
-    printed, _ = process.communicate(timeout=120)
+    space = write_space(ENDLESS + LATER, epochs=40)
+    process = started(command(space, data, output, "--max-concurrent", "1"))
+    for epoch in (3, 8, 13):
+        wait_for_epoch(output, epoch)
+        os.kill(trial_process(process.pid), signal.SIGKILL)
+    printed, _ = process.communicate(timeout=180)
     assert process.returncode == 0, printed
-    rows = pd.read_csv(output / "epochs.csv")
-    assert list(rows["epoch"]) == list(range(1, 26))
+    rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
+    assert {n: list(e) for n, e in rows} == {"first": list(range(1, 41)), "later": [1]}
     log = (output / "first" / "logs" / "training.log").read_text().splitlines()
-    assert len(log) <= 27  # at most one epoch was done again, and one was under way
+    assert len(log) <= 46  # each time at most one epoch was done again, and one was under way
+    told = re.findall(r"^(first|later) +epoch [1-9]", printed, re.M)
+    assert told == sorted(told)  # so that a rung sees trials in the order that it would have seen
 
 
 def trial_process(driver):
