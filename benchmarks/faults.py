@@ -33,6 +33,7 @@ from raytune_ocr.tune.results import FINISHED
 from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.trial import newest_state
 
+HEAD = {"num_cpus": 0, "include_dashboard": False}
 PRESET = """
   {name}:
     model: {{name: {model}}}
@@ -67,7 +68,7 @@ class Machines:
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # for busy machines
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self.cluster = Cluster(initialize_head=True, head_node_args=HEAD)
         self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
         self.cluster.wait_for_nodes()
 

@@ -29,6 +29,7 @@ from raytune_ocr.tune import load_results
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
 from raytune_ocr.tune.state import RunState
 
+HEAD = {"num_cpus": 0, "include_dashboard": False}
 FAR = {"files": 100_000, "nodes": 1_000, "dataset": 10_000_000}  # trials, nodes, images
 FIGURES = (
     *("train_loss", "train_char_accuracy", "val_loss", "val_char_accuracy", "val_seq_accuracy"),
@@ -53,7 +54,7 @@ def nodes(count: int, folder: Path) -> dict[str, Any]:
     from ray.cluster_utils import Cluster
 
     started = time.perf_counter()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
     head = processes("")
     for _ in range(count):
         cluster.add_node(num_cpus=1)

@@ -11,6 +11,7 @@ import re
 import secrets
 import sys
 import sysconfig
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +23,8 @@ from raytune_ocr.tune.storage import Storage
 
 FOLDER = ".probe"
 PROBE_SECONDS = 60.0
+TRIES, PAUSE = 4, 3.0  # where a node may be about to go away; seconds
+CRASHED, IMPORT = "cannot run this package", "cannot do this: import"
 ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
 BLIND = re.compile(r"BlindNodeError: (?P<told>.*: node \S+ \((?P<node>\w+)\) .*)")
 
@@ -69,11 +72,24 @@ class Mark:
 
 
 def check_nodes(mark: Mark, imports: Sequence[str]) -> None:
-    """Ask every node that is up.
+    """Ask every node that is up; one that is lost meanwhile is none.
 
     Raises:
         ConfigurationError: names every node that cannot be used, and why.
     """
+    problems = _ask(mark, imports)
+    for _ in range(TRIES - 1):
+        if not any(CRASHED in problem for problem in problems):
+            break
+        time.sleep(PAUSE)  # until Ray has noticed that the node is gone
+        problems = _ask(mark, imports)
+    if problems:
+        blind = any(IMPORT not in problem for problem in problems)
+        raise ConfigurationError("\n".join([*problems, *([ELSEWHERE] if blind else [])]))
+
+
+def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
+    """What is wrong with the nodes that are up."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -86,14 +102,11 @@ def check_nodes(mark: Mark, imports: Sequence[str]) -> None:
         for node in nodes
     ]
     ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
-    problems = {
+    return sorted(
         f"{mark.storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
         for node, answer in zip(nodes, answers, strict=True)
         if (why := _problem(mark, node["NodeID"], answer))
-    }
-    if problems:
-        blind = any("import" not in why for why in problems)
-        raise ConfigurationError("\n".join([*sorted(problems), *([ELSEWHERE] if blind else [])]))
+    )
 
 
 def _probe(mark: Mark, node: str, imports: Sequence[str]) -> str:
@@ -125,7 +138,7 @@ def _problem(mark: Mark, node: str, answer: Any) -> str:
     except GetTimeoutError:
         return f"did not answer in {PROBE_SECONDS:g} s"
     except RayError as error:
-        return f"cannot run this package: {str(error).splitlines()[-1]}"
+        return f"{CRASHED}: {str(error).splitlines()[-1]}"
     except OSError as error:
         return f"writes where the driver does not see it: {error}"
 
