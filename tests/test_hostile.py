@@ -11,10 +11,11 @@ from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
+from raytune_ocr.tune.population import Population
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 from raytune_ocr.tune.schedulers import create_scheduler
 from raytune_ocr.tune.space import find_space, read_space
-from raytune_ocr.tune.state import RunState, fingerprint
+from raytune_ocr.tune.state import GENERATION, RunState, fingerprint
 
 RESULTS = {
     "truncated": b"{",
@@ -135,6 +136,7 @@ def test_no_name_put_together_from_anything_leads_out_of_it_either(tmp_path_fact
 
 RUN = {"run": {"timestamp": "t", "results_file": "r.json", "grace_period": 2, "warm_start": ["a"]}}
 ROW = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "val_char_accuracy": 0.5}
+HEIR = {"name": "a_g1", "parent": "a", "instead_of": "a", "settings": {"learning_rate": 1e-4}}
 LINES = (
     RUN,
     {"trial": "a", "status": "completed", "rows": [{**ROW, "val_seq_accuracy": 0.4}]},
@@ -142,6 +144,7 @@ LINES = (
     {"rung": {"trial": "a", "epoch": 1, "score": None, "stopped": True}},
     {"median": {"trial": "a", "epoch": 1}},
     {"held_out": {"trial": "a", "figures": {}}},
+    {"generation": {"epoch": 2, "heirs": [HEIR]}},
 )
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
@@ -177,6 +180,11 @@ def taken_up(folder):
     if "a" in kept.trials:  # else no line would be of the right run
         kept.trials["a"].fingerprint = fingerprint(records["a"])
     state.read = lambda: kept
+    space = read_space({"experiments": {"a": {}}})
+    generations = kept.notes.get(GENERATION, [])
+    population = Population(space, interval=2, generations=generations)
+    records |= {heir.name: heir for heir in population.restored(kept.trials)}
+    assert isinstance(population.front, int)
     state.load(records)
     for scheduler in SCHEDULERS:
         create_scheduler(TuneOptions(scheduler=scheduler), state, records, list(records.values()))
@@ -201,7 +209,7 @@ def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory
     try:
         taken_up(folder)
     except RaytuneOCRError as error:
-        assert str(folder) in str(error) or "run_state.jsonl: run." in str(error)
+        assert str(folder) in str(error) or "run_state.jsonl: " in str(error)
 
 
 @settings(max_examples=150, deadline=None)

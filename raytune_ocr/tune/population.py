@@ -22,12 +22,13 @@ from dataclasses import replace
 from typing import Any
 
 from raytune_ocr.config import CHANGEABLE, TrainingConfig
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.confirm import LONGEST_NAME
 from raytune_ocr.tune.domains import DIGITS, Domain
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 from raytune_ocr.tune.search import RandomSearch
 from raytune_ocr.tune.space import Space
-from raytune_ocr.tune.state import GENERATION, KeptTrial
+from raytune_ocr.tune.state import GENERATION, STATE_FILE, KeptTrial
 from raytune_ocr.tune.warm_start import KnownPoints
 
 SHARE = 4  # one in so many is replaced, and as many of the best may be copied
@@ -148,15 +149,24 @@ class Population(RandomSearch):
     # Heirs
 
     def restored(self, kept: Mapping[str, KeptTrial]) -> list[TrialRecord]:
-        """Those that earlier parts of the run begot, without their epochs."""
+        """Those that earlier parts of the run begot, without their epochs.
+
+        Raises:
+            ConfigurationError: the state tells of one that cannot be.
+        """
         records = {record.name: record for record in self._all()}
         heirs = []
         for generation in self.generations:
             for heir in generation["heirs"]:
-                if heir["parent"] in records:
+                if heir["parent"] not in records:
+                    continue
+                try:
                     record = heir_of(records[heir["parent"]], heir, generation["epoch"])
-                    records[record.name] = record
-                    heirs.append(record)
+                except ConfigurationError as error:
+                    place = f"{STATE_FILE}: generation.heirs.{heir['name']}"
+                    raise ConfigurationError(f"{place}: {error}") from None
+                records[record.name] = record
+                heirs.append(record)
         return heirs
 
 
