@@ -18,6 +18,7 @@ from raytune_ocr.tune.preflight import modules_to_ship
 logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
+JOIN_TRIES = 3
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 
 
@@ -58,7 +59,7 @@ class Cluster:
         else:
             settings.update(address="local", include_dashboard=False)
         with self.silenced(), self._told_of_address():
-            ray.init(**settings)
+            _join(settings)
         try:
             yield
         finally:
@@ -168,6 +169,19 @@ class Cluster:
             .remote()
         )
         return True
+
+
+def _join(settings: Mapping[str, Any]) -> None:
+    """Start or join Ray; again where a busy head did not start a client's server in Ray's time."""
+    import ray
+
+    for left in reversed(range(JOIN_TRIES)):
+        try:
+            ray.init(**settings)
+            return
+        except (ConnectionError, RuntimeError) as error:
+            if not left or "Starting Ray client server failed" not in str(error):
+                raise
 
 
 class _Idle:
