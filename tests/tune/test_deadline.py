@@ -36,7 +36,7 @@ def config(tmp_path):
 def test_a_trial_ends_in_the_midst_of_an_epoch_and_keeps_what_it_reached(config, data):
     rows = []
     begun = time.monotonic()
-    run_trial(config, load_splits(data), lambda row, folder: rows.append(row), timeout=3.0)
+    run_trial(config, load_splits(data), lambda row, folder: rows.append(row), timeout=6.0)
     assert time.monotonic() - begun < 60
     *epochs, last = rows
     assert epochs and all("epoch" in row for row in epochs)
