@@ -102,7 +102,6 @@ def test_a_trial_that_failed_fails_again_in_the_same_way(data, tmp_path, capsys)
     assert "the error is identical: DivergenceError" in capsys.readouterr().out
 
 
-@ModelRegistry.register("hungry")
 class Hungry(nn.Module):
     """A reader that runs out of memory in its third epoch, with more than eight images."""
 
@@ -120,7 +119,16 @@ class Hungry(nn.Module):
         return self.reader(images)
 
 
-def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(data, tmp_path, capsys):
+@pytest.fixture
+def hungry(monkeypatch):
+    """The model by name, for one test."""
+    monkeypatch.setattr(ModelRegistry, "_factories", {**ModelRegistry._factories})
+    ModelRegistry.register("hungry")(Hungry)
+
+
+def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(
+    hungry, data, tmp_path, capsys
+):
     recorded(tmp_path, data, model_name="hungry", num_epochs=4, seed=5)
     epochs = pd.read_csv(tmp_path / "epochs.csv")
     assert list(epochs["batch_size"]) == [16, 16, 8, 8]

@@ -206,7 +206,8 @@ def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
     tuner = HyperparameterTuner(str(write_space()), output_dir=tmp_path / "out")
     tuner.output_dir.mkdir()
     RunState(tuner.output_dir).rewrite(
-        {name: TrialRecord(config) for name, config in tuner.space().configs.items()}, {}
+        {name: TrialRecord(config) for name, config in tuner.space().configs.items()},
+        {"timestamp": tuner.run.timestamp, "results_file": str(tuner.results_file)},
     )
     other = HyperparameterTuner(
         str(write_space()), output_dir=tmp_path / "out", overrides={"batch_size": 99}, resume=True
