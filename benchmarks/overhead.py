@@ -109,7 +109,8 @@ def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str,
     """Our trainable, its config looked up by name."""
     from raytune_ocr.tune.trial import trial
 
-    trial({**config, "config": configs[config["experiment_name"]], "timeout": None}, data=data)
+    whole = {"config": configs[config["experiment_name"]], "timeout": None, "until": None}
+    trial({**config, **whole}, data=data)
 
 
 def plain_ray(space: Path, output: Path, reuse_actors: bool) -> dict[str, Any]:
