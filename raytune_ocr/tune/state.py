@@ -54,6 +54,8 @@ NEEDED = {
     HELD_OUT: ("trial", "figures"),
 }
 """By kind of fact: what those who read it rely on."""
+ROW, READS = ("epoch", "train_loss", "seconds"), ("val_char_accuracy", "val_seq_accuracy")
+MOST_DIGITS = 18
 HEIR = ("name", "parent", "instead_of", "settings")
 
 
@@ -254,7 +256,7 @@ class RunState:
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    fact = json.loads(line)
+                    fact = json.loads(line, parse_int=_int)
                     if not _is_fact(fact):
                         raise ValueError("no line of ours")
                 except (ValueError, RecursionError):
@@ -284,8 +286,18 @@ def _is_fact(fact: Any) -> bool:
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:
-    plain = all(isinstance(value, (int, float, str, NoneType)) for value in row.values())
-    return plain and _holds(row, ("epoch", "train_loss", "seconds"))
+    reads = [name for name in READS if name in row]  # a reader is ranked by both, others by neither
+    return _holds(row, (*ROW, *(READS if reads else ()))) and all(
+        isinstance(value, str if name == "experiment_name" else (int, float, NoneType))
+        for name, value in row.items()
+    )
+
+
+def _int(digits: str) -> int:
+    """Of a size that a run can have counted to, so that it is a float as well."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
 
 
 def _holds(fact: Mapping[str, Any], names: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -108,7 +108,6 @@ SOUND = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     content=st.sampled_from(SOUND),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=12),
