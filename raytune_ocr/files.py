@@ -1,10 +1,10 @@
-"""Writing files so that nothing is lost: aside first, then replaced."""
+"""Writing files so that nothing is lost, aside first, then replaced; and no folder for nothing."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,3 +27,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; returns those that were not there, the innermost first."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def remove_if_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the innermost first, up to one with something in it."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

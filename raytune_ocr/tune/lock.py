@@ -1,4 +1,4 @@
-"""One run at a time in an output folder."""
+"""One run at a time in an output folder, and no empty folder of one that never began."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.files import make_folder, remove_if_empty
 
 logger = logging.getLogger(__name__)
 
@@ -22,23 +23,25 @@ LOCK_FILE = "run.lock"
 class RunLock:
     """A file lock that the system gives back when its owner ends, however it ends.
 
+    The folder is made if it is absent, and taken away again if it is empty at the end.
+
     Args:
         folder: the output folder.
         force: take the folder even if somebody holds it.
 
     Raises:
-        ConfigurationError: on entering, when another run holds it; tells whose and since when.
+        ConfigurationError: on entering, when another run holds it (tells whose and since when), or
+            no file can be made there.
     """
 
     def __init__(self, folder: Path, force: bool = False) -> None:
         self.path = folder / LOCK_FILE
         self.force = force
         self._file: IO[str] | None = None
+        self._made: list[Path] = []
 
     def __enter__(self) -> RunLock:
-        if self.force:
-            self.path.unlink(missing_ok=True)
-        self._file = self.path.open("a+", encoding="utf-8")
+        self._file = self._open()
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -67,6 +70,20 @@ class RunLock:
             if self._is_ours():
                 self.path.unlink(missing_ok=True)
             self._file.close()
+        remove_if_empty(self._made)
+
+    def _open(self) -> IO[str]:
+        try:
+            self._made = make_folder(self.path.parent)
+            if self.force:
+                self.path.unlink(missing_ok=True)
+            return self.path.open("a+", encoding="utf-8")
+        except OSError as error:
+            remove_if_empty(self._made)
+            raise ConfigurationError(
+                f"--output-dir: must be a folder that files can be written to, got "
+                f"{self.path.parent}: {error.strerror}"
+            ) from None
 
     def _is_ours(self) -> bool:
         """Whether the path still means the file that is locked: it may have been forced away."""

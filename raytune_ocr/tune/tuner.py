@@ -132,9 +132,12 @@ class HyperparameterTuner:
         return result
 
     def _run(self, space: Space) -> dict[str, Any]:
-        self.output_dir.mkdir(parents=True, exist_ok=True)
         with RunLock(self.output_dir, self.options.force_unlock):
-            return self._run_locked(space)
+            try:
+                return self._run_locked(space)
+            finally:
+                if not RunState(self.output_dir).exists():  # it never began
+                    self.control.cluster.log_file.unlink(missing_ok=True)
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         options, run = self.options, self.run

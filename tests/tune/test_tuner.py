@@ -200,6 +200,13 @@ def test_a_resume_where_there_is_no_run_is_refused(write_space, data, tmp_path, 
     arguments = command(write_space(), data, tmp_path / "out", "--resume")
     assert main(arguments) == 2
     assert "holds no run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_cannot_be_is_refused(write_space, data, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(command(write_space(), data, tmp_path / "file" / "out")) == 2
+    assert "--output-dir: must be a folder that files can be" in capsys.readouterr().err
 
 
 def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
@@ -221,6 +228,7 @@ def test_more_gpus_than_there_are_is_said_at_once(write_space, data, tmp_path, c
     arguments = command(write_space(), data, tmp_path / "out", "--gpus-per-trial", "64")
     assert main(arguments) == 2
     assert "--gpus-per-trial: must be at most" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()  # nor Ray's own log of a run that never began
 
 
 @pytest.mark.parametrize(
@@ -238,9 +246,10 @@ def test_more_gpus_than_there_are_is_said_at_once(write_space, data, tmp_path, c
 def test_a_wrong_command_line_is_told_before_anything_runs(
     write_space, data, tmp_path, capsys, arguments, told
 ):
-    base = command(write_space(), data, tmp_path / "out")
+    base = command(write_space(), data, tmp_path / "new" / "out")
     assert main([*base, *arguments]) == 2
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_looking_trains_nothing(write_space, data, tmp_path, capsys):
