@@ -6,6 +6,7 @@ renewed as images are made; strings are pasted from it, and effects run on whole
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ SMALLEST = 9  # pixels of a glyph where variety is asked for
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
+COMPRESSED = 0.15  # share of images that went through a JPEG, where variety is asked for
+JPEG_QUALITIES = (25, 96)
 LEAST_DAMAGE = 0.5  # of the full one, to the smallest glyphs where variety is asked for
 BANK = 96  # textures and noises that are made once
 
@@ -45,8 +48,8 @@ class SyntheticComposer:
         degrade: chance of each kind of damage (noise, blur, texture, warp) to an image, relative
             to the usual; 0 gives clean print.
         variety: share of styles that no face has, 0 to 1: half of them are bent print, half are
-            written by a pen. Any variety also brings smaller glyphs and the frames of scans, and
-            draws families alike rather than faces.
+            written by a pen. Any variety also brings smaller glyphs, the frames of scans and JPEG,
+            and draws families alike rather than faces.
 
     Raises:
         ValueError: for lengths or variety out of range.
@@ -229,7 +232,20 @@ class SyntheticComposer:
         for i, level, bank in zip(noisy, levels, which, strict=True):
             image[i] += level * self._noises[bank]
         np.clip(image, 0, 255, out=image)
-        return image.astype(np.uint8)
+        pixels = image.astype(np.uint8)
+        if self.variety:
+            self._compress(pixels)
+        return pixels
+
+    def _compress(self, pixels: np.ndarray) -> None:
+        """What storing as JPEG leaves, on a part of them."""
+        rng = self._rng
+        chosen = np.flatnonzero(rng.random(len(pixels)) < COMPRESSED * min(1.0, self.degrade))
+        qualities = rng.integers(*JPEG_QUALITIES, len(chosen)).tolist()
+        for i, quality in zip(chosen, qualities, strict=True):
+            file = io.BytesIO()
+            Image.fromarray(pixels[i]).save(file, "JPEG", quality=quality)
+            pixels[i] = np.asarray(Image.open(file))
 
     def _frame(self, image: np.ndarray, room: np.ndarray) -> None:
         """What lies beside the paper of a scan: flat bands of another tone, thin dark edges."""
