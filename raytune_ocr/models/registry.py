@@ -88,6 +88,8 @@ class ModelRegistry:
         Raises:
             ModelCreationError: for an unknown name; says the nearest one.
         """
+        if ALIASES.get(name, name) in PRESETS:
+            return partial(_create_preset, ALIASES.get(name, name))
         if name in cls._factories:
             return cls._factories[name]
         found = load_plugin(MODELS, name)
@@ -95,8 +97,6 @@ class ModelRegistry:
             return cls._factories.setdefault(name, found)
         if name in STAND_INS:
             return cls.factory(STAND_INS[name])
-        if ALIASES.get(name, name) in PRESETS:
-            return partial(_create_preset, ALIASES.get(name, name))
         raise ModelCreationError(unknown_name("model", name, [*cls.names(), *ALIASES]))
 
 

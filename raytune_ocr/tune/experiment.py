@@ -18,6 +18,7 @@ from typing import Any
 from raytune_ocr.config import RULES, TrainingConfig, check, environment_overrides
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.domains import Domain, Path, find_domains, parse_domain
+from raytune_ocr.tune.names import NAMED, import_problems, name_problems
 from raytune_ocr.tune.resources import NO_RESOURCES, Resources, parse_resources
 from raytune_ocr.tune.sections import OWN_KEYS, SECTIONS, build_config, fields_of, flatten
 
@@ -246,7 +247,8 @@ def read_experiment(
     domains, sections, faults = _domains(content, place, overrides)
     problems += faults
     experiment = Experiment(name, place, sections, domains, 1, resources, base or {}, overrides)
-    problems += flatten(fill(sections, domains, {}), place)[1]
+    fields, faults = flatten(fill(sections, domains, {}), place)
+    problems += faults + _name_problems(experiment, fields)
     if not problems:
         problems += _condition_problems(experiment)
     samples = content.get("num_samples")
@@ -375,6 +377,24 @@ def _conditions(
         except ConfigurationError as error:
             problems.append(str(error))
     return tuple(conditions), problems
+
+
+def _name_problems(experiment: Experiment, fields: Mapping[str, Any]) -> list[str]:
+    """Models and datasets that nobody registers, nor the modules that it imports.
+
+    Args:
+        fields: that it sets, as far as they are right.
+    """
+    problems = import_problems(fields.get("imports", []), f"{experiment.place}.model.imports")
+    if problems:
+        return problems
+    for field_name, path in NAMED.items():
+        where = ".".join((experiment.place, *path))
+        if domain := experiment.domains.get(field_name):
+            problems += name_problems(field_name, domain.values, f"{where}.{domain.kind}")
+        elif field_name in fields:
+            problems += name_problems(field_name, [fields[field_name]], where)
+    return problems
 
 
 def _condition_problems(experiment: Experiment) -> list[str]:

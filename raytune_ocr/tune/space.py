@@ -9,9 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config import TrainingConfig, check, load_yaml
+from raytune_ocr.config import (
+    ENVIRONMENT_PREFIX,
+    TrainingConfig,
+    check,
+    environment_overrides,
+    load_yaml,
+)
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
 from raytune_ocr.tune.experiment import DEFAULT_SAMPLES, Experiment, Point, read_experiment
+from raytune_ocr.tune.names import NAMED, import_problems, name_problems
 from raytune_ocr.tune.options import read_tuning
 
 TARGETS = {
@@ -134,7 +141,7 @@ def read_space(
         )
     tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
     default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
-    problems += _foreign_keys(content, place)
+    problems += _foreign_keys(content, place) + _override_problems(overrides or {})
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
     for name, experiment in written.items():
@@ -163,6 +170,17 @@ def read_space(
         raise ConfigurationError("\n".join(problems))
     chosen = dict.fromkeys(names) if names else experiments
     return Space({name: experiments[name] for name in chosen}, targets, seed, tuning)
+
+
+def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
+    """Names of models and datasets that come from elsewhere than the file."""
+    problems = import_problems(overrides.get("imports", []), "--import")
+    places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
+    fixed = {**environment_overrides(), **overrides}
+    for name in NAMED.keys() & fixed.keys():
+        place = f"--set {name}" if name in overrides else places[name]
+        problems += name_problems(name, [fixed[name]], place)
+    return problems
 
 
 def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:

@@ -5,6 +5,7 @@ import yaml
 
 from raytune_ocr.config import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
+from raytune_ocr.models import ModelRegistry
 from raytune_ocr.tune import HyperparameterTuner, create_training_config
 from raytune_ocr.tune.space import load_space, read_space, shipped_spaces
 
@@ -79,7 +80,12 @@ def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
 def test_all_problems_of_a_file_are_told_at_once():
     told = problems_of(
         space(
-            {"training": {"batch_size": 0, "learning_rat": 1}, "optimiser": {}},
+            {
+                "model": {"name": "smal"},
+                "data": {"name": {"choice": ["khmer_digits", "digit"]}},
+                "training": {"batch_size": 0, "learning_rat": 1},
+                "optimiser": {},
+            },
             targets={"acuracy": 1},
         )
     )
@@ -88,7 +94,33 @@ def test_all_problems_of_a_file_are_told_at_once():
     assert f"{where}.training.learning_rat: unknown key" in told
     assert "did you mean 'learning_rate'" in told
     assert "did you mean 'optimizer'" in told
+    assert f"{where}.model.name: unknown model 'smal'" in told and "mean 'small'" in told
+    assert f"{where}.data.name.choice: unknown dataset 'digit'" in told
     assert "targets.acuracy: unknown target" in told
+
+
+def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ModelRegistry, "_factories", {**ModelRegistry._factories})
+    (tmp_path / "brings_a_model.py").write_text(
+        "from raytune_ocr.models import ModelRegistry\n"
+        "ModelRegistry.register('brought')(lambda num_classes: None)\n"
+    )
+    brought = {"model": {"name": "brought", "imports": ["brings_a_model"]}}
+    assert read_space(space(brought)).configs
+    absent = {"model": {"name": "other", "imports": ["absent_module"]}}
+    told = problems_of(space(absent, targets={"acuracy": 1}))
+    assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in told
+    assert "unknown model" not in told and "targets.acuracy" in told
+
+
+def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(monkeypatch):
+    monkeypatch.setenv("RAYTUNE_OCR_DATASET_NAME", "digit")
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(space({"optimiser": {}}), "f", overrides={"model_name": "smal"})
+    told = str(caught.value)
+    assert "--set model_name: unknown model 'smal'" in told and "optimiser" in told
+    assert "RAYTUNE_OCR_DATASET_NAME: unknown dataset 'digit'" in told
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])
