@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn, optim
@@ -15,6 +16,8 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
+
+Kind = TypeVar("Kind", bound=type[optim.Optimizer])
 
 
 def get_device(name: str = "auto") -> torch.device:
@@ -65,6 +68,21 @@ def setup_training_environment(config: TrainingConfig) -> tuple[torch.device, bo
     return device, use_amp
 
 
+def _without_compiler(kind: Kind) -> Kind:
+    """The same optimizer, that does not import torch's compiler only to be left alone by it.
+
+    torch does so as one is made and at each step: 1.2 s of every process that trains.
+    """
+    for name in ("__init__", "zero_grad", "add_param_group", "state_dict", "load_state_dict"):
+        plain = inspect.unwrap(getattr(kind, name))
+        vars(plain).setdefault("__dynamo_disable", plain)  # where torch keeps what it was told
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return cast(Kind, type(kind.__name__, (kind,), {"step": step}))
+
+
+Adam, AdamW, SGD = map(_without_compiler, (optim.Adam, optim.AdamW, optim.SGD))
+
+
 def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimizer:
     """Adam, AdamW or SGD (momentum: the first beta); weight decay on matrices and kernels only."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -76,8 +94,8 @@ def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimize
     fused = bool(parameters) and parameters[0].device.type in ("cpu", "cuda")
     first, second = config.optimizer_betas
     if config.optimizer_type == "sgd":
-        return optim.SGD(groups, lr=config.learning_rate, momentum=first, fused=fused)
-    kind = optim.AdamW if config.optimizer_type == "adamw" else optim.Adam
+        return SGD(groups, lr=config.learning_rate, momentum=first, fused=fused)
+    kind = AdamW if config.optimizer_type == "adamw" else Adam
     return kind(groups, lr=config.learning_rate, betas=(first, second), fused=fused)
 
 
