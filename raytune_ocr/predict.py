@@ -111,20 +111,24 @@ def read_images(
 
     In float32 everywhere, so that a checkpoint, its exports and other machines read alike.
     """
+    from raytune_ocr.models import folded
+
+    reader = folded(model)
+    starts = range(0, len(images), batch_size)
+    batches = (_read_batch(reader, images[start : start + batch_size]) for start in starts)
+    return [reading for batch in batches for reading in batch]
+
+
+def _read_batch(model: nn.Module, images: np.ndarray) -> list[tuple[str, float]]:
     import torch
 
     from raytune_ocr.models.decode import greedy_decode
     from raytune_ocr.vocabulary import decode
 
-    kind = getattr(model, "kind", "attention")
-    results: list[tuple[str, float]] = []
     with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(images[start : start + batch_size]).unsqueeze(1)
-            ids, confidences = greedy_decode(model(batch), kind)
-            texts = map(decode, ids.tolist())
-            results.extend(zip(texts, confidences.tolist(), strict=True))
-    return results
+        logits = model(torch.from_numpy(images).unsqueeze(1))
+        ids, confidences = greedy_decode(logits, getattr(model, "kind", "attention"))
+    return list(zip(map(decode, ids.tolist()), confidences.tolist(), strict=True))
 
 
 def predict(
@@ -138,7 +142,9 @@ def predict(
     from PIL import Image
 
     from raytune_ocr.data.images import UNREADABLE, to_canvas
+    from raytune_ocr.models import folded
 
+    reader = folded(model)
     for start in range(0, len(files), batch_size):
         canvases, names = [], []
         for file in files[start : start + batch_size]:
@@ -150,7 +156,7 @@ def predict(
                 if unreadable is not None:
                     unreadable.append(f"{file}: {error}")
         if canvases:
-            readings = read_images(model, np.stack(canvases), batch_size)
+            readings = _read_batch(reader, np.stack(canvases))
             for name, (text, confidence) in zip(names, readings, strict=True):
                 yield Reading(name, text, confidence)
 

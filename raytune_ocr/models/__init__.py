@@ -3,6 +3,7 @@
 from raytune_ocr.models.classifier import ImageClassifier
 from raytune_ocr.models.decode import greedy_decode
 from raytune_ocr.models.describe import describe_models, flops, format_models
+from raytune_ocr.models.encoder import folded
 from raytune_ocr.models.normalize import ImageNormalizer
 from raytune_ocr.models.presets import ALIASES, PRESETS, Architecture
 from raytune_ocr.models.readers import AttentionReader, CTCReader, Reader, ReaderOutput
@@ -22,6 +23,7 @@ __all__ = [
     "create_model",
     "describe_models",
     "flops",
+    "folded",
     "format_models",
     "greedy_decode",
     "is_ctc",

@@ -9,12 +9,14 @@ each other where one ends and the next begins.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.checkpoint import checkpoint
 
 from raytune_ocr.vocabulary import IMAGE_WIDTH
@@ -48,6 +50,23 @@ class ConvNorm(nn.Sequential):
             nn.BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
+
+
+def folded(model: nn.Module) -> nn.Module:
+    """A copy that only reads, its batch norms folded into the convolutions before them.
+
+    Logits differ by rounding alone, and come about a quarter sooner; a model without `ConvNorm`
+    is returned as it is.
+    """
+    if not any(isinstance(module, ConvNorm) for module in model.modules()):
+        return model
+    reader = copy.deepcopy(model).eval()
+    for block in reader.modules():
+        if isinstance(block, ConvNorm):
+            convolution, norm, _ = block
+            block[0] = fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type, type-var]
+            block[1] = nn.Identity()
+    return reader
 
 
 class CollapseRows(nn.Module):

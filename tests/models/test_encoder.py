@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
+from raytune_ocr.models import create_model, folded
 from raytune_ocr.models.encoder import COLUMNS, CollapseRows, ColumnEncoder
 
 
@@ -42,3 +44,23 @@ def test_a_column_keeps_the_strongest_of_its_rows() -> None:
     collapse = CollapseRows(3, 5).eval()
     features = torch.randn(2, 3, 4, 32)
     assert torch.equal(collapse(features), collapse.mix(features.amax(dim=2, keepdim=True)))
+
+
+@pytest.mark.parametrize("name", ["ctc_small", "small"])
+def test_a_folded_reader_reads_the_same_without_batch_norms(name: str) -> None:
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (8, 1, 64, 128), dtype=torch.uint8)
+    model = create_model(name)
+    for _ in range(3):
+        model(images)  # so that the running statistics are of something
+    model.eval()
+    reader = folded(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(reader(images), model(images), rtol=1e-4, atol=1e-4)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in reader.modules())
+
+
+def test_a_model_without_batch_norms_of_ours_is_left_as_it_is() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.BatchNorm2d(1))
+    assert folded(model) is model
