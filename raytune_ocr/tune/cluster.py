@@ -214,3 +214,14 @@ def prepare_environment(local: bool) -> None:
         defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def take_waiting_processes() -> None:
+    """Have trials run in Ray's processes that are up and idle.
+
+    Ray Tune gives each trial's process an environment of its own for the sake of one variable, so
+    that none fits and each is started anew, importing Ray twice. `trial` sets that variable itself.
+    """
+    from ray.tune.execution import class_cache
+
+    class_cache.DEFAULT_ENV_VARS.clear()

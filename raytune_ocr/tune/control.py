@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.tune.client import controller_here
-from raytune_ocr.tune.cluster import Cluster
+from raytune_ocr.tune.cluster import Cluster, take_waiting_processes
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.preflight import Mark, check_nodes
@@ -189,6 +189,7 @@ class Control:
         from raytune_ocr.tune.asking import AskedTrials, Asking, BudgetStopper, placement
         from raytune_ocr.tune.trial import trial
 
+        take_waiting_processes()
         run, options = self.run, self.run.options
         confirming = bool(records[0].confirms)
         asked = AskedTrials(

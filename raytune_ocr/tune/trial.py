@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import json
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -157,6 +158,7 @@ def trial(
     Raises:
         BlindNodeError: this one does not.
     """
+    os.environ.setdefault("PL_DISABLE_FORK", "1")  # as Ray Tune sets it, for models of Lightning
     if mark is not None:
         mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
