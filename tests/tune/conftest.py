@@ -1,4 +1,7 @@
-"""A real local Ray with a short private folder, shared by the tests of a session."""
+"""Real Rays with a short private folder: one that a session's tests share, and clusters.
+
+A process can be joined to one Ray at a time, and starting one takes seconds.
+"""
 
 import csv
 import os
@@ -8,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from raytune_ocr.data import SyntheticComposer, generate_dataset
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.state import RunState
 
 TINY = """
@@ -60,6 +66,50 @@ def ray_folder():
 
 
 @pytest.fixture(scope="session")
+def join_shared_ray(ray_folder):
+    """Joins this process to the session's Ray; starts it if it is not up."""
+    with ExitStack() as until_the_end:
+
+        def join():
+            import ray
+
+            if not ray.is_initialized():
+                until_the_end.enter_context(Cluster(None, Path(ray_folder)).running())
+
+        yield join
+
+
+@pytest.fixture
+def shared_ray(join_shared_ray):
+    """Runs inside this process use the session's Ray, as they use one that is the user's."""
+    join_shared_ray()
+
+
+@pytest.fixture
+def no_shared_ray():
+    """Runs inside this process start or join a Ray of their own."""
+    import ray
+
+    ray.shutdown()
+
+
+@pytest.fixture
+def start_cluster(no_shared_ray):
+    """Starts a cluster of a head alone, to which nodes can be added."""
+    from ray.cluster_utils import Cluster
+
+    with ExitStack() as up:
+
+        def start(**head):
+            arguments = {"include_dashboard": False, **head}
+            cluster = Cluster(initialize_head=True, head_node_args=arguments)
+            up.callback(cluster.shutdown)
+            return cluster
+
+        yield start
+
+
+@pytest.fixture(scope="session")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     generate_dataset(folder, sizes={"train": 96, "val": 32, "test": 8}, seed=3)
@@ -104,7 +154,7 @@ def _confirming(output, data):
 
 
 @pytest.fixture(scope="session")
-def confirmed_run(data, tmp_path_factory):
+def confirmed_run(data, join_shared_ray, tmp_path_factory):
     """The folder of a real run that was killed while it confirmed, and went on.
 
     The second command line does not say again how many to confirm: that is the run's own.
@@ -120,6 +170,7 @@ def confirmed_run(data, tmp_path_factory):
     process.wait(timeout=60)
     log = output / "first" / "logs" / "training.log"
     before = log.read_text()
+    join_shared_ray()
     assert main([*arguments[: arguments.index("--confirm")], "--resume", "--quiet"]) == 0
     assert log.read_text() == before, "a trial of the search was run again"
     return output

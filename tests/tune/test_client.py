@@ -28,24 +28,18 @@ experiments:
 
 
 @pytest.fixture
-def client_server():
+def client_server(start_cluster):
     """A cluster's head that takes clients: their address."""
     pytest.importorskip("grpc", reason="needs ray[client]")
-    from ray.cluster_utils import Cluster
-
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    arguments = {"num_cpus": 1, "ray_client_server_port": port}
-    cluster = Cluster(initialize_head=True, head_node_args=arguments)
+    start_cluster(num_cpus=1, ray_client_server_port=port)
     address = f"ray://127.0.0.1:{port}"
-    try:
-        # Each client has a server of its own, on ports that another cluster's may have taken.
-        join = [sys.executable, "-c", f"import ray; ray.init({address!r})"]
-        assert any(subprocess.run(join, timeout=60).returncode == 0 for _ in range(5))
-        yield address
-    finally:
-        cluster.shutdown()
+    # Each client has a server of its own, on ports that another cluster's may have taken.
+    join = [sys.executable, "-c", f"import ray; ray.init({address!r})"]
+    assert any(subprocess.run(join, timeout=60).returncode == 0 for _ in range(5))
+    return address
 
 
 def epochs_noted(output):

@@ -111,7 +111,9 @@ class Greedy(nn.Module):
 """
 
 
-def test_where_memory_runs_out_that_trial_alone_goes_on_with_half_the_batch(tmp_path, monkeypatch):
+def test_where_memory_runs_out_that_trial_alone_goes_on_with_half_the_batch(
+    no_shared_ray, tmp_path, monkeypatch
+):
     for number in range(40):
         file = tmp_path / "photos" / ("dark", "light")[number % 2] / f"{number}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +191,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_a_clear_word_and_it_resumes(
-    small_disk, write_space, data, tmp_path, capsys
+    shared_ray, small_disk, write_space, data, tmp_path, capsys
 ):
     words = [
         *("--config", str(write_space(epochs=4)), "--data", str(data)),
@@ -224,11 +226,9 @@ experiments:
 
 
 @pytest.mark.slow
-def test_lost_nodes_cost_nothing_that_was_reported(write_space, data, tmp_path):
+def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, data, tmp_path):
     """A trial's node is killed twice, once more than Ray tries again, and the data goes away."""
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = start_cluster(num_cpus=0)
     nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.wait_for_nodes()
     output, images = tmp_path / "out", tmp_path / "images"
@@ -254,7 +254,6 @@ def test_lost_nodes_cost_nothing_that_was_reported(write_space, data, tmp_path):
         told, _ = process.communicate(timeout=240)
     finally:
         process.kill()
-        cluster.shutdown()
     assert process.returncode == 0, told
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}

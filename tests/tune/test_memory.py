@@ -50,19 +50,15 @@ ALLOWANCE = 3 * 2**30  # bytes beyond what is used now: Ray, its workers, and wh
 
 
 @pytest.fixture
-def short_of_memory(monkeypatch):
+def short_of_memory(start_cluster, monkeypatch):
     """A cluster of one node, whose monitor ends workers soon."""
-    from ray.cluster_utils import Cluster
-
     memory = psutil.virtual_memory()
     if memory.available < ALLOWANCE + 2**30:
         pytest.skip(f"needs {ALLOWANCE / 2**30 + 1:g} GiB of memory that is free")
     threshold = (memory.total - memory.available + ALLOWANCE) / memory.total
     monkeypatch.setenv("RAY_memory_usage_threshold", f"{threshold:.3f}")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-    yield cluster
-    cluster.shutdown()
+    return start_cluster(num_cpus=2)
 
 
 @pytest.mark.slow

@@ -80,10 +80,10 @@ def test_what_an_autoscaler_may_start_is_read_from_the_launchers_file(tmp_path):
 
 
 @pytest.mark.slow
-def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space, data, tmp_path):
-    from ray.cluster_utils import Cluster as RayCluster
-
-    cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1})
+def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(
+    start_cluster, write_space, data, tmp_path
+):
+    cluster = start_cluster(num_cpus=1)
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "raytune_ocr.tune", "--config", str(write_space(epochs=2))),
@@ -105,7 +105,6 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space,
         rest, _ = process.communicate(timeout=240)
     finally:
         process.kill()
-        cluster.shutdown()
     told = "".join(said) + rest
     assert process.returncode == 0, told
     assert "--gpus-per-trial: must be at most the 0 GPUs that a node has, got 0.5; waiting" in told
@@ -117,30 +116,24 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(write_space,
 
 @pytest.mark.slow
 def test_where_memory_suffices_for_one_trial_the_other_waits_though_a_cpu_is_free(
-    write_space, data, tmp_path
+    start_cluster, write_space, data, tmp_path
 ):
-    from ray.cluster_utils import Cluster as RayCluster
-
-    args = {"num_cpus": 2, "memory": 1000 * 2**20}
-    up = RayCluster(initialize_head=True, head_node_args=args)
-    try:
-        joined = Cluster(up.address, tmp_path)
-        with joined.running():
-            request = joined.request(1, None, memory_needed(TrialRecord(TrainingConfig()), []))
-            assert (joined.places({"cpu": 1}), joined.places(request)) == (2, 1)
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "raytune_ocr.tune", "--data", str(data)),
-                *("--config", str(write_space(epochs=20)), "--output-dir", str(tmp_path / "out")),
-                *("--results-file", str(tmp_path / "r.json"), "--address", up.address),
-                *("--scheduler", "none"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-    finally:
-        up.shutdown()
+    up = start_cluster(num_cpus=2, memory=1000 * 2**20)
+    joined = Cluster(up.address, tmp_path)
+    with joined.running():
+        request = joined.request(1, None, memory_needed(TrialRecord(TrainingConfig()), []))
+        assert (joined.places({"cpu": 1}), joined.places(request)) == (2, 1)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "raytune_ocr.tune", "--data", str(data)),
+            *("--config", str(write_space(epochs=20)), "--output-dir", str(tmp_path / "out")),
+            *("--results-file", str(tmp_path / "r.json"), "--address", up.address),
+            *("--scheduler", "none"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     reported = re.findall(r"^(first|second) +epoch [1-9]", done.stdout, re.M)
     assert reported == sorted(reported) and len(set(reported)) == 2

@@ -209,7 +209,7 @@ experiments:
 @pytest.mark.slow
 @pytest.mark.parametrize(("epochs", "elsewhere"), [(5, False), (3, True)])
 def test_an_heir_comes_out_as_if_it_was_trained_from_the_start(
-    write_space, data, tmp_path, epochs, elsewhere, capsys
+    shared_ray, write_space, data, tmp_path, epochs, elsewhere, capsys
 ):
     output, results = tmp_path / "out", tmp_path / "r.json"
     words = ["--config", str(write_space(REAL, epochs=epochs)), "--data", str(data), "--quiet"]

@@ -31,21 +31,13 @@ experiments:
 """
 
 
-@pytest.fixture
-def cluster():
-    from ray.cluster_utils import Cluster
-
-    up = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield up
-    up.shutdown()
-
-
 @pytest.mark.slow
 def test_a_module_that_only_the_driver_has_goes_with_it_or_is_told_before_trials_start(
-    cluster, tmp_path
+    start_cluster, tmp_path
 ):
     from PIL import Image
 
+    cluster = start_cluster(num_cpus=1)
     work, own = tmp_path / "work", tmp_path / "own"
     for number in range(20):
         file = work / "photos" / ("dark", "light")[number % 2] / f"{number}.png"

@@ -41,14 +41,10 @@ EXPERIMENT = """
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(start_cluster, monkeypatch):
     """A Ray that stays up, so that a driver costs seconds; a driver's trials die with it."""
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # a driver's own does not reach its workers
-    up = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    yield up
-    up.shutdown()
+    return start_cluster(num_cpus=1)
 
 
 class Run:

@@ -44,7 +44,7 @@ def read(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("search", ["random", "optuna"])
-def test_a_search_goes_on_with_more_trials(write_space, data, tmp_path, search, capsys):
+def test_a_search_goes_on_with_more_trials(shared_ray, write_space, data, tmp_path, search, capsys):
     output = tmp_path / "out"
     arguments = command(write_space(SEARCHED, search=search), data, output)
     assert main([*arguments, "--max-trials", "3"]) == 0
@@ -65,7 +65,9 @@ def test_a_search_goes_on_with_more_trials(write_space, data, tmp_path, search, 
 
 
 @pytest.mark.slow
-def test_a_run_that_a_budget_ended_goes_on_until_its_target(write_space, data, tmp_path, capsys):
+def test_a_run_that_a_budget_ended_goes_on_until_its_target(
+    shared_ray, write_space, data, tmp_path, capsys
+):
     output = tmp_path / "out"
     arguments = command(write_space(LONG), data, output)
     assert main([*arguments, "--time-budget", "20s"]) == 0

@@ -116,7 +116,7 @@ def options(space, data, folder, storage, **more):
 
 
 @pytest.mark.slow
-def test_a_run_is_resumed_from_its_storage_alone(write_space, data, tmp_path):
+def test_a_run_is_resumed_from_its_storage_alone(shared_ray, write_space, data, tmp_path):
     """Killed on one machine, resumed on another that has nothing but the storage."""
     storage = tmp_path / "bucket" / "run"
     first, second = tmp_path / "first", tmp_path / "second"
@@ -154,7 +154,7 @@ def test_a_run_is_resumed_from_its_storage_alone(write_space, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_is_kept_in_any_file_system_of_pyarrow(write_space, data, tmp_path):
+def test_a_run_is_kept_in_any_file_system_of_pyarrow(shared_ray, write_space, data, tmp_path):
     storage = stand_in(tmp_path)
     given = options(write_space(epochs=2), data, tmp_path / "one", storage)
     document = HyperparameterTuner(**given).run_experiments(["first"])
@@ -166,15 +166,13 @@ def test_a_run_is_kept_in_any_file_system_of_pyarrow(write_space, data, tmp_path
 
 
 @pytest.fixture
-def hiding_cluster(tmp_path):
+def hiding_cluster(start_cluster, tmp_path):
     """A head without CPUs, a folder, and what adds a node that has an empty folder in its place."""
-    from ray.cluster_utils import Cluster
-
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("a file system can be hidden only by root")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    cluster = start_cluster(num_cpus=0)
     ray = shutil.which("ray", path=os.path.dirname(sys.executable))  # noqa: PTH120
     start = f"mount -t tmpfs tmpfs {hidden} && exec {ray} start --block --num-cpus 1"
     nodes = []
@@ -190,7 +188,6 @@ def hiding_cluster(tmp_path):
         for node in nodes:
             node.terminate()
             node.wait(20)
-        cluster.shutdown()
 
 
 def cluster_has_nodes(cluster, number, seconds=60):

@@ -37,7 +37,7 @@ def test_every_trial_shows_scalars_all_settings_and_what_it_reads(confirmed_run)
 
 @pytest.mark.slow
 def test_mlflow_has_a_run_for_each_trial_with_all_settings_and_every_epoch(
-    write_space, data, tmp_path, monkeypatch
+    shared_ray, write_space, data, tmp_path, monkeypatch
 ):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     output = tmp_path / "tracked"
@@ -96,7 +96,7 @@ def offline_run(path):
 
 @pytest.mark.slow
 def test_wandb_has_a_run_for_each_trial_also_of_a_population(
-    write_space, data, tmp_path, monkeypatch
+    shared_ray, write_space, data, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("WANDB_MODE", "offline")
     output = tmp_path / "tracked"

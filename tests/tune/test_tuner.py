@@ -73,7 +73,9 @@ def read(path):
 
 
 @pytest.mark.slow
-def test_presets_become_trials_and_trials_one_best_result(write_space, data, tmp_path, capsys):
+def test_presets_become_trials_and_trials_one_best_result(
+    shared_ray, write_space, data, tmp_path, capsys
+):
     output = tmp_path / "out"
     assert main(command(write_space(), data, output)) == 0
     document = read(tmp_path / "out.json")
@@ -101,7 +103,7 @@ def test_presets_become_trials_and_trials_one_best_result(write_space, data, tmp
 
 
 @pytest.mark.slow
-def test_a_failing_trial_leaves_the_others_alone(write_space, data, tmp_path):
+def test_a_failing_trial_leaves_the_others_alone(shared_ray, write_space, data, tmp_path):
     text = """
 experiments:
   diverges:
@@ -168,7 +170,7 @@ class Stranger:
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
 def test_a_run_that_was_ended_resumes_and_ends_as_one_that_was_not(
-    write_space, data, tmp_path, number, status
+    shared_ray, write_space, data, tmp_path, number, status
 ):
     output = tmp_path / "out"
     arguments = command(write_space(ENDLESS, epochs=30), data, output)
@@ -224,7 +226,7 @@ def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
 
 
 @pytest.mark.slow
-def test_more_gpus_than_there_are_is_said_at_once(write_space, data, tmp_path, capsys):
+def test_more_gpus_than_there_are_is_said_at_once(shared_ray, write_space, data, tmp_path, capsys):
     arguments = command(write_space(), data, tmp_path / "out", "--gpus-per-trial", "64")
     assert main(arguments) == 2
     assert "--gpus-per-trial: must be at most" in capsys.readouterr().err
@@ -265,7 +267,7 @@ def test_looking_trains_nothing(write_space, data, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_documented_integration_example_runs(data, tmp_path, monkeypatch):
+def test_the_documented_integration_example_runs(shared_ray, data, tmp_path, monkeypatch):
     import yaml
 
     monkeypatch.chdir(tmp_path)
@@ -316,7 +318,9 @@ def test_the_documented_integration_example_runs(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_users_own_folder_of_images_is_tuned_on(write_space, labelled_folder, tmp_path):
+def test_a_users_own_folder_of_images_is_tuned_on(
+    shared_ray, write_space, labelled_folder, tmp_path
+):
     output = tmp_path / "out"
     arguments = command(write_space(epochs=1), labelled_folder, output, "--experiments", "first")
     assert main([*arguments, "--quiet"]) == 0
@@ -329,7 +333,9 @@ def test_a_users_own_folder_of_images_is_tuned_on(write_space, labelled_folder, 
 
 
 @pytest.mark.slow
-def test_the_same_submission_starts_a_run_and_then_goes_on_with_it(write_space, data, tmp_path):
+def test_the_same_submission_starts_a_run_and_then_goes_on_with_it(
+    shared_ray, write_space, data, tmp_path
+):
     output = tmp_path / "out"
     more = ("--experiments", "first", "--quiet", "--resume-if-any")
     arguments = command(write_space(epochs=1), data, output, *more)
