@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,6 +102,7 @@ def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
         ).remote(mark, node["NodeID"], list(imports))
         for node in nodes
     ]
+    import_module("ray.tune")  # takes about as long as nodes take to answer, and is needed next
     ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
     return sorted(
         f"{mark.storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
