@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
-from ray.air.integrations.wandb import WandbLoggerCallback
+from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
 
 from raytune_ocr.tune.schedulers import is_turn_over
 
@@ -59,5 +59,16 @@ class MLflow(Described, MLflowLoggerCallback):
     """A run of MLflow for each trial."""
 
 
+class Writing(_WandbLoggingActor):
+    """Writes one trial's run, in a process that Ray ends as soon as it says that it is done."""
+
+    def run(self) -> None:
+        """Until the trial is over and all of it is in the file."""
+        super().run()
+        self._wandb.teardown()  # waits for the process that writes the file, which would end too
+
+
 class WeightsAndBiases(Described, WandbLoggerCallback):
     """A run of Weights & Biases for each trial."""
+
+    _logger_actor_cls = Writing
