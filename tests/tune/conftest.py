@@ -4,6 +4,7 @@ A process can be joined to one Ray at a time, and starting one takes seconds.
 """
 
 import csv
+import io
 import os
 import shutil
 import signal
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -37,17 +38,31 @@ targets: {{character_accuracy: 0.85}}
 CONFIRMED = """
 experiments:
   first:
-    model: {name: ctc_small}
+    model: {name: small}
     training: {num_epochs: 2, batch_size: 16}
     scheduler: {type: none}
   second:
-    model: {name: small}
+    model: {name: ctc_small}
     training: {num_epochs: 2, batch_size: 16}
     scheduler: {type: none}
   third:
     model: {name: small}
     training: {num_epochs: 1, batch_size: 96, learning_rate: 1e-6}
     scheduler: {type: none, min_lr: 0}
+"""
+
+POPULATION = """
+tuning: {{scheduler: pbt, grace_period: 2, num_samples: 4}}
+experiments:
+  found:
+    model: {{name: ctc_small}}
+    training:
+      num_epochs: {epochs}
+      batch_size: 16
+      use_tensorboard: false
+      learning_rate: {{loguniform: [1e-4, 1e-2]}}
+    scheduler: {{type: cosine}}
+    early_stopping: {{monitor: val_loss, patience: 0}}
 """
 
 
@@ -143,12 +158,44 @@ def labelled_folder(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished_run(data, join_shared_ray, tmp_path_factory):
+    """The folder of a run of two presets that MLflow heard of, and what it printed."""
+    output = tmp_path_factory.mktemp("finished") / "out"
+    space = output.with_name("space.yaml")
+    space.write_text(TINY.format(epochs=3))
+    words = ["--config", str(space), "--data", str(data), "--output-dir", str(output)]
+    words += ["--results-file", f"{output}.json", "--track", "mlflow"]
+    join_shared_ray()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as printed:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main(words) == 0
+    return output, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def stored_population(data, join_shared_ray, tmp_path_factory):
+    """The folder of a population that was kept in a storage too; Weights & Biases heard of it."""
+    output = tmp_path_factory.mktemp("population") / "out"
+    space = output.with_name("space.yaml")
+    space.write_text(POPULATION.format(epochs=3))
+    words = ["--config", str(space), "--data", str(data), "--output-dir", str(output), "--quiet"]
+    words += ["--results-file", f"{output}.json", "--track", "wandb"]
+    join_shared_ray()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        assert main([*words, "--storage", f"file://{output.parent}/bucket/run"]) == 0
+    return output
+
+
 def _confirming(output, data):
     space = output.with_name("space.yaml")
     space.write_text(CONFIRMED)
     return [
         *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
         *("--results-file", f"{output}.json", "--scheduler", "asha", "--grace-period", "1"),
+        # One after another, so that ASHA always stops the second: CTC begins with blanks.
+        *("--max-concurrent", "1"),
         *("--confirm", "2", "--confirm-seeds", "2"),
     ]
 

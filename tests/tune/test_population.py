@@ -14,6 +14,7 @@ from raytune_ocr.tune.domains import Domain
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.population import Population, changed, heir_name, heir_of, inherit
 from raytune_ocr.tune.space import read_space
+from tests.tune.conftest import POPULATION
 
 SEARCH = {
     "num_samples": 8,
@@ -191,32 +192,10 @@ def test_what_does_not_go_with_a_population_is_refused():
     assert chosen_options({}, {"scheduler": "asha"}, {"scheduler": "pbt"}).scheduler == "pbt"
 
 
-REAL = """
-tuning: {{scheduler: pbt, grace_period: 2, num_samples: 4}}
-experiments:
-  found:
-    model: {{name: ctc_small}}
-    training:
-      num_epochs: {epochs}
-      batch_size: 16
-      use_tensorboard: false
-      learning_rate: {{loguniform: [1e-4, 1e-2]}}
-    scheduler: {{type: cosine}}
-    early_stopping: {{monitor: val_loss, patience: 0}}
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("epochs", "elsewhere"), [(5, False), (3, True)])
-def test_an_heir_comes_out_as_if_it_was_trained_from_the_start(
-    shared_ray, write_space, data, tmp_path, epochs, elsewhere, capsys
-):
-    output, results = tmp_path / "out", tmp_path / "r.json"
-    words = ["--config", str(write_space(REAL, epochs=epochs)), "--data", str(data), "--quiet"]
-    words += ["--output-dir", str(output), "--results-file", str(results)]
-    storage = ["--storage", f"file://{tmp_path}/bucket/run"] if elsewhere else []
-    assert main([*words, *storage]) == 0
-    entries = {r["experiment_name"]: r for r in json.loads(results.read_text())["all_results"]}
+def check_heirs(output, epochs):
+    """What came of a population whose interval is two epochs; the name of the last heir."""
+    document = json.loads(output.with_suffix(".json").read_text())
+    entries = {result["experiment_name"]: result for result in document["all_results"]}
     heirs = [result for result in entries.values() if "parent" in result]
     ends = list(range(2, epochs, 2))  # of the intervals
     assert len(heirs) == len(ends) and len(entries) == 4 + len(ends)
@@ -230,5 +209,22 @@ def test_an_heir_comes_out_as_if_it_was_trained_from_the_start(
         mine, parents = rows.loc[heir["experiment_name"]], rows.loc[heir["parent"]]
         # The times too: it was given these epochs, not trained for them.
         assert mine[:shared].to_dict("list") == parents[:shared].to_dict("list")
-    assert main(["--reproduce", str(results), "--trial", heirs[-1]["experiment_name"]]) == 0
-    assert f"epoch {epochs}/{epochs}: identical" in capsys.readouterr().out
+    return heirs[-1]["experiment_name"]
+
+
+@pytest.mark.slow
+def test_an_heir_comes_out_as_if_it_was_trained_from_the_start(
+    shared_ray, write_space, data, tmp_path, capsys
+):
+    output, results = tmp_path / "out", str(tmp_path / "out.json")
+    words = ["--config", str(write_space(POPULATION, epochs=5)), "--data", str(data), "--quiet"]
+    assert main([*words, "--output-dir", str(output), "--results-file", results]) == 0
+    assert main(["--reproduce", results, "--trial", check_heirs(output, epochs=5)]) == 0
+    assert "epoch 5/5: identical" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_an_heir_of_a_run_that_is_kept_elsewhere_does_too(stored_population, capsys):
+    results, heir = f"{stored_population}.json", check_heirs(stored_population, epochs=3)
+    assert main(["--reproduce", results, "--trial", heir]) == 0
+    assert "epoch 3/3: identical" in capsys.readouterr().out

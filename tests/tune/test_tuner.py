@@ -73,12 +73,9 @@ def read(path):
 
 
 @pytest.mark.slow
-def test_presets_become_trials_and_trials_one_best_result(
-    shared_ray, write_space, data, tmp_path, capsys
-):
-    output = tmp_path / "out"
-    assert main(command(write_space(), data, output)) == 0
-    document = read(tmp_path / "out.json")
+def test_presets_become_trials_and_trials_one_best_result(finished_run, data):
+    output, printed = finished_run
+    document = read(output.with_suffix(".json"))
     best = document["best_result"]
     assert document["experiments_completed"] == 2
     assert {r["experiment_name"] for r in document["all_results"]} == {"first", "second"}
@@ -96,10 +93,9 @@ def test_presets_become_trials_and_trials_one_best_result(
         assert (output / name / "config.yaml").exists()
         assert (output / name / "logs" / "training.log").exists()
     assert len(load_results(output)) == 2
-    printed = capsys.readouterr().out
     assert "Ranking" in printed and str(output / "trials.csv") in printed
     images = next((data / "val").parent.glob("val/*.png"))
-    assert predict([str(tmp_path / "out.json"), str(images)]) == 0
+    assert predict([str(output.with_suffix(".json")), str(images)]) == 0
 
 
 @pytest.mark.slow

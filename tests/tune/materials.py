@@ -1,0 +1,37 @@
+"""What the runs of several tests are made of: a small model of photos, and photos for it."""
+
+import textwrap
+
+from PIL import Image
+
+MODULE = """
+import time
+import torch
+from torch import nn
+from raytune_ocr.models import ModelRegistry
+
+@ModelRegistry.register("{name}")
+class Small(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.linear = nn.Linear(64, num_classes)
+        self.register_buffer("batches", torch.zeros(()))  # that it was trained on
+
+    def forward(self, images):
+        self.batches += self.training
+{first}
+        return self.linear(images.float().mean(dim=(1, 2)) / 255)
+"""
+
+
+def module_with_a_model(name, first="pass"):
+    """The text of a module that registers a model; its `forward` does `first` before all else."""
+    return MODULE.format(name=name, first=textwrap.indent(textwrap.dedent(first), " " * 8))
+
+
+def draw_photos(folder, number=40):
+    """A folder `photos` of dark and light ones, by class."""
+    for place in range(number):
+        file = folder / "photos" / ("dark", "light")[place % 2] / f"{place}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (64, 64), 100 + 50 * (place % 2)).save(file)
