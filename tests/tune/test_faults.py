@@ -12,7 +12,6 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from PIL import Image
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
@@ -21,6 +20,7 @@ from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.lock import LOCK_FILE, RunLock
 from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.trial import is_out_of_memory, newest_state, run_trial, with_half_the_batch
+from tests.tune.materials import draw_photos, module_with_a_model
 
 HOLD = """
 import sys
@@ -95,30 +95,16 @@ def test_half_the_batch_keeps_the_effective_one():
 
 
 GREEDY = """
-from torch import nn
-from raytune_ocr.models import ModelRegistry
-
-@ModelRegistry.register("greedy")
-class Greedy(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.linear = nn.Linear(64, num_classes)
-
-    def forward(self, images):
-        if self.training and len(images) > 8:
-            raise MemoryError("a batch of more than eight")
-        return self.linear(images.float().mean(dim=(1, 2)) / 255)
+if self.training and len(images) > 8:
+    raise MemoryError("a batch of more than eight")
 """
 
 
 def test_where_memory_runs_out_that_trial_alone_goes_on_with_half_the_batch(
     no_shared_ray, tmp_path, monkeypatch
 ):
-    for number in range(40):
-        file = tmp_path / "photos" / ("dark", "light")[number % 2] / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (64, 64), 100 + 50 * (number % 2)).save(file)
-    (tmp_path / "greedy_model.py").write_text(GREEDY)
+    draw_photos(tmp_path)
+    (tmp_path / "greedy_model.py").write_text(module_with_a_model("greedy", GREEDY))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     space = tmp_path / "space.yaml"
@@ -221,7 +207,7 @@ common: &common
   early_stopping: {{patience: 0}}
 experiments:
   short: {{<<: *common, training: {{num_epochs: 2, batch_size: 16, use_tensorboard: false}}}}
-  long: {{<<: *common, training: {{num_epochs: 60, batch_size: 16, use_tensorboard: false}}}}
+  long: {{<<: *common, training: {{num_epochs: 30, batch_size: 16, use_tensorboard: false}}}}
 """
 
 
@@ -260,7 +246,7 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
     epochs = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
     assert {name: list(rows) for name, rows in epochs} == {
         "short": [1, 2],
-        "long": list(range(1, 61)),
+        "long": list(range(1, 31)),
     }
     log = (output / "short" / "logs" / "training.log").read_text().splitlines()
     assert len(log) == 2  # a finished trial is not run again

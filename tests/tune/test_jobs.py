@@ -22,7 +22,7 @@ LONG = """
 experiments:
   long:
     model: {{name: ctc_small}}
-    training: {{num_epochs: 60, batch_size: 16, use_tensorboard: false}}
+    training: {{num_epochs: 40, batch_size: 16, use_tensorboard: false}}
     scheduler: {{type: none}}
     early_stopping: {{patience: 0}}
 """
@@ -127,13 +127,13 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(
     subprocess.run(stop, env=environment, check=True, capture_output=True)
     first.wait(60)
     done = len(epochs_noted(output))
-    assert 3 <= done < 60
+    assert 3 <= done < 40
 
     told, _ = submit(dashboard, environment, "second", *words).communicate(timeout=240)
     assert "succeeded" in told, told
-    assert list(pd.read_csv(output / "epochs.csv")["epoch"]) == list(range(1, 61))
+    assert list(pd.read_csv(output / "epochs.csv")["epoch"]) == list(range(1, 41))
     log = (output / "long" / "logs" / "training.log").read_text().splitlines()
-    assert len(log) <= 61  # at most one epoch was done again
+    assert len(log) <= 41  # at most one epoch was done again
 
 
 def epochs_noted(output):

@@ -8,34 +8,18 @@ import sys
 import pandas as pd
 import psutil
 import pytest
-from PIL import Image
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.memory import KILLED, go_on_with_less
 from raytune_ocr.tune.results import TrialRecord
+from tests.tune.materials import draw_photos, module_with_a_model
 
+# Takes memory without end, slowly, at a batch of more than eight in its third epoch.
 HOG = """
-import time
-import torch
-from torch import nn
-from raytune_ocr.models import ModelRegistry
-
-@ModelRegistry.register("hog")
-class Hog(nn.Module):
-    '''Takes memory without end, slowly, at a batch of more than eight in its third epoch.'''
-
-    def __init__(self, num_classes):
-        super().__init__()
-        self.linear = nn.Linear(64, num_classes)
-        self.register_buffer("batches", torch.zeros(()))
-
-    def forward(self, images):
-        self.batches += self.training
-        kept = []
-        while len(images) > 8 and self.batches > 6 and len(kept) < 160:
-            kept.append(b"x" * 50_000_000)
-            time.sleep(0.02)
-        return self.linear(images.float().mean(dim=(1, 2)) / 255)
+kept = []
+while len(images) > 8 and self.batches > 6 and len(kept) < 160:
+    kept.append(b"x" * 50_000_000)
+    time.sleep(0.02)
 """
 SPACE = """
 common: &common
@@ -65,11 +49,8 @@ def short_of_memory(start_cluster, monkeypatch):
 def test_the_memory_monitor_costs_one_trial_half_its_batch_and_the_run_nothing(
     short_of_memory, tmp_path
 ):
-    for number in range(40):
-        file = tmp_path / "photos" / ("dark", "light")[number % 2] / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (64, 64), 100 + 50 * (number % 2)).save(file)
-    (tmp_path / "hog_model.py").write_text(HOG)
+    draw_photos(tmp_path)
+    (tmp_path / "hog_model.py").write_text(module_with_a_model("hog", HOG))
     (tmp_path / "space.yaml").write_text(SPACE)
     done = subprocess.run(
         [

@@ -114,6 +114,19 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(
     assert {r["status"] for r in document["all_results"]} == {"completed"}
 
 
+LONG_AND_SHORT = """
+experiments:
+  first:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 20, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: none}}
+    early_stopping: {{patience: 0}}
+  second:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 2, batch_size: 16, use_tensorboard: false}}
+"""
+
+
 @pytest.mark.slow
 def test_where_memory_suffices_for_one_trial_the_other_waits_though_a_cpu_is_free(
     start_cluster, write_space, data, tmp_path
@@ -126,7 +139,7 @@ def test_where_memory_suffices_for_one_trial_the_other_waits_though_a_cpu_is_fre
     done = subprocess.run(
         [
             *(sys.executable, "-m", "raytune_ocr.tune", "--data", str(data)),
-            *("--config", str(write_space(epochs=20)), "--output-dir", str(tmp_path / "out")),
+            *("--config", str(write_space(LONG_AND_SHORT)), "--output-dir", str(tmp_path / "out")),
             *("--results-file", str(tmp_path / "r.json"), "--address", up.address),
             *("--scheduler", "none"),
         ],

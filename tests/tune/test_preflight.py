@@ -8,20 +8,9 @@ import sys
 import pytest
 
 from raytune_ocr.tune.preflight import modules_to_ship
+from tests.tune.materials import draw_photos, module_with_a_model
 
-MODEL = """
-from torch import nn
-from raytune_ocr.models import ModelRegistry
-
-@ModelRegistry.register("mine")
-class Mine(nn.Module):
-    def __init__(self, num_classes):
-        super().__init__()
-        self.linear = nn.Linear(64, num_classes)
-
-    def forward(self, images):
-        return self.linear(images.float().mean(dim=(1, 2)) / 255)
-"""
+MODEL = module_with_a_model("mine")
 SPACE = """
 experiments:
   only:
@@ -35,14 +24,9 @@ experiments:
 def test_a_module_that_only_the_driver_has_goes_with_it_or_is_told_before_trials_start(
     start_cluster, tmp_path
 ):
-    from PIL import Image
-
     cluster = start_cluster(num_cpus=1)
     work, own = tmp_path / "work", tmp_path / "own"
-    for number in range(20):
-        file = work / "photos" / ("dark", "light")[number % 2] / f"{number}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (64, 64), 100 + 50 * (number % 2)).save(file)
+    draw_photos(work, number=20)
     own.mkdir()
     (work / "space.yaml").write_text(SPACE)
 
