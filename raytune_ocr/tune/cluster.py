@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune import head
 from raytune_ocr.tune.client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.preflight import modules_to_ship
@@ -59,6 +60,8 @@ class Cluster:
         else:
             settings.update(address="local", include_dashboard=False)
         with self.silenced(), self._told_of_address():
+            if self.address:
+                head.find(self.address)
             _join(settings)
         try:
             yield
@@ -73,7 +76,7 @@ class Cluster:
 
         try:
             yield
-        except (ConnectionError, ImportError, RayError, RuntimeError) as error:
+        except (ConnectionError, ImportError, RayError, RuntimeError, ValueError) as error:
             if self.address is None:
                 raise
             hint = "; Ray Client needs pip install 'raytune-ocr[cluster]'"

@@ -5,14 +5,16 @@ Trials keep their states as Ray checkpoints in their folders, and start from the
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
-from raytune_ocr.tune.client import controller_here
+from raytune_ocr.tune.client import controller_here, is_client
 from raytune_ocr.tune.cluster import Cluster, take_waiting_processes
+from raytune_ocr.tune.head import watched
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.preflight import Mark, check_nodes
@@ -64,7 +66,12 @@ class Control:
         data = load_data(possible, run.options.allow_outside)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
-        with self.interruptions, self.cluster.running(imports), self._trusted_nodes(imports):
+        with (
+            self.interruptions,
+            self.cluster.running(imports),
+            self._watched_head(),
+            self._trusted_nodes(imports),
+        ):
             self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self._request(record))
@@ -87,6 +94,27 @@ class Control:
                 f"trials were ended {futile} times in a row before any of them got on, by lost "
                 "nodes or for want of memory; go on with --resume when the nodes are better"
             )
+
+    @contextmanager
+    def _watched_head(self) -> Iterator[None]:
+        """Where the head goes away inside, that is said before Ray ends this process."""
+        import ray
+
+        if is_client():  # which raises in this thread instead
+            yield
+            return
+        address = ray.get_runtime_context().gcs_address
+        who = "--address: the cluster's head node" if self.cluster.address else "this run's own Ray"
+
+        def gone(why: str) -> None:
+            print(f"error: {who} at {address} is gone: {why}", file=sys.__stderr__, flush=True)
+            try:
+                self._last_words("when there is a cluster again, " if self.cluster.address else "")
+            finally:
+                os._exit(1)
+
+        with watched(address, gone):
+            yield
 
     @contextmanager
     def _trusted_nodes(self, imports: Sequence[str]) -> Iterator[None]:
@@ -254,10 +282,11 @@ class Control:
         for actor in self.actors.values():
             ray.kill(actor)
 
-    def _last_words(self) -> None:
+    def _last_words(self, when: str = "") -> None:
+        words = f"stopped; {when}go on with: {self.resume_command}"
+        print(words, file=sys.__stderr__, flush=True)
         self.run.save_results()
         self.run.copy.push(now=True)
-        print(f"stopped; go on with: {self.resume_command}", file=sys.__stderr__, flush=True)
 
 
 def _trial_name(trial: Any) -> str:
