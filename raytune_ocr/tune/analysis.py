@@ -131,16 +131,25 @@ def varied(source: Source) -> pd.DataFrame:
     """Settings that differ between trials: a row a result in the order of the JSON.
 
     Columns are dotted names of the config's fields; names and paths are left out, and `changes`:
-    a setting is as it was in the first epoch.
+    a setting is as it was in the last epoch.
     """
     import pandas as pd
 
     _, document = read_document(source)
-    rows = [_flat(r.get("config") or r.get("hyperparameters", {})) for r in document["all_results"]]
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame([_flat(_last_settings(result)) for result in document["all_results"]])
     skipped = {"experiment_name", "output_dir", "metadata_path", "changes"}
     kept = [n for n in table if n not in skipped and table[n].astype(str).nunique() > 1]
     return table[kept]
+
+
+def _last_settings(result: dict[str, Any]) -> dict[str, Any]:
+    """What a trial was trained with at its end: a population's heir has its parent's until then."""
+    settings = result.get("config") or result.get("hyperparameters", {})
+    for change in settings.get("changes") or []:
+        if change["after_epoch"] < (result.get("total_epochs") or 0):
+            settings = settings | change
+    settings.pop("after_epoch", None)
+    return settings
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -213,7 +213,10 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     columns = {name: settings[name].tolist() for name in settings}
     draw = partial(plots.draw_parallel, columns=columns, scores=scores, word="score")
     section.pictures = [writer.figure("parallel", draw, (max(6.8, 1.1 * len(columns)), 4.5))]
-    section.text = "A line a trial, the better the lighter; only settings that differ."
+    section.text = (
+        "A line a trial, the better the lighter; only settings that differ, as they were in the "
+        "last epoch of each trial."
+    )
 
 
 def _importance(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

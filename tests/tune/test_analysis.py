@@ -111,6 +111,14 @@ def test_what_varied_is_what_the_experiments_set(run):
     assert set(varied(run)) == {"learning_rate", "optimizer_type"}
 
 
+def test_settings_that_changed_in_mid_training_are_as_they_were_at_the_end(tmp_path):
+    changes = [{"after_epoch": 1, "learning_rate": 3e-4}, {"after_epoch": 3, "weight_decay": 0.5}]
+    records = [trial(tmp_path, 1, 0.5), trial(tmp_path, 2, 0.6, changes=changes)]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    table = varied(tmp_path / "r.json")  # three epochs each: nothing came after the third
+    assert table.to_dict("list") == {"learning_rate": [1e-3, 3e-4]}
+
+
 def test_what_decides_the_score_is_most_important_and_above_chance(run):
     table = importance(run)
     assert table["setting"].tolist()[0] == "learning_rate"
