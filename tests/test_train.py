@@ -51,6 +51,20 @@ def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):
     assert (config["parent"], config["batch_size"], config["learning_rate"]) == ("exp1", 8, 0.01)
 
 
+def test_settings_change_in_mid_training_and_do_so_again_after_a_resume(command, tmp_path):
+    changes = (
+        "changes=[{after_epoch: 1, learning_rate: 1e-4}, {after_epoch: 3, learning_rate: 1e-5}]"
+    )
+    settings = ["--set", "learning_rate=0.01", "--set", "scheduler_type=none", "--set", changes]
+    runs, rates = tmp_path / "runs", [0.01, 1e-4, 1e-4, 1e-5]
+    assert main(command("--epochs", "4", *settings, "--set", "min_lr=0")) == 0
+    assert main(command("--epochs", "2", *settings, "--set", "min_lr=0")) == 0
+    assert main(["--resume", "exp2", "--epochs", "4", "--base-dir", str(runs)]) == 0
+    whole, resumed = (read_epoch_log(runs / name / "training.log") for name in ("exp1", "exp2"))
+    assert whole["learning_rate"] == resumed["learning_rate"] == rates
+    assert whole["val_loss"] == resumed["val_loss"]
+
+
 def test_a_reader_of_digits_is_trained_too(tmp_path, capsys):
     from raytune_ocr.data import generate_dataset
 
