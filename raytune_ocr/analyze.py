@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from raytune_ocr.cli import answer, at_least
 from raytune_ocr.errors import RaytuneOCRError
 
 
@@ -26,33 +27,32 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data", metavar="METADATA", help="images to read (default: the config's)")
     parser.add_argument("--watch", action="store_true", help="write again while a run goes on")
-    parser.add_argument("--every", type=int, default=30, help="seconds between (default 30)")
+    parser.add_argument(
+        "--every", type=at_least(1), default=30, metavar="S", help="seconds between (default 30)"
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: written, 2: wrong results or paths."""
     arguments = build_parser().parse_args(argv)
-    refresh = arguments.every if arguments.watch else 0
-    try:
-        from raytune_ocr.tune.report_page import write_report
+    return answer(lambda: _analyze(arguments))
 
-        while True:
-            try:
-                path = write_report(arguments.results, arguments.output, arguments.data, refresh)
-                print(path)
-            except RaytuneOCRError as error:
-                if not arguments.watch:
-                    raise
-                print(f"waiting: {error}", file=sys.stderr)
+
+def _analyze(arguments: argparse.Namespace) -> int:
+    from raytune_ocr.tune.report_page import write_report
+
+    refresh = arguments.every if arguments.watch else 0
+    while True:
+        try:
+            print(write_report(arguments.results, arguments.output, arguments.data, refresh))
+        except RaytuneOCRError as error:
             if not arguments.watch:
-                return 0
-            time.sleep(arguments.every)
-    except RaytuneOCRError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+                raise
+            print(f"waiting: {error}", file=sys.stderr)
+        if not arguments.watch:
+            return 0
+        time.sleep(arguments.every)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
-"""The console script `raytune-ocr`: the command lines of the package behind one name."""
+"""What the command lines share, and the console script `raytune-ocr`: all behind one name."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import os
+import shlex
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raytune_ocr.errors import RaytuneOCRError
 
 COMMANDS = {
     "tune": ("raytune_ocr.tune.__main__", "train every preset, say which one won"),
@@ -14,6 +21,52 @@ COMMANDS = {
     "analyze": ("raytune_ocr.analyze", "one page of figures and tables about runs"),
     "export": ("raytune_ocr.export", "make the winner ready to ship"),
 }
+
+
+def tell(error: Exception) -> None:
+    """An error as lines on standard error."""
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+
+
+def answer(command: Callable[[], int], stopped: str = "stopped") -> int:
+    """The exit status of a command: its own; 2 and a word after an error, 130 after Ctrl-C.
+
+    Args:
+        stopped: what is said after Ctrl-C.
+    """
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read the output has enough of it, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (RaytuneOCRError, OSError) as error:
+        tell(error)
+        return 2
+    except KeyboardInterrupt:
+        print(stopped, file=sys.stderr)
+        return 130
+
+
+def again(command: str, words: Sequence[str]) -> str:
+    """The command line that runs `command` once more, with other words, to be pasted."""
+    python = Path(sys.executable)
+    on_path = shutil.which(python.name) == str(python)
+    shown = python.name if on_path else str(python)
+    return shlex.join([shown, "-m", f"raytune_ocr.{command}", *words])
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """How a command line reads a whole number that is no smaller than `low`."""
+
+    def integer(text: str) -> int:
+        if not text.isdecimal() or int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be an integer >= {low}, got {text!r}")
+        return int(text)
+
+    return integer
 
 
 def main(argv: Sequence[str] | None = None) -> int:

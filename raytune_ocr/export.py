@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError, RaytuneOCRError
+from raytune_ocr.cli import answer
+from raytune_ocr.errors import CheckpointError, ConfigurationError, DataLoaderError
 from raytune_ocr.files import replacing
 from raytune_ocr.model_card import Data, model_card, validate
 
@@ -248,10 +249,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.export",
         description="Write the best model as safetensors and ONNX, checked, with a model card.",
-        epilog="example: python -m raytune_ocr.export hyperparameter_tuning_results_*.json "
+        epilog="example: python -m raytune_ocr.export training_output "
         f"--output reader    (needs {EXTRA})",
     )
-    parser.add_argument("results", type=Path, help="a results JSON, a trial's folder or a .pt")
+    parser.add_argument(
+        "results", type=Path, help="an output folder, a results JSON, a trial's folder or a .pt"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
@@ -262,13 +265,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: exported and checked, 2: it could not be."""
     arguments = build_parser().parse_args(argv)
-    try:
+
+    def command() -> int:
         export(arguments.results, arguments.output, arguments.data)
-    except RaytuneOCRError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{arguments.output / CARD}: the model card")
-    return 0
+        print(f"{arguments.output / CARD}: the model card")
+        return 0
+
+    return answer(
+        command, f"stopped; {arguments.output} is not whole: the same command makes it so"
+    )
 
 
 if __name__ == "__main__":

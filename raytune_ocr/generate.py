@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.cli import answer, at_least
 from raytune_ocr.progress import progress
 
 
@@ -23,15 +23,6 @@ def _lengths(text: str) -> tuple[int, int]:
     return lengths
 
 
-def _at_least(low: int) -> type:
-    def integer(text: str) -> int:
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"must be an integer >= {low}, got {text!r}")
-        return int(text)
-
-    return integer  # type: ignore[return-value]
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -41,11 +32,17 @@ def build_parser() -> argparse.ArgumentParser:
         "same bytes.",
         epilog="example: python -m raytune_ocr.generate --output-dir digits --num-samples 10000",
     )
-    parser.add_argument("--output-dir", required=True, help="folder to write to")
+    parser.add_argument("--output-dir", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--num-samples", type=_at_least(3), default=10000, help="images in all (default 10000)"
+        "--num-samples",
+        type=at_least(3),
+        default=10000,
+        metavar="N",
+        help="images in all (default 10000)",
     )
-    parser.add_argument("--seed", type=_at_least(0), default=2024, help="(default 2024)")
+    parser.add_argument(
+        "--seed", type=at_least(0), default=2024, metavar="N", help="(default 2024)"
+    )
     parser.add_argument(
         "--lengths", type=_lengths, default=(1, 8), metavar="LOW-HIGH", help="digits (default 1-8)"
     )
@@ -68,26 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: written, 2: wrong arguments or fonts."""
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    folder = arguments.output_dir
+    return answer(
+        lambda: _generate(arguments),
+        f"stopped; {folder} is no set yet (no metadata.yaml): the same command makes it whole",
+    )
 
+
+def _generate(arguments: argparse.Namespace) -> int:
     from raytune_ocr.data.generator import generate_dataset
 
     started = time.perf_counter()
-    try:
-        metadata = generate_dataset(
-            arguments.output_dir,
-            arguments.num_samples,
-            arguments.seed,
-            arguments.fonts_dir,
-            arguments.lengths,
-            system_fonts=not arguments.no_system_fonts,
-            progress=lambda images, total: progress(images, total, "images"),
-        )
-    except (RaytuneOCRError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; metadata.yaml was not written", file=sys.stderr)
-        return 130
+    metadata = generate_dataset(
+        arguments.output_dir,
+        arguments.num_samples,
+        arguments.seed,
+        arguments.fonts_dir,
+        arguments.lengths,
+        system_fonts=not arguments.no_system_fonts,
+        progress=lambda images, total: progress(images, total, "images"),
+    )
     seconds = time.perf_counter() - started
     print(f"{arguments.num_samples} images in {seconds:.1f} s: {metadata}")
     return 0

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from raytune_ocr.errors import CheckpointError, DataNotFoundError, RaytuneOCRError
+from raytune_ocr.cli import answer, at_least
+from raytune_ocr.errors import CheckpointError, DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.progress import progress
 
@@ -77,11 +78,14 @@ def _checkpoint_in_results(path: Path) -> Path:
     named = best.get("checkpoint")
     if not named:
         raise CheckpointError(f"{path}: best_result names no checkpoint (did any trial complete?)")
-    candidates = [Path(named), path.parent / named]
-    for candidate in candidates:
+    moved = Path(*Path(named).parts[-3:])  # with its trial's folder, beside results.json
+    for candidate in (Path(named), path.parent / named, path.parent / moved):
         if candidate.is_file():
             return candidate
-    raise CheckpointError(f"{path}: best_result.checkpoint {named!r} does not exist")
+    raise CheckpointError(
+        f"{path}: best_result.checkpoint {named!r} does not exist; if the run was moved, name its "
+        "output folder or the trial's folder instead"
+    )
 
 
 def find_images(sources: Iterable[str | Path]) -> list[Path]:
@@ -89,9 +93,15 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
 
     Raises:
         DataNotFoundError: for a path that does not exist, or when there is no image at all.
+        DataLoaderError: for a results file, as a second one that a wildcard stands for.
     """
     found: list[Path] = []
     for source in map(Path, sources):
+        if source.suffix == ".json":
+            raise DataLoaderError(
+                f"{source}: must be an image or a folder of images, got a results file; name one "
+                "model, for example the output folder of its run"
+            )
         if source.is_dir():
             below = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
             found.extend(sorted(below))
@@ -173,32 +183,38 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.predict",
         description="Read the digits in images with a trained model.",
-        epilog="example: python -m raytune_ocr.predict hyperparameter_tuning_results_*.json scans/",
+        epilog="example: python -m raytune_ocr.predict training_output scans/",
     )
     parser.add_argument(
         "model",
-        help="a results JSON (its best model), a trial's folder, a best_model.pt,"
-        " or an export (its folder, .safetensors or .onnx)",
+        help="an output folder or a results JSON (its best model), a trial's folder, a"
+        " best_model.pt, or an export (its folder, .safetensors or .onnx)",
     )
     parser.add_argument("images", nargs="+", help="image files, or folders that hold some")
-    parser.add_argument("--csv", metavar="OUT", help="write file,text,confidence there as well")
-    parser.add_argument("--batch-size", type=int, default=64, help="images at a time (default 64)")
+    parser.add_argument(
+        "--csv", metavar="OUT", help="write file,text,confidence there instead of printing them"
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=at_least(1),
+        default=64,
+        metavar="N",
+        help="images at a time (default 64)",
+    )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0: all read, 1: some unreadable, 2: wrong model or paths."""
     arguments = build_parser().parse_args(argv)
-    try:
-        files = find_images(arguments.images)
-        checkpoint = find_checkpoint(arguments.model)
-        unreadable: list[str] = []
-        readings = _read_all(checkpoint, files, arguments.batch_size, unreadable)
-    except RaytuneOCRError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return answer(lambda: _predict(arguments), "stopped; nothing was written")
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    files = find_images(arguments.images)
+    checkpoint = find_checkpoint(arguments.model)
+    unreadable: list[str] = []
+    readings = _read_all(checkpoint, files, arguments.batch_size, unreadable)
     if arguments.csv:
         with replacing(arguments.csv) as aside, aside.open("w", newline="", encoding="utf-8") as f:
             _write_csv(f, readings)

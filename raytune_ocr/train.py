@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.cli import again, tell
 from raytune_ocr.config import (
     CLASSIFIER_MONITOR,
     KHMER_DIGITS,
@@ -20,6 +21,7 @@ from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
 if TYPE_CHECKING:
     from raytune_ocr.training import ExperimentManager, ExperimentTrainer
 
+DEFAULT_BASE = "runs"
 EPILOG = """
 examples:
   python -m raytune_ocr.train --model ctc_small --epochs 20
@@ -72,7 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="set any field of TrainingConfig, e.g. batch_size=64 or optimizer_type=adamw",
     )
     where = parser.add_argument_group("where")
-    where.add_argument("--base-dir", default="runs", metavar="DIR", help="(default runs)")
+    where.add_argument(
+        "--base-dir", default=DEFAULT_BASE, metavar="DIR", help=f"(default {DEFAULT_BASE})"
+    )
     begin = where.add_mutually_exclusive_group()
     begin.add_argument("--resume", metavar="EXP", help="go on with an experiment, e.g. exp1")
     begin.add_argument("--fork", metavar="EXP", help="start anew from an experiment's weights")
@@ -123,11 +127,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         trainer, config = _prepare(arguments, settings)
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 2)
+    except KeyboardInterrupt:
+        print("stopped before training began", file=sys.stderr)
+        return 130
     try:
         results = trainer.train(config.num_epochs)
     except KeyboardInterrupt:
-        name = trainer.experiment_manager.name
-        print(f"stopped; go on with: python -m raytune_ocr.train --resume {name}", file=sys.stderr)
+        go_on = _resume_command(arguments, trainer.experiment_manager.name)
+        print(f"stopped; go on with: {go_on}", file=sys.stderr)
         return 130
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 1)
@@ -165,9 +172,16 @@ def _prepare(
     return trainer, config
 
 
+def _resume_command(arguments: argparse.Namespace, name: str) -> str:
+    """What goes on with the experiment `name`, as far as its config does not tell it."""
+    words = ["--resume", name]
+    if arguments.base_dir != DEFAULT_BASE:
+        words += ["--base-dir", arguments.base_dir]
+    return again("train", words + ["--reapply-transforms"] * arguments.reapply_transforms)
+
+
 def _fail(error: Exception, status: int) -> int:
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    tell(error)
     return status
 
 

@@ -1,6 +1,11 @@
+import subprocess
+import sys
+
 import pytest
 
-from raytune_ocr.cli import COMMANDS, main
+from raytune_ocr.cli import COMMANDS, again, answer, main
+from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.tune.__main__ import _resume_command
 
 
 def test_without_a_command_the_commands_are_listed(capsys):
@@ -21,3 +26,37 @@ def test_every_command_explains_itself(command, capsys):
 def test_an_unknown_command_suggests_the_nearest(capsys):
     assert main(["tunes"]) == 2
     assert "did you mean 'tune'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (DataLoaderError("a: wrong\nb: wrong"), 2, "error: a: wrong\nerror: b: wrong\n"),
+        (PermissionError(13, "Permission denied", "out"), 2, "Permission denied: 'out'"),
+        (KeyboardInterrupt(), 130, "stopped; begin again\n"),
+    ],
+)
+def test_what_ends_a_command_is_told_without_a_traceback(error, status, told, capsys):
+    def command():
+        raise error
+
+    assert answer(command, "stopped; begin again") == status
+    assert told in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    code = (
+        "import sys\nfrom raytune_ocr.cli import answer\n"
+        "sys.exit(answer(lambda: [print('line') for _ in range(100_000)] and 0))"
+    )
+    words = f'{sys.executable} -c "{code}" | head -1'
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("line\n", "")
+
+
+def test_a_command_to_go_on_with_can_be_pasted(monkeypatch):
+    told = _resume_command(["--data", "my images", "--resume-if-any"])
+    assert told.endswith("-m raytune_ocr.tune --data 'my images' --resume")
+    assert subprocess.run(again("tune", ["--list"]), shell=True).returncode == 0
+    monkeypatch.setattr(sys, "executable", "/somewhere/else/python3")
+    assert again("train", []) == "/somewhere/else/python3 -m raytune_ocr.train"

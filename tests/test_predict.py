@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -100,6 +101,25 @@ def test_missing_images_are_told(tmp_path):
         find_images([tmp_path / "gone.png"])
     with pytest.raises(DataNotFoundError, match="holds no image"):
         find_images([tmp_path])
+
+
+def test_a_run_that_was_moved_still_names_its_model(run, tmp_path):
+    shutil.copytree(run / "one", tmp_path / "one")
+    best = {"checkpoint": "/gone/training_output/one/checkpoints/best_model.pt"}
+    (tmp_path / "results.json").write_text(json.dumps({"best_result": best}))
+    assert find_checkpoint(tmp_path) == tmp_path / "one" / "checkpoints" / "best_model.pt"
+
+
+def test_two_results_files_that_a_wildcard_stands_for_are_refused(run, scans, capsys):
+    assert main([str(run / "results.json"), str(run / "other.json"), str(scans)]) == 2
+    told = capsys.readouterr().err
+    assert "other.json: must be an image or a folder of images, got a results file" in told
+
+
+def test_a_batch_of_none_is_refused(run, scans, capsys):
+    with pytest.raises(SystemExit):
+        main([str(run), str(scans), "--batch-size", "0"])
+    assert "--batch-size: must be an integer >= 1, got '0'" in capsys.readouterr().err
 
 
 def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):

@@ -96,9 +96,10 @@ def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130, told
-    assert "go on with: python -m raytune_ocr.train --resume exp1" in told
+    runs = tmp_path / "runs"
+    assert f"-m raytune_ocr.train --resume exp1 --base-dir {runs}" in told
     done = len(read_epoch_log(log)["val_loss"])
-    resume = ["--resume", "exp1", "--base-dir", str(tmp_path / "runs"), "--epochs", str(done + 1)]
+    resume = ["--resume", "exp1", "--base-dir", str(runs), "--epochs", str(done + 1)]
     assert main(resume) == 0
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.cli import again, tell
 from raytune_ocr.config import RULES, check, parse_value
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.tune.options import SCHEDULERS, SEARCHES, TUNING, read_option
@@ -300,24 +299,24 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
-    arguments = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    arguments = build_parser().parse_args(words)
     logging.basicConfig(
         format="%(message)s", level=logging.ERROR if arguments.quiet else logging.INFO
     )
     try:
-        return _run(arguments)
+        return _run(arguments, _resume_command(words))
     except RaytuneOCRError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        tell(error)
         return 1 if isinstance(error, ExperimentFailedError) else 2
     except OSError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(error)
         return 2
     except KeyboardInterrupt as interrupt:
         return 128 + getattr(interrupt, "number", signal.SIGINT)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, go_on: str) -> int:
     if arguments.list_models:
         from raytune_ocr.models import describe_models, format_models
 
@@ -334,21 +333,21 @@ def _run(arguments: argparse.Namespace) -> int:
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))
         return 0
-    tuner.control.resume_command = again = _resume_command()
+    tuner.control.resume_command = go_on
     document = tuner.run_experiments(arguments.experiments)
     if not arguments.quiet:
         print(tuner.summary())
     if tuner.run.ended_by:
-        print(f"{tuner.run.ended_by}; go on with: {again}", file=sys.stderr)
+        print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
     elif tuner.run.unfinished:
-        print(f"stopped; go on with: {again}", file=sys.stderr)
+        print(f"stopped; go on with: {go_on}", file=sys.stderr)
         return 128 + (tuner.control.interruptions.received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1
 
 
-def _resume_command() -> str:
-    words = [word for word in sys.argv[1:] if word not in ("--resume", "--resume-if-any")]
-    return shlex.join([Path(sys.executable).name, "-m", "raytune_ocr.tune", *words, "--resume"])
+def _resume_command(words: Sequence[str]) -> str:
+    kept = [word for word in words if word not in ("--resume", "--resume-if-any")]
+    return again("tune", [*kept, "--resume"])
 
 
 if __name__ == "__main__":
