@@ -228,3 +228,21 @@ def test_an_heir_of_a_run_that_is_kept_elsewhere_does_too(stored_population, cap
     results, heir = f"{stored_population}.json", check_heirs(stored_population, epochs=3)
     assert main(["--reproduce", results, "--trial", heir]) == 0
     assert "epoch 3/3: identical" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_population_that_a_target_and_a_budget_cut_short_goes_on_to_its_end(
+    shared_ray, write_space, data, tmp_path, capsys
+):
+    output, results = tmp_path / "out", tmp_path / "out.json"
+    words = ["--config", str(write_space(POPULATION, epochs=3)), "--data", str(data)]
+    words += ["--output-dir", str(output), "--results-file", str(results)]
+    assert main([*words, "--target", "character_accuracy=0"]) == 0  # reached at once
+    assert "the target character_accuracy=0 is reached" in capsys.readouterr().err
+    cut = json.loads(results.read_text())["all_results"]
+    assert {result["stop_reason"] for result in cut} == {"target"}
+    assert main([*words, "--resume", "--time-budget", "2s", "--quiet"]) == 0
+    assert main([*words, "--resume", "--quiet"]) == 0
+    check_heirs(output, epochs=3)
+    rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
+    assert all(list(epochs) == list(range(1, len(epochs) + 1)) for _, epochs in rows)
