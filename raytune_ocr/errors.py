@@ -84,6 +84,8 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
     "unknown model 'smal' (known: large, small); did you mean 'small'?"
     """
     names = sorted(known)
+    if not names:
+        return f"unknown {kind} {name!r} (there is none)"
     nearest = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown {kind} {name!r} (known: {', '.join(names)}){hint}"

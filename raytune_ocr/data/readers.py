@@ -347,7 +347,11 @@ def _pack(
         raise DataLoaderError(f"{path}: {unknown_name('split', split, found)}")
     samples = found[name]
     if not samples:
-        raise DataLoaderError(f"{path}: {split}: must hold at least one image, got none")
+        total = sum(map(len, found.values()))
+        raise DataLoaderError(
+            f"{path}: {split}: must hold at least one image, got none of {total} in all; bring "
+            "more, or say which are its own: a column `split`, or folders train, val and test"
+        )
     with ThreadPoolExecutor(max_workers=max(1, num_workers)) as threads:
         decoded = list(threads.map(_decode, samples))
     bad = [problem for problem in decoded if isinstance(problem, str)]

@@ -58,6 +58,8 @@ def write_report(
     Raises:
         DataNotFoundError, ConfigurationError: when a source is no results.
     """
+    for source in sources:
+        read_document(source)  # what is no results is told before anything is made
     folder.mkdir(parents=True, exist_ok=True)
     sections = []
     if len(sources) > 1:

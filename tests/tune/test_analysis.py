@@ -195,3 +195,4 @@ def test_results_of_the_original_system_make_a_page(tmp_path):
 def test_what_is_no_results_is_told(tmp_path, capsys):
     assert main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
     assert "no such results file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
