@@ -29,6 +29,23 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def why_not_writable(path: Path) -> str:
+    """Why a file cannot be written at `path`; "" if it can. Nothing is left of the attempt."""
+    made: list[Path] = []
+    try:
+        if path.is_dir():
+            return os.strerror(errno.EISDIR)
+        made = make_folder(path.parent)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        aside.touch()
+        aside.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        remove_if_empty(made)
+    return ""
+
+
 def make_folder(folder: Path) -> list[Path]:
     """Make a folder and its parents; returns those that were not there, the innermost first."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]

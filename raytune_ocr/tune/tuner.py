@@ -11,6 +11,7 @@ from typing import Any
 
 from raytune_ocr.config import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.files import why_not_writable
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.control import Control
 from raytune_ocr.tune.lock import RunLock
@@ -144,6 +145,10 @@ class HyperparameterTuner:
         there = RunState(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there)
         run.start(space, self._known(space, resuming), resuming)
+        if why := why_not_writable(run.results_file):
+            raise ConfigurationError(
+                f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
+            )
         unfinished = run.next()
         if unfinished and not run.budget.spent():
             self.control.train(unfinished, resuming)

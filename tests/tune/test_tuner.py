@@ -239,6 +239,7 @@ def test_more_gpus_than_there_are_is_said_at_once(shared_ray, write_space, data,
         (["--config", "absent.yaml"], "no such configuration file"),
         (["--data", "absent"], "no such data file"),
         (["--set", "model_name=smal"], "did you mean 'small'"),
+        (["--results-file", "/"], "--results-file: must be a file that can be written, got /"),
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_runs(
@@ -325,6 +326,7 @@ def test_a_users_own_folder_of_images_is_tuned_on(
     # A wrong command line afterwards costs nothing of what was found.
     assert main([*arguments, "--data", "absent"]) == 2
     assert main([*arguments, "--cpus-per-trial", "9999"]) == 2
+    assert main([*arguments, "--results-file", str(tmp_path)]) == 2
     assert Path(best["checkpoint"]).is_file()
 
 
