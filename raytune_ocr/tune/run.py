@@ -343,6 +343,13 @@ class Run:
 
     def forget_old(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
-        names = {*self.records, *self.state.read().trials}
+        old = self.state.read()
+        if old.trials:
+            begun = old.about.get("timestamp", "an unknown time")
+            logger.info(
+                "%s: a new run takes the place of the one of %s (--resume goes on with one)",
+                *(self.output_dir, begun),
+            )
+        names = {*self.records, *old.trials}
         self.state.path.unlink(missing_ok=True)
         forget(self.output_dir, self.copy, names)
