@@ -244,7 +244,7 @@ class Run:
             left = f"{len(self.unfinished)} trials not begun" if self.unfinished else "none left"
             return f"the time budget of {options.time_budget:g} s is spent, {left}"
         if budget.reason:
-            return f"the target {budget.target} is reached"
+            return f"the target {budget.target} is reached (name a harder one, or none, for more)"
         if self.unfinished or options.max_trials is None:
             return ""
         there = sum(e.size for e in self.plan.space.experiments.values())
