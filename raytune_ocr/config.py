@@ -280,8 +280,11 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         self.validate()
 
-    def validate(self, place: str = "") -> None:
+    def validate(self, place_of: Callable[[str], str] = str) -> None:
         """Check every field; call it again after fields were assigned.
+
+        Args:
+            place_of: where a field of that name was written, for the messages.
 
         Raises:
             ConfigurationError: with all broken rules, one a line.
@@ -289,39 +292,38 @@ class TrainingConfig:
         problems = []
         for name in RULES:
             try:
-                where = f"{place}{name}"
-                setattr(self, name, check(name, getattr(self, name), where))
+                setattr(self, name, check(name, getattr(self, name), place_of(name)))
             except ConfigurationError as error:
                 problems.append(str(error))
         if not problems:
-            problems = self._broken_combinations(place)
+            problems = self._broken_combinations(place_of)
         if problems:
             raise ConfigurationError("\n".join(problems))
 
-    def _broken_combinations(self, place: str) -> list[str]:
+    def _broken_combinations(self, place_of: Callable[[str], str]) -> list[str]:
         """Rules that tie two fields together."""
         problems = []
         reads_by_ctc = self.model_name.startswith("ctc")
         if reads_by_ctc and self.loss_type != "ctc":
             problems.append(
-                f"{place}loss_type: must be ctc for the model {self.model_name!r}, "
+                f"{place_of('loss_type')}: must be ctc for the model {self.model_name!r}, "
                 f"got {self.loss_type!r}"
             )
         attends = self.model_name in ATTENTION_PRESETS
         if attends and self.ctc_weight == 0:
             problems.append(
-                f"{place}ctc_weight: must be > 0 for the model {self.model_name!r}, whose "
+                f"{place_of('ctc_weight')}: must be > 0 for the model {self.model_name!r}, whose "
                 "positions find their digits through its CTC head, got 0"
             )
         if self.loss_type == "ctc" and attends:
             problems.append(
-                f"{place}loss_type: ctc needs a CTC model (ctc_small, ctc_medium), "
+                f"{place_of('loss_type')}: ctc needs a CTC model (ctc_small, ctc_medium), "
                 f"got the model {self.model_name!r}"
             )
         rates = [self.learning_rate, *(c.get("learning_rate", math.inf) for c in self.changes)]
         if self.min_lr > min(rates):
             problems.append(
-                f"{place}min_lr: must not exceed learning_rate ({min(rates):g}), "
+                f"{place_of('min_lr')}: must not exceed learning_rate ({min(rates):g}), "
                 f"got {self.min_lr:g}"
             )
         return problems

@@ -51,7 +51,7 @@ class Waiting:
         if request is None:
             return
         why = self.cluster.waits_for(request)
-        kind = why.partition(":")[0]  # what is in use changes all the time
+        kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # how much changes all the time
         if why and kind != self._said:
             self._said = kind
             self.say(f"{pending[0].config['experiment_name']} waits {why}")

@@ -20,7 +20,14 @@ from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.domains import Domain, Path, find_domains, parse_domain
 from raytune_ocr.tune.names import NAMED, import_problems, name_problems
 from raytune_ocr.tune.resources import NO_RESOURCES, Resources, parse_resources
-from raytune_ocr.tune.sections import OWN_KEYS, SECTIONS, build_config, fields_of, flatten
+from raytune_ocr.tune.sections import (
+    OWN_KEYS,
+    SECTIONS,
+    build_config,
+    fields_of,
+    flatten,
+    monitor_problems,
+)
 
 DEFAULT_SAMPLES = 10
 MOST_TRIALS = 9999
@@ -249,6 +256,9 @@ def read_experiment(
     experiment = Experiment(name, place, sections, domains, 1, resources, base or {}, overrides)
     fields, faults = flatten(fill(sections, domains, {}), place)
     problems += faults + _name_problems(experiment, fields)
+    if "dataset_name" not in domains:  # which metrics there are depends on it
+        fixed = {**(base or {}), **fields, **environment_overrides(), **overrides}
+        problems += monitor_problems(fixed, place)
     if not problems:
         problems += _condition_problems(experiment)
     samples = content.get("num_samples")

@@ -86,6 +86,9 @@ SECTIONS: dict[str, dict[str, str]] = {
 Later sections win: `optimizer.learning_rate` over `training.learning_rate`.
 """
 
+PLACES = {field: f"{name}.{key}" for name, keys in SECTIONS.items() for key, field in keys.items()}
+"""Where an experiment has a field; of two places the one that wins."""
+
 MONITORS = (
     "val_char_accuracy",
     "val_seq_accuracy",
@@ -131,15 +134,12 @@ def build_config(
         ConfigurationError: with all problems, one a line.
     """
     values = fields_of(experiment, where, base, overrides)
-    monitors = monitors_of(values)
-    monitor = values["early_stopping_monitor"]
-    if monitor not in monitors:
-        place = f"{where}.early_stopping.monitor"
-        raise ConfigurationError(f"{place}: {unknown_name('metric', monitor, monitors)}")
+    if problems := monitor_problems(values, where):
+        raise ConfigurationError("\n".join(problems))
     config = TrainingConfig()
     for name, value in values.items():
         setattr(config, name, value)
-    config.validate(place=f"{where}.")
+    config.validate(lambda name: f"{where}.{PLACES.get(name, name)}")
     return config
 
 
@@ -166,6 +166,15 @@ def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
     """What may be followed on the dataset that `values` name."""
     digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
     return MONITORS if digits else CLASSIFIER_MONITORS
+
+
+def monitor_problems(values: Mapping[str, Any], where: str) -> list[str]:
+    """What is wrong with the metric that is to be followed, if one is set."""
+    monitors = monitors_of(values)
+    monitor = values.get("early_stopping_monitor", monitors[0])
+    if monitor in monitors:
+        return []
+    return [f"{where}.early_stopping.monitor: {unknown_name('metric', monitor, monitors)}"]
 
 
 def flatten(experiment: Any, where: str) -> tuple[dict[str, Any], list[str]]:

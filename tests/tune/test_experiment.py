@@ -104,7 +104,10 @@ def test_domains_without_any_valid_point_are_told():
         "scheduler": {"min_lr": 1e-3},
     }
     told = problems_of(content)
-    assert "no valid point was drawn" in told and "min_lr: must not exceed learning_rate" in told
+    assert (
+        "no valid point was drawn" in told
+        and "scheduler.min_lr: must not exceed learning_rate" in told
+    )
 
 
 def test_all_problems_are_told_at_once_with_place_rule_and_value():

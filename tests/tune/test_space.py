@@ -74,7 +74,9 @@ def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
     assert create_training_config({"model": {"name": "ctc"}}).loss_type == "ctc"
     bad = {"model": {"name": "ctc"}, "training": {"loss_type": "focal"}}
     told = problems_of(space(bad))
-    assert "experiments.fast.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
+    assert (
+        "experiments.fast.training.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
+    )
 
 
 def test_all_problems_of_a_file_are_told_at_once():
@@ -171,9 +173,12 @@ def test_anchors_merge_into_experiments(tmp_path):
 
 
 def test_an_unknown_monitor_is_told_with_the_ones_there_are():
-    told = problems_of(space({"early_stopping": {"monitor": "val_char_acc"}}))
+    told = problems_of(
+        space({"early_stopping": {"monitor": "val_char_acc"}, "training": {"batch_size": 0}})
+    )
     assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in told
     assert "did you mean 'val_char_accuracy'" in told
+    assert "batch_size: must be" in told
 
 
 def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
