@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, unknown_name
 
 MODELS = "raytune_ocr.models"
 DATASETS = "raytune_ocr.datasets"
@@ -34,6 +35,15 @@ def load_plugin(group: str, name: str) -> Any:
                 f"entry point {name!r} of {group} ({point.value}): cannot be loaded: {error!r}"
             ) from error
     return None
+
+
+def unknown_keywords(factory: Callable[..., Any], keywords: Iterable[str]) -> str:
+    """Which of `keywords` a registered factory does not take, in words; "" where it takes all."""
+    named = inspect.signature(factory).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in named):
+        return ""
+    known = [parameter.name for parameter in named]
+    return "; ".join(unknown_name("option", key, known) for key in keywords if key not in known)
 
 
 def import_modules(names: Iterable[str]) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.errors import DataLoaderError, unknown_name
-from raytune_ocr.plugins import DATASETS, load_plugin, plugin_names
+from raytune_ocr.plugins import DATASETS, load_plugin, plugin_names, unknown_keywords
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,6 +87,12 @@ class DatasetRegistry:
         except TypeError as error:
             raise DataLoaderError(f"dataset {name!r}: {error}") from None
         return factory(**settings)
+
+    @classmethod
+    def check(cls, name: str, settings: Mapping[str, Any]) -> None:
+        """Whether the dataset of that name takes these settings; raises as `create` does."""
+        if unknown := unknown_keywords(cls.factory(name), settings):
+            raise DataLoaderError(f"dataset {name!r}: {unknown}")
 
     @classmethod
     def factory(cls, name: str) -> Callable[..., Any]:

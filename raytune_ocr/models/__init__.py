@@ -7,7 +7,13 @@ from raytune_ocr.models.encoder import folded
 from raytune_ocr.models.normalize import ImageNormalizer
 from raytune_ocr.models.presets import ALIASES, PRESETS, Architecture
 from raytune_ocr.models.readers import AttentionReader, CTCReader, Reader, ReaderOutput
-from raytune_ocr.models.registry import ModelRegistry, create_model, is_ctc, parameter_count
+from raytune_ocr.models.registry import (
+    ModelRegistry,
+    check_settings,
+    create_model,
+    is_ctc,
+    parameter_count,
+)
 
 __all__ = [
     "ALIASES",
@@ -20,6 +26,7 @@ __all__ = [
     "ModelRegistry",
     "Reader",
     "ReaderOutput",
+    "check_settings",
     "create_model",
     "describe_models",
     "flops",

@@ -13,9 +13,9 @@ from torch import nn
 
 from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, load_yaml
 from raytune_ocr.errors import ModelCreationError, unknown_name
-from raytune_ocr.models.presets import ALIASES, PRESETS, RULES
+from raytune_ocr.models.presets import ALIASES, PRESETS, RULES, Architecture
 from raytune_ocr.models.readers import READERS, Reader
-from raytune_ocr.plugins import MODELS, load_plugin, plugin_names
+from raytune_ocr.plugins import MODELS, load_plugin, plugin_names, unknown_keywords
 from raytune_ocr.vocabulary import (
     DEFAULT_CHAR_TO_IDX,
     MAX_DIGITS,
@@ -134,6 +134,22 @@ def create_model(
     return ModelRegistry.create(name, **taken, **overrides)
 
 
+def check_settings(
+    name: str, settings: Mapping[str, Any], config_path: str | os.PathLike[str] | None = None
+) -> None:
+    """Whether the model `name` takes these settings, as far as that is known before it is built.
+
+    Raises:
+        ModelCreationError, ConfigurationError: as `create_model` does.
+    """
+    factory = ModelRegistry.factory(name)
+    preset = ALIASES.get(name, name)
+    if preset in PRESETS:
+        _architecture(preset, config_path, settings)
+    elif unknown := unknown_keywords(factory, settings):
+        raise ModelCreationError(f"model {name!r}: {unknown}")
+
+
 def is_ctc(name: str) -> bool:
     """Whether the model `name` answers column by column and needs the CTC loss.
 
@@ -159,13 +175,16 @@ def _create_preset(
     **overrides: Any,
 ) -> Reader:
     _check_sizes(preset, vocab_size, max_sequence_length)
-    architecture = PRESETS[preset]
-    for settings, place in (
-        (_settings_of_file(preset, config_path), str(config_path)),
-        (overrides, f"model {preset!r}"),
-    ):
-        architecture = architecture.override(settings, place)
+    architecture = _architecture(preset, config_path, overrides)
     return READERS[architecture.kind](architecture, vocab_size, max_sequence_length)
+
+
+def _architecture(
+    preset: str, config_path: str | os.PathLike[str] | None, overrides: Mapping[str, Any]
+) -> Architecture:
+    """The preset's own settings, then the file's, then the overrides; the last one wins."""
+    of_file = PRESETS[preset].override(_settings_of_file(preset, config_path), str(config_path))
+    return of_file.override(overrides, f"model {preset!r}")
 
 
 def _check_sizes(preset: str, vocab_size: int, max_sequence_length: int) -> None:

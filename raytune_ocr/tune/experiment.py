@@ -18,7 +18,7 @@ from typing import Any
 from raytune_ocr.config import RULES, TrainingConfig, check, environment_overrides
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.domains import Domain, Path, find_domains, parse_domain
-from raytune_ocr.tune.names import NAMED, import_problems, name_problems
+from raytune_ocr.tune.names import NAMED, import_problems, name_problems, option_problems
 from raytune_ocr.tune.resources import NO_RESOURCES, Resources, parse_resources
 from raytune_ocr.tune.sections import (
     OWN_KEYS,
@@ -254,10 +254,11 @@ def read_experiment(
     domains, sections, faults = _domains(content, place, overrides)
     problems += faults
     experiment = Experiment(name, place, sections, domains, 1, resources, base or {}, overrides)
-    fields, faults = flatten(fill(sections, domains, {}), place)
-    problems += faults + _name_problems(experiment, fields)
+    firsts = {name: d.values[0] for name, d in domains.items() if "." in name and d.values}
+    fields, faults = flatten(fill(sections, domains, firsts), place)
+    fixed = {**(base or {}), **fields, **environment_overrides(), **overrides}
+    problems += faults + _name_problems(experiment, fields, fixed)
     if "dataset_name" not in domains:  # which metrics there are depends on it
-        fixed = {**(base or {}), **fields, **environment_overrides(), **overrides}
         problems += monitor_problems(fixed, place)
     if not problems:
         problems += _condition_problems(experiment)
@@ -389,21 +390,27 @@ def _conditions(
     return tuple(conditions), problems
 
 
-def _name_problems(experiment: Experiment, fields: Mapping[str, Any]) -> list[str]:
-    """Models and datasets that nobody registers, nor the modules that it imports.
+def _name_problems(
+    experiment: Experiment, fields: Mapping[str, Any], fixed: Mapping[str, Any]
+) -> list[str]:
+    """Models and datasets that nobody registers, nor the modules that it imports; their options.
 
     Args:
         fields: that it sets, as far as they are right.
+        fixed: these and those from elsewhere.
     """
     problems = import_problems(fields.get("imports", []), f"{experiment.place}.model.imports")
     if problems:
         return problems
-    for field_name, path in NAMED.items():
+    for name, path in NAMED.items():
         where = ".".join((experiment.place, *path))
-        if domain := experiment.domains.get(field_name):
-            problems += name_problems(field_name, domain.values, f"{where}.{domain.kind}")
-        elif field_name in fields:
-            problems += name_problems(field_name, [fields[field_name]], where)
+        if domain := experiment.domains.get(name):
+            problems += name_problems(name, domain.values, f"{where}.{domain.kind}")
+            continue
+        if name in fields:
+            problems += name_problems(name, [fields[name]], where)
+        if not name_problems(name, [value_of(fixed, name)], where):
+            problems += option_problems(name, value_of(fixed, name), fixed, experiment.place)
     return problems
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreationError
@@ -33,10 +33,32 @@ def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
     from raytune_ocr.models import ModelRegistry
 
     find = ModelRegistry.factory if field == "model_name" else DatasetRegistry.factory
-    problems = []
-    for name in (name for name in names if isinstance(name, str)):
-        try:
-            find(name)
-        except (ConfigurationError, DataLoaderError, ModelCreationError) as error:
-            problems.append(f"{place}: {error}")
-    return problems
+    texts = [name for name in names if isinstance(name, str)]
+    return [line for name in texts for line in _told(place, find, name)]
+
+
+def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str) -> list[str]:
+    """Options that what is named does not take, as far as that is known before it is built.
+
+    Args:
+        field: a key of `NAMED`.
+        name: its value, which is registered.
+        fields: of the experiment, options included.
+        place: of the experiment.
+    """
+    from raytune_ocr.data import DatasetRegistry
+    from raytune_ocr.models import check_settings
+
+    if field == "dataset_name":
+        options = fields.get("dataset_options", {})
+        return _told(f"{place}.data.options", DatasetRegistry.check, name, options)
+    options, path = fields.get("model_options", {}), fields.get("model_config_path")
+    return _told(f"{place}.model.options", check_settings, name, options, path)
+
+
+def _told(place: str, find: Callable[..., Any], *arguments: Any) -> list[str]:
+    try:
+        find(*arguments)
+    except (ConfigurationError, DataLoaderError, ModelCreationError) as error:
+        return [f"{place}: {line}" for line in str(error).splitlines()]
+    return []

@@ -56,8 +56,11 @@ def test_drawn_values_reach_the_config_under_their_own_names():
 
 
 def test_options_of_a_model_can_be_searched():
-    content = {"model": {"options": {"width": {"grid": [8, 16]}}}}
-    assert [p.config.model_options for p in points(content)] == [{"width": 8}, {"width": 16}]
+    content = {"model": {"options": {"temporal_width": {"grid": [8, 16]}}}}
+    assert [p.config.model_options for p in points(content)] == [
+        {"temporal_width": 8},
+        {"temporal_width": 16},
+    ]
 
 
 def test_grids_are_crossed_and_multiplied_by_the_samples():

@@ -116,6 +116,26 @@ def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_p
     assert "unknown model" not in told and "targets.acuracy" in told
 
 
+def test_options_that_a_model_or_dataset_does_not_take_are_told_with_the_rest(tmp_path):
+    told = problems_of(
+        {
+            "experiments": {
+                "fast": {
+                    "model": {"options": {"widht": {"choice": [1, 2]}, "dropout": 7}},
+                    "data": {"options": {"composd": 16}},
+                    "training": {"batch_size": 0},
+                },
+                "other": {"model": {"name": "ctc", "config_path": str(tmp_path / "absent.yaml")}},
+            }
+        }
+    )
+    where = "presets.yaml: experiments.fast"
+    assert f"{where}.model.options: model 'medium': unknown model setting 'widht'" in told
+    assert f"{where}.model.options: model 'medium': dropout: must be a number >= 0" in told
+    assert f"{where}.data.options: dataset 'khmer_digits': unknown option 'composd'" in told
+    assert "batch_size: must be" in told and "absent.yaml: no such configuration file" in told
+
+
 def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(monkeypatch):
     monkeypatch.setenv("RAYTUNE_OCR_DATASET_NAME", "digit")
     with pytest.raises(ConfigurationError) as caught:
