@@ -246,7 +246,7 @@ class Control:
                 verbose=0,
                 stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
                 failure_config=tune.FailureConfig(max_failures=1),
-                callbacks=[callback, *trackers(options.track, run.output_dir)],
+                callbacks=[callback, *trackers(options.track, run.output_dir, run.id)],
             ),
         )
 

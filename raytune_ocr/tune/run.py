@@ -7,6 +7,7 @@ that ends the driver.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ class Run:
         results_file: where the JSON goes.
 
     Attributes:
+        id: tells it from any other run, and is kept over a resume.
         records: its trials by name, those that confirm others too.
         failure: what ended it that no other trial would have escaped, a full disk, or "".
         stop: called with that, to end it in order.
@@ -70,6 +72,7 @@ class Run:
         self.options = options
         self.copy = copy
         self.timestamp = timestamp
+        self.id = secrets.token_hex(8)
         self._results_file = results_file
         self.targets: dict[str, float] = {}
         self.records: dict[str, TrialRecord] = {}
@@ -328,6 +331,7 @@ class Run:
     def save_state(self) -> None:
         """Leave the state tidy, and ready for more."""
         about = {
+            "id": self.id,
             "timestamp": self.timestamp,
             "results_file": str(self.results_file),
             **{name: getattr(self.options, name) for name in KEPT_OPTIONS},
@@ -338,6 +342,7 @@ class Run:
         """Take up the run in the output folder; raises ConfigurationError if it does not fit."""
         about = self.state.load(self.records)
         self.timestamp = about["timestamp"]
+        self.id = about.get("id", self.id)  # there was none before trackers' runs were gone on with
         if self._results_file is None:
             self._results_file = Path(about["results_file"])
 

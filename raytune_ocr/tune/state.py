@@ -38,7 +38,7 @@ SETTINGS = ("fingerprint", "search", "sampled")  # of a trial, noted when it is 
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
-    **dict.fromkeys(("name", "parent", "instead_of"), str),
+    **dict.fromkeys(("id", "name", "parent", "instead_of"), str),
     **dict.fromkeys(("run", "sampled", "used", "figures", "settings"), dict),
     **dict.fromkeys(("rows", "warm_start", "refine", "heirs"), list),
     "epoch": int,
@@ -87,7 +87,7 @@ class Kept:
     """All that a run has noted.
 
     Attributes:
-        about: of the run itself: `timestamp`, `results_file`.
+        about: of the run itself: `id`, `timestamp`, `results_file`, its options.
         trials: by name.
         notes: what others have kept by `RunState.keep`, by kind, in order.
     """

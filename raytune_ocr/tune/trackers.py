@@ -1,17 +1,21 @@
 """Ray's own callbacks for trackers, told of trials as this package knows them.
 
 Their settings stand under their plain names, a step is an epoch, and a trial is one run, also where
-Ray runs it several times over because it had to wait for others in between.
+Ray runs it several times over: because it had to wait for others in between, its process was lost,
+or the run was resumed.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
 
 from raytune_ocr.tune.schedulers import is_turn_over
+
+TRIAL_TAG = "raytune_ocr.trial"
 
 
 class Described:
@@ -55,7 +59,54 @@ class Described:
         super().on_experiment_end(trials, **info)  # type: ignore[misc]
 
 
-class MLflow(Described, MLflowLoggerCallback):
+class _MLflowRuns(MLflowLoggerCallback):
+    """Finds the run that a trial has by a tag.
+
+    Args:
+        run: what tells this run from any other; resumed, it is the same.
+    """
+
+    def __init__(self, *arguments: Any, run: str, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.run = run
+
+    def log_trial_start(self, trial: Any) -> None:
+        """Go on with the run that the trial has, whose settings are told, or begin one."""
+        from mlflow import MlflowClient
+
+        name = f"{self.run}/{trial.config['experiment_name']}"
+        client = MlflowClient(self.tracking_uri)
+        found = client.search_runs(
+            [str(self.mlflow_util.experiment_id)], f"tags.`{TRIAL_TAG}` = '{name}'", max_results=1
+        )
+        if found:
+            self._trial_runs[trial] = found[0].info.run_id
+            client.update_run(found[0].info.run_id, status="RUNNING")
+        else:
+            self.tags = {TRIAL_TAG: name}
+            super().log_trial_start(trial)
+
+
+class _WandbRuns(WandbLoggerCallback):
+    """Gives a trial's run the same id each time.
+
+    Args:
+        run: what tells this run from any other; resumed, it is the same.
+    """
+
+    def __init__(self, *arguments: Any, run: str, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.run = run
+
+    def log_trial_start(self, trial: Any) -> None:
+        """Go on with the run of that id, or begin it."""
+        name = f"{self.run}/{trial.config['experiment_name']}"
+        self.kwargs["id"] = hashlib.sha256(name.encode()).hexdigest()[:16]
+        self.kwargs["resume"] = "allow"
+        super().log_trial_start(trial)
+
+
+class MLflow(Described, _MLflowRuns):
     """A run of MLflow for each trial."""
 
 
@@ -68,7 +119,7 @@ class Writing(_WandbLoggingActor):
         self._wandb.teardown()  # waits for the process that writes the file, which would end too
 
 
-class WeightsAndBiases(Described, WandbLoggerCallback):
+class WeightsAndBiases(Described, _WandbRuns):
     """A run of Weights & Biases for each trial."""
 
     _logger_actor_cls = Writing

@@ -39,18 +39,24 @@ def check_trackers(names: Sequence[str]) -> None:
             )
 
 
-def trackers(names: Sequence[str], folder: Path) -> list[LoggerCallback]:
-    """Ray's callbacks for the named trackers; the run's folder names experiment and project."""
+def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallback]:
+    """Ray's callbacks for the named trackers.
+
+    Args:
+        names: of `TRACKERS`.
+        folder: of the run; names experiment and project.
+        run: its id, by which a trial's own run is found again.
+    """
     from raytune_ocr.tune.trackers import MLflow, WeightsAndBiases
 
     made: list[LoggerCallback] = []
     if "mlflow" in names:
         store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / MLFLOW_STORE}"
-        made.append(MLflow(store, experiment_name=folder.name))
+        made.append(MLflow(store, experiment_name=folder.name, run=run))
     if "wandb" in names:
         project = os.environ.get("WANDB_PROJECT") or folder.name
         mode = os.environ.get("WANDB_MODE")  # of this process: a cluster's others do not have it
-        made.append(WeightsAndBiases(project, dir=str(folder), mode=mode))
+        made.append(WeightsAndBiases(project, run=run, dir=str(folder), mode=mode))
     return made
 
 

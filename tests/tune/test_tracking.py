@@ -54,6 +54,43 @@ def test_mlflow_has_a_run_for_each_trial_with_all_settings_and_every_epoch(finis
         assert best == pytest.approx(trials.loc[name, "best_val_char_accuracy"])
 
 
+def test_runs_of_trials_go_on_and_those_of_a_new_run_do_not(tmp_path, monkeypatch):
+    from raytune_ocr.tune.trackers import MLflow, WeightsAndBiases
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+    class Unsent(WeightsAndBiases):
+        def _start_logging_actor(self, trial, excluded, **settings):
+            seen.append((settings["id"], settings["resume"], settings["name"]))
+
+    seen, uri = [], f"sqlite:///{tmp_path}/mlflow.db"
+    for run, settings in (("one", {"seed": 1}), ("one", {"num_workers": 3}), ("two", {"seed": 2})):
+        for tracker in (
+            MLflow(uri, experiment_name="e", run=run),
+            Unsent("e", run=run, mode="offline"),
+        ):
+            tracker.setup()
+            tracker.log_trial_start(Started("first", settings))
+    ids = [mine for mine, *_ in seen]
+    assert ids[0] == ids[1] != ids[2] and {how for _, how, _ in seen} == {"allow"}
+    store = MlflowClient(uri)
+    runs = store.search_runs([store.get_experiment_by_name("e").experiment_id])
+    assert sorted(run.data.params.get("seed") for run in runs) == ["1", "2"]
+
+
+class Started:
+    """What a tracker looks at of a trial of Ray's."""
+
+    trial_id, experiment_dir_name, local_path = "1", "out", "."
+
+    def __init__(self, name, settings):
+        self.name = name
+        self.config = {"experiment_name": name, "config": {"experiment_name": name, **settings}}
+
+    def __str__(self):
+        return self.name
+
+
 BLOCK, HEADER = 32768, 7  # bytes, of the log that Weights & Biases writes offline
 
 
