@@ -24,7 +24,7 @@ from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.run import Run
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.storage import Storage
-from raytune_ocr.tune.tracking import add_pictures, trackers
+from raytune_ocr.tune.tracking import add_pictures, reach_trackers, trackers
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.callback import DriverCallback
@@ -75,6 +75,7 @@ class Control:
             self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self._request(record))
+            reach_trackers(run.options.track, run.output_dir, run.id)
             if not resuming:  # not before all is known to be there
                 run.forget_old()
             run.save_state()

@@ -60,6 +60,20 @@ def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallbac
     return made
 
 
+def reach_trackers(names: Sequence[str], folder: Path, run: str) -> None:
+    """Whether each answers, before anything begins; the arguments are those of `trackers`.
+
+    Raises:
+        ConfigurationError: one does not, or wants a key.
+    """
+    for name in names:
+        try:
+            for tracker in trackers([name], folder, run):
+                tracker.setup()
+        except Exception as error:  # whatever a tracker's own package raises
+            raise ConfigurationError(f"--track {name}: cannot be told of a run: {error}") from error
+
+
 def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:
     """Add to TensorBoard what the best models of trials that were ended from outside read."""
     from raytune_ocr.tune.trial import data_key

@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune import load_results, tracking
 from raytune_ocr.tune.__main__ import main
 
@@ -139,6 +140,17 @@ def test_wandb_has_a_run_for_each_trial_also_of_a_population(stored_population):
         mine = epochs[epochs["experiment_name"] == name].set_index("epoch")["val_char_accuracy"]
         first = 2 if trials.loc[name, "parent_epoch"] == 2 else 1
         assert told == pytest.approx(mine.loc[first:].to_dict())
+
+
+def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path, monkeypatch):
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(ConfigurationError, match=r"--track wandb: .* No WandB API key found"):
+        tracking.reach_trackers(["wandb"], tmp_path, "one")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://host")
+    with pytest.raises(ConfigurationError, match=r"--track mlflow: .*nonsense"):
+        tracking.reach_trackers(["mlflow"], tmp_path, "one")
 
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_told(
