@@ -59,8 +59,8 @@ class Described:
         super().on_experiment_end(trials, **info)  # type: ignore[misc]
 
 
-class _MLflowRuns(MLflowLoggerCallback):
-    """Finds the run that a trial has by a tag.
+class OfRun:
+    """Knows a trial by a name that no other run has one of.
 
     Args:
         run: what tells this run from any other; resumed, it is the same.
@@ -70,11 +70,19 @@ class _MLflowRuns(MLflowLoggerCallback):
         super().__init__(*arguments, **keywords)
         self.run = run
 
+    def whole_name(self, trial: Any) -> str:
+        """The run and the trial in it."""
+        return f"{self.run}/{trial.config['experiment_name']}"
+
+
+class _MLflowRuns(OfRun, MLflowLoggerCallback):
+    """Finds the run that a trial has by a tag."""
+
     def log_trial_start(self, trial: Any) -> None:
         """Go on with the run that the trial has, whose settings are told, or begin one."""
         from mlflow import MlflowClient
 
-        name = f"{self.run}/{trial.config['experiment_name']}"
+        name = self.whole_name(trial)
         client = MlflowClient(self.tracking_uri)
         found = client.search_runs(
             [str(self.mlflow_util.experiment_id)], f"tags.`{TRIAL_TAG}` = '{name}'", max_results=1
@@ -87,21 +95,13 @@ class _MLflowRuns(MLflowLoggerCallback):
             super().log_trial_start(trial)
 
 
-class _WandbRuns(WandbLoggerCallback):
-    """Gives a trial's run the same id each time.
-
-    Args:
-        run: what tells this run from any other; resumed, it is the same.
-    """
-
-    def __init__(self, *arguments: Any, run: str, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.run = run
+class _WandbRuns(OfRun, WandbLoggerCallback):
+    """Gives a trial's run the same id each time."""
 
     def log_trial_start(self, trial: Any) -> None:
         """Go on with the run of that id, or begin it."""
-        name = f"{self.run}/{trial.config['experiment_name']}"
-        self.kwargs["id"] = hashlib.sha256(name.encode()).hexdigest()[:16]
+        name = self.whole_name(trial).encode()
+        self.kwargs["id"] = hashlib.sha256(name).hexdigest()[:16]
         self.kwargs["resume"] = "allow"
         super().log_trial_start(trial)
 
