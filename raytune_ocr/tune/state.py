@@ -18,6 +18,7 @@ from pathlib import Path
 from types import NoneType
 from typing import IO, Any
 
+from raytune_ocr.config import load_yaml
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
 from raytune_ocr.tune.budget import CUT
@@ -56,6 +57,7 @@ NEEDED = {
 """By kind of fact: what those who read it rely on."""
 ROW, READS = ("epoch", "train_loss", "seconds"), ("val_char_accuracy", "val_seq_accuracy")
 MOST_DIGITS = 18
+MOST_TOLD = 3  # trials that are told of one by one
 HEIR = ("name", "parent", "instead_of", "settings")
 
 
@@ -162,7 +164,9 @@ class RunState:
         there = {name: trial for name, trial in kept.trials.items() if name in records}
         other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
         if other or not there:
-            which = ", ".join(other) or "none of its experiments is in this config"
+            told = [self._told_apart(records[name]) for name in other[:MOST_TOLD]]
+            told += [f"and {len(other) - MOST_TOLD} more"] * (len(other) > MOST_TOLD)
+            which = "; ".join(told) or "none of its experiments is in this config"
             raise ConfigurationError(
                 f"--resume: {self.path.parent} holds a run with another config ({which}); resume "
                 "with the config it was started with, or choose another --output-dir"
@@ -172,6 +176,20 @@ class RunState:
         for name, trial in there.items():
             _restore(records[name], trial)
         return kept.about
+
+    def _told_apart(self, record: TrialRecord) -> str:
+        """A trial's name, and what of its config is other than it was, where that is known."""
+        from raytune_ocr.training import RunFolder
+
+        try:
+            was = load_yaml(RunFolder(self.path.parent, record.name).config_file)
+        except ConfigurationError:
+            return record.name
+        now = _deciding(record)
+        changed = [
+            f"{k} was {was[k]!r}, is {now[k]!r}" for k in now if k in was and was[k] != now[k]
+        ]
+        return ": ".join([record.name, ", ".join(changed)]) if changed else record.name
 
     def take_up(self, records: Mapping[str, TrialRecord]) -> set[str]:
         """Fill in trials that `load` was not told of, where the file has them; returns their names.
@@ -309,11 +327,15 @@ def _holds(fact: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 def fingerprint(record: TrialRecord) -> str:
     """Of the settings that decide the weights."""
-    config = record.config.to_dict()
-    deciding = {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
+    deciding = _deciding(record)
     if not deciding["changes"]:  # so that runs from before there were any can be resumed
         del deciding["changes"]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _deciding(record: TrialRecord) -> dict[str, Any]:
+    config = record.config.to_dict()
+    return {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
 
 
 def _kept(record: TrialRecord) -> KeptTrial:

@@ -156,6 +156,11 @@ def test_experiments_left_out_of_a_resume_are_not_forgotten(tmp_path):
 def test_a_run_with_other_settings_is_refused(tmp_path):
     RunState(tmp_path).rewrite(records("a"), ABOUT)
     RunState(tmp_path).load(records("a", device="cpu"))
+    (tmp_path / "a").mkdir()
+    records("a", seed=3)["a"].config.save_yaml(tmp_path / "a" / "config.yaml")
+    with pytest.raises(ConfigurationError, match=r"config \(a: batch_size was 32, is 33, seed"):
+        RunState(tmp_path).load(records("a", batch_size=33))
+    (tmp_path / "a" / "config.yaml").unlink()
     with pytest.raises(ConfigurationError, match=r"another config \(a\)"):
         RunState(tmp_path).load(records("a", batch_size=99))
     with pytest.raises(ConfigurationError, match="none of its experiments"):
