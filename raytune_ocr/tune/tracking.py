@@ -11,15 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from raytune_ocr.config import KHMER_DIGITS
 from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
+from raytune_ocr.tune.head import problem
 from raytune_ocr.tune.results import TrialRecord
 
 if TYPE_CHECKING:
     from ray.tune.logger import LoggerCallback
 
 TRACKERS = ("mlflow", "wandb")
+MLFLOW_URI = "MLFLOW_TRACKING_URI"
 MLFLOW_STORE = "mlflow.db"  # in the output folder, unless MLFLOW_TRACKING_URI says another
 ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
 
@@ -51,7 +55,7 @@ def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallbac
 
     made: list[LoggerCallback] = []
     if "mlflow" in names:
-        store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / MLFLOW_STORE}"
+        store = os.environ.get(MLFLOW_URI) or f"sqlite:///{folder / MLFLOW_STORE}"
         made.append(MLflow(store, experiment_name=folder.name, run=run))
     if "wandb" in names:
         project = os.environ.get("WANDB_PROJECT") or folder.name
@@ -68,10 +72,20 @@ def reach_trackers(names: Sequence[str], folder: Path, run: str) -> None:
     """
     for name in names:
         try:
+            if name == "mlflow" and (why := _unreachable(os.environ.get(MLFLOW_URI, ""))):
+                raise ConnectionError(f"{os.environ[MLFLOW_URI]}: {why}")
             for tracker in trackers([name], folder, run):
                 tracker.setup()
         except Exception as error:  # whatever a tracker's own package raises
             raise ConfigurationError(f"--track {name}: cannot be told of a run: {error}") from error
+
+
+def _unreachable(uri: str) -> str:
+    """Why a server cannot be reached, which MLflow would find out in minutes; "" if it can be."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or getproxies():
+        return ""
+    return problem(f"{parts.hostname}:{parts.port or {'http': 80, 'https': 443}[parts.scheme]}")
 
 
 def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:

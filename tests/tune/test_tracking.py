@@ -148,6 +148,9 @@ def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path,
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with pytest.raises(ConfigurationError, match=r"--track wandb: .* No WandB API key found"):
         tracking.reach_trackers(["wandb"], tmp_path, "one")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(ConfigurationError, match=r"--track mlflow: .*nothing answers there"):
+        tracking.reach_trackers(["mlflow"], tmp_path, "one")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://host")
     with pytest.raises(ConfigurationError, match=r"--track mlflow: .*nonsense"):
         tracking.reach_trackers(["mlflow"], tmp_path, "one")
