@@ -334,7 +334,13 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         print(show(tuner, arguments.experiments))
         return 0
     tuner.control.resume_command = go_on
-    document = tuner.run_experiments(arguments.experiments)
+    try:
+        document = tuner.run_experiments(arguments.experiments)
+    except KeyboardInterrupt:  # while no trial was trained
+        begun = tuner.run.state.opened
+        told = f"stopped; go on with: {go_on}" if begun else "stopped before the run began"
+        print(told, file=sys.stderr)
+        raise
     if not arguments.quiet:
         print(tuner.summary())
     if tuner.run.ended_by:

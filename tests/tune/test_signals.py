@@ -10,6 +10,8 @@ import time
 import psutil
 import pytest
 
+from raytune_ocr.data import DatasetRegistry
+from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.state import RunState
 
@@ -112,6 +114,18 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     assert long_epoch.returncode == 130
     assert "what was noted is kept" in told
     assert len(RunState(tmp_path / "out").read().trials["long"].epochs) == 1
+
+
+def test_a_signal_before_a_run_begins_says_so_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    def interrupted():
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(DatasetRegistry, "_factories", {"never_read": interrupted})
+    (tmp_path / "space.yaml").write_text("experiments: {a: {data: {name: never_read}}}")
+    words = ["--config", str(tmp_path / "space.yaml"), "--output-dir", str(tmp_path / "out")]
+    assert main([*words, "--results-file", str(tmp_path / "r.json")]) == 130
+    assert capsys.readouterr().err == "stopped before the run began\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
 
 
 def test_work_that_takes_long_is_done_rarely():
