@@ -1,6 +1,8 @@
-"""What the runs of several tests are made of: a small model of photos, and photos for it."""
+"""What the runs of several tests are made of: a small model, photos for it, and patience."""
 
+import os
 import textwrap
+import time
 
 from PIL import Image
 
@@ -27,6 +29,20 @@ class Small(nn.Module):
 def module_with_a_model(name, first="pass"):
     """The text of a module that registers a model; its `forward` does `first` before all else."""
     return MODULE.format(name=name, first=textwrap.indent(textwrap.dedent(first), " " * 8))
+
+
+def allowed(seconds: float) -> float:
+    """The limit on a machine that has the time; where cores are shared by many, as much more."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def wait_until(holds, process=None, seconds=120):
+    """Return as soon as `holds()`; fail where `process` ends before, or the time does."""
+    until = time.monotonic() + allowed(seconds)
+    while not holds():
+        assert process is None or process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until, f"not in {seconds} s"
+        time.sleep(0.1)
 
 
 def draw_photos(folder, number=40):

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.tune.state import RunState
-from tests.tune.test_signals import allowed
+from tests.tune.materials import allowed
 
 LONG = """
 experiments:

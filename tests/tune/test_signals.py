@@ -14,6 +14,7 @@ from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.state import RunState
+from tests.tune.materials import allowed
 
 SLEEPY = """
 import time
@@ -48,11 +49,6 @@ experiments:
     data: {name: empty}
     training: {num_epochs: 3, use_tensorboard: false}
 """
-
-
-def allowed(seconds: float) -> float:
-    """The limit on a machine that has the time; where cores are shared by many, as much more."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 @pytest.fixture
