@@ -14,7 +14,7 @@ from raytune_ocr.vocabulary import NUM_DIGITS
 DOTS_PER_INCH = 150
 SHEET_GAP, SHEET_TITLE = 6, 16  # pixels
 BLUE = (0.18, 0.44, 0.75)
-
+NAMED = 12  # trials in a legend
 
 DARK: Any = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "legend.facecolor"), "#14171b"),
@@ -77,15 +77,18 @@ def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
 def draw_trial_curves(
     figure: Any, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], word: str
 ) -> None:
-    """A line a trial over its epochs; the dot is where it ended, told in the label."""
+    """A line a trial over its epochs; the dot is where it ended, told in the label.
+
+    Only the first `NAMED` of `curves` have a place in the legend.
+    """
     axes = figure.subplots()
-    for label, (epochs, values) in curves.items():
-        (line,) = axes.plot(epochs, values, label=label)
+    for number, (label, (epochs, values)) in enumerate(curves.items()):
+        (line,) = axes.plot(epochs, values, label=label if number < NAMED else None)
         axes.plot(epochs[-1:], values[-1:], "o", color=line.get_color())
     axes.set(xlabel="epoch", ylabel=word)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
-    if 0 < len(curves) <= 12:
+    if curves:
         axes.legend(fontsize=8)
 
 

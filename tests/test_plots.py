@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raytune_ocr.plots import draw_confusion_matrix, draw_importance, reading_sheet, save_figure
+from raytune_ocr.plots import (
+    draw_confusion_matrix,
+    draw_importance,
+    draw_trial_curves,
+    reading_sheet,
+    save_figure,
+)
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -34,3 +40,15 @@ def test_a_sheet_shows_every_image_under_its_reading():
     red = (sheet[..., 0].astype(int) - sheet[..., 1]) > 100
     assert not red[: sheet.shape[0] // 2].any()  # right readings
     assert red[sheet.shape[0] // 2 :].any()  # the wrong one
+
+
+def test_a_legend_of_many_trials_names_the_first_twelve(tmp_path):
+    legends = []
+
+    def draw(figure):
+        draw_trial_curves(figure, {f"t{n}": ([1, 2], [0.1, n / 20]) for n in range(20)}, "score")
+        legends.append(figure.axes[0].get_legend())
+        assert len(figure.axes[0].get_lines()) == 2 * 20
+
+    save_figure(tmp_path / "f.png", draw)
+    assert [text.get_text() for text in legends[0].get_texts()] == [f"t{n}" for n in range(12)]

@@ -163,21 +163,24 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
     stops: dict[str, str] = {}
     if "stop_reason" in table:
         stops = dict(zip(table["experiment_name"], table["stop_reason"], strict=True))
+    rows_of = {str(name): rows for name, rows in curves.groupby("experiment_name", sort=False)}
+    place = {name: number for number, name in enumerate(table["experiment_name"])}
     lines = {
-        f"{name} ({stops.get(str(name)) or 'running'})": (
-            rows["epoch"].tolist(),
-            rows[word].tolist(),
+        f"{name} ({stops.get(name) or 'running'})": (
+            rows_of[name]["epoch"].tolist(),
+            rows_of[name][word].tolist(),
         )
-        for name, rows in curves.groupby("experiment_name", sort=False)
+        for name in sorted(rows_of, key=lambda name: place.get(name, len(place)))
     }
     rungs = _rungs(source)
+    which = "each trial" if len(lines) <= plots.NAMED else f"each of the {plots.NAMED} best"
 
     def draw(figure: Any) -> None:
         plots.draw_trial_curves(figure, lines, word)
         plots.draw_rungs(figure, rungs)
 
     section.pictures = [writer.figure("curves", draw)]
-    section.text = "In brackets why each trial ended. " + (
+    section.text = f"In brackets why {which} ended. " + (
         f"Dotted: rungs at epochs {', '.join(map(str, rungs))}, where trials may be stopped."
         if rungs
         else "No rungs were recorded."
