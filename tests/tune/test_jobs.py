@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from raytune_ocr.tune.state import RunState
+from tests.tune.materials import allowed
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -53,7 +54,7 @@ def head(ray_folder):
     with (Path(ray_folder) / "head.log").open("w") as log:
         process = subprocess.Popen([BIN / "ray", *words], env=environment, stdout=log, stderr=log)
     try:
-        until = time.monotonic() + 90
+        until = time.monotonic() + allowed(90)
         while status(f"http://127.0.0.1:{dashboard}/api/jobs/") is None:
             assert process.poll() is None and time.monotonic() < until, "the head did not start"
             time.sleep(0.3)
@@ -119,7 +120,7 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(
         *("--results-file", str(tmp_path / "r.json"), "--scheduler", "none"),
     ]
     first = submit(dashboard, environment, "first", *words)
-    until = time.monotonic() + 240
+    until = time.monotonic() + allowed(240)
     while len(epochs_noted(output)) < 3:
         assert first.poll() is None and time.monotonic() < until, first.communicate()[0]
         time.sleep(0.1)
@@ -129,7 +130,7 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(
     done = len(epochs_noted(output))
     assert 3 <= done < 40
 
-    told, _ = submit(dashboard, environment, "second", *words).communicate(timeout=240)
+    told, _ = submit(dashboard, environment, "second", *words).communicate(timeout=allowed(240))
     assert "succeeded" in told, told
     assert list(pd.read_csv(output / "epochs.csv")["epoch"]) == list(range(1, 41))
     log = (output / "long" / "logs" / "training.log").read_text().splitlines()

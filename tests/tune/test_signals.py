@@ -119,7 +119,12 @@ def test_a_signal_before_a_run_begins_says_so_and_leaves_nothing(tmp_path, capsy
     monkeypatch.setattr(DatasetRegistry, "_factories", {"never_read": interrupted})
     (tmp_path / "space.yaml").write_text("experiments: {a: {data: {name: never_read}}}")
     words = ["--config", str(tmp_path / "space.yaml"), "--output-dir", str(tmp_path / "out")]
-    assert main([*words, "--results-file", str(tmp_path / "r.json")]) == 130
+    # A shell's background jobs, as tests may be, are started with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main([*words, "--results-file", str(tmp_path / "r.json")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "stopped before the run began\n"
     assert [path.name for path in tmp_path.iterdir()] == ["space.yaml"]
 
