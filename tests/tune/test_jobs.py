@@ -36,10 +36,10 @@ def free_port():
 
 
 @pytest.fixture
-def head(ray_folder):
+def head(ray_folder, no_shared_ray):
     """`ray start --head` as cluster.yaml does it: its job address, and the environment to use."""
     pytest.importorskip("aiohttp_cors", reason="needs ray[default]")
-    port, dashboard = free_port(), free_port()
+    port, dashboard, agent = free_port(), free_port(), free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         "RAY_AUTH_MODE": "token",
@@ -49,6 +49,7 @@ def head(ray_folder):
     words = [
         *("start", "--head", "--block", "--num-cpus=1", f"--port={port}"),
         *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
+        f"--dashboard-agent-listen-port={agent}",  # not the one of another Ray's agent
         *("--include-dashboard=true", f"--temp-dir={ray_folder}/job"),
     ]
     with (Path(ray_folder) / "head.log").open("w") as log:
