@@ -147,8 +147,7 @@ def _last_settings(result: dict[str, Any]) -> dict[str, Any]:
     settings = result.get("config") or result.get("hyperparameters", {})
     for change in settings.get("changes") or []:
         if change["after_epoch"] < (result.get("total_epochs") or 0):
-            settings = settings | change
-    settings.pop("after_epoch", None)
+            settings = settings | {k: v for k, v in change.items() if k != "after_epoch"}
     return settings
 
 

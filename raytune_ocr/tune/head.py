@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -57,11 +58,12 @@ def watched(place: str, gone: Callable[[str], None]) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        away = 0.0
+        answered = time.monotonic()
         while not over.wait(EVERY):
-            why = problem(place, EVERY)
-            away = away + EVERY if why else 0.0
-            if away >= PATIENCE:
+            why = problem(place, EVERY)  # which takes as long where nothing refuses either
+            if not why:
+                answered = time.monotonic()
+            elif time.monotonic() - answered >= PATIENCE:
                 gone(why)
                 return
 

@@ -70,6 +70,21 @@ def test_a_head_that_is_away_for_long_is_told_of_once(server, monkeypatch):
     assert len(told) == 1 and "refused" in told[0]
 
 
+def test_a_head_that_neither_answers_nor_refuses_is_away_from_its_last_answer_on(monkeypatch):
+    monkeypatch.setattr(head, "EVERY", 0.4)
+    monkeypatch.setattr(head, "PATIENCE", 2.0)
+    told, looks, problem = [], [], head.problem
+    monkeypatch.setattr(head, "problem", lambda *where: looks.append(where) or problem(*where))
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        waiting.connect(full.getsockname())  # nobody accepts it: the next one gets no answer
+        begun = time.monotonic()
+        with head.watched("{}:{}".format(*full.getsockname()), told.append):
+            while not told and time.monotonic() < begun + 20:
+                time.sleep(0.02)
+    assert "timed out" in told[0]
+    assert len(looks) < 2.0 / 0.4  # each takes as long as the pause before it, and counts
+
+
 @pytest.mark.slow
 def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, tmp_path):
     from ray.cluster_utils import Cluster as Nodes
