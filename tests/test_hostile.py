@@ -10,12 +10,13 @@ from raytune_ocr.config import TrainingConfig, load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.tune import load_results
+from raytune_ocr.tune.halving import SuccessiveHalving
 from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
 from raytune_ocr.tune.population import Population
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 from raytune_ocr.tune.schedulers import create_scheduler
 from raytune_ocr.tune.space import find_space, read_space
-from raytune_ocr.tune.state import GENERATION, RunState, fingerprint
+from raytune_ocr.tune.state import GENERATION, HALVING, RunState, fingerprint
 
 RESULTS = {
     "truncated": b"{",
@@ -145,6 +146,7 @@ LINES = (
     {"median": {"trial": "a", "epoch": 1}},
     {"held_out": {"trial": "a", "figures": {}}},
     {"generation": {"epoch": 2, "heirs": [HEIR]}},
+    {"halving": {"epoch": 1, "ends": ["a"]}},
 )
 HALF_A_ROW = {name: value for name, value in ROW.items() if name != "val_seq_accuracy"}
 HALF_READ = {"trial": "a", "status": "completed", "rows": [HALF_A_ROW]}
@@ -184,9 +186,14 @@ def taken_up(folder):
     state.read = lambda: kept
     space = read_space({"experiments": {"a": {}}})
     generations = kept.notes.get(GENERATION, [])
-    population = Population(space, interval=2, generations=generations)
+    population = Population(space, decisions=generations, interval=2)
     records |= {heir.name: heir for heir in population.restored(kept.trials)}
     assert isinstance(population.front, int)
+    decisions = kept.notes.get(HALVING, [])
+    halving = SuccessiveHalving(space, decisions=decisions, grace_period=1, reduction_factor=2)
+    assert halving.front is None or halving.front > halving.last_front
+    for decision in decisions:
+        assert not records.keys() & decision["ends"] or "a" in decision["ends"]
     state.load(records)
     for scheduler in SCHEDULERS:
         create_scheduler(TuneOptions(scheduler=scheduler), state, records, list(records.values()))

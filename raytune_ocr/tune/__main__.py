@@ -79,8 +79,10 @@ HOW = (
     (
         "scheduler",
         "|".join(SCHEDULERS),
-        "which trials end early. asha (default): at each rung all but the best; hyperband: asha, "
-        "with later first rungs for some; median: those below the median of the others; pbt: every "
+        "which trials end early. asha (default): at each rung those that are worse than most that "
+        "were there before; halving: all wait at each rung until one in N goes on, which takes "
+        "fewer epochs and suits a handful of trials; hyperband: asha, with later first rungs for "
+        "some; median: those below the median of the others; pbt: every "
         "grace period the worst quarter, and copies of the best go on in their place with somewhat "
         "other learning rates and what else may change in mid-training (searched ones, else "
         "learning rate and weight decay), as NAME_g1, NAME_g2, ...; give it trials that fit all at "
@@ -88,7 +90,7 @@ HOW = (
         "nobody. --resume goes on with what each has noted",
     ),
     ("grace_period", "EPOCHS", "that every trial gets; of pbt, between comparisons (default 5)"),
-    ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
+    ("reduction_factor", "N", "one in N goes on at each rung of asha, halving, hyperband (default 3)"),
     ("max_concurrent", "N", "trials at a time (default: as many as fit)"),
     ("cpus_per_trial", "N", "also a trial's threads (default 1)"),
     ("gpus_per_trial", "N", "may be a fraction (default: 0.25 if there is a GPU)"),

@@ -62,10 +62,10 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
 
 def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> dict[str, Any]:
     """What one trial would do."""
-    from raytune_ocr.tune.schedulers import rung_epochs
+    from raytune_ocr.tune.halving import rung_epochs
 
     epochs, asked = point.config.num_epochs, experiment.resources
-    judged = options.scheduler in ("asha", "hyperband")
+    judged = options.scheduler in ("asha", "halving", "hyperband")
     rungs = rung_epochs(options.grace_period, options.reduction_factor, epochs) if judged else []
     if options.scheduler == "pbt":
         rungs = list(range(options.grace_period, epochs, options.grace_period))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from raytune_ocr.tune.storage import Storage
 
 SEARCHES = ("random", "optuna")
-SCHEDULERS = ("asha", "hyperband", "median", "pbt", "none")
+SCHEDULERS = ("asha", "halving", "hyperband", "median", "pbt", "none")
+WAITING = ("halving", "pbt")  # their trials wait for each other
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -239,22 +240,22 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    _check_population(options, earlier or {})
+    _check_waiting(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
     return TuneOptions(**options)
 
 
-def _check_population(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError where population-based training is asked for and cannot be."""
+def _check_waiting(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where trials are to wait for each other and cannot."""
     scheduler, search = options.get("scheduler"), options.get("search")
-    if scheduler == "pbt" and search == "optuna":
+    if scheduler in WAITING and search == "optuna":
         raise ConfigurationError(
-            "--scheduler: pbt must go with --search random, since it finds settings by itself, "
-            "got --search optuna"
+            f"--scheduler: {scheduler} must go with --search random, since all trials begin before "
+            "any of them ends, got --search optuna"
         )
     before = earlier.get("scheduler", scheduler)
-    if "pbt" in (scheduler, before) and scheduler != before:
+    if scheduler != before and {scheduler, before} & set(WAITING):
         raise ConfigurationError(
             f"--scheduler: the run was begun with {before} and must go on with it, got "
             f"{scheduler}; choose another --output-dir"

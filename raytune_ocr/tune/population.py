@@ -14,10 +14,9 @@ where that state is lost, or in a storage that the driver does not reach, nothin
 
 from __future__ import annotations
 
-import math
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +24,8 @@ from raytune_ocr.config import CHANGEABLE, TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.confirm import LONGEST_NAME
 from raytune_ocr.tune.domains import DIGITS, Domain
-from raytune_ocr.tune.results import FINISHED, TrialRecord
-from raytune_ocr.tune.search import RandomSearch
+from raytune_ocr.tune.fronts import Fronts
+from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.space import Space
 from raytune_ocr.tune.state import GENERATION, STATE_FILE, KeptTrial
 from raytune_ocr.tune.warm_start import KnownPoints
@@ -37,57 +36,34 @@ FACTORS = (0.8, 1.2)
 USUAL = ("learning_rate", "weight_decay")  # changed where no setting that can be is searched
 
 
-class Population(RandomSearch):
+class Population(Fronts):
     """Trials that are drawn at random, trained an interval at a time, and replaced.
 
     Args:
         interval: epochs until they are compared, and from each time to the next.
-        generations: notes of what was decided before, in order; grows.
 
-    The others are `RandomSearch`'s. `max_trials` counts those that are begotten as well: with none
-    left, nobody is replaced.
+    The others are those of `Fronts`. `max_trials` counts those that are begotten as well: with
+    none left, nobody is replaced.
     """
+
+    kind = GENERATION
 
     def __init__(
         self,
         space: Space,
         known: KnownPoints | None = None,
         max_trials: int | None = None,
+        decisions: Iterable[Mapping[str, Any]] = (),
         *,
         interval: int,
-        generations: Iterable[Mapping[str, Any]] = (),
     ) -> None:
-        super().__init__(space, known, max_trials)
+        super().__init__(space, known, max_trials, decisions)
         self.interval = interval
-        self.generations = list(generations)
-        self._asked: set[str] = set()  # to train until `front`
 
     @property
     def front(self) -> int:
         """The epoch at which trials wait for each other next."""
-        done = self.generations[-1]["epoch"] if self.generations else 0
-        return int(done) + self.interval
-
-    # Whose turn it is
-
-    def until(self, record: TrialRecord) -> int | None:
-        """The epoch after which a trial has to wait."""
-        return None if record.confirms else self.front
-
-    def ready(self, unfinished: Sequence[TrialRecord]) -> list[TrialRecord]:
-        """Nobody: each is asked for by `next`, when it is its turn."""
-        self._asked.clear()
-        return []
-
-    def next(self, records: Mapping[str, TrialRecord]) -> TrialRecord | None:
-        """One that has not come to the front; None while those that were asked for are at it."""
-        for record in living(records.values()):
-            if epochs_of(record) < self.front and record.name not in self._asked:
-                self._asked.add(record.name)
-                return record
-        return None
-
-    # Who goes on
+        return self.last_front + self.interval
 
     def decide(self, records: Mapping[str, TrialRecord]) -> dict[str, Any] | None:
         """What becomes of those at the front; None while some are on their way to it.
@@ -96,40 +72,26 @@ class Population(RandomSearch):
             `epoch`, and `heirs`: of each its `name`, its `parent`, the trial `instead_of` which it
             comes, and `settings` that it has from `epoch` on.
         """
-        here = living(records.values())
-        if not here or any(epochs_of(record) < self.front for record in here):
+        ranked = self.ranked(records, self.interval)
+        if not ranked:
             return None
-        ranked = sorted(here, key=lambda record: (-self._score(record), record.name))
         count = max(1, len(ranked) // SHARE) if len(ranked) > 1 else 0
         count = min(count, self._room(records))
         heirs: list[dict[str, Any]] = []
         for worst in reversed(ranked[len(ranked) - count :]):
             rng = random.Random(f"{self.space.seed}/{GENERATION}/{self.front}/{worst.name}")
             parent = rng.choice(ranked[:count])
-            if self._score(parent) > self._score(worst):
+            if self.score(parent, self.interval) > self.score(worst, self.interval):
                 taken = {*records, *(heir["name"] for heir in heirs)}
                 heirs.append(
                     {
-                        "name": heir_name(parent, len(self.generations) + 1, taken),
+                        "name": heir_name(parent, len(self.decisions) + 1, taken),
                         "parent": parent.name,
                         "instead_of": worst.name,
                         "settings": self._changed(parent, rng),
                     }
                 )
         return {"epoch": self.front, "heirs": heirs}
-
-    def take(self, generation: Mapping[str, Any]) -> None:
-        """It is decided so: those that go on are on their way to the next front."""
-        self.generations.append(generation)
-        self._asked.clear()
-
-    def _score(self, record: TrialRecord) -> float:
-        """The best of the last interval, higher is better; a NaN is worst."""
-        monitor = record.config.early_stopping_monitor
-        sign = 1 if record.config.early_stopping_mode == "max" else -1
-        rows = [row for row in record.epochs if self.front - self.interval < row["epoch"]]
-        values = [sign * row.get(monitor, math.nan) for row in rows if row["epoch"] <= self.front]
-        return max((value for value in values if not math.isnan(value)), default=-math.inf)
 
     def _room(self, records: Mapping[str, TrialRecord]) -> int:
         """How many trials the run may still have."""
@@ -156,7 +118,7 @@ class Population(RandomSearch):
         """
         records = {record.name: record for record in self._all()}
         heirs = []
-        for generation in self.generations:
+        for generation in self.decisions:
             for heir in generation["heirs"]:
                 if heir["parent"] not in records:
                     continue
@@ -168,16 +130,6 @@ class Population(RandomSearch):
                 records[record.name] = record
                 heirs.append(record)
         return heirs
-
-
-def living(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Trials of the search that are not over."""
-    return [r for r in records if r.status not in FINISHED and not r.confirms]
-
-
-def epochs_of(record: TrialRecord) -> int:
-    """How many it has done."""
-    return int(record.epochs[-1]["epoch"]) if record.epochs else 0
 
 
 def heir_of(parent: TrialRecord, heir: Mapping[str, Any], epoch: int) -> TrialRecord:

@@ -13,7 +13,7 @@ from raytune_ocr.files import replacing
 from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, dark, page
 from raytune_ocr.tune.results import load_results, read_document
-from raytune_ocr.tune.state import GENERATION, RUNG, Kept, RunState
+from raytune_ocr.tune.state import GENERATION, HALVING, RUNG, Kept, RunState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,7 +189,8 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
 
 def _rungs(source: Path) -> list[int]:
     notes = _kept(source).notes
-    return sorted({note["epoch"] for kind in (RUNG, GENERATION) for note in notes.get(kind, [])})
+    judged = (RUNG, HALVING, GENERATION)
+    return sorted({note["epoch"] for kind in judged for note in notes.get(kind, [])})
 
 
 def _kept(source: Path) -> Kept:

@@ -17,6 +17,7 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
+from raytune_ocr.tune.halving import SuccessiveHalving
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.leftovers import forget, hand_down, tidy
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions
@@ -32,7 +33,7 @@ from raytune_ocr.tune.results import (
 )
 from raytune_ocr.tune.search import SEARCH_KINDS, RandomSearch
 from raytune_ocr.tune.space import Space
-from raytune_ocr.tune.state import GENERATION, HELD_OUT, Kept, RunState
+from raytune_ocr.tune.state import GENERATION, HALVING, HELD_OUT, Kept, RunState
 from raytune_ocr.tune.storage import RunCopy
 from raytune_ocr.tune.warm_start import KnownPoints
 
@@ -105,30 +106,30 @@ class Run:
         self.targets = space.targets
         self.state = RunState(self.output_dir)
         kept = self.state.read() if resuming else Kept()
-        self.plan = self._plan(space, known, kept.notes.get(GENERATION, []))
+        self.plan = self._plan(space, known, kept.notes)
         first = [*self.plan.first(kept.trials), *self.plan.restored(kept.trials)]
         self.records = {record.name: record for record in first}
         if resuming:
             self._load_state()
-            for generation in kept.notes.get(GENERATION, []):
-                self._replace(generation)
+            for decision in kept.notes.get(self.plan.kind, []):
+                self._carry_out(decision)
         self.budget.start(self.records.values())
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
 
     def _plan(
-        self, space: Space, known: KnownPoints, generations: list[dict[str, Any]]
+        self, space: Space, known: KnownPoints, notes: Mapping[str, list[dict[str, Any]]]
     ) -> RandomSearch:
         options = self.options
-        if options.scheduler != "pbt":
-            return SEARCH_KINDS[options.search](space, known, options.max_trials)
-        return Population(
-            space,
-            known,
-            options.max_trials,
-            interval=options.grace_period,
-            generations=generations,
-        )
+        grace, most = options.grace_period, options.max_trials
+        if options.scheduler == "pbt":
+            return Population(space, known, most, notes.get(GENERATION, []), interval=grace)
+        if options.scheduler == "halving":
+            decided, factor = notes.get(HALVING, []), options.reduction_factor
+            return SuccessiveHalving(
+                space, known, most, decided, grace_period=grace, reduction_factor=factor
+            )
+        return SEARCH_KINDS[options.search](space, known, most)
 
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is whole, what confirms it."""
@@ -145,27 +146,28 @@ class Run:
     def draw(self) -> TrialRecord | None:
         """One trial more, of a search that goes by its results; None: there is none now."""
         with self._disk_full_ends_run():
-            while (generation := self.plan.decide(self.records)) is not None:
-                self.state.keep(GENERATION, generation)
-                self.plan.take(generation)
-                self._replace(generation)
+            while (decision := self.plan.decide(self.records)) is not None:
+                self.state.keep(self.plan.kind, decision)
+                self.plan.take(decision)
+                self._carry_out(decision)
         record = self.plan.next(self.records)
         if record is not None:
             self.records[record.name] = record
             self._note_if_open(record)
         return record
 
-    def _replace(self, generation: Mapping[str, Any]) -> None:
-        """Stop who is replaced, and begin the others with what their parents have; once."""
+    def _carry_out(self, decision: Mapping[str, Any]) -> None:
+        """Stop who ends or is replaced, begin heirs with what their parents have; once."""
         records = self.records
-        for heir in generation["heirs"]:
+        for name in decision.get("ends", []):
+            if name in records:  # not of an experiment that is left out this time
+                self._stop_early(records[name])
+        for heir in decision.get("heirs", []):
             if not {heir["parent"], heir["instead_of"]} <= records.keys():
                 continue  # of experiments that are left out this time
             replaced, parent = records[heir["instead_of"]], records[heir["parent"]]
-            if replaced.status not in FINISHED:
-                replaced.status, replaced.stop_reason = "completed", "scheduler"
-                self._note_if_open(replaced)
-            child = records.get(heir["name"]) or heir_of(parent, heir, generation["epoch"])
+            self._stop_early(replaced)
+            child = records.get(heir["name"]) or heir_of(parent, heir, decision["epoch"])
             records[child.name] = child
             if not child.epochs and child.status not in FINISHED:
                 forget(self.output_dir, self.copy, [child.name])
@@ -177,6 +179,11 @@ class Run:
                     "%s takes the place of %s: goes on from epoch %d of %s with %s",
                     *(child.name, replaced.name, child.parent_epoch, parent.name, settings),
                 )
+
+    def _stop_early(self, record: TrialRecord) -> None:
+        if record.status not in FINISHED:
+            record.status, record.stop_reason = "completed", "scheduler"
+            self._note_if_open(record)
 
     def _note_if_open(self, record: TrialRecord) -> None:
         """What happens before the state is open is written with all the rest as it opens."""

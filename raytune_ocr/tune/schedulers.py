@@ -10,8 +10,8 @@ of it when the driver ends.
   later, for trials that are slow to show what they are worth.
 - The median stopping rule: Golovin et al., "Google Vizier" (2017).
 
-Population-based training, whose trials wait for each other, is in `population.py`; all that is here
-of it is the end of a trial's turn.
+Those whose trials wait for each other are in `halving.py` and `population.py`; all that is here of
+them is the end of a trial's turn.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.halving import rung_epochs
+from raytune_ocr.tune.options import WAITING, TuneOptions
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import MEDIAN, RUNG, RunState
 
@@ -218,7 +219,7 @@ def create_scheduler(
     """
     if options.scheduler == "none":
         return None
-    if options.scheduler == "pbt":
+    if options.scheduler in WAITING:
         return Turns()
     if options.scheduler == "median":
         return MedianRule(state, records, options.grace_period)
@@ -229,17 +230,3 @@ def create_scheduler(
         reduction_factor=options.reduction_factor,
         max_epochs=max(r.config.num_epochs for r in (*records.values(), *possible)),
     )
-
-
-def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:
-    """Epochs at which trials are judged.
-
-    >>> rung_epochs(5, 3, 40)
-    [5, 15]
-    """
-    rungs = []
-    epoch = grace_period
-    while epoch < max_epochs:
-        rungs.append(epoch)
-        epoch *= reduction_factor
-    return rungs

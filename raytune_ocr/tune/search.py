@@ -46,6 +46,8 @@ class RandomSearch:
 
     adaptive = False
     """Whether later trials depend on what earlier ones reach."""
+    kind = ""
+    """Of the notes of what `decide` says, in the run's state; none where it decides nothing."""
 
     def __init__(
         self, space: Space, known: KnownPoints | None = None, max_trials: int | None = None
@@ -85,7 +87,7 @@ class RandomSearch:
         """What becomes of trials that have waited for each other; None: nothing now."""
         return None
 
-    def take(self, generation: Mapping[str, Any]) -> None:
+    def take(self, decision: Mapping[str, Any]) -> None:
         """What `decide` said is so."""
 
     def examples(self) -> list[TrialRecord]:

@@ -27,9 +27,10 @@ from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "run_state.jsonl"
-# Kinds of notes: what a trial had at a rung of ASHA, whom the median rule stopped, who took whose
-# place in a population, how a winner read the test split.
-RUNG, MEDIAN, GENERATION, HELD_OUT = "rung", "median", "generation", "held_out"
+# Kinds of notes: what a trial had at a rung of ASHA, whom the median rule stopped, whom successive
+# halving ended, who took whose place in a population, how a winner read the test split.
+RUNG, MEDIAN, HALVING, GENERATION = "rung", "median", "halving", "generation"
+HELD_OUT = "held_out"
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
 
@@ -41,7 +42,7 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
     **dict.fromkeys(("id", "name", "parent", "instead_of"), str),
     **dict.fromkeys(("run", "sampled", "used", "figures", "settings"), dict),
-    **dict.fromkeys(("rows", "warm_start", "refine", "heirs"), list),
+    **dict.fromkeys(("rows", "warm_start", "refine", "heirs", "ends"), list),
     "epoch": int,
     "score": (int, float, NoneType),
     "stopped": bool,
@@ -51,6 +52,7 @@ NEEDED = {
     "trial": ("trial", "status", "rows"),
     RUNG: ("trial", "epoch", "score", "stopped"),
     MEDIAN: ("trial", "epoch"),
+    HALVING: ("epoch", "ends"),
     GENERATION: ("epoch", "heirs"),
     HELD_OUT: ("trial", "figures"),
 }
@@ -299,6 +301,7 @@ def _is_fact(fact: Any) -> bool:
         isinstance(value, dict)
         and _holds(value, NEEDED.get(kind, ()))
         and all(isinstance(heir, dict) and _holds(heir, HEIR) for heir in value.get("heirs", []))
+        and all(isinstance(name, str) for name in value.get("ends", []))
         for kind, value in fact.items()
     )
 

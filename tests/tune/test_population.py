@@ -27,10 +27,10 @@ SEARCH = {
 }
 
 
-def population(seed=0, max_trials=None, generations=(), **experiments):
+def population(seed=0, max_trials=None, decisions=(), **experiments):
     content = {"experiments": experiments or {"found": SEARCH}}
     space = read_space(content, "space.yaml", {"seed": seed})
-    return Population(space, None, max_trials, interval=3, generations=generations)
+    return Population(space, None, max_trials, decisions, interval=3)
 
 
 def begun(plan):
@@ -82,7 +82,7 @@ def test_the_worst_quarter_is_replaced_by_copies_of_the_best():
 
 
 def test_the_best_of_the_last_interval_counts_and_a_nan_is_worst():
-    plan = population(generations=[{"epoch": 3, "heirs": []}])
+    plan = population(decisions=[{"epoch": 3, "heirs": []}])
     records = trained(plan, epoch=6)
     best, worst = records["found_0008"], records["found_0003"]
     for row in best.epochs[3:]:
@@ -148,7 +148,7 @@ def test_a_resumed_population_has_its_heirs_again():
     plan = population()
     records = trained(plan)
     decided = json.loads(json.dumps(plan.decide(records)))
-    again = population(generations=[decided])
+    again = population(decisions=[decided])
     heirs = again.restored({})
     assert [record.name for record in heirs] == [heir["name"] for heir in decided["heirs"]]
     assert again.front == 6

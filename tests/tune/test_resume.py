@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.tune.results import FINISHED
-from raytune_ocr.tune.state import GENERATION, RUNG, RunState
+from raytune_ocr.tune.state import GENERATION, HALVING, RUNG, RunState
 
 ROOT = Path(__file__).parents[2]
 KILLS = 20
@@ -144,20 +144,30 @@ def test_a_driver_killed_twenty_times_ends_as_one_that_was_not(cluster, tmp_path
 
 
 @pytest.mark.slow
-def test_a_population_whose_driver_is_killed_ends_as_one_that_was_not(cluster, tmp_path):
+@pytest.mark.parametrize(
+    ("scheduler", "kind", "kills", "ended", "trials"),
+    [
+        # The first is replaced after eight epochs: two more trials, one at each end of an interval.
+        ("pbt", GENERATION, (7, 8, 10, 19), 2, 6),
+        ("halving", HALVING, (8,), 3, 4),  # two of four end after two epochs, one after four
+    ],
+)
+def test_trials_that_wait_for_each_other_end_alike_where_the_driver_is_killed(
+    cluster, tmp_path, scheduler, kind, kills, ended, trials
+):
     (tmp_path / "slow_model.py").write_text(SLOW)
     rates = ("0.02", "0.01", "0.005", "0.002")
     experiments = (EXPERIMENT.format(number=n, epochs=6, rate=r) for n, r in enumerate(rates))
     (tmp_path / "space.yaml").write_text("experiments:" + "".join(experiments))
     calm, rough = (
-        Run(tmp_path, name, cluster.address, "--scheduler", "pbt") for name in ("calm", "rough")
+        Run(tmp_path, name, cluster.address, "--scheduler", scheduler) for name in ("calm", "rough")
     )
     process = calm.start()
     told, _ = process.communicate(timeout=120)
     assert process.returncode == 0, told
 
     rng = random.Random(8)
-    for enough in (7, 8, 10, 19):  # epochs; the first is replaced after eight
+    for enough in kills:  # epochs noted
         process = rough.start()
         until = time.monotonic() + 60
         while time.monotonic() < until and rough.noted() < enough:
@@ -171,8 +181,8 @@ def test_a_population_whose_driver_is_killed_ends_as_one_that_was_not(cluster, t
     assert process.returncode == 0, told
 
     assert rough.verdicts() == calm.verdicts()
-    assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == 2
+    assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == ended
     pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
-    generations = [RunState(run.output).read().notes[GENERATION] for run in (calm, rough)]
-    assert generations[0] == generations[1]
-    assert len(calm.verdicts()) == 6  # four, and one more at each of two ends of an interval
+    decisions = [RunState(run.output).read().notes[kind] for run in (calm, rough)]
+    assert decisions[0] == decisions[1]
+    assert len(calm.verdicts()) == trials

@@ -5,7 +5,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.schedulers import AsyncHyperBand, MedianRule, PersistentASHA, rung_epochs
+from raytune_ocr.tune.schedulers import AsyncHyperBand, MedianRule, PersistentASHA
 from raytune_ocr.tune.state import RunState
 
 
@@ -29,10 +29,6 @@ def stops(scheduler, name, epoch, score, num_epochs=10):
         "num_epochs": num_epochs,
     }
     return scheduler.on_trial_result(None, None, result) == TrialScheduler.STOP
-
-
-def test_rungs_grow_by_the_reduction_factor():
-    assert rung_epochs(3, 2, 100) == [3, 6, 12, 24, 48, 96]
 
 
 def test_the_first_at_a_rung_goes_on_and_a_worse_one_stops(tmp_path):

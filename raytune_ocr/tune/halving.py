@@ -1,0 +1,79 @@
+"""Successive halving: all trials train for a while, the best of them for longer, and so on.
+
+Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
+(2016). ASHA is its asynchronous form, which waits for nobody and so lets the first ones pass; that
+suits a hundred trials. A handful of presets takes a third fewer epochs here, and the same ones go
+on whichever comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from raytune_ocr.tune.fronts import Fronts
+from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.space import Space
+from raytune_ocr.tune.state import HALVING
+from raytune_ocr.tune.warm_start import KnownPoints
+
+
+class SuccessiveHalving(Fronts):
+    """At each rung one trial in `reduction_factor` goes on, and at least one.
+
+    Args:
+        grace_period: epochs that every trial gets, >= 1; compared as often as ASHA does.
+        reduction_factor: >= 2.
+
+    The others are those of `Fronts`. Who ended before a rung is not counted there.
+    """
+
+    kind = HALVING
+
+    def __init__(
+        self,
+        space: Space,
+        known: KnownPoints | None = None,
+        max_trials: int | None = None,
+        decisions: Iterable[Mapping[str, Any]] = (),
+        *,
+        grace_period: int,
+        reduction_factor: int,
+    ) -> None:
+        super().__init__(space, known, max_trials, decisions)
+        longest = max((record.config.num_epochs for record in self._all()), default=0)
+        self.rungs = rung_epochs(grace_period, reduction_factor, longest)
+        self.reduction_factor = reduction_factor
+
+    @property
+    def front(self) -> int | None:
+        """The next rung."""
+        return next((rung for rung in self.rungs if rung > self.last_front), None)
+
+    def decide(self, records: Mapping[str, TrialRecord]) -> dict[str, Any] | None:
+        """Who ends at this rung; None while some are on their way to it.
+
+        Returns:
+            `epoch`, and `ends`: names, the worst last.
+        """
+        if self.front is None:
+            return None
+        ranked = self.ranked(records, last=self.front)
+        if not ranked:
+            return None
+        going_on = max(1, len(ranked) // self.reduction_factor)
+        return {"epoch": self.front, "ends": [record.name for record in ranked[going_on:]]}
+
+
+def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:
+    """Epochs at which trials are judged.
+
+    >>> rung_epochs(5, 3, 40)
+    [5, 15]
+    """
+    rungs = []
+    epoch = grace_period
+    while epoch < max_epochs:
+        rungs.append(epoch)
+        epoch *= reduction_factor
+    return rungs

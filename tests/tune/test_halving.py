@@ -1,0 +1,127 @@
+"""Successive halving: who goes on at a rung, and that waiting there changes nothing."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.halving import SuccessiveHalving, rung_epochs
+from raytune_ocr.tune.options import chosen_options
+from raytune_ocr.tune.space import read_space
+
+SPACE = """
+tuning: {{scheduler: halving, grace_period: 1, reduction_factor: 2}}
+experiments:
+  one: &reader
+    model: {{name: ctc_small}}
+    training: {{num_epochs: {epochs}, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: cosine}}
+    early_stopping: {{monitor: val_loss, patience: 0}}
+  two:
+    <<: *reader
+    model: {{name: small}}
+  three:
+    <<: *reader
+    optimizer: {{type: sgd}}
+"""
+
+
+def halving(epochs=(9, 9, 9, 9, 9, 9, 9), decisions=()):
+    experiments = {f"t{n}": {"training": {"num_epochs": e}} for n, e in enumerate(epochs)}
+    space = read_space({"experiments": experiments}, "space.yaml")
+    return SuccessiveHalving(space, decisions=decisions, grace_period=2, reduction_factor=3)
+
+
+def begun(plan):
+    return {record.name: record for record in plan.first()}
+
+
+def train(record, epoch, value):
+    """Up to that epoch, with that accuracy in the new ones."""
+    for number in range(len(record.epochs) + 1, epoch + 1):
+        row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
+        record.add({**row, "train_loss": 1.0, "seconds": 1.0})
+
+
+def test_rungs_grow_by_the_reduction_factor():
+    assert rung_epochs(3, 2, 100) == [3, 6, 12, 24, 48, 96]
+
+
+def test_one_in_three_goes_on_whoever_comes_first():
+    plan = halving()
+    records = begun(plan)
+    for value in (4, 6, 1, 0, 5, 3, 2):  # as they arrive
+        record = plan.next(records)
+        assert plan.until(record) == 2
+        assert plan.decide(records) is None
+        train(record, 2, value / 10)
+    assert plan.next(records) is None
+    decided = plan.decide(records)
+    assert decided == {"epoch": 2, "ends": ["t0", "t5", "t6", "t2", "t3"]}
+    assert plan.decide(dict(reversed(records.items()))) == decided
+    plan.take(decided)
+    for name in decided["ends"]:
+        records[name].status = "completed"
+    assert [plan.next(records).name for _ in range(2)] == ["t1", "t4"]
+    train(records["t1"], 6, 0.1)  # what it once had counts, as ASHA has it
+    train(records["t4"], 6, 0.55)
+    plan.take(plan.decide(records))
+    assert plan.decisions[-1] == {"epoch": 6, "ends": ["t4"]}
+    records["t4"].status = "completed"
+    assert plan.until(records["t1"]) is None  # to its end
+    assert plan.next(records) is records["t1"]
+    assert plan.decide(records) is None
+
+
+def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
+    plan = halving()
+    records = begun(plan)
+    for value, record in enumerate(records.values()):
+        train(record, 2, value / 10)
+    records["t6"].epochs[0]["val_char_accuracy"] = math.nan
+    records["t6"].epochs[1]["val_char_accuracy"] = math.nan
+    records["t5"].status = "completed"
+    assert plan.decide(records)["ends"] == ["t2", "t1", "t0", "t6"]  # of six, two go on
+    for record in records.values():
+        record.status = "failed"
+    assert plan.decide(records) is None
+
+
+def test_the_last_one_goes_on_and_rungs_reach_as_far_as_the_longest_trial():
+    plan = halving(epochs=(2, 19))
+    assert plan.rungs == [2, 6, 18]
+    records = begun(plan)
+    records["t0"].status = "completed"  # all of its two epochs
+    for epoch in plan.rungs:
+        train(records["t1"], epoch, 0.5)
+        assert plan.decide(records) == {"epoch": epoch, "ends": []}
+        plan.take(plan.decide(records))
+    assert halving(decisions=plan.decisions).front is None
+
+
+def test_what_does_not_go_with_it_is_refused():
+    with pytest.raises(ConfigurationError, match="halving must go with --search random"):
+        chosen_options({"scheduler": "halving", "search": "optuna"})
+    with pytest.raises(ConfigurationError, match="begun with asha and must go on with it"):
+        chosen_options({"scheduler": "halving"}, {}, {"scheduler": "asha"})
+
+
+@pytest.mark.slow
+def test_the_winner_comes_out_as_if_it_had_waited_for_nobody(
+    shared_ray, write_space, data, tmp_path, capsys
+):
+    output, results = tmp_path / "out", tmp_path / "out.json"
+    words = ["--config", str(write_space(SPACE, epochs=4)), "--data", str(data), "--quiet"]
+    assert main([*words, "--output-dir", str(output), "--results-file", str(results)]) == 0
+    document = json.loads(results.read_text())
+    ends = {r["stop_reason"]: r["total_epochs"] for r in document["all_results"]}
+    assert ends == {"scheduler": 1, "max_epochs": 4}
+    rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
+    assert sorted(map(list, dict(list(rows)).values())) == [[1], [1], [1, 2, 3, 4]]
+    capsys.readouterr()
+    longest = max(document["all_results"], key=lambda result: result["total_epochs"])
+    assert main(["--reproduce", str(results), "--trial", longest["experiment_name"]]) == 0
+    assert "epoch 4/4: identical" in capsys.readouterr().out
