@@ -133,7 +133,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     ways = [name for name in TUNERS if name != ORACLE]
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of every preset (default {EPOCHS})")
+    parser.add_argument(
+        "--epochs", type=int, default=EPOCHS, help=f"of every preset (default {EPOCHS})"
+    )
     parser.add_argument(
         "--samples", type=int, default=16000, help="composed an epoch (default 16000)"
     )

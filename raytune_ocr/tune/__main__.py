@@ -90,7 +90,7 @@ HOW = (
         "nobody. --resume goes on with what each has noted",
     ),
     ("grace_period", "EPOCHS", "that every trial gets; of pbt, between comparisons (default 5)"),
-    ("reduction_factor", "N", "one in N goes on at each rung of asha, halving, hyperband (default 3)"),
+    ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
     ("max_concurrent", "N", "trials at a time (default: as many as fit)"),
     ("cpus_per_trial", "N", "also a trial's threads (default 1)"),
     ("gpus_per_trial", "N", "may be a fraction (default: 0.25 if there is a GPU)"),
