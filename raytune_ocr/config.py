@@ -7,6 +7,7 @@ checked before ranges, and all problems are reported at once.
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 import os
@@ -415,13 +416,20 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationNotFoundError(f"{path}: no such configuration file ({reason})") from None
     try:
-        content = yaml.load(text, Loader=_StrictLoader)
+        content = yaml.load(_named(text, path), Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise ConfigurationSyntaxError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(content, dict):
         got = type(content).__name__
         raise ConfigurationSyntaxError(f"{path}: must be a mapping of keys to values, got {got}")
     return content
+
+
+def _named(text: str, path: str | os.PathLike[str]) -> io.StringIO:
+    """A stream by whose name PyYAML tells the place of an error."""
+    stream = io.StringIO(text)
+    stream.name = str(path)
+    return stream
 
 
 class _StrictLoader(yaml.SafeLoader):

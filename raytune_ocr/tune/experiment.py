@@ -24,6 +24,7 @@ from raytune_ocr.tune.sections import (
     OWN_KEYS,
     SECTIONS,
     build_config,
+    combined,
     fields_of,
     flatten,
     monitor_problems,
@@ -256,7 +257,7 @@ def read_experiment(
     experiment = Experiment(name, place, sections, domains, 1, resources, base or {}, overrides)
     firsts = {name: d.values[0] for name, d in domains.items() if "." in name and d.values}
     fields, faults = flatten(fill(sections, domains, firsts), place)
-    fixed = {**(base or {}), **fields, **environment_overrides(), **overrides}
+    fixed = combined(fields, base, overrides)
     problems += faults + _name_problems(experiment, fields, fixed)
     if "dataset_name" not in domains:  # which metrics there are depends on it
         problems += monitor_problems(fixed, place)

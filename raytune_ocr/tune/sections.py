@@ -153,12 +153,28 @@ def fields_of(
     values, problems = flatten(experiment, where)
     if problems:
         raise ConfigurationError("\n".join(problems))
-    values = {**(base or {}), **values, **environment_overrides(), **(overrides or {})}
+    values = combined(values, base, overrides)
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
     if monitor.endswith(("_loss", "_cer")):
         values.setdefault("early_stopping_mode", "min")
+    return values
+
+
+def combined(
+    fields: Mapping[str, Any],
+    base: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fields by who wins: `overrides`, the environment, the sections' own, `base`.
+
+    Modules to import add up: those that an experiment names register what it names.
+    """
+    overrides = overrides or {}
+    values = {**(base or {}), **fields, **environment_overrides(), **overrides}
+    if "imports" in fields and "imports" in overrides:
+        values["imports"] = list(dict.fromkeys([*fields["imports"], *overrides["imports"]]))
     return values
 
 

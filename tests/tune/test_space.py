@@ -110,6 +110,8 @@ def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_p
     )
     brought = {"model": {"name": "brought", "imports": ["brings_a_model"]}}
     assert read_space(space(brought)).configs
+    more = read_space(space(brought), overrides={"imports": ["json", "brings_a_model"]})
+    assert more.configs["fast"].imports == ["brings_a_model", "json"]
     absent = {"model": {"name": "other", "imports": ["absent_module"]}}
     told = problems_of(space(absent, targets={"acuracy": 1}))
     assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in told
