@@ -83,7 +83,11 @@ def test_a_wrong_variable_is_named():
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("a: 1\na: 2\n", "stands twice"), ("a: [\n", '.yaml", line 2'), ("- 1\n", "must be a mapping")],
+    [
+        ("a: 1\na: 2\n", "stands twice"),
+        ("a: [\n", '.yaml", line 2'),
+        ("- 1\n", "must be a mapping"),
+    ],
 )
 def test_a_file_that_is_no_config_is_a_syntax_error(tmp_path, text, told):
     with pytest.raises(ConfigurationSyntaxError, match=told) as caught:
