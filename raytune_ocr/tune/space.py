@@ -17,9 +17,10 @@ from raytune_ocr.config import (
     load_yaml,
 )
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
-from raytune_ocr.tune.experiment import DEFAULT_SAMPLES, Experiment, Point, read_experiment
+from raytune_ocr.tune.experiment import Experiment, Point
 from raytune_ocr.tune.names import NAMED, import_problems, name_problems
 from raytune_ocr.tune.options import read_tuning
+from raytune_ocr.tune.written import DEFAULT_SAMPLES, read_experiment
 
 TARGETS = {
     "character_accuracy": "best_val_char_accuracy",

@@ -12,11 +12,12 @@ from raytune_ocr.config import RULES, TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.analysis import score_of
 from raytune_ocr.tune.domains import DIGITS
-from raytune_ocr.tune.experiment import Experiment, read_experiment
+from raytune_ocr.tune.experiment import Experiment
 from raytune_ocr.tune.results import read_document
 from raytune_ocr.tune.sections import SECTIONS
 from raytune_ocr.tune.space import Space
 from raytune_ocr.tune.state import SETTINGS_THAT_MAY_CHANGE
+from raytune_ocr.tune.written import read_experiment
 
 Source = str | os.PathLike[str]
 REFINED = "refined"
