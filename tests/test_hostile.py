@@ -146,7 +146,7 @@ LINES = (
     {"median": {"trial": "a", "epoch": 1}},
     {"held_out": {"trial": "a", "figures": {}}},
     {"generation": {"epoch": 2, "heirs": [HEIR]}},
-    {"halving": {"epoch": 1, "ends": ["a"]}},
+    {"halving": {"epoch": 1, "ends": ["a"], "left": 2}},
 )
 HALF_A_ROW = {name: value for name, value in ROW.items() if name != "val_seq_accuracy"}
 HALF_READ = {"trial": "a", "status": "completed", "rows": [HALF_A_ROW]}

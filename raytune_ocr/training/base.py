@@ -336,6 +336,7 @@ class MeasuredLoop(ValidatedTrainer):
         cpu_seconds = sum(process.cpu_times()[:2]) - cpu_before
         metrics["images_per_second"] = metrics.pop("samples_per_second")
         metrics["batch_size"] = self.batch_size  # less than at first, where memory ran out
+        metrics["threads"] = torch.get_num_threads()  # figures are the same only with as many
         metrics["seconds"] = seconds
         metrics["memory_mb"] = process.memory_info().rss / MEBIBYTE
         metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)

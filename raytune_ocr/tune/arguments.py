@@ -85,7 +85,11 @@ HOW = (
     ("grace_period", "EPOCHS", "that every trial gets; of pbt, between comparisons (default 5)"),
     ("reduction_factor", "N", "one in N goes on at each rung (default 3)"),
     ("max_concurrent", "N", "trials at a time (default: as many as fit)"),
-    ("cpus_per_trial", "N", "also a trial's threads (default 1)"),
+    (
+        "cpus_per_trial",
+        "N",
+        "also a trial's threads (default 1; of halving and pbt, up to 4 once they fit)",
+    ),
     ("gpus_per_trial", "N", "may be a fraction (default: 0.25 if there is a GPU)"),
 )
 TRUST = (

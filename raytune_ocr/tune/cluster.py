@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
+MOST_CPUS = 4  # that a trial is given more than it asks for
 SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 
 
@@ -127,7 +128,20 @@ class Cluster:
 
     def places(self, request: Mapping[str, float]) -> int:
         """Trials of that request that Ray has room for at a time; one at least."""
-        return places(request, self.nodes())
+        return max(1, places(request, self.nodes()))
+
+    def share(self, request: Mapping[str, float], trials: int) -> float:
+        """CPUs for each of so many trials, so that all of them run at a time.
+
+        What is asked for at least; `MOST_CPUS` at most, since the models are small.
+        """
+        nodes = self.nodes()
+        wider = (
+            cpus
+            for cpus in range(MOST_CPUS, int(request["cpu"]), -1)
+            if places({**request, "cpu": cpus}, nodes) >= trials
+        )
+        return float(next(wider, request["cpu"]))
 
     def check(self, request: Mapping[str, float]) -> None:
         """A request that can never be met would wait for ever; say so at once.

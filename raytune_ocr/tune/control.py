@@ -137,12 +137,17 @@ class Control:
     def _request(self, record: TrialRecord) -> dict[str, float]:
         """What Ray is asked for by a trial."""
         asked, options = record.resources, self.run.options
+        cpus = options.cpus_per_trial if asked.cpus is None else asked.cpus
         request = self.cluster.request(
-            options.cpus_per_trial if asked.cpus is None else asked.cpus,
+            1.0 if cpus is None else cpus,
             options.gpus_per_trial if asked.gpus is None else asked.gpus,
             memory_needed(record, self.run.records.values()),
         )
-        return request | ({"memory": asked.memory} if asked.memory else {})
+        request |= {"memory": asked.memory} if asked.memory else {}
+        together = None if record.confirms else self.run.plan.together(self.run.records)
+        if cpus is None and together and not (options.max_concurrent or "gpu" in request):
+            request["cpu"] = self.cluster.share(request, together)
+        return request
 
     def _settings(self, record: TrialRecord) -> dict[str, Any]:
         """What a trial is told through Ray."""
@@ -153,6 +158,7 @@ class Control:
             "threads": max(1, int(request["cpu"])),
             "timeout": self._time_left(record),
             "until": self.run.plan.until(record),
+            "keeps_states": self.run.plan.takes_turns and not record.confirms,
             "request": request,
         }
 

@@ -25,6 +25,8 @@ class Fronts(RandomSearch):
     The others are `RandomSearch`'s.
     """
 
+    takes_turns = True
+
     def __init__(
         self,
         space: Space,
@@ -64,6 +66,11 @@ class Fronts(RandomSearch):
                 self._asked.add(record.name)
                 return record
         return None
+
+    def together(self, records: Mapping[str, TrialRecord]) -> int:
+        """Those on their way to this front, and those that ended on it: the same all the way."""
+        mine = [record for record in records.values() if not record.confirms]
+        return sum(r.status not in FINISHED or epochs_of(r) > self.last_front for r in mine)
 
     def _at_front(self, record: TrialRecord) -> bool:
         return self.front is not None and epochs_of(record) >= self.front

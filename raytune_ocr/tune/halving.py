@@ -47,22 +47,25 @@ class SuccessiveHalving(Fronts):
 
     @property
     def front(self) -> int | None:
-        """The next rung."""
+        """The next rung; none for one that is left alone."""
+        if self.decisions and self.decisions[-1]["left"] == 1:
+            return None
         return next((rung for rung in self.rungs if rung > self.last_front), None)
 
     def decide(self, records: Mapping[str, TrialRecord]) -> dict[str, Any] | None:
         """Who ends at this rung; None while some are on their way to it.
 
         Returns:
-            `epoch`, and `ends`: names, the worst last.
+            `epoch`, `ends`: names, the worst last, and how many are `left`.
         """
         if self.front is None:
             return None
         ranked = self.ranked(records, last=self.front)
         if not ranked:
             return None
-        going_on = max(1, len(ranked) // self.reduction_factor)
-        return {"epoch": self.front, "ends": [record.name for record in ranked[going_on:]]}
+        left = max(1, len(ranked) // self.reduction_factor)
+        ends = [record.name for record in ranked[left:]]
+        return {"epoch": self.front, "ends": ends, "left": left}
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from raytune_ocr.errors import CheckpointError
@@ -56,10 +57,16 @@ def remove_states(trial: Path, keep: int = 0) -> None:
 
 
 def remove_ray_state(folder: Path) -> None:
-    """Ray's own snapshot of the run: a resume does not use it, and it holds pickles."""
+    """Ray's own snapshot of the run, which a resume does not use and which holds pickles.
+
+    And the empty folders that it makes of trials that go on after a wait.
+    """
     for pattern in RAY_STATE:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        with suppress(OSError):  # a file, or not empty
+            path.rmdir()
 
 
 def tidy(folder: Path, copy: RunCopy, records: Iterable[TrialRecord]) -> None:

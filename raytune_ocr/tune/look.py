@@ -73,7 +73,7 @@ def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> di
     plan: dict[str, Any] = {
         "epochs": epochs,
         "rungs": rungs,
-        "cpus": options.cpus_per_trial if asked.cpus is None else asked.cpus,
+        "cpus": (options.cpus_per_trial or 1.0) if asked.cpus is None else asked.cpus,
         "gpus": "0.25 if there is one" if gpus is None else gpus,
     }
     if asked.memory:

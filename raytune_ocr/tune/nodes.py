@@ -28,10 +28,10 @@ def fits(request: Resources, node: Resources) -> bool:
 
 
 def places(request: Resources, nodes: Iterable[Resources]) -> int:
-    """Trials of that request that nodes have room for at a time; one at least."""
+    """Trials of that request that nodes have room for at a time."""
     wanted = {KINDS[kind]: amount for kind, amount in request.items() if amount}
     room = [min(node.get(kind, 0) // n for kind, n in wanted.items()) for node in nodes if wanted]
-    return max(1, int(sum(room)))
+    return int(sum(room))
 
 
 def problem(request: Resources, nodes: Sequence[Resources]) -> str:

@@ -160,7 +160,8 @@ class TuneOptions:
         target: ends the run when a trial is as good.
         warm_start: results of earlier runs, whose points are known.
         refine: results around whose best trial to search.
-        cpus_per_trial: also the threads of a trial (at least one).
+        cpus_per_trial: also the threads of a trial (at least one); None: one, or a larger share
+            where trials wait for each other and fewer of them are left than fit.
         gpus_per_trial: may be a fraction; None: a quarter of a GPU if there is one.
         address: of a Ray cluster; None starts Ray on this machine.
         storage: a folder, a URI or a `Storage` that every node reaches: the run is kept there,
@@ -187,7 +188,7 @@ class TuneOptions:
     target: Target | None = None
     warm_start: Sequence[str] = ()
     refine: Sequence[str] = ()
-    cpus_per_trial: float = 1.0
+    cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     address: str | None = None
     storage: str | os.PathLike[str] | Storage | None = None

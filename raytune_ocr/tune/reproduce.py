@@ -81,8 +81,9 @@ def reproduce(
             "so only what was trained before that can differ"
         )
     comparison = Comparison(recorded, say)
-    parts = parts_of(config, recorded, result.get("batch_size_used", config.batch_size))
-    error = _train_again(parts, dataset, comparison, threads=int(result.get("threads") or 1))
+    batch, threads = result.get("batch_size_used", config.batch_size), result.get("threads") or 1
+    parts = parts_of(config, recorded, batch, int(threads))
+    error = _train_again(parts, dataset, comparison)
     identical = comparison.is_identical
     if error or result.get("error_message"):
         same = error == result.get("error_message")
@@ -124,27 +125,31 @@ class Comparison(Callback):
 
 @dataclass(frozen=True)
 class Part:
-    """Epochs that were trained with one batch: the config, and the last of them."""
+    """Epochs that were trained alike: the config with their batch, the threads, the last one."""
 
     config: TrainingConfig
+    threads: int
     last: int
 
 
 def parts_of(
-    config: TrainingConfig, recorded: Mapping[int, Mapping[str, float]], ended_with: int
+    config: TrainingConfig,
+    recorded: Mapping[int, Mapping[str, float]],
+    batch_size: int,
+    threads: int,
 ) -> list[Part]:
-    """A trial's parts by the batches that are recorded of its epochs, one at least.
+    """A trial's parts by the batches and threads that are recorded of its epochs, one at least.
 
     Args:
-        ended_with: the batch of epochs of which none is recorded.
+        batch_size, threads: of epochs of which none is recorded.
     """
-    parts = [Part(_with_batch(config, ended_with), 0)] if not recorded else []
+    parts = [Part(_with_batch(config, batch_size), threads, 0)] if not recorded else []
     for epoch, row in sorted(recorded.items()):
-        batch = int(row.get("batch_size", ended_with))
-        if parts and parts[-1].config.batch_size == batch:
-            parts[-1] = replace(parts[-1], last=epoch)
-        else:
-            parts.append(Part(_with_batch(config, batch), epoch))
+        size = int(row.get("batch_size", batch_size))
+        part = Part(_with_batch(config, size), int(row.get("threads", threads)), epoch)
+        if parts and replace(parts[-1], last=epoch) == part:
+            parts.pop()
+        parts.append(part)
     return parts
 
 
@@ -159,15 +164,15 @@ class _PartEnded(RaytuneOCRError):
     """The next part goes on from the state of this epoch."""
 
 
-def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison, threads: int) -> str:
+def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison) -> str:
     """Train in a folder that is gone afterwards; the error that it ended with, or ""."""
     import torch
 
-    torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         state = None
         try:
             for number, part in enumerate(parts, 1):
+                torch.set_num_threads(part.threads)
                 kept = Path(folder) / f"part_{number}"
                 last = number == len(parts)
                 _train_part(part, dataset, comparison, folder, state, None if last else kept)
@@ -238,8 +243,9 @@ def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
             f"{path}: no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
         )
     kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
-    if "batch_size" in kept and kept["batch_size"].isna().any():  # begun by an older version
-        kept = kept.drop(columns="batch_size")
+    for name in ("batch_size", "threads"):
+        if name in kept and kept[name].isna().any():  # begun by an older version
+            kept = kept.drop(columns=name)
     return {int(row["epoch"]): row for row in kept.to_dict("records")}
 
 

@@ -44,6 +44,7 @@ EPOCH_COLUMNS = (
     "val_cer",
     "learning_rate",
     "batch_size",
+    "threads",
     "seconds",
     "images_per_second",
     "memory_mb",

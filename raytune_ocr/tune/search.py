@@ -46,6 +46,8 @@ class RandomSearch:
 
     adaptive = False
     """Whether later trials depend on what earlier ones reach."""
+    takes_turns = False
+    """Whether a trial stops to wait for others, and goes on after that."""
     kind = ""
     """Of the notes of what `decide` says, in the run's state; none where it decides nothing."""
 
@@ -81,6 +83,10 @@ class RandomSearch:
 
     def until(self, record: TrialRecord) -> int | None:
         """The epoch after which a trial has to wait for others; None: it need not."""
+        return None
+
+    def together(self, records: Mapping[str, TrialRecord]) -> int | None:
+        """How many trials share the machines for now; None: as many as there is room for."""
         return None
 
     def decide(self, records: Mapping[str, TrialRecord]) -> dict[str, Any] | None:

@@ -43,7 +43,7 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("id", "name", "parent", "instead_of"), str),
     **dict.fromkeys(("run", "sampled", "used", "figures", "settings"), dict),
     **dict.fromkeys(("rows", "warm_start", "refine", "heirs", "ends"), list),
-    "epoch": int,
+    **dict.fromkeys(("epoch", "left"), int),
     "score": (int, float, NoneType),
     "stopped": bool,
 }
@@ -52,7 +52,7 @@ NEEDED = {
     "trial": ("trial", "status", "rows"),
     RUNG: ("trial", "epoch", "score", "stopped"),
     MEDIAN: ("trial", "epoch"),
-    HALVING: ("epoch", "ends"),
+    HALVING: ("epoch", "ends", "left"),
     GENERATION: ("epoch", "heirs"),
     HELD_OUT: ("trial", "figures"),
 }

@@ -57,7 +57,7 @@ def run_trial(
     about: dict[str, Any] = {
         "experiment_name": config.experiment_name,
         "num_epochs": config.num_epochs,
-        "threads": threads,  # figures are the same only with as many
+        "threads": threads,
     }
 
     begun = resume_from is not None
@@ -65,7 +65,7 @@ def run_trial(
     def tell(row: dict[str, Any], folder: str | None) -> None:
         nonlocal begun
         begun = True
-        report({**row, **about}, folder)
+        report({**about, **row}, folder)
 
     folder = Path(config.output_dir) / config.experiment_name
     deadline = None if timeout is None else Deadline(timeout, folder)
@@ -149,8 +149,9 @@ def trial(
     """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None), and
-            `until` (the epoch after which it waits for others, that may go on from its state).
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None),
+            `until` (the epoch after which it waits for others, or None) and `keeps_states` (where
+            it goes on as another of Ray's trials afterwards, or others go on from its states).
         data: datasets by `data_key`.
         storage: where the run is kept; None: in the output folder, which every node sees.
         mark: of the driver's, which every node must see.
@@ -163,7 +164,7 @@ def trial(
         mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
-    with _home(settings, storage, config["until"] is not None) as (settings, report):
+    with _home(settings, storage, config["keeps_states"]) as (settings, report):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name)
         run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
 

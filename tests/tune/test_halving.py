@@ -2,12 +2,14 @@
 
 import json
 import math
+import os
 
 import pandas as pd
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.cluster import MOST_CPUS, Cluster
 from raytune_ocr.tune.halving import SuccessiveHalving, rung_epochs
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.space import read_space
@@ -60,7 +62,7 @@ def test_one_in_three_goes_on_whoever_comes_first():
         train(record, 2, value / 10)
     assert plan.next(records) is None
     decided = plan.decide(records)
-    assert decided == {"epoch": 2, "ends": ["t0", "t5", "t6", "t2", "t3"]}
+    assert decided == {"epoch": 2, "ends": ["t0", "t5", "t6", "t2", "t3"], "left": 2}
     assert plan.decide(dict(reversed(records.items()))) == decided
     plan.take(decided)
     for name in decided["ends"]:
@@ -69,7 +71,7 @@ def test_one_in_three_goes_on_whoever_comes_first():
     train(records["t1"], 6, 0.1)  # what it once had counts, as ASHA has it
     train(records["t4"], 6, 0.55)
     plan.take(plan.decide(records))
-    assert plan.decisions[-1] == {"epoch": 6, "ends": ["t4"]}
+    assert plan.decisions[-1] == {"epoch": 6, "ends": ["t4"], "left": 1}
     records["t4"].status = "completed"
     assert plan.until(records["t1"]) is None  # to its end
     assert plan.next(records) is records["t1"]
@@ -90,16 +92,18 @@ def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
     assert plan.decide(records) is None
 
 
-def test_the_last_one_goes_on_and_rungs_reach_as_far_as_the_longest_trial():
+def test_one_that_is_alone_waits_no_more():
     plan = halving(epochs=(2, 19))
-    assert plan.rungs == [2, 6, 18]
+    assert plan.rungs == [2, 6, 18]  # as far as the longest trial
     records = begun(plan)
     records["t0"].status = "completed"  # all of its two epochs
-    for epoch in plan.rungs:
-        train(records["t1"], epoch, 0.5)
-        assert plan.decide(records) == {"epoch": epoch, "ends": []}
-        plan.take(plan.decide(records))
-    assert halving(decisions=plan.decisions).front is None
+    train(records["t1"], 2, 0.5)
+    decided = plan.decide(records)
+    assert decided == {"epoch": 2, "ends": [], "left": 1}
+    for again in (plan, halving(decisions=[decided])):
+        if not again.decisions:
+            again.take(decided)
+        assert again.front is None and again.next(records) is records["t1"]
 
 
 def test_what_does_not_go_with_it_is_refused():
@@ -107,6 +111,35 @@ def test_what_does_not_go_with_it_is_refused():
         chosen_options({"scheduler": "halving", "search": "optuna"})
     with pytest.raises(ConfigurationError, match="begun with asha and must go on with it"):
         chosen_options({"scheduler": "halving"}, {}, {"scheduler": "asha"})
+
+
+def test_those_that_are_left_share_the_cores_so_that_all_fit(tmp_path, monkeypatch):
+    cluster = Cluster(None, tmp_path)
+    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
+    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+    shares = {trials: cluster.share({"cpu": 1.0}, trials) for trials in (1, 2, 3, 4, 6, 9)}
+    assert shares == {1: 4, 2: 2, 3: 2, 4: 1, 6: 1, 9: 1}
+    nodes[:] = [{"CPU": 2.0}]
+    assert cluster.share({"cpu": 1.0}, 1) == 2
+    nodes[:] = [{"CPU": 64.0}]
+    assert cluster.share({"cpu": 1.0}, 1) == MOST_CPUS
+    assert cluster.share({"cpu": 8.0}, 1) == 8
+    assert cluster.share({"cpu": 0.5}, 200) == 0.5
+
+
+def test_who_shares_is_the_same_all_the_way_to_a_rung():
+    plan = halving()
+    records = begun(plan)
+    assert plan.together(records) == 7
+    for place, record in enumerate(records.values()):
+        train(record, 2, place / 10)
+    plan.take(plan.decide(records))
+    for name in plan.decisions[-1]["ends"]:
+        records[name].status = "completed"
+    assert plan.together(records) == 2
+    train(records["t6"], 4, 0.5)
+    records["t6"].status = "completed"  # early, while the other one is at it
+    assert plan.together(records) == 2
 
 
 @pytest.mark.slow
@@ -119,9 +152,17 @@ def test_the_winner_comes_out_as_if_it_had_waited_for_nobody(
     document = json.loads(results.read_text())
     ends = {r["stop_reason"]: r["total_epochs"] for r in document["all_results"]}
     assert ends == {"scheduler": 1, "max_epochs": 4}
-    rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
-    assert sorted(map(list, dict(list(rows)).values())) == [[1], [1], [1, 2, 3, 4]]
-    capsys.readouterr()
+    rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")
+    assert sorted(map(list, dict(list(rows["epoch"])).values())) == [[1], [1], [1, 2, 3, 4]]
     longest = max(document["all_results"], key=lambda result: result["total_epochs"])
+    alone = min(MOST_CPUS, os.cpu_count())
+    threads = list(rows.get_group(longest["experiment_name"])["threads"])
+    assert threads == [max(1, alone // 3), alone, alone, alone]
+    assert sorted(path.name for path in output.iterdir() if path.is_dir()) == [
+        "one",
+        "three",
+        "two",
+    ]
+    capsys.readouterr()
     assert main(["--reproduce", str(results), "--trial", longest["experiment_name"]]) == 0
     assert "epoch 4/4: identical" in capsys.readouterr().out

@@ -140,15 +140,17 @@ def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(
     assert "halved from 16 to 8 for want of memory, and after which epoch is not recorded" in told
 
 
-def test_parts_have_the_batches_that_are_recorded():
+def test_parts_have_the_batches_and_threads_that_are_recorded():
     config = TrainingConfig(batch_size=33)
-    rows = {epoch: {"batch_size": b} for epoch, b in enumerate((33, 33, 17, 9, 9), 1)}
-    parts = parts_of(config, rows, 9)
-    assert [(p.config.batch_size, p.last) for p in parts] == [(33, 2), (17, 3), (9, 5)]
-    assert [p.config.gradient_accumulation_steps for p in parts] == [1, 2, 4]
-    (one,) = parts_of(config, {1: {}, 2: {}}, 17)
-    assert (one.config.batch_size, one.last) == (17, 2)
-    assert parts_of(config, {}, 33) == [Part(config, 0)]  # it failed in its first epoch
+    sizes = ((33, 1), (33, 1), (17, 1), (9, 1), (9, 4))
+    rows = {epoch: {"batch_size": b, "threads": t} for epoch, (b, t) in enumerate(sizes, 1)}
+    parts = parts_of(config, rows, 9, 4)
+    found = [(part.config.batch_size, part.threads, part.last) for part in parts]
+    assert found == [(33, 1, 2), (17, 1, 3), (9, 1, 4), (9, 4, 5)]
+    assert [p.config.gradient_accumulation_steps for p in parts] == [1, 2, 4, 4]
+    (one,) = parts_of(config, {1: {}, 2: {}}, 17, 2)
+    assert (one.config.batch_size, one.threads, one.last) == (17, 2, 2)
+    assert parts_of(config, {}, 33, 1) == [Part(config, 1, 0)]  # it failed in its first epoch
 
 
 def test_an_unknown_trial_and_a_run_without_tables_are_told(run, tmp_path):
