@@ -24,9 +24,9 @@ SMALLEST = 9  # pixels of a glyph where variety is asked for
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
-COMPRESSED = 0.15  # share of images that went through a JPEG, where variety is asked for
+COMPRESSED = 0.35  # share of images that went through a JPEG, where variety is asked for
 JPEG_QUALITIES = (25, 96)
-LEAST_DAMAGE = 0.5  # of the full one, to the smallest glyphs where variety is asked for
+LEAST_DAMAGE = 0.8  # of the full one, to the smallest glyphs where variety is asked for
 BANK = 96  # textures and noises that are made once
 
 
