@@ -51,3 +51,10 @@ def draw_photos(folder, number=40):
         file = folder / "photos" / ("dark", "light")[place % 2] / f"{place}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (64, 64), 100 + 50 * (place % 2)).save(file)
+
+
+def train_record(record, epoch, value):
+    """Up to that epoch, with that accuracy in the new ones."""
+    for number in range(len(record.epochs) + 1, epoch + 1):
+        row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
+        record.add({**row, "train_loss": 1.0, "seconds": 1.0})

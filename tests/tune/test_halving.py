@@ -13,6 +13,7 @@ from raytune_ocr.tune.cluster import MOST_CPUS, Cluster
 from raytune_ocr.tune.halving import SuccessiveHalving, rung_epochs
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.space import read_space
+from tests.tune.materials import train_record
 
 SPACE = """
 tuning: {{scheduler: halving, grace_period: 1, reduction_factor: 2}}
@@ -41,13 +42,6 @@ def begun(plan):
     return {record.name: record for record in plan.first()}
 
 
-def train(record, epoch, value):
-    """Up to that epoch, with that accuracy in the new ones."""
-    for number in range(len(record.epochs) + 1, epoch + 1):
-        row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
-        record.add({**row, "train_loss": 1.0, "seconds": 1.0})
-
-
 def test_rungs_grow_by_the_reduction_factor():
     assert rung_epochs(3, 2, 100) == [3, 6, 12, 24, 48, 96]
 
@@ -59,7 +53,7 @@ def test_one_in_three_goes_on_whoever_comes_first():
         record = plan.next(records)
         assert plan.until(record) == 2
         assert plan.decide(records) is None
-        train(record, 2, value / 10)
+        train_record(record, 2, value / 10)
     assert plan.next(records) is None
     decided = plan.decide(records)
     assert decided == {"epoch": 2, "ends": ["t0", "t5", "t6", "t2", "t3"], "left": 2}
@@ -68,8 +62,8 @@ def test_one_in_three_goes_on_whoever_comes_first():
     for name in decided["ends"]:
         records[name].status = "completed"
     assert [plan.next(records).name for _ in range(2)] == ["t1", "t4"]
-    train(records["t1"], 6, 0.1)  # what it once had counts, as ASHA has it
-    train(records["t4"], 6, 0.55)
+    train_record(records["t1"], 6, 0.1)  # what it once had counts, as ASHA has it
+    train_record(records["t4"], 6, 0.55)
     plan.take(plan.decide(records))
     assert plan.decisions[-1] == {"epoch": 6, "ends": ["t4"], "left": 1}
     records["t4"].status = "completed"
@@ -82,7 +76,7 @@ def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
     plan = halving()
     records = begun(plan)
     for value, record in enumerate(records.values()):
-        train(record, 2, value / 10)
+        train_record(record, 2, value / 10)
     records["t6"].epochs[0]["val_char_accuracy"] = math.nan
     records["t6"].epochs[1]["val_char_accuracy"] = math.nan
     records["t5"].status = "completed"
@@ -97,7 +91,7 @@ def test_one_that_is_alone_waits_no_more():
     assert plan.rungs == [2, 6, 18]  # as far as the longest trial
     records = begun(plan)
     records["t0"].status = "completed"  # all of its two epochs
-    train(records["t1"], 2, 0.5)
+    train_record(records["t1"], 2, 0.5)
     decided = plan.decide(records)
     assert decided == {"epoch": 2, "ends": [], "left": 1}
     for again in (plan, halving(decisions=[decided])):
@@ -132,12 +126,12 @@ def test_who_shares_is_the_same_all_the_way_to_a_rung():
     records = begun(plan)
     assert plan.together(records) == 7
     for place, record in enumerate(records.values()):
-        train(record, 2, place / 10)
+        train_record(record, 2, place / 10)
     plan.take(plan.decide(records))
     for name in plan.decisions[-1]["ends"]:
         records[name].status = "completed"
     assert plan.together(records) == 2
-    train(records["t6"], 4, 0.5)
+    train_record(records["t6"], 4, 0.5)
     records["t6"].status = "completed"  # early, while the other one is at it
     assert plan.together(records) == 2
 

@@ -15,6 +15,7 @@ from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.population import Population, changed, heir_name, heir_of, inherit
 from raytune_ocr.tune.space import read_space
 from tests.tune.conftest import POPULATION
+from tests.tune.materials import train_record
 
 SEARCH = {
     "num_samples": 8,
@@ -37,17 +38,10 @@ def begun(plan):
     return {record.name: record for record in plan.first()}
 
 
-def train(record, epoch, value):
-    """Up to that epoch, with that accuracy in all."""
-    for number in range(len(record.epochs) + 1, epoch + 1):
-        row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
-        record.add({**row, "train_loss": 1.0, "seconds": 1.0})
-
-
 def trained(plan, epoch=3):
     records = begun(plan)
     for place, record in enumerate(records.values()):
-        train(record, epoch, place / 10)
+        train_record(record, epoch, place / 10)
     return records
 
 
@@ -60,7 +54,7 @@ def test_nothing_is_decided_before_all_have_come_to_the_front():
     for record in asked:
         assert plan.until(record) == 3
         assert plan.decide(records) is None
-        train(record, 3, 0.5)
+        train_record(record, 3, 0.5)
     assert plan.decide(records) == {"epoch": 3, "heirs": []}  # nobody is better than another
 
 
