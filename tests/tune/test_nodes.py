@@ -38,7 +38,7 @@ def test_more_than_one_gpu_comes_whole():
         ({"cpu": 1}, 12),
         ({"cpu": 1, "memory": 3 * GIB}, 2 + 8),
         ({"cpu": 1, "gpu": 0.25}, 4),
-        ({"cpu": 100}, 1),
+        ({"cpu": 100}, 0),
     ],
 )
 def test_as_many_trials_as_fit_on_the_nodes_by_whatever_there_is_least_of(request_, expected):
