@@ -21,9 +21,6 @@ RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
 CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
 HEIGHTS = (13, 56)  # pixels of a glyph; small ones are drawn more often
 SMALLEST = 9  # pixels of a glyph where variety is asked for
-# Between digits, in glyph heights: mean of a string's, how these differ, how its own do, least and
-# most. With variety as fonts have it: from -0.2 (a script's swashes) to 0.36, a median of 0.21.
-GAPS, VARIED_GAPS = (0.12, 0.09, 0.0, 0.03, 0.5), (0.17, 0.12, 0.05, -0.08, 0.5)
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
 FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
@@ -175,15 +172,11 @@ class SyntheticComposer:
         wanted = rng.integers(self.lengths[0], self.lengths[1] + 1, count)
         digits = rng.integers(0, NUM_DIGITS, (count, MAX_DIGITS))
         digits[np.arange(MAX_DIGITS) >= wanted[:, None]] = NUM_DIGITS
-        mean, spread, within, least, most = VARIED_GAPS if self.variety else GAPS
-        gaps = np.clip(rng.normal(mean, spread, count), least, most)
+        gaps = np.clip(rng.normal(0.12, 0.09, count), 0.03, 0.5)
         styles, totals = self._fitting_styles(digits, wanted, gaps)
         slopes = rng.normal(0, 0.04, count).tolist()
         shifts = rng.random((count, 2)).tolist()
-        own = np.repeat(gaps[:, None], MAX_DIGITS, axis=1)
-        if within:
-            own += rng.normal(0, within, own.shape)
-        steps = (own * self._heights[styles][:, None]).tolist()
+        steps = (gaps * self._heights[styles]).tolist()
         labels = []
         for i in range(count):
             chosen = digits[i, : wanted[i]].tolist()
@@ -352,12 +345,12 @@ def _write(
     canvas: np.ndarray,
     style: _Style,
     digits: list[int],
-    steps: list[float],
+    step: float,
     total: float,
     slope: float,
     shift: list[float],
 ) -> None:
-    """Paste the digits on a sloping line, `steps` columns after each, where they fit.
+    """Paste the digits on a sloping line, `step` columns between them, where they fit.
 
     A string that is wider than the image is squeezed: its digits touch, the last ones overlap.
     """
@@ -368,14 +361,14 @@ def _write(
     rise = slope * min(total, free)
     y = MARGIN / 2 + shift[1] * max(0.0, IMAGE_HEIGHT - MARGIN - tallest - abs(rise))
     y += max(0.0, -rise)
-    for number, digit in enumerate(digits):
+    for digit in digits:
         glyph = style.glyphs[digit]
         width = glyph.shape[1]
         top = min(max(0, int(y + slope * (x - start))), IMAGE_HEIGHT - tallest)
-        left = min(max(0, int(x)), IMAGE_WIDTH - width)
+        left = min(int(x), IMAGE_WIDTH - width)
         place = canvas[top : top + tallest, left : left + width]
         np.maximum(place, glyph, out=place)
-        x += (width + steps[number]) * squeeze
+        x += (width + step) * squeeze
 
 
 def _textures(rng: np.random.Generator) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import yaml
 
-from raytune_ocr.data import GlyphSheet, SyntheticComposer, generate_dataset, load_splits, synthetic
+from raytune_ocr.data import GlyphSheet, SyntheticComposer, generate_dataset, load_splits
 from raytune_ocr.generate import main
 from raytune_ocr.vocabulary import DIGITS
 
@@ -145,20 +145,3 @@ def test_a_set_that_is_not_finished_is_not_there(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         generate_dataset(tmp_path, 20, seed=2, progress=give_up)
     assert not (tmp_path / "metadata.yaml").exists()
-
-
-@pytest.mark.parametrize("variety", [0.0, 0.6])
-def test_with_variety_digits_stand_as_unevenly_as_fonts_set_them(monkeypatch, variety):
-    gaps, write = [], synthetic._write
-
-    def noting(canvas, style, digits, steps, *rest):
-        gaps.append(np.array(steps) / style.height)
-        write(canvas, style, digits, steps, *rest)
-
-    monkeypatch.setattr(synthetic, "_write", noting)
-    SyntheticComposer(seed=3, variety=variety).batch(256)
-    widest, spread = np.array(gaps).max(), np.ptp(gaps, axis=1)
-    if variety:
-        assert np.min(gaps) < 0 < 0.3 < widest and spread.min() > 0
-    else:
-        assert np.min(gaps) > 0.029 and spread.max() < 1e-9
