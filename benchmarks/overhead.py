@@ -109,7 +109,7 @@ def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str,
     """Our trainable, its config looked up by name."""
     from raytune_ocr.tune.trial import trial
 
-    whole = {"config": configs[config["experiment_name"]], "timeout": None, "until": None}
+    whole = {"config": configs[config["experiment_name"]], "timeout": None, "keeps_states": False}
     trial({**config, **whole}, data=data)
 
 
