@@ -1,7 +1,8 @@
 """Searches whose trials wait for each other at an epoch, where it is decided who goes on.
 
 So what is decided depends on their figures and the seed alone, not on how many run at a time,
-which is fast, or where a run was resumed.
+which is fast, or where a run was resumed. Figures in turn are the same to the last bit only with as
+many threads, which are more where there are cores to spare (`Cluster.share`).
 """
 
 from __future__ import annotations

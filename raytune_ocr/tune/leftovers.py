@@ -16,6 +16,7 @@ from raytune_ocr.tune.trial import STATE_NAME
 
 logger = logging.getLogger(__name__)
 BEST_MODELS_KEPT = 10
+SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # of a trial whose own is there already, as Ray names it
 RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
 
 
@@ -59,12 +60,12 @@ def remove_states(trial: Path, keep: int = 0) -> None:
 def remove_ray_state(folder: Path) -> None:
     """Ray's own snapshot of the run, which a resume does not use and which holds pickles.
 
-    And the empty folders that it makes of trials that go on after a wait.
+    And the folders, left empty, that it makes for trials that go on after a wait.
     """
     for pattern in RAY_STATE:
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
-    for path in folder.iterdir():
+    for path in folder.glob(SECOND_FOLDER):
         with suppress(OSError):  # a file, or not empty
             path.rmdir()
 
