@@ -23,6 +23,8 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
     from raytune_ocr.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -255,6 +257,23 @@ class BestCheckpoint(Callback):
         self.best.load_state_dict(state)
 
 
+def event_writer(folder: Path, purge_step: int | None = None) -> SummaryWriter:
+    """TensorBoard's writer of one more part of a trial.
+
+    TensorBoard reads a folder's files by their names: second, host, process id as text. Of two
+    parts of one second the later might be read first, and lost to the other's purge; so a part
+    begins no sooner than the second after the one before it.
+
+    Args:
+        purge_step: what earlier parts hold of this step and later ones is not shown.
+    """
+    from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
+
+    if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(1 - time.time() % 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
 class TensorBoardLogger(Callback):
     """Scalars under their own names, `train_loss` and so on, by epoch from 1.
 
@@ -283,9 +302,8 @@ class TensorBoardLogger(Callback):
 
     def on_train_begin(self, trainer: Trainer) -> None:
         from torch.utils.tensorboard.summary import hparams  # slow to import
-        from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.writer = SummaryWriter(str(self.folder), purge_step=trainer.epoch + 1)
+        self.writer = event_writer(self.folder, purge_step=trainer.epoch + 1)
         if self.settings:
             plain = {name: _plain(value) for name, value in self.settings.items()}
             for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):

@@ -101,9 +101,9 @@ def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> Non
 
 def _add_picture(record: TrialRecord, checkpoint: Path, dataset: Any) -> None:
     import torch
-    from torch.utils.tensorboard.writer import SummaryWriter
 
     from raytune_ocr.training import RunFolder, load_reader
+    from raytune_ocr.training.callbacks import event_writer
     from raytune_ocr.training.evaluate import PICTURED, PREDICTIONS, prediction_sheet
 
     try:
@@ -115,5 +115,5 @@ def _add_picture(record: TrialRecord, checkpoint: Path, dataset: Any) -> None:
     targets = torch.from_numpy(split.targets[:PICTURED].copy())
     sheet = prediction_sheet(model, images, targets, getattr(model, "kind", "attention"))
     folder = RunFolder(record.config.output_dir, record.name).tensorboard
-    with SummaryWriter(str(folder)) as writer:
+    with event_writer(folder) as writer:
         writer.add_image(PREDICTIONS, sheet, len(record.epochs), dataformats="HWC")

@@ -1,9 +1,11 @@
 import math
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import EarlyStopping
+from raytune_ocr.training.callbacks import event_writer
 
 
 def epochs_until_stop(stopping, scores):
@@ -42,3 +44,15 @@ def test_a_resumed_run_keeps_its_patience():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigurationError, match="one of min, max"):
         EarlyStopping(mode="best")
+
+
+def test_parts_of_a_trial_that_follow_within_a_second_are_read_in_order(tmp_path):
+    with event_writer(tmp_path, purge_step=1) as writer:
+        writer.add_scalar("train_loss", 0.5, 1)
+    (first,) = tmp_path.iterdir()
+    second = first.name.split(".")[3]
+    first.rename(tmp_path / f"events.out.tfevents.{second}.zz.99999.0")  # another machine's
+    with event_writer(tmp_path) as writer:
+        writer.add_scalar("train_loss", 0.4, 2)
+    seen = EventAccumulator(str(tmp_path)).Reload()
+    assert [row.step for row in seen.Scalars("train_loss")] == [1, 2]
