@@ -12,7 +12,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -130,6 +130,7 @@ RULES: dict[str, Rule] = {
     "weight_decay": _NOT_NEGATIVE,
     "gradient_clip_norm": _NOT_NEGATIVE,
     "gradient_accumulation_steps": _integer(1),
+    "ema_decay": _OPEN_FRACTION,
     "log_every_n_steps": _integer(1),
     "save_every_n_epochs": _integer(1),
     "keep_n_checkpoints": _integer(1),
@@ -240,6 +241,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     gradient_clip_norm: float = 1.0
     gradient_accumulation_steps: int = 1
+    ema_decay: float = 0.0  # of the moving average of weights, which is then what is measured
     log_every_n_steps: int = 25
     save_every_n_epochs: int = 5
     keep_n_checkpoints: int = 3
@@ -328,6 +330,22 @@ class TrainingConfig:
                 f"got {self.min_lr:g}"
             )
         return problems
+
+    def best_of(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The best of the epochs that `rows` tell of: the one that is kept and ranked.
+
+        It is the best by `early_stopping_monitor`; of equals, as there are many where validation
+        knows no more errors, the one with the lowest `val_loss`, and of those the first. Empty if
+        none has a monitored figure.
+        """
+        sign = 1 if self.early_stopping_mode == "max" else -1
+
+        def merit(row: Mapping[str, Any]) -> tuple[float, float]:
+            loss = row.get("val_loss", math.nan)
+            return sign * row[self.early_stopping_monitor], -math.inf if loss != loss else -loss
+
+        known = [r for r in rows if not math.isnan(r.get(self.early_stopping_monitor, math.nan))]
+        return max(known, key=merit, default={})
 
     def after(self, epochs: int) -> TrainingConfig:
         """The settings that hold once so many epochs are done: `changes` up to there are made."""

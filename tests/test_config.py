@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import yaml
@@ -110,3 +111,19 @@ def test_a_tuple_tag_is_a_list_and_other_python_tags_are_refused(tmp_path):
 def test_a_merged_mapping_may_override_its_anchor(tmp_path):
     text = "base: &base {a: 1, b: 2}\nmine:\n  <<: *base\n  b: 3\n"
     assert load_yaml(written(tmp_path, text))["mine"] == {"a": 1, "b": 3}
+
+
+def test_the_best_epoch_is_the_best_monitored_and_of_equals_the_one_with_the_lowest_loss():
+    accuracies = [0.5, 0.9, math.nan, 0.9, 0.9, 0.8]
+    losses = [0.4, 0.3, 0.1, 0.2, 0.2, 0.1]
+    rows = [
+        {"epoch": epoch, "val_char_accuracy": accuracy, "val_loss": loss}
+        for epoch, (accuracy, loss) in enumerate(zip(accuracies, losses, strict=True), 1)
+    ]
+    config = TrainingConfig()
+    assert config.best_of(rows)["epoch"] == 4
+    assert config.best_of(rows[2:3]) == {}
+    lowest = TrainingConfig(early_stopping_monitor="val_loss", early_stopping_mode="min")
+    assert lowest.best_of(rows)["epoch"] == 3
+    without_loss = [{"epoch": row["epoch"], "val_char_accuracy": 0.9} for row in rows]
+    assert config.best_of(without_loss)["epoch"] == 1

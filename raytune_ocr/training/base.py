@@ -106,7 +106,7 @@ class BaseTrainer(ABC):
         self.loss_fn = self._create_loss_function()
         self.metrics = self._create_metrics_calculator()
         self.loop = self._create_loop()
-        self.best = BestWeights(config.early_stopping_monitor, config.early_stopping_mode)
+        self.best = BestWeights(config.best_of)
         self.training_history: list[dict[str, float]] = []
 
     @abstractmethod
@@ -357,4 +357,5 @@ def loop_settings(config: TrainingConfig) -> dict[str, Any]:
         "max_grad_norm": config.gradient_clip_norm,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "mixed_precision": config.mixed_precision,
+        "ema_decay": config.ema_decay,
     }

@@ -253,8 +253,7 @@ def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str,
     """
     monitor = trainer.config.early_stopping_monitor
     sign = 1 if trainer.config.early_stopping_mode == "max" else -1
-    rows = [row for row in trainer.training_history if row[monitor] == row[monitor]]  # not NaN
-    best = max(rows or [dict(metrics)], key=lambda row: sign * row[monitor])
+    best = trainer.config.best_of(trainer.training_history) or metrics
     last = metrics["epoch"] >= trainer.config.num_epochs
     accuracies = [name for name in best if name.startswith("val_") and name.endswith("accuracy")]
     return {

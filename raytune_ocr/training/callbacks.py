@@ -176,33 +176,29 @@ class EarlyStoppingCallback(Callback):
 
 
 class BestWeights(Callback):
-    """Remembers the weights and metrics of the best epoch, and puts the weights back at the end."""
+    """Remembers the weights and metrics of the best epoch, and puts the weights back at the end.
 
-    def __init__(self, monitor: str, mode: str | None = None, restore: bool = True) -> None:
-        self.monitor = monitor
-        self.mode = mode or ("min" if lower_is_better(monitor) else "max")
-        self.restore = restore
+    Args:
+        best_of: the best of some epochs' metrics, such as `TrainingConfig.best_of`.
+    """
+
+    def __init__(
+        self, best_of: Callable[[Sequence[Mapping[str, float]]], Mapping[str, float]]
+    ) -> None:
+        self.best_of = best_of
         self.best_epoch = -1
         self.best_metrics: dict[str, float] = {}
         self.weights: dict[str, Any] = {}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        if self._improves(monitored(metrics, self.monitor)):
+        if self.best_of([self.best_metrics, metrics]) is metrics:
             self.best_epoch = epoch
             self.best_metrics = dict(metrics)
-            self.weights = copy.deepcopy(trainer.model.state_dict())
-
-    def _improves(self, score: float) -> bool:
-        if math.isnan(score):
-            return False
-        if not self.best_metrics:
-            return True
-        best = self.best_metrics[self.monitor]
-        return score > best if self.mode == "max" else score < best
+            self.weights = copy.deepcopy(trainer.evaluated_model.state_dict())
 
     def on_train_end(self, trainer: Trainer) -> None:
-        if self.restore and self.weights:
-            trainer.model.load_state_dict(self.weights)
+        if self.weights:
+            trainer.load_weights(self.weights)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -198,7 +198,8 @@ class ExperimentTrainer:
         dataset: its `reapply_transforms(epoch)` is called before every epoch.
         patience: epochs without a better validation accuracy before stopping; 0: never.
         callbacks: more `Callback`s, or functions `(loop, epoch, metrics)`.
-        settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision` of the loop.
+        settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision`, `ema_decay`
+            of the loop.
 
     With an `experiment_manager` that resumes or forks, `train` loads what it goes on from.
     """

@@ -27,6 +27,7 @@ from raytune_ocr.errors import (
     ExperimentFailedError,
     RaytuneOCRError,
 )
+from raytune_ocr.training.averaging import MovingAverage
 from raytune_ocr.training.callbacks import (
     BestCheckpoint,
     Callback,
@@ -59,8 +60,9 @@ class Trainer:
         loss_fn: `(outputs, targets) -> loss` or a mapping with "loss"; None when the model
             returns its own loss (Hugging Face).
         config: anything whose `training` has `weight_decay`, `max_grad_norm`,
-            `scheduler_step_per_batch`, `gradient_accumulation_steps` or `mixed_precision`, as
-            attributes or keys; all optional.
+            `scheduler_step_per_batch`, `gradient_accumulation_steps`, `mixed_precision` or
+            `ema_decay`, as attributes or keys; all optional. With `ema_decay` above 0, what is
+            evaluated and kept is a moving average of the weights.
         device: default: CUDA, MPS or CPU, the first there is.
         scheduler: stepped each epoch, or each optimizer step with `scheduler_step_per_batch`.
     """
@@ -95,6 +97,9 @@ class Trainer:
         if weight_decay is not None:
             for group in optimizer.param_groups:
                 group["weight_decay"] = float(weight_decay)
+
+        decay = float(self._setting("ema_decay", 0.0))
+        self.average = MovingAverage(self.model, decay) if decay else None
 
         self.amp_dtype = autocast_dtype(self.device)
         self.use_amp = bool(self._setting("mixed_precision", False)) and self.amp_dtype is not None
@@ -158,6 +163,8 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
         if self.scheduler is not None and self.scheduler_step_per_batch:
             self.scheduler.step()
 
@@ -205,13 +212,19 @@ class Trainer:
         Raises:
             DataLoaderError: when there is no batch.
         """
-        was_training = self.model.training
-        self.model.eval()
+        trained, was_training = self.model, self.model.training
+        self.model = self.evaluated_model.eval()
         try:
             with torch.no_grad():
                 return self._pass_over(dataloader, self.eval_step, self.eval_metrics).figures
         finally:
-            self.model.train(was_training)
+            self.model = trained.train(was_training)
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What is evaluated and kept: the average of the weights, or the model itself."""
+        average = self.average
+        return average.model if average is not None and average.updates else self.model
 
     def _pass_over(
         self,
@@ -331,7 +344,8 @@ class Trainer:
         return {
             "format": STATE_FORMAT,
             "epoch": self.epoch,
-            "model_state_dict": self.model.state_dict(),
+            "model_state_dict": self.evaluated_model.state_dict(),
+            "average": self._average_state(),
             "optimizer_state_dict": self.optimizer.state_dict(),
             "scheduler_state_dict": _state_of(self.scheduler),
             "scaler_state_dict": self.scaler.state_dict(),
@@ -348,7 +362,12 @@ class Trainer:
         Raises:
             CheckpointError: when it belongs to another model.
         """
-        self._load_weights(state["model_state_dict"])
+        self.load_weights(state["model_state_dict"])
+        if average := state.get("average"):
+            if self.average is not None:
+                self.average.model.load_state_dict(self.model.state_dict())
+                self.average.updates = average["updates"]
+            self.model.load_state_dict(average["trained"])
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         if self.scheduler is not None and state.get("scheduler_state_dict"):
             self.scheduler.load_state_dict(state["scheduler_state_dict"])
@@ -363,7 +382,20 @@ class Trainer:
             set_rng_state(state["rng"], self.device)
         self._resumed = True
 
-    def _load_weights(self, weights: Mapping[str, Tensor]) -> None:
+    def _average_state(self) -> dict[str, Any] | None:
+        """What goes on being trained where an average of it is what is kept."""
+        if self.average is None:
+            return None
+        return {"updates": self.average.updates, "trained": self.model.state_dict()}
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put `weights` into the model; an average of what it had is forgotten.
+
+        Raises:
+            CheckpointError: when they belong to another model.
+        """
+        if self.average is not None:
+            self.average.updates = 0
         try:
             self.model.load_state_dict(weights)
         except RuntimeError as error:
@@ -395,7 +427,7 @@ class Trainer:
         if load_optimizer and load_scheduler:
             self.load_state_dict(state)
         else:
-            self._load_weights(state["model_state_dict"])
+            self.load_weights(state["model_state_dict"])
             if load_optimizer:
                 self.optimizer.load_state_dict(state["optimizer_state_dict"])
             if load_scheduler and self.scheduler is not None:

@@ -126,11 +126,8 @@ class TrialRecord:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the epoch that `best_model.pt` is of: best monitored, the first of equals."""
-        monitor = self.config.early_stopping_monitor
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        rows = [row for row in self.epochs if not math.isnan(row.get(monitor, math.nan))]
-        return max(rows, key=lambda row: sign * row[monitor], default={})
+        """The row of the epoch that `best_model.pt` is of."""
+        return dict(self.config.best_of(self.epochs))
 
     @property
     def score_name(self) -> str:

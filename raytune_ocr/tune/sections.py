@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, str]] = {
             "mixed_precision",
             "gradient_clip_norm",
             "gradient_accumulation_steps",
+            "ema_decay",
             "log_every_n_steps",
             "save_every_n_epochs",
             "keep_n_checkpoints",

@@ -45,10 +45,12 @@ def config(tmp_path, model="ctc_small", **changes):
 
 
 @pytest.mark.parametrize("model", ["ctc_small", "small"])
-@pytest.mark.parametrize("mixed_precision", [False, True])
-def test_a_run_stopped_at_any_epoch_and_resumed_is_bit_equal(
-    tmp_path, splits, model, mixed_precision
-):
+@pytest.mark.parametrize(
+    "training",
+    [{}, {"mixed_precision": True}, {"ema_decay": 0.9}],
+    ids=["float32", "mixed precision", "moving average"],
+)
+def test_a_run_stopped_at_any_epoch_and_resumed_is_bit_equal(tmp_path, splits, model, training):
     states = {}
 
     def keep(metrics, folder):
@@ -57,9 +59,7 @@ def test_a_run_stopped_at_any_epoch_and_resumed_is_bit_equal(
             return
         states[metrics["epoch"]] = torch.load(f"{folder}/state.pt", weights_only=True)
 
-    settings = config(
-        tmp_path, model, mixed_precision=mixed_precision, scheduler_type="cosine", warmup_epochs=1
-    )
+    settings = config(tmp_path, model, scheduler_type="cosine", warmup_epochs=1, **training)
     train_from_config(settings, splits, report=keep)
     whole = dict(states)
     for stopped_at in (1, 3):
@@ -108,8 +108,9 @@ def test_a_report_has_every_column_and_the_running_best(tmp_path, splits):
     assert best == sorted(best) and best[-1] == max(row["val_char_accuracy"] for row in rows)
 
 
-def test_the_results_and_the_best_checkpoint_tell_the_same_epoch(tmp_path, splits):
-    settings = config(tmp_path)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_the_results_and_the_best_checkpoint_tell_the_same_epoch(tmp_path, splits, ema_decay):
+    settings = config(tmp_path, ema_decay=ema_decay)
     results = train_from_config(settings, splits)
     path = tmp_path / "ctc_small" / "checkpoints" / "best_model.pt"
     state = torch.load(path, weights_only=True)

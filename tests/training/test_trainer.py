@@ -10,7 +10,7 @@ from raytune_ocr.errors import (
     DivergenceError,
     ExperimentFailedError,
 )
-from raytune_ocr.training import Trainer, seed_everything
+from raytune_ocr.training import Callback, Trainer, seed_everything
 
 
 def loader(samples=64, batch_size=16, shuffle=True):
@@ -92,6 +92,55 @@ def test_the_gradient_is_clipped():
     before = instance.model[0].weight.clone()
     instance.train_step(next(iter(loader())))
     assert torch.allclose(before, instance.model[0].weight, atol=1e-8)
+
+
+def test_what_is_evaluated_and_saved_is_the_moving_average_of_the_weights(tmp_path):
+    instance = trainer({"training": {"ema_decay": 0.4}})
+    seen = []
+    evaluated = []
+
+    class Watch(Callback):
+        watches_steps = True
+
+        def on_step_end(self, loop, step, figures):
+            seen.append(loop.model[0].weight.detach().clone())
+
+        def on_epoch_end(self, loop, epoch, metrics):
+            evaluated.append(metrics["eval_loss"])
+            assert loop.model.training
+
+    instance.train(loader(), 2, loader(shuffle=False), save_dir=tmp_path, callbacks=[Watch()])
+    expected = seen[0]
+    for n, weight in enumerate(seen[1:], 1):
+        decay = min(0.4, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weight
+    kept = torch.load(tmp_path / "best_model.pt", weights_only=True)["model_state_dict"]
+    assert torch.allclose(kept["0.weight"], expected, atol=1e-6)
+    assert not torch.allclose(kept["0.weight"], instance.model[0].weight, atol=1e-3)
+    plain = trainer()
+    plain.model.load_state_dict(kept)
+    assert plain.evaluate(loader(shuffle=False))["loss"] == pytest.approx(evaluated[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.0), (0.0, 0.9)])
+def test_a_run_goes_on_from_the_trained_weights_with_or_without_an_average(tmp_path, before, after):
+    first = trainer({"training": {"ema_decay": before}})
+    first.train(loader(), 2, save_dir=tmp_path)
+    second = trainer({"training": {"ema_decay": after}})
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    for ours, theirs in zip(second.model.parameters(), first.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert second.evaluated_model is second.model  # nothing averaged yet
+
+
+def test_weights_that_are_put_in_are_evaluated_not_an_earlier_average():
+    instance = trainer({"training": {"ema_decay": 0.9}})
+    instance.train(loader(), 2)
+    other = trainer()
+    other.train(loader(), 5)
+    instance.load_weights(other.model.state_dict())
+    batches = loader(shuffle=False)
+    assert instance.evaluate(batches) == other.evaluate(batches)
 
 
 def test_means_are_over_samples_not_over_batches():
