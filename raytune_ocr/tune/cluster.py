@@ -13,7 +13,7 @@ from typing import Any
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune import head
 from raytune_ocr.tune.client import RECONNECT_SECONDS, is_client
-from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
+from raytune_ocr.tune.nodes import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.preflight import modules_to_ship
 
 logger = logging.getLogger(__name__)
@@ -113,17 +113,18 @@ class Cluster:
 
         Args:
             gpus: None: a share of one if any node has or may have one.
-            memory: bytes that it is expected to take. Where no node has as much, all that one has
-                is asked for, so that a trial has a node to itself; where a node that fits does
-                not tell its memory, none is.
+            memory: bytes that it is expected to take; `evened` where nodes have plenty. Where no
+                node has as much, all that one has is asked for, so that a trial has a node to
+                itself; where a node that fits does not tell its memory, none is.
         """
         offers = self.offers()
         if gpus is None:
             gpus = SHARED_GPU if any(node.get("GPU", 0) for node in offers) else 0.0
         request = {"cpu": cpus, **({"gpu": gpus} if gpus else {})}
-        known = [node.get("memory", 0) for node in offers if fits(request, node)]
-        if known and all(known):
-            request["memory"] = min(memory, max(known))
+        fitting = [node for node in offers if fits(request, node)]
+        if fitting and all(node.get("memory") for node in fitting):
+            most = max(node["memory"] for node in fitting)
+            request["memory"] = min(evened(memory, cpus, fitting), most)
         return request
 
     def places(self, request: Mapping[str, float]) -> int:

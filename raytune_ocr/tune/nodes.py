@@ -34,6 +34,16 @@ def places(request: Resources, nodes: Iterable[Resources]) -> int:
     return int(sum(room))
 
 
+def evened(memory: float, cpus: float, nodes: Sequence[Resources]) -> float:
+    """`memory`, or 1 GiB where that is more and each of `nodes` has as much for so many CPUs.
+
+    Ray starts a trial in the process of one that ended only if both asked for the same; in a new
+    one it begins seconds later. So where memory is plenty, all trials of small models ask alike.
+    """
+    plenty = all(node["memory"] * cpus >= GIBIBYTE * node.get("CPU", 0) for node in nodes)
+    return max(memory, GIBIBYTE) if plenty else memory
+
+
 def problem(request: Resources, nodes: Sequence[Resources]) -> str:
     """Why no node will ever run a trial, rule first; "" when one can."""
     gpus = request.get("gpu", 0)

@@ -10,7 +10,7 @@ import pytest
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.cluster import Cluster
 from raytune_ocr.tune.memory import memory_needed
-from raytune_ocr.tune.nodes import fits, node_types, places, problem, waits_for
+from raytune_ocr.tune.nodes import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.results import TrialRecord
 
 GIB = 2**30
@@ -63,6 +63,13 @@ def test_a_trial_is_expected_to_take_what_was_measured():
     for megabytes in (420.0, 500.0):  # about as much is as much: processes can be used again
         new.epochs = [{"epoch": 1, "memory_mb": megabytes}]
         assert memory_needed(new, [new, seen]) == 600 * 2**20
+
+
+def test_small_trials_ask_for_alike_where_each_cpu_has_a_gibibyte():
+    assert evened(0.6 * GIB, 1, [SMALL, WITH_GPU]) == evened(0.9 * GIB, 1, [SMALL]) == GIB
+    assert evened(2.4 * GIB, 1, [SMALL]) == 2.4 * GIB
+    assert evened(0.6 * GIB, 1, [SMALL, {"CPU": 64.0, "memory": 32.0 * GIB}]) == 0.6 * GIB
+    assert evened(0.6 * GIB, 2, [{"CPU": 64.0, "memory": 32.0 * GIB}]) == GIB
 
 
 def test_what_an_autoscaler_may_start_is_read_from_the_launchers_file(tmp_path):
