@@ -123,17 +123,19 @@ def digits_of(text: str) -> str:
 
 
 class Ours:
-    """A checkpoint of this package; decodes the files itself."""
+    """A checkpoint of this package, in float32 or mixed precision; decodes the files itself."""
 
-    def __init__(self, checkpoint: Path) -> None:
+    def __init__(self, checkpoint: Path, mixed_precision: bool = False) -> None:
         from raytune_ocr.training import load_reader
 
         self.model, self.config = load_reader(checkpoint)
+        self.mixed_precision = mixed_precision
 
     def read(self, files: Sequence[Path]) -> list[str]:
         from raytune_ocr.predict import predict
 
-        return [reading.text for reading in predict(self.model, files)]
+        readings = predict(self.model, files, mixed_precision=self.mixed_precision)
+        return [reading.text for reading in readings]
 
 
 class Tesseract:

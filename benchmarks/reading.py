@@ -40,6 +40,7 @@ from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.models import create_model
 from raytune_ocr.predict import find_checkpoint, predict
 from raytune_ocr.statistics import wilson
+from raytune_ocr.training.optim import autocast_dtype
 
 TARGETS = {  # character and sequence accuracy that our best preset is to reach
     f"{TRAINED}, clean": (0.998, 0.99),
@@ -73,8 +74,8 @@ def named(readers: Sequence[Ours]) -> dict[str, Ours]:
     """Ours by the names of their trials, numbered where two have the same."""
     result: dict[str, Ours] = {}
     for reader in readers:
-        name = f"ours, {reader.config.experiment_name}"
-        same = sum(other.startswith(name) for other in result)
+        name = f"ours, {reader.config.experiment_name}" + ", bf16" * reader.mixed_precision
+        same = sum(other.split(" (")[0] == name for other in result)
         result[f"{name} ({same + 1})" if same else name] = reader
     return result
 
@@ -200,7 +201,7 @@ def _decoded(file: Path) -> Any:
 
 
 def speeds(rows: Sequence[dict[str, Any]], ours: str, others: Iterable[str]) -> dict[str, float]:
-    """How many times as fast as the others the first of ours is, median over the cells."""
+    """How many times as fast as the others one of ours is, median over the cells."""
     by = {
         name: [row["images/s"] for row in rows if row["reader"] == name] for name in (ours, *others)
     }
@@ -269,7 +270,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Render, read, print, write."""
     arguments = build_parser().parse_args(argv)
     torch.set_num_threads(1)
-    own = named([Ours(find_checkpoint(name)) for name in arguments.ours or newest_results()])
+    precisions = (False, True) if autocast_dtype(torch.device("cpu")) else (False,)
+    checkpoints = [find_checkpoint(name) for name in arguments.ours or newest_results()]
+    own = named([Ours(path, mixed) for path in checkpoints for mixed in precisions])
     readers: dict[str, Reader] = {**own}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.images or temporary)
@@ -286,10 +289,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         fast = [speed("ctc_small", cells[0])]
     ours = [row for row in rows if row["reader"] in own]
     judgement = against_targets(ours, Path(arguments.real).name if arguments.real else None)
-    first = next(iter(own))
-    ratios = speeds(rows, first, prepared)
-    for name, ratio in ratios.items():
-        print(f"{first} reads {ratio:.0f} times as fast as {name} ({prepared[name]})")
+    ratios = {reader: speeds(rows, reader, prepared) for reader in own}
+    for reader, faster in ratios.items():
+        for name, ratio in faster.items():
+            print(f"{reader} reads {ratio:.0f} times as fast as {name} ({prepared[name]})")
     shown = [{k: v for k, v in row.items() if k != "families"} for row in rows]
     print("\n".join(table(part) + "\n" for part in (shown, judgement, fast) if part))
     content = {

@@ -6,31 +6,37 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer
 from raytune_ocr.errors import CheckpointError, DataNotFoundError
-from raytune_ocr.predict import find_checkpoint, find_images, main
-from raytune_ocr.training import train_from_config
+from raytune_ocr.predict import find_checkpoint, find_images, main, predict
+from raytune_ocr.training import load_reader, train_from_config
+from raytune_ocr.training.optim import autocast_dtype
 from raytune_ocr.vocabulary import DIGITS, encode
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A short training's folder, and the results JSON that names its checkpoint."""
-    folder = tmp_path_factory.mktemp("run")
+def train(folder, model):
     images, texts = SyntheticComposer(seed=1).batch(64)
     split = PackedSplit(images, np.array([encode(text) for text in texts]))
     config = TrainingConfig(
-        model_name="ctc_small",
-        loss_type="ctc",
+        model_name=model,
+        loss_type="ctc" if model.startswith("ctc") else "crossentropy",
         num_epochs=1,
         output_dir=str(folder),
         experiment_name="one",
         use_tensorboard=False,
     )
     train_from_config(config, {"train": split, "val": split})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A short training's folder, and the results JSON that names its checkpoint."""
+    folder = tmp_path_factory.mktemp("run")
+    train(folder, "ctc_small")
     best = {"checkpoint": "one/checkpoints/best_model.pt"}
     (folder / "results.json").write_text(json.dumps({"best_result": best}))
     return folder
@@ -127,3 +133,24 @@ def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):
     path.write_bytes(b"damaged")
     assert main([str(path), str(scans)]) == 2
     assert "best_model.pt: damaged" in capsys.readouterr().err
+
+
+def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path):
+    train(tmp_path, "small")  # which answers something after a few steps
+    checkpoint = find_checkpoint(tmp_path / "one")
+    model, _ = load_reader(checkpoint)
+    files = find_images([scans])
+    whole, half = (
+        [reading.confidence for reading in predict(model, files, mixed_precision=mixed)]
+        for mixed in (False, True)
+    )
+    assert half == pytest.approx(whole, abs=0.01)
+    fast_in_half = autocast_dtype(torch.device("cpu")) is not None
+    assert (half != whole) == fast_in_half  # elsewhere it is float32 after all
+    assert main([str(checkpoint), str(scans), "--mixed-precision"]) == 0
+
+
+def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert main([str(tmp_path / "model.onnx"), str(scans), "--mixed-precision"]) == 2
+    assert "--mixed-precision:" in capsys.readouterr().err

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 pytest.importorskip("torch")
@@ -19,6 +20,7 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data.synthetic import SyntheticComposer
 from raytune_ocr.models import create_model
 from raytune_ocr.training.checkpoint import write_state
+from raytune_ocr.training.optim import autocast_dtype
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,8 @@ def test_our_checkpoint_is_judged_on_a_labelled_folder(checkpoint, faces, tmp_pa
     found = json.loads((tmp_path / "reading.json").read_text(encoding="utf-8"))
     counts = {row["images"]: row["count"] for row in found["rows"]}
     assert counts["scans"] == counts["in training, clean"] == 6
-    assert {row["reader"] for row in found["rows"]} == {"ours, fresh"}
+    half = {"ours, fresh, bf16"} if autocast_dtype(torch.device("cpu")) else set()
+    assert {row["reader"] for row in found["rows"]} == {"ours, fresh"} | half
 
 
 def test_tesseract_reads_a_list_of_files_in_one_go(faces, tmp_path):
