@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
+from raytune_ocr.config import to_yaml
 from raytune_ocr.data.glyphs import GlyphSheet, discover_fonts, system_font_folders
 from raytune_ocr.data.readers import METADATA_NAME
 from raytune_ocr.data.synthetic import SyntheticComposer
@@ -98,8 +98,7 @@ def generate_dataset(
     }
     splits = {name: {"num_samples": n, "table": f"{name}.csv"} for name, n in sizes.items()}
     with replacing(folder / METADATA_NAME) as aside:
-        text = yaml.safe_dump({"dataset_info": info, **splits}, sort_keys=False)
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(to_yaml({"dataset_info": info, **splits}), encoding="utf-8")
     return folder / METADATA_NAME
 
 

@@ -257,12 +257,8 @@ class BaseTrainer(ABC):
             "training_history": self.training_history,
         }
 
-    def save_state(self, path: str | os.PathLike[str]) -> None:
-        """Write `state_dict()`, aside and then in place."""
-        write_state(path, self.state_dict())
-
     def load_state(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a file of `save_state`: weights and metrics will be bit-equal on a CPU.
+        """Go on from a file of `state_dict()`: weights and metrics will be bit-equal on a CPU.
 
         Raises:
             CheckpointError: when it is damaged or of another model.
@@ -329,16 +325,15 @@ class MeasuredLoop(ValidatedTrainer):
         """
         self._generator = torch.Generator(self.device)
         self._generator.manual_seed(self.seed * 1_000_003 + epoch)
-        process = psutil.Process()
-        cpu_before, started = sum(process.cpu_times()[:2]), time.perf_counter()
+        cpu_before, started = time.process_time(), time.perf_counter()
         metrics = super().train_epoch(train_dataloader, eval_dataloader, epoch)
         seconds = time.perf_counter() - started
-        cpu_seconds = sum(process.cpu_times()[:2]) - cpu_before
+        cpu_seconds = time.process_time() - cpu_before  # of all its threads
         metrics["images_per_second"] = metrics.pop("samples_per_second")
         metrics["batch_size"] = self.batch_size  # less than at first, where memory ran out
         metrics["threads"] = torch.get_num_threads()  # figures are the same only with as many
         metrics["seconds"] = seconds
-        metrics["memory_mb"] = process.memory_info().rss / MEBIBYTE
+        metrics["memory_mb"] = psutil.Process().memory_info().rss / MEBIBYTE
         metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)
         if self.device.type == "cuda":
             metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / MEBIBYTE

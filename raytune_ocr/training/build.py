@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, KHMER_DIGITS, TrainingConfig
@@ -240,7 +241,8 @@ def _reporter(
 ) -> Callable[..., None]:
     def report_epoch(loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            trainer.save_state(Path(folder) / STATE_NAME)
+            # Nobody reads the folder before it is whole: no need to write aside, nor to the disk.
+            torch.save(trainer.state_dict(), Path(folder) / STATE_NAME)
             report(_report_row(trainer, {"epoch": epoch + 1, **metrics}), folder)
 
     return report_epoch

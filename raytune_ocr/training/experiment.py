@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import yaml
 from torch import nn
 from torch.utils.data import DataLoader
 
-from raytune_ocr.config import CLASSIFIER_MONITOR, load_yaml
+from raytune_ocr.config import CLASSIFIER_MONITOR, load_yaml, to_yaml
 from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
 from raytune_ocr.files import replacing
 from raytune_ocr.training.base import ValidatedTrainer
@@ -141,8 +140,7 @@ class ExperimentManager:
         """Write `config_file`, the parent's name added."""
         content = {**({"parent": self.parent} if self.parent else {}), **config}
         with replacing(self.config_file) as aside:
-            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-            aside.write_text(text, encoding="utf-8")
+            aside.write_text(to_yaml(content), encoding="utf-8")
 
     @classmethod
     def config_of(cls, base_dir: str | os.PathLike[str], name: str) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config import TrainingConfig, to_yaml
 from raytune_ocr.tune.experiment import Experiment, Point
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.tuner import HyperparameterTuner
@@ -55,7 +53,7 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
             blocks.append(f"# {name}: drawn one by one; these are as the first may be")
         for point in points[:left]:
             plan = {point.name: trial_plan(experiment, point, tuner.options)}
-            blocks.append(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True))
+            blocks.append(to_yaml(plan))
         left = None if left is None else max(0, left - len(points))
     return "\n".join(blocks)
 
