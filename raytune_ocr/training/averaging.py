@@ -26,10 +26,8 @@ class MovingAverage:
         self.model = copy.deepcopy(model)
         self.decay = decay
         self.updates = 0
-        ours, theirs = _tensors(self.model), _tensors(model)
-        numbers = [tensor.is_floating_point() for tensor in ours]
-        self._averages, self._counts = _parted(ours, numbers)
-        self._weights, self._counted = _parted(theirs, numbers)
+        self._averages, self._counts = _by_kind(self.model)
+        self._weights, self._counted = _by_kind(model)
 
     def update(self) -> None:
         """Take in the weights as they are now; the first ones are taken as they are."""
@@ -42,11 +40,8 @@ class MovingAverage:
         self.updates += 1
 
 
-def _tensors(model: nn.Module) -> list[Any]:
-    return [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
-
-
-def _parted(tensors: list[Any], chosen: list[bool]) -> tuple[list[Any], list[Any]]:
-    """Those that are chosen, and the others."""
-    pairs = list(zip(tensors, chosen, strict=True))
-    return [t for t, yes in pairs if yes], [t for t, yes in pairs if not yes]
+def _by_kind(model: nn.Module) -> tuple[list[Any], list[Any]]:
+    """Weights and buffers: those that can be averaged, and whole numbers, which are copied."""
+    tensors = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
+    numbers = [tensor for tensor in tensors if tensor.is_floating_point()]
+    return numbers, [tensor for tensor in tensors if not tensor.is_floating_point()]
