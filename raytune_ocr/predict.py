@@ -255,14 +255,19 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _read_all(
     checkpoint: Path, files: list[Path], arguments: argparse.Namespace, unreadable: list[str]
 ) -> list[Reading]:
+    import torch
+
     from raytune_ocr.export import load_exported
     from raytune_ocr.training import load_reader
+    from raytune_ocr.training.optim import autocast_dtype
 
     if checkpoint.suffix == ".onnx" and arguments.mixed_precision:
         raise ConfigurationError(
             f"--mixed-precision: {checkpoint} computes in float32; name its checkpoint or its "
             "model.safetensors"
         )
+    if arguments.mixed_precision and autocast_dtype(torch.device("cpu")) is None:
+        print("--mixed-precision: not faster on this machine; read in float32", file=sys.stderr)
     if checkpoint.suffix in (".safetensors", ".onnx"):
         model = load_exported(checkpoint)
     else:

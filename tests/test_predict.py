@@ -154,3 +154,15 @@ def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"")
     assert main([str(tmp_path / "model.onnx"), str(scans), "--mixed-precision"]) == 2
     assert "--mixed-precision:" in capsys.readouterr().err
+
+
+def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
+    run, scans, capsys, monkeypatch
+):
+    monkeypatch.setattr("raytune_ocr.training.optim.autocast_dtype", lambda device: None)
+    command = [str(run / "results.json"), str(scans)]
+    assert main([*command, "--mixed-precision"]) == 0
+    told = capsys.readouterr()
+    assert "read in float32" in told.err
+    assert main(command) == 0
+    assert capsys.readouterr().out == told.out
