@@ -71,7 +71,12 @@ class Fronts(RandomSearch):
     def together(self, records: Mapping[str, TrialRecord]) -> int:
         """Those on their way to this front, and those that ended on it: the same all the way."""
         mine = [record for record in records.values() if not record.confirms]
-        return sum(r.status not in FINISHED or epochs_of(r) > self.last_front for r in mine)
+        return sum(map(self._is_of_this_turn, mine))
+
+    def _is_of_this_turn(self, record: TrialRecord) -> bool:
+        if record.status not in FINISHED or epochs_of(record) > self.last_front:
+            return True
+        return record.status == "failed" and epochs_of(record) == self.last_front  # in its next one
 
     def _at_front(self, record: TrialRecord) -> bool:
         return self.front is not None and epochs_of(record) >= self.front

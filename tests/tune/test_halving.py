@@ -134,6 +134,21 @@ def test_who_shares_is_the_same_all_the_way_to_a_rung():
     train_record(records["t6"], 4, 0.5)
     records["t6"].status = "completed"  # early, while the other one is at it
     assert plan.together(records) == 2
+    records["t5"].status = "failed"  # in its first epoch after the rung
+    assert plan.together(records) == 2
+
+
+def test_one_that_fails_in_its_very_first_epoch_still_counts_until_the_rung():
+    plan = halving()
+    records = begun(plan)
+    records["t0"].status = "failed"
+    assert plan.together(records) == 7
+    for place, name in enumerate(sorted(records)[1:]):
+        train_record(records[name], 2, place / 10)
+    plan.take(plan.decide(records))
+    for name in plan.decisions[-1]["ends"]:
+        records[name].status = "completed"
+    assert plan.together(records) == 2
 
 
 @pytest.mark.slow
