@@ -362,11 +362,9 @@ def race(work: Work, kernels: Mapping[str, Kernel], others: bool = True) -> dict
 
     def ratio(first: str, second: str) -> dict[str, Any]:
         found = compare(stages, first, second, skip=WARM)
-        whole = [sum(stages[name].seconds[WARM:-1]) for name in (first, second)]
         return {
             "wall": found.wall,
             "95 %": found.interval,
-            "whole": whole[0] / whole[1],
             "processor": found.cpu,
         }
 
@@ -385,14 +383,20 @@ def race(work: Work, kernels: Mapping[str, Kernel], others: bool = True) -> dict
             ratios[f"speed over {name}, both augmenting"] = ratio(
                 name + AUGMENTED, "OCRTrainer" + AUGMENTED
             )
-    for kernel in kernels:
-        ratios[f"share of the {kernel} limit, bare"] = share("bare", kernel)
-        ratios[f"share of the {kernel} limit, end to end"] = share("OCRTrainer" + AUGMENTED, kernel)
-    step = {name: statistics.median(stage.seconds[WARM:-1]) for name, stage in stages.items()}
+    turns = slice(WARM, -1)
     if work.config.dataset_options.get("composed"):
         # Composing comes once in many turns: the mean of all from one time to the next.
-        around = COMPOSED_AT_ONCE // work.config.batch_size
-        step[SHIPPED] = statistics.mean(stages[SHIPPED].seconds[1 : around + 1])
+        turns = slice(1, COMPOSED_AT_ONCE // work.config.batch_size + 1)
+    shipped = {k: statistics.mean(getattr(stages[SHIPPED], k)[turns]) for k in ("seconds", "cpu")}
+    for name, kernel in kernels.items():
+        ratios[f"share of the {name} limit, bare"] = share("bare", name)
+        least = {k: statistics.mean(getattr(stages[name], k)[WARM:-1]) for k in shipped}
+        ratios[f"share of the {name} limit, end to end"] = {
+            by: flops / kernel.flops * least[k] / shipped[k]
+            for by, k in {"wall": "seconds", "processor": "cpu"}.items()
+        }
+    step = {name: statistics.median(stage.seconds[WARM:-1]) for name, stage in stages.items()}
+    step[SHIPPED] = shipped["seconds"]
     return {
         "ratios": ratios,
         "GFLOP a step": flops / 1e9,
@@ -447,8 +451,6 @@ def rows_of(model: str, threads: int, precision: str, found: Mapping[str, Any]) 
 
     def line(kind: str) -> dict[str, Any]:
         ratios = {name: part[kind] for name, part in found["ratios"].items()}
-        end_to_end = "share of the convolution limit, end to end"
-        whole = {"wall": "whole"}.get(kind, kind)  # composing comes once in many turns
         return {
             "model": model,
             "cores": threads,
@@ -462,7 +464,7 @@ def rows_of(model: str, threads: int, precision: str, found: Mapping[str, Any]) 
             "over HF": ratios.get("speed over Hugging Face"),
             "(aug.)  ": ratios.get("speed over Hugging Face, both augmenting"),
             "of conv, bare": ratios["share of the convolution limit, bare"],
-            "end to end": found["ratios"][end_to_end][whole],
+            "end to end": ratios["share of the convolution limit, end to end"],
         }
 
     return [line(kind) for kind in (("wall", "processor") if threads == 1 else ("wall",))]

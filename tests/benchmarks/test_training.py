@@ -29,7 +29,7 @@ def test_a_race_tells_ratios_and_shares_of_one_model(tmp_path, monkeypatch):
     (details,) = found["details"]
     assert {"bare", "OCRTrainer", "OCRTrainer + augmentation"} <= set(details["images/s"])
     for name, ratio in details["ratios"].items():
-        low, high = ratio["95 %"]
+        low, high = ratio.get("95 %", (ratio["wall"], ratio["wall"]))  # none of a mean
         assert 0 < low <= ratio["wall"] <= high, name
     assert {row["by"] for row in found["rows"]} == {"wall", "processor"}
     assert all(0 < row["end to end"] < 1.5 for row in found["rows"])
