@@ -56,7 +56,9 @@ class FocalLoss(nn.Module):
         counted = targets != self.pad_token_id
         of_target = targets.where(counted, torch.zeros_like(targets)).unsqueeze(-1)
         log_prob = log_probs.gather(-1, of_target).squeeze(-1)
-        losses = -self.alpha * (1 - log_prob.exp()) ** self.gamma * log_prob
+        # A power below 1 is infinitely steep at 0, where a digit is read with certainty.
+        missing = (1 - log_prob.exp()).clamp_min(torch.finfo(log_prob.dtype).eps)
+        losses = -self.alpha * missing**self.gamma * log_prob
         return (losses * counted).sum() / counted.sum().clamp(min=1)
 
 

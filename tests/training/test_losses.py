@@ -64,3 +64,13 @@ def test_a_loss_is_made_from_a_name_or_from_a_config():
 def test_an_unknown_loss_lists_the_losses_there_are():
     with pytest.raises(ConfigurationError, match="crossentropy, ctc, focal"):
         OCRLoss("hinge")
+
+
+def test_focal_loss_of_what_is_read_with_certainty_has_a_finite_gradient():
+    logits = torch.zeros(1, 2, 13)
+    logits[0, 0, 3] = 40.0
+    targets = torch.tensor([[3, 5]])
+    for gamma in (0.0, 0.5, 1.0, 2.0):
+        given = logits.clone().requires_grad_()
+        FocalLoss(gamma, 1.0)(given, targets).backward()
+        assert given.grad.isfinite().all(), gamma
