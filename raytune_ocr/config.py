@@ -415,7 +415,11 @@ def parse_value(name: str, text: str) -> Any:
     """The value that `text`, from a command line or a variable, has in a YAML file."""
     if name in RULES and RULES[name].kind is str:
         return text
-    return yaml.load(text, Loader=_StrictLoader)
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = getattr(error, "problem", None) or error
+        raise ConfigurationSyntaxError(f"{name}: must be YAML, got {text!r}: {reason}") from None
 
 
 def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:

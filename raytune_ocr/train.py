@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import again, tell
 from raytune_ocr.config import (
+    CHANGEABLE,
     CLASSIFIER_MONITOR,
     KHMER_DIGITS,
     TrainingConfig,
@@ -22,11 +23,15 @@ if TYPE_CHECKING:
     from raytune_ocr.training import ExperimentManager, ExperimentTrainer
 
 DEFAULT_BASE = "runs"
+OF_OPTIMIZER = ("optimizer_type", "optimizer_betas", "scheduler_type", "factor", "patience")
+"""What the state of an optimizer and of its schedule keeps; a resume cannot change it."""
 EPILOG = """
 examples:
   python -m raytune_ocr.train --model ctc_small --epochs 20
   python -m raytune_ocr.train --model image_classifier --dataset image_folder --data photos/
   python -m raytune_ocr.train --resume exp1 --epochs 40      go on where exp1 stopped
+  python -m raytune_ocr.train --resume exp1 --set learning_rate=1e-4
+                                                             the same, slower from there on
   python -m raytune_ocr.train --fork exp1 --set learning_rate=1e-4
                                                              its weights, a new experiment
   python -m raytune_ocr.train --import my_models --model my_net --dataset my_data
@@ -118,6 +123,33 @@ def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingC
     return TrainingConfig.from_dict(values)
 
 
+def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int) -> dict[str, Any]:
+    """`settings` for an experiment that goes on after so many epochs; 0: they hold from the start.
+
+    What can change in mid-training becomes one of its `changes`.
+
+    Raises:
+        ConfigurationError: for another value of what the state of an optimizer is made for.
+    """
+    if epochs == 0:
+        return dict(settings)
+    now = vars(before.after(epochs))
+    other = {name: value for name, value in settings.items() if value != now[name]}
+    for name in OF_OPTIMIZER:
+        if name in other:
+            raise ConfigurationError(
+                f"{name}: must stay {now[name]!r}, since the state that is resumed is made for "
+                f"that, got {other[name]!r}; --fork begins anew from the weights"
+            )
+    kept = {name: value for name, value in settings.items() if name not in CHANGEABLE}
+    changed = {name: other[name] for name in CHANGEABLE if name in other}
+    if not changed:
+        return kept
+    changes = {change["after_epoch"]: change for change in before.changes}
+    changes[epochs] = {**changes.get(epochs, {}), "after_epoch": epochs, **changed}
+    return {"changes": [changes[after] for after in sorted(changes)], **kept}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     arguments = build_parser().parse_args(argv)
@@ -155,6 +187,9 @@ def _prepare(
 
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
+    if arguments.resume:
+        done = ExperimentManager.epochs_of(arguments.base_dir, arguments.resume)
+        settings = from_now_on(settings, create_config({}, known), done)
     config = create_config(settings, known)
 
     def open_folder() -> ExperimentManager:

@@ -4,7 +4,7 @@ import math
 import pytest
 import yaml
 
-from raytune_ocr.config import RULES, TrainingConfig, load_yaml
+from raytune_ocr.config import RULES, TrainingConfig, environment_overrides, load_yaml
 from raytune_ocr.errors import (
     ConfigurationError,
     ConfigurationNotFoundError,
@@ -127,3 +127,11 @@ def test_the_best_epoch_is_the_best_monitored_and_of_equals_the_one_with_the_low
     assert lowest.best_of(rows)["epoch"] == 3
     without_loss = [{"epoch": row["epoch"], "val_char_accuracy": 0.9} for row in rows]
     assert config.best_of(without_loss)["epoch"] == 1
+
+
+def test_a_value_that_is_no_yaml_is_told(monkeypatch):
+    monkeypatch.setenv("RAYTUNE_OCR_OPTIMIZER_BETAS", "[0.9, 0.99")
+    with pytest.raises(
+        ConfigurationSyntaxError, match=r"optimizer_betas: must be YAML.*\[0.9, 0.99"
+    ):
+        environment_overrides()

@@ -65,6 +65,32 @@ def test_settings_change_in_mid_training_and_do_so_again_after_a_resume(command,
     assert whole["val_loss"] == resumed["val_loss"]
 
 
+def test_a_setting_that_is_given_at_a_resume_holds_from_there_on(command, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    plain = ["--set", "learning_rate=0.01", "--set", "scheduler_type=none"]
+    assert main(command("--epochs", "2", *plain)) == 0
+    go_on = ["--resume", "exp1", "--base-dir", str(runs)]
+    assert main([*go_on, "--epochs", "3", "--set", "learning_rate=1e-4"]) == 0
+    assert main([*go_on, "--epochs", "4"]) == 0
+    rates = read_epoch_log(runs / "exp1" / "training.log")["learning_rate"]
+    assert rates == [0.01, 0.01, 1e-4, 1e-4]
+    capsys.readouterr()
+    assert main([*go_on, "--epochs", "5", "--set", "optimizer_type=sgd"]) == 2
+    assert "optimizer_type: must stay 'adam'" in capsys.readouterr().err
+
+
+def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):
+    runs = tmp_path / "runs"
+    stuck = ["--set", "learning_rate=1e-9", "--set", "min_lr=0", "--patience", "1"]
+    assert main(command("--epochs", "9", *stuck)) == 0
+    log = runs / "exp1" / "training.log"
+    stopped = len(read_epoch_log(log)["val_loss"])
+    assert stopped < 5
+    go_on = ["--resume", "exp1", "--base-dir", str(runs), "--patience", "0"]
+    assert main([*go_on, "--epochs", "6"]) == 0
+    assert len(read_epoch_log(log)["val_loss"]) == 6
+
+
 def test_a_reader_of_digits_is_trained_too(tmp_path, capsys):
     from raytune_ocr.data import generate_dataset
 

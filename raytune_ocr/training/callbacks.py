@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EARLY = "early_stopping"  # a reason to stop
+STEPS = "steps"  # the folder of what is noted of single steps, in TensorBoard's
+
 
 class Callback:
     """Does nothing; subclasses say when they act."""
@@ -163,10 +166,17 @@ class EarlyStoppingCallback(Callback):
         mode = mode or ("min" if lower_is_better(monitor) else "max")
         self.stopping = EarlyStopping(patience, min_delta, mode)
 
+    def on_train_begin(self, trainer: Trainer) -> None:
+        stopping = self.stopping
+        if stopping.should_stop and not 0 < stopping.patience <= stopping.waited:
+            stopping.should_stop = False  # it goes on with more patience than it had
+            if trainer.stop_reason == EARLY:
+                trainer.should_stop, trainer.stop_reason = False, ""
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         if self.stopping(monitored(metrics, self.monitor), epoch):
             trainer.should_stop = True
-            trainer.stop_reason = "early_stopping"
+            trainer.stop_reason = EARLY
 
     def state_dict(self) -> dict[str, Any]:
         return self.stopping.state_dict()
@@ -273,6 +283,9 @@ def event_writer(folder: Path, purge_step: int | None = None) -> SummaryWriter:
 class TensorBoardLogger(Callback):
     """Scalars under their own names, `train_loss` and so on, by epoch from 1.
 
+    What is noted of single steps stands in a folder of its own below: where a resume lets
+    TensorBoard forget epochs that are trained again, it would forget all steps above that number.
+
     Args:
         settings: of the run, shown under HParams, constants as well.
         metrics: names of the scalars that HParams sets beside them.
@@ -295,10 +308,12 @@ class TensorBoardLogger(Callback):
         self.metrics = metrics
         self.pictures = pictures
         self._steps = 0
+        self._steps_writer: SummaryWriter | None = None
 
     def on_train_begin(self, trainer: Trainer) -> None:
         from torch.utils.tensorboard.summary import hparams  # slow to import
 
+        self._steps_writer, self._resumed_at = None, self._steps
         self.writer = event_writer(self.folder, purge_step=trainer.epoch + 1)
         if self.settings:
             plain = {name: _plain(value) for name, value in self.settings.items()}
@@ -308,7 +323,9 @@ class TensorBoardLogger(Callback):
     def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
         self._steps += 1
         if self._steps % self.every_n_steps == 0:
-            self.writer.add_scalar("step/loss", figures["loss"], self._steps)
+            if self._steps_writer is None:
+                self._steps_writer = event_writer(self.folder / STEPS, self._resumed_at + 1)
+            self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
@@ -320,6 +337,8 @@ class TensorBoardLogger(Callback):
             for name, pixels in self.pictures().items():
                 self.writer.add_image(name, pixels, trainer.epoch, dataformats="HWC")
         self.writer.close()
+        if self._steps_writer is not None:
+            self._steps_writer.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self._steps}
@@ -353,10 +372,14 @@ class EpochLog(Callback):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if trainer.epoch and trainer.history:
             done = (
-                {name: values[epoch] for name, values in trainer.history.items()}
+                {n: values[epoch] for n, values in trainer.history.items() if values[epoch:]}
                 for epoch in range(trainer.epoch)
             )
-            lines = [self._line(epoch, figures) for epoch, figures in enumerate(done, 1)]
+            known = (
+                (epoch, {name: value for name, value in figures.items() if not math.isnan(value)})
+                for epoch, figures in enumerate(done, 1)
+            )
+            lines = [self._line(epoch, figures) for epoch, figures in known if figures]
             with replacing(self.path) as aside:
                 aside.write_text("".join(lines), encoding="utf-8")
 
@@ -380,7 +403,9 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 
 def read_epoch_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
-    """What `EpochLog` wrote: lists of every metric, one value an epoch; a torn line is left out.
+    """What `EpochLog` wrote: lists of every metric, one value an epoch from the first one.
+
+    NaN stands for what is not there; a torn line is left out.
 
     Raises:
         ConfigurationError: when there is no such file.
@@ -400,7 +425,8 @@ def read_epoch_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
         except ValueError:
             continue
     names = dict.fromkeys(name for figures in epochs.values() for name in figures)
-    return {name: [epochs[epoch].get(name, math.nan) for epoch in sorted(epochs)] for name in names}
+    rows = [epochs.get(epoch, {}) for epoch in range(1, max(epochs, default=0) + 1)]
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}
 
 
 class CurvesPicture(Callback):

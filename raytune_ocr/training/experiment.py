@@ -142,6 +142,13 @@ class ExperimentManager:
         with replacing(self.config_file) as aside:
             aside.write_text(to_yaml(content), encoding="utf-8")
 
+    @staticmethod
+    def epochs_of(base_dir: str | os.PathLike[str], name: str) -> int:
+        """How many epochs the newest checkpoint of the experiment `name` has; 0 without one."""
+        folder = existing_experiment(Path(base_dir), name) / "checkpoints"
+        state = CheckpointManager(folder).load_latest()
+        return int(state["epoch"]) if state else 0
+
     @classmethod
     def config_of(cls, base_dir: str | os.PathLike[str], name: str) -> dict[str, Any]:
         """What the config file of the experiment `name` holds; empty if it has none.
@@ -289,8 +296,7 @@ class ExperimentTrainer:
                 were after the last good epoch.
         """
         self._open()
-        if start_epoch > self.loop.epoch:
-            self.loop.start_at(start_epoch)
+        self.loop.start_at(max(start_epoch, self.loop.epoch))
         first, started = self.loop.epoch, time.perf_counter()
         self.loop.train(
             self.train_loader,

@@ -202,6 +202,22 @@ def test_a_crash_between_two_files_costs_one_epoch_and_no_bit(tmp_path, monkeypa
     assert log["val_loss"] == pytest.approx(whole.history["val_loss"], rel=1e-5)
 
 
+def test_training_again_goes_on_until_so_many_epochs_are_done_in_all(tmp_path):
+    trainer = experiment(tmp_path)
+    trainer.train(2)
+    assert trainer.train(3)["epochs_trained"] == 1
+    assert len(trainer.history["val_loss"]) == 3
+    assert len(read_epoch_log(trainer.experiment_manager.log_file)["val_loss"]) == 3
+    assert trainer.train(3, start_epoch=3)["epochs_trained"] == 0
+
+
+def test_an_experiment_that_was_begun_at_a_later_epoch_can_be_resumed(tmp_path):
+    assert experiment(tmp_path).train(4, start_epoch=2)["epochs_trained"] == 2
+    resumed = experiment(tmp_path, resume="exp1")
+    assert resumed.train(5)["epochs_trained"] == 1
+    assert resumed.load_history_from_log() == 5
+
+
 def test_a_damaged_latest_checkpoint_is_passed_over(tmp_path):
     experiment(tmp_path).train(4)
     latest = tmp_path / "exp1" / "checkpoints" / "latest_checkpoint.pt"
