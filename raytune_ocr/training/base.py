@@ -7,6 +7,7 @@ It builds the parts, hands them to `Trainer`, and keeps what a run leaves behind
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from abc import ABC, abstractmethod
@@ -155,10 +156,11 @@ class BaseTrainer(ABC):
     @property
     def best_val_loss(self) -> float:
         """The lowest validation loss of any epoch; infinity before the first."""
-        return min((row["val_loss"] for row in self.training_history), default=float("inf"))
+        losses = (row["val_loss"] for row in self.training_history)
+        return min((loss for loss in losses if not math.isnan(loss)), default=math.inf)
 
     def train(self) -> dict[str, Any]:
-        """Train to the end; the model then holds the best epoch's weights.
+        """Train until `num_epochs` epochs are done in all; the model then holds the best weights.
 
         Returns:
             `best_epoch` (from 1) and `best_<metric>` for every metric of that epoch,
@@ -170,6 +172,7 @@ class BaseTrainer(ABC):
             DivergenceError: when the loss became NaN or infinite.
         """
         self.config.save_yaml(self.folder.config_file)
+        self.loop.start_at(self.loop.epoch)
         started = time.perf_counter()
         with torch.autograd.set_detect_anomaly(self.config.debug_mode):
             self.loop.train(
@@ -291,16 +294,25 @@ class _Saves(Callback):
     def __init__(self, trainer: BaseTrainer) -> None:
         self.trainer = trainer
 
+    def on_train_begin(self, trainer: Trainer) -> None:
+        if self.trainer.best.weights and not self.trainer.checkpoints.best_path.exists():
+            self._save_best()  # it goes on in another folder than it was in
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         owner, number = self.trainer, epoch + 1
         if owner.best.best_epoch == epoch:
-            write_state(owner.checkpoints.best_path, owner.best_state())
+            self._save_best()
         last = number == owner.config.num_epochs or trainer.should_stop
         if last or number % owner.config.save_every_n_epochs == 0:
             owner.checkpoints.save_state(owner.state_dict(), number)
 
     def on_callback_error(self, trainer: Trainer) -> None:
         self.trainer.checkpoints.save_state(self.trainer.state_dict(), trainer.epoch)
+        if self.trainer.best.best_epoch == trainer.epoch - 1:
+            self._save_best()
+
+    def _save_best(self) -> None:
+        write_state(self.trainer.checkpoints.best_path, self.trainer.best_state())
 
 
 class ValidatedTrainer(Trainer):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, KHMER_DIGITS, TrainingConfig
 from raytune_ocr.data import BaseDataset, KhmerDigits, create_data_loaders, create_dataset
@@ -198,8 +198,13 @@ def create_experiment_trainer(
 
 
 def classification_loss(config: TrainingConfig) -> nn.Module:
-    """Cross entropy, smoothed as `config` says."""
-    return nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
+    """Cross entropy in float32, smoothed as `config` says."""
+    return _WholeCrossEntropy(label_smoothing=config.label_smoothing)
+
+
+class _WholeCrossEntropy(nn.CrossEntropyLoss):
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return super().forward(logits.float(), labels)
 
 
 def train_from_config(

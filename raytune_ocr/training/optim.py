@@ -102,7 +102,7 @@ def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimize
 def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
     """The schedule of `config`, stepped once an epoch; None for "none".
 
-    "plateau" follows `early_stopping_monitor`. No schedule goes below `min_lr`.
+    "plateau" follows `early_stopping_monitor`. No schedule goes below `min_lr`, but in a warmup.
     """
     if config.scheduler_type == "none":
         return None

@@ -11,7 +11,8 @@ import math
 import os
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -247,7 +248,8 @@ class Trainer:
         if means.samples == 0:
             raise DataLoaderError("the data loader gave no batch; give it at least one sample")
         if calculator is not None:
-            means.figures.update(calculator.compute())
+            # A float of NumPy's is one of Python's, but no state with it could be read again.
+            means.figures.update({n: float(value) for n, value in calculator.compute().items()})
         return means
 
     # Many epochs
@@ -306,8 +308,9 @@ class Trainer:
             callback.on_epoch_begin(self, self.epoch)
         metrics = self.train_epoch(train_dataloader, eval_dataloader, self.epoch)
         self._step_scheduler(metrics)
-        for name, value in metrics.items():
-            self.history.setdefault(name, []).append(value)
+        for name in {**self.history, **metrics}:  # a value an epoch, whoever measured it or not
+            values = self.history.setdefault(name, [math.nan] * self.epoch)
+            values.append(metrics.get(name, math.nan))
         epoch = self.epoch
         self.epoch += 1
         for callback in self.callbacks:
@@ -349,7 +352,7 @@ class Trainer:
             "optimizer_state_dict": self.optimizer.state_dict(),
             "scheduler_state_dict": _state_of(self.scheduler),
             "scaler_state_dict": self.scaler.state_dict(),
-            "callbacks": {c.name: c.state_dict() for c in self.callbacks},
+            "callbacks": {name: c.state_dict() for name, c in self._named_callbacks()},
             "history": self.history,
             "should_stop": self.should_stop,
             "stop_reason": self.stop_reason,
@@ -381,6 +384,8 @@ class Trainer:
         if "rng" in state:
             set_rng_state(state["rng"], self.device)
         self._resumed = True
+        self._pending_steps = 0  # gathered in an epoch that was broken off
+        self.optimizer.zero_grad(set_to_none=True)
 
     def _average_state(self) -> dict[str, Any] | None:
         """What goes on being trained where an average of it is what is kept."""
@@ -407,10 +412,18 @@ class Trainer:
         self._resumed = True
 
     def _restore_callbacks(self) -> None:
-        for callback in self.callbacks:
-            if callback.name in self._loaded_callbacks:
-                callback.load_state_dict(self._loaded_callbacks[callback.name])
+        for name, callback in self._named_callbacks():
+            if name in self._loaded_callbacks:
+                callback.load_state_dict(self._loaded_callbacks[name])
         self._loaded_callbacks = {}
+
+    def _named_callbacks(self) -> Iterator[tuple[str, Callback]]:
+        """The callbacks with the keys of their states: a second one of a name is `name 2`."""
+        seen: Counter[str] = Counter()
+        for callback in self.callbacks:
+            seen[callback.name] += 1
+            number = seen[callback.name]
+            yield (callback.name if number == 1 else f"{callback.name} {number}"), callback
 
     def load_checkpoint(
         self, path: str, load_optimizer: bool = True, load_scheduler: bool = True
@@ -430,7 +443,8 @@ class Trainer:
             self.load_weights(state["model_state_dict"])
             if load_optimizer:
                 self.optimizer.load_state_dict(state["optimizer_state_dict"])
-            if load_scheduler and self.scheduler is not None:
+                self.start_at(state["epoch"])
+            if load_scheduler and self.scheduler is not None and state["scheduler_state_dict"]:
                 self.scheduler.load_state_dict(state["scheduler_state_dict"])
         return state
 
@@ -552,7 +566,8 @@ def _to_device(value: Any, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         return {key: _to_device(item, device) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_to_device(item, device) for item in value)
+        items = [_to_device(item, device) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 
 

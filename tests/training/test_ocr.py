@@ -1,15 +1,18 @@
 """The OCR trainer on real rendered strings, with the smallest presets and few images."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer, create_data_loaders
-from raytune_ocr.errors import CheckpointError, ConfigurationError
+from raytune_ocr.errors import CheckpointError, ConfigurationError, ExperimentFailedError
 from raytune_ocr.models import create_model
 from raytune_ocr.training import (
     BaseTrainer,
+    Callback,
     OCRTrainer,
     load_reader,
     setup_training_environment,
@@ -121,6 +124,36 @@ def test_the_results_and_the_best_checkpoint_tell_the_same_epoch(tmp_path, split
     figures = OCRTrainer(model, *loaders, settings, "cpu")._validate_epoch()
     assert figures["char_accuracy"] == pytest.approx(results["best_val_char_accuracy"])
     assert figures["loss"] == pytest.approx(results["best_val_loss"], rel=0.2)
+
+
+def test_the_best_model_is_there_whatever_a_callback_does_and_wherever_it_goes_on(tmp_path, splits):
+    class Breaks(Callback):
+        def on_epoch_end(self, trainer, epoch, metrics):
+            if epoch == 1:
+                raise OSError("no room")
+
+    learning = {"learning_rate": 0.01, "early_stopping_monitor": "val_loss"}
+    settings = config(tmp_path, early_stopping_mode="min", **learning)
+    with pytest.raises(ExperimentFailedError):
+        train_from_config(settings, splits, callbacks=[Breaks()])
+    checkpoints = tmp_path / "ctc_small" / "checkpoints"
+    best = torch.load(checkpoints / "best_model.pt", weights_only=True)
+    state = checkpoints / "checkpoint_epoch_0002.pt"
+    assert best["epoch"] == 1 + torch.load(state)["callbacks"]["BestWeights"]["best_epoch"]
+    elsewhere = dataclasses.replace(settings, output_dir=str(tmp_path / "elsewhere"), num_epochs=2)
+    train_from_config(elsewhere, splits, resume_from=state)
+    there = tmp_path / "elsewhere" / "ctc_small" / "checkpoints" / "best_model.pt"
+    assert torch.load(there, weights_only=True)["epoch"] == best["epoch"]
+
+
+def test_training_again_goes_on_where_it_ended(tmp_path, splits):
+    settings = config(tmp_path, num_epochs=1)
+    trainer = OCRTrainer(
+        create_model("ctc_small"), *create_data_loaders(settings, splits=splits), settings, "cpu"
+    )
+    assert [row["epoch"] for row in trainer.train()["training_history"]] == [1]
+    settings.num_epochs = 2
+    assert [row["epoch"] for row in trainer.train()["training_history"]] == [1, 2]
 
 
 def test_a_run_leaves_its_files_where_they_are_looked_for(tmp_path, splits):

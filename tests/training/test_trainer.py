@@ -1,3 +1,8 @@
+import copy
+import math
+from typing import NamedTuple
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +16,7 @@ from raytune_ocr.errors import (
     ExperimentFailedError,
 )
 from raytune_ocr.training import Callback, Trainer, seed_everything
+from raytune_ocr.training.callbacks import EarlyStoppingCallback, EpochLog, read_epoch_log
 
 
 def loader(samples=64, batch_size=16, shuffle=True):
@@ -211,3 +217,95 @@ def test_a_model_that_returns_its_own_loss_trains_without_a_loss_function():
     instance = Trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
     history = instance.train(batches, 3)
     assert history["train_loss"][-1] < 1e-3
+
+
+def test_two_callbacks_of_a_class_keep_a_state_each(tmp_path):
+    def stoppers():
+        return [EarlyStoppingCallback("eval_loss", 9), EarlyStoppingCallback("train_loss", 9)]
+
+    trainer().train(loader(), 2, loader(shuffle=False), save_dir=tmp_path, callbacks=stoppers())
+    resumed, again = trainer(), stoppers()
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    history = resumed.train(loader(), 2, loader(shuffle=False), callbacks=again)
+    best = [min(history[name]) for name in ("eval_loss", "train_loss")]
+    assert [callback.stopping.best_score for callback in again] == best
+
+
+def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_path):
+    first = trainer(learning_rate=0.0)
+    evaluation = loader(shuffle=False)
+    first.train(loader(), 9, evaluation, save_dir=tmp_path, early_stopping_patience=1)
+    assert (first.epoch, first.stop_reason) == (2, "early_stopping")
+    resumed = trainer(learning_rate=0.0)
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    resumed.train(loader(), 9, evaluation, early_stopping_patience=3)
+    assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
+
+
+def test_a_metric_of_some_epochs_alone_leaves_every_list_as_long(tmp_path):
+    class Sometimes(Trainer):
+        def train_epoch(self, *args, **kwargs):
+            metrics = super().train_epoch(*args, **kwargs)
+            return metrics | ({"gpu_memory_mb": 1.0} if self.epoch == 1 else {})
+
+    plain = trainer()
+    instance = Sometimes(plain.model, plain.optimizer, nn.MSELoss(), device=torch.device("cpu"))
+    log = EpochLog(tmp_path / "training.log", 3)
+    history = instance.train(loader(), 3, callbacks=[log])
+    assert {len(values) for values in history.values()} == {3}
+    instance.load_state_dict(instance.state_dict())
+    instance.train(loader(), 4, callbacks=[log])
+    read = read_epoch_log(log.path)
+    assert [math.isnan(value) for value in read["gpu_memory_mb"]] == [True, False, True, True]
+    assert len(read["train_loss"]) == 4
+
+
+def test_figures_of_numpy_are_saved_as_numbers_that_can_be_read_again(tmp_path):
+    class Mean:
+        def reset(self):
+            self.seen = []
+
+        def update(self, predictions, targets):
+            self.seen.append(float(predictions.mean()))
+
+        def compute(self):
+            return {"mean": np.mean(self.seen)}
+
+    instance = trainer()
+    instance.eval_metrics = Mean()
+    instance.train(loader(), 1, loader(), save_dir=tmp_path)
+    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_1.pt"))
+
+
+def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
+    settings = {"training": {"gradient_accumulation_steps": 4}}
+    whole, broken = trainer(settings), trainer(settings)
+    state = copy.deepcopy(broken.state_dict())
+    broken.train_step(next(iter(loader())))
+    broken.load_state_dict(state)
+    whole.load_state_dict(state)
+    seed_everything(5)
+    expected = whole.train(loader(), 2)["train_loss"]
+    seed_everything(5)
+    assert broken.train(loader(), 2)["train_loss"] == expected
+
+
+def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
+    trainer().train(loader(), 2, save_dir=tmp_path)
+    path = str(tmp_path / "checkpoint_epoch_2.pt")
+    instance = trainer()
+    instance.scheduler = torch.optim.lr_scheduler.StepLR(instance.optimizer, 1)
+    instance.load_checkpoint(path, load_optimizer=False)  # it was saved without a schedule
+    instance.load_checkpoint(path, load_scheduler=False)
+    instance.train(loader(), 3)
+    assert instance.epoch == 3
+    assert [math.isnan(value) for value in instance.history["train_loss"]] == [True, True, False]
+
+
+def test_batches_may_be_named_tuples():
+    class Batch(NamedTuple):
+        inputs: torch.Tensor
+        targets: torch.Tensor
+
+    batches = [Batch(*batch) for batch in loader()]
+    assert len(trainer().train(batches, 1)["train_loss"]) == 1
