@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         print(tuner.summary())
     if tuner.run.ended_by:
         print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
-    elif tuner.run.unfinished:
+    elif tuner.run.unfinished or tuner.run.unconfirmed:
         print(f"stopped; go on with: {go_on}", file=sys.stderr)
         return 128 + (tuner.control.interruptions.received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1

@@ -114,6 +114,7 @@ class Run:
             for decision in kept.notes.get(self.plan.kind, []):
                 self._carry_out(decision)
         self.budget.start(self.records.values())
+        self.cut()  # where an earlier part has reached the target, the search is over
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
 
@@ -137,7 +138,8 @@ class Run:
 
     def searching(self) -> list[TrialRecord]:
         """Trials of the search that are still to be run, those known by now."""
-        unfinished = [r for r in self.records.values() if r.status not in FINISHED]
+        records = self.records.values()
+        unfinished = [r for r in records if r.status not in FINISHED and not r.confirms]
         if unfinished or self.failure or self.budget.reason:
             return unfinished
         drawn = self.draw()
@@ -194,14 +196,15 @@ class Run:
         """Trials that are to confirm the best ones: none before the search is whole."""
         if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
             return []
-        options = self.options
-        made = confirming_records(
-            self.records.values(), options.confirm or 0, options.confirm_seeds or CONFIRM_SEEDS
-        )
+        made = self._made_to_confirm()
         new = {name: record for name, record in made.items() if name not in self.records}
         forget(self.output_dir, self.copy, set(new) - self.state.take_up(new))
         self.records |= new
-        return [record for record in new.values() if record.status not in FINISHED]
+        return [self.records[name] for name in self.unconfirmed]
+
+    def _made_to_confirm(self) -> dict[str, TrialRecord]:
+        confirm, seeds = self.options.confirm or 0, self.options.confirm_seeds or CONFIRM_SEEDS
+        return confirming_records(self.records.values(), confirm, seeds)
 
     def possible(self, unfinished: list[TrialRecord]) -> list[TrialRecord]:
         """These, and examples of all that may come after them."""
@@ -211,6 +214,12 @@ class Run:
     def unfinished(self) -> list[str]:
         """Names of the trials that neither completed nor failed."""
         return [r.name for r in self.records.values() if r.status not in FINISHED]
+
+    @property
+    def unconfirmed(self) -> list[str]:
+        """Names of the trials that are to confirm the best ones by now, and are not over."""
+        done = {r.name for r in self.records.values() if r.status in FINISHED}
+        return [name for name in self._made_to_confirm() if name not in done]
 
     @property
     def progress(self) -> int:
@@ -224,8 +233,8 @@ class Run:
         """End what a spent budget has ended; with the target reached, the search is whole."""
         self.budget.cut(self.records.values())
         if self.budget.reason == TARGET:
-            left = self.unfinished
-            self.records = {name: r for name, r in self.records.items() if name not in left}
+            kept = (r for r in self.records.values() if r.status in FINISHED or r.confirms)
+            self.records = {record.name: record for record in kept}
 
     def end(self) -> None:
         """Write everything that is left of a run whose trials are over."""
@@ -240,7 +249,8 @@ class Run:
         """Once for each winner that a whole run has had: what was read is kept in the state."""
         best = winner(list(self.records.values()))
         read = {note["trial"] for note in self.state.notes.get(HELD_OUT, [])}
-        whole = self.budget.reason != TIME_BUDGET and not self.searching()
+        searched = self.budget.reason != TIME_BUDGET and not self.searching()
+        whole = searched and not self.unconfirmed
         if best is None or not whole or best.name in read:
             return
         if figures := read_test_split(best, self.options.allow_outside):
@@ -253,9 +263,11 @@ class Run:
         if budget.reason == TIME_BUDGET:
             left = f"{len(self.unfinished)} trials not begun" if self.unfinished else "none left"
             return f"the time budget of {options.time_budget:g} s is spent, {left}"
+        if self.unfinished or self.unconfirmed:
+            return ""
         if budget.reason:
             return f"the target {budget.target} is reached (name a harder one, or none, for more)"
-        if self.unfinished or options.max_trials is None:
+        if options.max_trials is None:
             return ""
         there = sum(e.size for e in self.plan.space.experiments.values())
         begun = sum(not record.confirms for record in self.records.values())

@@ -150,7 +150,7 @@ class HyperparameterTuner:
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
             )
         unfinished = run.next()
-        if unfinished and not run.budget.spent():
+        if unfinished:
             self.control.train(unfinished, resuming)
         run.cut()
         if run.failure:

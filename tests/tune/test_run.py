@@ -1,0 +1,102 @@
+"""What a run does next, and after a resume, without a Ray: its trials are trained by hand."""
+
+import pytest
+
+from raytune_ocr.tune.budget import Target
+from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.run import Run
+from raytune_ocr.tune.space import read_space
+from raytune_ocr.tune.storage import RunCopy
+from raytune_ocr.tune.warm_start import KnownPoints
+from tests.tune.materials import train_record
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def start_run(tmp_path):
+    """Begins a run of experiments in this test's folder, or goes on with it."""
+
+    def start(experiments, resume=False, known=None, **options):
+        folder = tmp_path / "out"
+        folder.mkdir(exist_ok=True)
+        space = read_space({"experiments": experiments}, "space.yaml", output_dir=str(folder))
+        copy = RunCopy(None, folder)
+        run = Run(folder, TuneOptions(**options), copy, "t", tmp_path / "results.json")
+        run.start(space, known or KnownPoints(), resume)
+        run.save_state()
+        return run
+
+    return start
+
+
+def presets(*names, epochs=EPOCHS, **sections):
+    return {name: {"training": {"num_epochs": epochs}, **sections} for name in names}
+
+
+def train(run, record, epoch, value):
+    """As far as that epoch, to its end if that is the last one; the run hears of it."""
+    record.status = "running"
+    train_record(record, epoch, value)
+    if epoch == record.config.num_epochs:
+        record.status, record.stop_reason = "completed", "max_epochs"
+    run.note(record)
+
+
+def stopped(run):
+    """As Ctrl-C leaves it."""
+    run.cut()
+    run.save_state()
+    run.state.close()
+
+
+CONFIRMED = {
+    "scheduler": "none",
+    "target": Target("character_accuracy", 0.9),
+    "confirm": 2,
+    "confirm_seeds": 2,
+}
+
+
+def test_what_confirms_the_best_goes_on_after_the_target_and_a_resume(start_run):
+    run = start_run(presets("a", "b", "c"), **CONFIRMED)
+    train(run, run.records["a"], 1, 0.5)
+    train(run, run.records["b"], EPOCHS, 0.95)
+    run.cut()
+    first, second, *others = run.next()
+    assert (first.name, second.name) == ("b-seed101", "b-seed102")
+    train(run, first, EPOCHS, 0.9)
+    train(run, second, 1, 0.5)
+    stopped(run)
+    assert run.ended_by == "" and second.name in run.unfinished
+    again = start_run(presets("a", "b", "c"), resume=True, **CONFIRMED)
+    left = again.next()
+    assert [record.name for record in left] == [second.name, *(r.name for r in others)]
+    assert len(left[0].epochs) == 1  # it goes on where it was
+    assert again.records["a"].stop_reason == "target" and "c" not in again.records
+    for record in left:
+        train(again, record, EPOCHS, 0.8)
+    again.cut()
+    assert again.next() == [] and again.document()["confirmation"]["complete"]
+    assert "the target character_accuracy=0.9 is reached" in again.ended_by
+
+
+def test_what_confirms_and_was_lost_after_the_target_is_trained_again(start_run):
+    run = start_run(presets("a"), **CONFIRMED)
+    train(run, run.records["a"], EPOCHS, 0.95)
+    run.cut()
+    lost, _ = run.next()
+    train(run, lost, 1, 0.5)
+    run.cut()
+    assert lost in run.next() and lost.status == "pending"
+
+
+def test_a_run_that_ended_before_it_confirmed_does_so_when_that_is_asked_for(start_run):
+    run = start_run(presets("a", "b"), **CONFIRMED | {"confirm": None})
+    for name, value in (("a", 0.5), ("b", 0.95)):
+        train(run, run.records[name], EPOCHS, value)
+    stopped(run)
+    assert "is reached" in run.ended_by
+    again = start_run(presets("a", "b"), resume=True, **CONFIRMED)
+    assert again.ended_by == ""  # nothing is confirmed yet
+    assert len(again.next()) == 4
