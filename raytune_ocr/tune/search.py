@@ -149,9 +149,8 @@ class OptunaSearch(RandomSearch):
         records = []
         for name, trial in kept.items():
             experiment = self.space.experiments.get(trial.search)
-            number = name.rpartition("_")[2]
-            if experiment is not None and number.isdigit():
-                point = experiment.point(trial.sampled, int(number))
+            if experiment is not None and (number := number_of(name)):
+                point = experiment.point(trial.sampled, number)
                 records.append(record_of(experiment, point))
         return records
 
@@ -169,7 +168,7 @@ class OptunaSearch(RandomSearch):
         return None
 
     def _suggest(self, experiment: Experiment, mine: Sequence[TrialRecord]) -> Point | None:
-        number = len(mine) + 1
+        number = 1 + max((number_of(record.name) for record in mine), default=0)
         seen = {key_of(record.sampled) for record in mine}
         trial = self._study(experiment, mine, number).ask()
         values = experiment.values(lambda name, domain: suggest(domain, trial, name))
@@ -198,6 +197,12 @@ class OptunaSearch(RandomSearch):
         for record in mine:
             study.add_trial(_told(experiment.domains, record.sampled, score_of_record(record)))
         return study
+
+
+def number_of(name: str) -> int:
+    """Of the trial of a search, from 1; 0 where the name ends in none."""
+    number = name.rpartition("_")[2]
+    return int(number) if number.isdigit() else 0
 
 
 def score_of_record(record: TrialRecord) -> float | None:

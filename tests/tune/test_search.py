@@ -92,6 +92,14 @@ def test_a_resumed_optuna_search_draws_what_an_undisturbed_one_does():
     assert [r.sampled for r in other.values()] != [r.sampled for r in whole.values()]
 
 
+def test_optuna_gives_no_trial_the_name_of_one_that_is_there():
+    records = drawn(OptunaSearch(space()), 5)
+    del records["found_0002"]  # the target was reached before it had an epoch
+    record = OptunaSearch(space()).next(records)
+    assert record.name == "found_0005"
+    assert record.sampled not in [other.sampled for other in records.values()]
+
+
 def test_optuna_finds_better_points_than_chance():
     content = {**SEARCH, "num_samples": 40}
     later = [
