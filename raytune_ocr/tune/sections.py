@@ -170,10 +170,14 @@ def combined(
 ) -> dict[str, Any]:
     """Fields by who wins: `overrides`, the environment, the sections' own, `base`.
 
-    Modules to import add up: those that an experiment names register what it names.
+    Modules to import add up: those that an experiment names register what it names. A monitor that
+    is set over the sections takes their mode with it, which was written for another one.
     """
     overrides = overrides or {}
-    values = {**(base or {}), **fields, **environment_overrides(), **overrides}
+    above = {**environment_overrides(), **overrides}
+    values = {**(base or {}), **fields, **above}
+    if "early_stopping_monitor" in above and "early_stopping_mode" not in above:
+        values.pop("early_stopping_mode", None)
     if "imports" in fields and "imports" in overrides:
         values["imports"] = list(dict.fromkeys([*fields["imports"], *overrides["imports"]]))
     return values

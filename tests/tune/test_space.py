@@ -211,6 +211,18 @@ def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
     assert create_training_config(follow).early_stopping_mode == "max"
 
 
+def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(monkeypatch):
+    def modes(**overrides):
+        configs = load_space("presets", overrides=overrides).configs  # which write `mode: max`
+        return {config.early_stopping_mode for config in configs.values()}
+
+    assert modes(early_stopping_monitor="val_loss") == {"min"}
+    assert modes(early_stopping_monitor="val_seq_accuracy") == {"max"}
+    assert modes(early_stopping_monitor="val_loss", early_stopping_mode="max") == {"max"}
+    monkeypatch.setenv("RAYTUNE_OCR_EARLY_STOPPING_MONITOR", "val_cer")
+    assert modes() == {"min"} and modes(early_stopping_monitor="val_char_accuracy") == {"max"}
+
+
 def test_searched_spaces_hold_the_trials_that_they_promise():
     assert len(load_space("searched_small").configs) == 24
     configs = load_space("searched_full").configs
