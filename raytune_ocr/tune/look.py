@@ -7,7 +7,7 @@ from typing import Any
 
 from raytune_ocr.config import TrainingConfig, to_yaml
 from raytune_ocr.tune.experiment import Experiment, Point
-from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.options import TuneOptions, check_comparable
 from raytune_ocr.tune.tuner import HyperparameterTuner
 
 
@@ -45,6 +45,8 @@ def search_lines(experiment: Experiment, trials: int) -> str:
 def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
     """What would run: configs, epochs, rungs, resources, as YAML."""
     space = tuner.space(names)
+    each = ((name, point.config) for name, points in space.points.items() for point in points)
+    check_comparable(each, tuner.options.scheduler)
     blocks = []
     left = tuner.options.max_trials
     for name, points in space.points.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.budget import TARGET_METRICS, Target
 
@@ -260,6 +261,26 @@ def _check_waiting(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> No
         raise ConfigurationError(
             f"--scheduler: the run was begun with {before} and must go on with it, got "
             f"{scheduler}; choose another --output-dir"
+        )
+
+
+def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: str) -> None:
+    """Raises ConfigurationError where trials would be judged by figures of opposite directions.
+
+    Args:
+        configs: of the trials, each with its experiment's name.
+    """
+    if scheduler == "none":
+        return
+    first: dict[str, str] = {}
+    for name, config in configs:
+        mode, monitor = config.early_stopping_mode, config.early_stopping_monitor
+        first.setdefault(mode, f"{name}, {monitor} ({mode})")
+    if len(first) > 1:
+        raise ConfigurationError(
+            f"--scheduler: {scheduler} must compare trials that all follow a figure in one "
+            f"direction, early_stopping.mode, got {' and '.join(first.values())}; let all follow "
+            "the same (--set early_stopping.monitor=NAME), or judge none of them: --scheduler none"
         )
 
 

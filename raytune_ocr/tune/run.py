@@ -20,7 +20,7 @@ from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.halving import SuccessiveHalving
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.leftovers import forget, hand_down, tidy
-from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions
+from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.population import Population, heir_of, inherit
 from raytune_ocr.tune.results import (
@@ -100,7 +100,8 @@ class Run:
         """Plan the trials of `space`, and take up those of the run that is resumed.
 
         Raises:
-            ConfigurationError: all is known already, or a resume that does not fit.
+            ConfigurationError: all is known already, trials that the scheduler cannot compare, or a
+                resume that does not fit.
         """
         self.failure = ""
         self.targets = space.targets
@@ -109,6 +110,8 @@ class Run:
         self.plan = self._plan(space, known, kept.notes)
         first = [*self.plan.first(kept.trials), *self.plan.restored(kept.trials)]
         self.records = {record.name: record for record in first}
+        judged = ((r.search or r.name, r.config) for r in self.possible(first))
+        check_comparable(judged, self.options.scheduler)
         if resuming:
             self._load_state()
             for decision in kept.notes.get(self.plan.kind, []):

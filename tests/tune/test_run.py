@@ -2,6 +2,7 @@
 
 import pytest
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.budget import Target
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.run import Run
@@ -48,6 +49,19 @@ def stopped(run):
     run.cut()
     run.save_state()
     run.state.close()
+
+
+def test_trials_whose_figures_go_opposite_ways_are_not_judged_by_each_other(start_run):
+    mixed = presets("reads") | presets("loses", early_stopping={"monitor": "val_loss"})
+    for scheduler in ("asha", "halving", "median", "pbt"):
+        with pytest.raises(ConfigurationError) as caught:
+            start_run(mixed, scheduler=scheduler)
+    told = str(caught.value)
+    assert "got reads, val_char_accuracy (max) and loses, val_loss (min)" in told
+    assert "--scheduler none" in told and "--set early_stopping.monitor" in told
+    assert len(start_run(mixed, scheduler="none").records) == 2
+    errors = presets("loses", "errs", early_stopping={"monitor": "val_loss"})
+    assert len(start_run(errors).records) == 2
 
 
 CONFIRMED = {
