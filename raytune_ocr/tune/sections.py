@@ -174,13 +174,18 @@ def combined(
     is set over the sections takes their mode with it, which was written for another one.
     """
     overrides = overrides or {}
-    above = {**environment_overrides(), **overrides}
+    above = fields_above(overrides)
     values = {**(base or {}), **fields, **above}
     if "early_stopping_monitor" in above and "early_stopping_mode" not in above:
         values.pop("early_stopping_mode", None)
     if "imports" in fields and "imports" in overrides:
         values["imports"] = list(dict.fromkeys([*fields["imports"], *overrides["imports"]]))
     return values
+
+
+def fields_above(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields that win over the sections' own: `overrides`, and the environment."""
+    return {**environment_overrides(), **overrides}
 
 
 def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:

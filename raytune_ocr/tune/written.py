@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from raytune_ocr.config import RULES, check, environment_overrides
+from raytune_ocr.config import RULES, check
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.domains import Domain, Path, find_domains, parse_domain
 from raytune_ocr.tune.experiment import Experiment, copied, fill, put, value_of
@@ -17,6 +17,7 @@ from raytune_ocr.tune.sections import (
     OWN_KEYS,
     SECTIONS,
     combined,
+    fields_above,
     fields_of,
     flatten,
     monitor_problems,
@@ -73,7 +74,7 @@ def read_experiment(
     if problems:
         raise ConfigurationError("\n".join(problems))
     drawn = any(domain.kind != "grid" for domain in domains.values())
-    if samples is not None and samples > 1 and not drawn and not overrides:
+    if samples is not None and samples > 1 and not drawn and not fields_above(overrides):
         raise ConfigurationError(
             f"{place}.num_samples: must be 1 or left out where nothing is drawn (no domain but "
             f"grid), since equal trials end equal, got {samples}"
@@ -101,7 +102,7 @@ def _domains(
 ) -> tuple[dict[str, Domain], dict[str, Any], list[str]]:
     """Domains by field, the sections without overridden ones, and what is wrong."""
     sections = copied({key: value for key, value in content.items() if key not in OWN_KEYS})
-    fixed = {**environment_overrides(), **overrides}
+    fixed = fields_above(overrides)
     domains: dict[str, Domain] = {}
     problems = []
     for path, written in list(find_domains(sections)):
@@ -226,7 +227,8 @@ def _name_problems(
 
 
 def _condition_problems(experiment: Experiment) -> list[str]:
-    """Conditions that can never hold."""
+    """Conditions that the file itself lets never hold; what is set above it may well do so."""
+    above = fields_above(experiment.overrides)
     fixed = fields_of(
         fill(experiment.content, experiment.domains, {}),
         experiment.place,
@@ -238,8 +240,8 @@ def _condition_problems(experiment: Experiment) -> list[str]:
         where = ".".join(map(str, (experiment.place, *domain.path)))
         for name, wanted in domain.when:
             parent = experiment.domains.get(name)
-            if name == "loss_type" and parent is None:
-                continue  # it may follow from the model
+            if name in above or (name == "loss_type" and parent is None):
+                continue  # a loss may follow from the model
             possible = any(
                 parent.holds(v) if parent else value_of(fixed, name) == v for v in wanted
             )

@@ -232,6 +232,36 @@ def test_searched_spaces_hold_the_trials_that_they_promise():
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "field", "value", "absent"),
+    [
+        ("searched_small", "model_name", "ctc_small", "label_smoothing"),
+        ("searched_small", "optimizer_type", "adam", "weight_decay"),
+        ("searched_full", "scheduler_type", "cosine", "step_size"),
+    ],
+)
+def test_a_leaf_whose_condition_is_set_not_to_hold_is_simply_absent(
+    name, field, value, absent, monkeypatch
+):
+    def drawn(**overrides):
+        space = load_space(name, overrides=overrides)
+        return [point.values for points in space.points.values() for point in points]
+
+    number = len(drawn())
+    assert any(absent in values for values in drawn())
+    found = drawn(**{field: value})
+    assert len(found) == number and not any(absent in values for values in found)
+    monkeypatch.setenv(f"RAYTUNE_OCR_{field.upper()}", value)
+    assert drawn() == found
+
+
+def test_a_variable_may_set_the_only_leaf_that_is_drawn(monkeypatch):
+    search = {"num_samples": 5, "training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}
+    monkeypatch.setenv("RAYTUNE_OCR_LEARNING_RATE", "0.002")
+    (config,) = read_space(space(search)).configs.values()
+    assert config.learning_rate == 0.002
+
+
 def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
     search = {"training": {"batch_size": {"grid": [1, 2]}}}
     told = problems_of({"experiments": {"a_0002": {}, "a": search}})
