@@ -87,14 +87,17 @@ class Domain:
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
     def told(self, value: Any) -> Any:
-        """`value` as a text of a list, a number of steps or a number; None where it is not here."""
+        """`value` as a text of a list, a number of steps or a number; None where it is not here.
+
+        What lies between steps or whole numbers is told as the nearest.
+        """
         if not self.holds(value):
             return None
         if self.is_list:
             return _text(value)
         if self.kind == "quniform":
-            return round((value - self.low) / self.values[2])
-        return value
+            return min(round((value - self.low) / self.values[2]), self.steps)
+        return round(value) if self.kind == "randint" else value
 
     def untold(self, told: Any) -> Any:
         """The value that `told` gave this for, numbers rounded."""
@@ -128,7 +131,7 @@ class Domain:
         else:
             reach = (self.high - self.low) / 4
             if self.kind == "randint":
-                reach = max(1, round(reach))
+                value, reach = round(value), max(1, round(reach))
             elif self.kind == "quniform":
                 reach = max(1, round(reach / self.values[2])) * self.values[2]
             low, high = _plain(value - reach), _plain(value + reach)

@@ -168,6 +168,8 @@ def _fitted(
     if domain.is_list:
         return replace(domain, values=tuple(map(fit, domain.values))), problems
     bounds = tuple(map(fit, domain.values[:2]))
+    if domain.kind == "randint":
+        bounds = domain.values  # whole, whatever type the field has
     fitted = replace(domain, values=(*bounds, *domain.values[2:]))
     if domain.kind == "quniform" and not problems:
         fit(fitted.at_step(1))

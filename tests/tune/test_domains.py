@@ -48,6 +48,15 @@ def test_steps_and_whole_numbers_reach_both_ends():
     assert {domain("quniform", 0.1, 0.45, 0.1).draw(rng) for _ in range(99)} == {0.1, 0.2, 0.3, 0.4}
 
 
+def test_what_lies_between_steps_is_told_as_the_nearest():
+    steps = domain("quniform", 16, 60, 16)  # up to 48
+    assert [steps.told(value) for value in (16, 39, 41, 60)] == [0, 1, 2, 2]
+    assert steps.told(61) is None
+    whole = domain("randint", 1, 5)
+    assert [whole.told(value) for value in (1.0, 2.4, 4.6)] == [1, 2, 5]
+    assert whole.told(5.1) is None
+
+
 def test_a_log_scale_is_drawn_evenly_by_its_decades():
     rng = random.Random(4)
     drawn = [domain("loguniform", 1e-4, 1e-2).draw(rng) for _ in range(1000)]

@@ -4,7 +4,7 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.search import OptunaSearch, RandomSearch
 from raytune_ocr.tune.space import read_space
 from raytune_ocr.tune.state import KeptTrial
-from raytune_ocr.tune.warm_start import KnownPoints
+from raytune_ocr.tune.warm_start import Known, KnownPoints
 
 SEARCH = {
     "num_samples": 12,
@@ -135,6 +135,21 @@ def test_optuna_redraws_what_does_not_fit_together():
     content = {**SEARCH, "scheduler": {"min_lr": 1e-2}}
     records = drawn(OptunaSearch(space(found=content)), 99)
     assert min(record.config.learning_rate for record in records.values()) >= 1e-2
+
+
+def test_optuna_is_told_of_known_points_off_its_grid():
+    content = {
+        **SEARCH,
+        "training": {
+            "batch_size": {"quniform": [16, 60, 16]},
+            "gradient_clip_norm": {"randint": [1, 5]},
+        },
+    }
+    known = KnownPoints([Known("old.json", {"batch_size": 60, "gradient_clip_norm": 2.5}, 0.5)])
+    search = OptunaSearch(space(found=content), known)
+    (told,) = search._study(search.space.experiments["found"], [], 1).trials
+    assert told.params == {"batch_size": 2, "gradient_clip_norm": 2}
+    assert search.next({}).config.batch_size in (16, 32, 48)
 
 
 def test_searching_the_data_with_optuna_is_refused():

@@ -75,6 +75,16 @@ def test_conditions_that_go_round_in_a_circle_are_told():
     assert "go round in a circle" in problems_of(content)
 
 
+def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
+    found = experiment({"training": {"gradient_clip_norm": {"randint": [1, 5]}}})
+    domain = found.domains["gradient_clip_norm"]
+    near = domain.around(2.0)  # as a config has it
+    assert domain.values == (1, 5) and near.values == (1, 3)
+    assert all(type(bound) is int for bound in (*domain.values, *near.values))
+    assert domain.scaled(2.0, 1.2) == 3
+    assert {point.config.gradient_clip_norm for point in found.points(0)} <= {1, 2, 3, 4, 5}
+
+
 def test_too_many_trials_are_told():
     grid = {
         "batch_size": {"grid": list(range(1, 101))},
