@@ -43,7 +43,12 @@ SEARCH = (
         "N",
         "trials of each search, for each combination of its grids (default 10)",
     ),
-    ("max_trials", "N", "of the run in all; --resume with a larger N goes on"),
+    (
+        "max_trials",
+        "N",
+        "of the run in all; --resume with a larger N goes on (not by halving, once it has ended "
+        "some: new ones would never be judged)",
+    ),
     (
         "time_budget",
         "TIME",

@@ -8,9 +8,10 @@ on whichever comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.fronts import Fronts
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.space import Space
@@ -44,6 +45,24 @@ class SuccessiveHalving(Fronts):
         longest = max((record.config.num_epochs for record in self._all()), default=0)
         self.rungs = rung_epochs(grace_period, reduction_factor, longest)
         self.reduction_factor = reduction_factor
+
+    def first(self, begun: Collection[str] = ()) -> list[TrialRecord]:
+        """All trials.
+
+        Raises:
+            ConfigurationError: some are new, after a rung at which they would have been judged.
+        """
+        records = super().first(begun)
+        new = [record.name for record in records if record.name not in begun]
+        if self.decisions and 0 < len(new) < len(records):  # else it is another run
+            raise ConfigurationError(
+                "--resume: a run by halving must keep its trials once it was decided who goes on, "
+                f"as after epoch {self.last_front}, since new ones would never be judged, got "
+                f"{len(new)} more, {new[0]} first; resume it with as many (--max-trials, "
+                "--num-samples, --experiments), or train more of them in another --output-dir, "
+                "where --scheduler asha judges new ones at any time"
+            )
+        return records
 
     @property
     def front(self) -> int | None:

@@ -107,6 +107,17 @@ def test_what_does_not_go_with_it_is_refused():
         chosen_options({"scheduler": "halving"}, {}, {"scheduler": "asha"})
 
 
+def test_new_trials_are_refused_once_some_were_ended():
+    decided = [{"epoch": 2, "ends": ["t1"], "left": 1}]
+    assert len(halving(epochs=(9, 9, 9)).first(begun=["t0", "t1"])) == 3
+    assert len(halving(epochs=(9, 9), decisions=decided).first(begun=["t0", "t1"])) == 2
+    with pytest.raises(ConfigurationError) as caught:
+        halving(epochs=(9, 9, 9), decisions=decided).first(begun=["t0", "t1"])
+    told = str(caught.value)
+    assert "as after epoch 2" in told and "got 1 more, t2 first" in told
+    assert "another --output-dir, where --scheduler asha" in told
+
+
 def test_those_that_are_left_share_the_cores_so_that_all_fit(tmp_path, monkeypatch):
     cluster = Cluster(None, tmp_path)
     nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
