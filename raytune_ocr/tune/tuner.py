@@ -91,8 +91,8 @@ class HyperparameterTuner:
 
     def space(self, names: Sequence[str] | None = None) -> Space:
         """The checked configs of all or the named experiments."""
-        space = self._read(self.config, names)
-        return refine(space, self.options.refine) if self.options.refine else space
+        space, options = self._read(self.config, names), self.options
+        return refine(space, options.refine, options.num_samples) if options.refine else space
 
     def _read(self, config: Mapping[str, Any], names: Sequence[str] | None = None) -> Space:
         return read_space(

@@ -114,12 +114,16 @@ def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 # Around the best one
 
 
-def refine(space: Space, sources: Sequence[Source]) -> Space:
+def refine(space: Space, sources: Sequence[Source], num_samples: int | None = None) -> Space:
     """The search of `space` that the best known trial came from, with domains around its values.
 
     Each domain becomes `Domain.around` the best value; constants stay. Where the best trial came
     from no search of `space`, its recorded config is searched instead: learning rate a third to
-    three times as high, weight decay a tenth to ten times, batch size half to double.
+    three times as high, weight decay a tenth to ten times, batch size half to double. Of settings
+    that were changed in mid-training by a population the last ones count.
+
+    Args:
+        num_samples: of that search, whatever the file says.
 
     Raises:
         DataNotFoundError, DataLoaderError: when the sources tell of no completed trial.
@@ -128,7 +132,7 @@ def refine(space: Space, sources: Sequence[Source]) -> Space:
     if not known.points:
         told = ", ".join(map(str, sources))
         raise DataNotFoundError(f"--refine: {told}: no completed trial with a score to go on from")
-    best = max(known.points, key=lambda point: point.score)
+    best = _settled(max(known.points, key=lambda point: point.score), space)
     searched = space.experiments.get(str(best.result.get("search", best.name)))
     if searched is not None and searched.is_search:
         domains = {
@@ -137,11 +141,23 @@ def refine(space: Space, sources: Sequence[Source]) -> Space:
         }
         near = replace(searched, domains=domains)
     else:
-        near = _neighbourhood(best, space)
+        near = _neighbourhood(best, space, num_samples)
     return Space({near.name: near}, space.targets, space.seed)
 
 
-def _neighbourhood(best: Known, space: Space) -> Experiment:
+def _settled(best: Known, space: Space) -> Known:
+    """With what it ended with instead of `changes`, unless it was its file that had them."""
+    written = space.experiments.get(str(best.result.get("search", best.name)))
+    in_file = written is not None and "changes" in (written.content.get("training") or {})
+    if in_file or not best.fields.get("changes"):
+        return best
+    fields = {name: value for name, value in best.fields.items() if name in RULES}
+    config = TrainingConfig.from_dict(fields, environment={})
+    last = replace(config.after(config.num_epochs), changes=[])
+    return replace(best, fields=flattened(last.to_dict()))
+
+
+def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experiment:
     """An experiment around a recorded config, whatever it came from."""
     some = next(iter(space.experiments.values()))
     fields = {name: value for name, value in best.fields.items() if name in RULES}
@@ -160,9 +176,8 @@ def _neighbourhood(best: Known, space: Space) -> Experiment:
             if name in values:
                 written.setdefault(section, {})[key] = values.pop(name)
     place = f"--refine: {best.name} of {best.source}"
-    return read_experiment(
-        REFINED, written, place, some.base, some.overrides, default_samples=REFINE_SAMPLES
-    )
+    samples = space.tuning.get("num_samples", REFINE_SAMPLES)
+    return read_experiment(REFINED, written, place, some.base, some.overrides, num_samples, samples)
 
 
 def _within(value: float, factor: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
@@ -132,6 +133,51 @@ def test_refining_a_preset_searches_around_its_config(results):
     for point in near.points["refined"]:
         assert point.config.optimizer_type == best.optimizer_type
         assert point.config.optimizer_betas == best.optimizer_betas
+
+
+def test_refining_a_preset_gives_as_many_trials_as_were_asked_for(results, tmp_path):
+    path = tmp_path / "space.yaml"
+
+    def refined(text, **options):
+        path.write_text(text)
+        options = {"output_dir": tmp_path / "out", "refine": [str(results)], **options}
+        return HyperparameterTuner(str(path), **options).space().experiments["refined"].size
+
+    preset = SPACE.format(size=9)
+    assert refined(preset) == 10
+    assert refined(preset, num_samples=30) == 30
+    asked = f"{preset}\ntuning: {{num_samples: 7}}"
+    assert refined(asked) == 7 and refined(asked, num_samples=30) == 30
+
+
+def write_heir(path, name, **result):
+    """Results of a trial that began with a rate of 0.03 and went on with 0.0009."""
+    changes = [{"after_epoch": 5, "learning_rate": 0.0009}]
+    heir = TrainingConfig(experiment_name=name, learning_rate=0.03, changes=changes)
+    (record,) = finished([TrialRecord(heir)])
+    one = {**record.to_result({}), **result}
+    write_json(path, {"all_results": [one]})
+
+
+def test_refining_goes_on_from_the_settings_that_a_population_ended_with(tmp_path):
+    search = {"learning_rate": {"loguniform": [1e-5, 1e-1]}}
+    write_heir(tmp_path / "r.json", "found_0001_g1", search="found")
+    near = refine(space(found={"training": search}), [tmp_path / "r.json"])
+    domain = near.experiments["found"].domains["learning_rate"]
+    assert domain.values == (9e-5, 9e-3)
+
+    write_heir(tmp_path / "r.json", "preset_g1")
+    near = refine(space(preset={}), [tmp_path / "r.json"])
+    assert near.experiments["refined"].domains["learning_rate"].values == (3e-4, 2.7e-3)
+    assert not any(point.config.changes for point in near.points["refined"])
+
+
+def test_refining_keeps_the_changes_that_the_file_has(tmp_path):
+    write_heir(tmp_path / "r.json", "preset")
+    preset = {"training": {"changes": [{"after_epoch": 5, "learning_rate": 0.0009}]}}
+    near = refine(space(preset=preset), [tmp_path / "r.json"])
+    assert near.experiments["refined"].domains["learning_rate"].values == (0.01, 0.09)
+    assert all(point.config.changes for point in near.points["refined"])
 
 
 def test_refining_nothing_is_told(tmp_path):
