@@ -34,6 +34,13 @@ TARGETS = {
 KEYS = ("experiments", "targets", "tuning")
 """Keys of a file that have a meaning here."""
 
+OF_THE_RUN = {
+    "output_dir": "since all trials of a run are in its own folder; name that by --output-dir",
+    "experiment_name": "since each trial needs a name of its own; it is the experiment's key under "
+    "experiments: in the YAML",
+}
+"""Fields of a trial that no one value can be given to, and where they come from."""
+
 LOWER_IS_BETTER = ("training_time_per_epoch", "convergence_epochs")
 
 
@@ -174,13 +181,16 @@ def read_space(
 
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
-    """Names of models and datasets that come from elsewhere than the file."""
+    """What is wrong with fields that come from elsewhere than the file, their types aside."""
     problems = import_problems(overrides.get("imports", []), "--import")
     places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
     fixed = {**environment_overrides(), **overrides}
     for name in NAMED.keys() & fixed.keys():
         place = f"--set {name}" if name in overrides else places[name]
         problems += name_problems(name, [fixed[name]], place)
+    for name in OF_THE_RUN.keys() & fixed.keys():
+        place = f"--set {name}" if name in overrides else places[name]
+        problems.append(f"{place}: must not be set, {OF_THE_RUN[name]}, got {fixed[name]!r}")
     return problems
 
 

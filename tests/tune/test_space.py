@@ -147,6 +147,17 @@ def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(
     assert "RAYTUNE_OCR_DATASET_NAME: unknown dataset 'digit'" in told
 
 
+def test_where_a_trial_goes_and_its_name_are_not_set_for_all(monkeypatch):
+    overrides = {"output_dir": "elsewhere", "experiment_name": "one"}
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(space(), "f", overrides=overrides)
+    told = str(caught.value)
+    assert "--set output_dir: must not be set, since" in told and "by --output-dir, got 'e" in told
+    assert "--set experiment_name: must not be set" in told and "in the YAML, got 'one'" in told
+    monkeypatch.setenv("RAYTUNE_OCR_OUTPUT_DIR", "elsewhere")
+    assert "RAYTUNE_OCR_OUTPUT_DIR: must not be set, since" in problems_of(space())
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])
 def test_an_experiment_name_that_is_no_folder_name_is_refused(name):
     assert "a name of letters" in problems_of({"experiments": {name: {}}})
