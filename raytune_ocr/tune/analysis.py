@@ -56,10 +56,22 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
     names = (EPOCHS_TABLE, CONFIRMING_EPOCHS_TABLE) if confirming else (EPOCHS_TABLE,)
     for folder in folders:
         files = [folder / name for name in names if (folder / name).exists()]
-        if files:  # Python's engine keeps figures to the last bit, the other one rounds
-            tables = [pd.read_csv(file, engine="python") for file in files]
-            return pd.concat(tables, ignore_index=True)
+        if files:
+            return pd.concat(map(read_epochs, files), ignore_index=True)
     return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+
+
+def read_epochs(file: Path) -> pd.DataFrame:
+    """A table as it was written: figures to the last bit, and names such as 001 or null."""
+    import pandas as pd
+
+    return pd.read_csv(
+        file,
+        engine="python",  # the other one rounds
+        dtype={"experiment_name": str},
+        keep_default_na=False,
+        na_values=[""],
+    )
 
 
 def score_name(table: pd.DataFrame) -> str:

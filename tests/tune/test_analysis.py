@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -12,7 +13,8 @@ from raytune_ocr.analyze import main
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune import best, compare, learning_curves, load_results
-from raytune_ocr.tune.analysis import FEWEST_TRIALS, importance, pareto, varied
+from raytune_ocr.tune.analysis import FEWEST_TRIALS, importance, pareto, unfinished, varied
+from raytune_ocr.tune.reproduce import recorded_epochs
 from raytune_ocr.tune.results import (
     RESULTS_COPY,
     TrialRecord,
@@ -84,6 +86,23 @@ def test_learning_curves_have_a_row_a_trial_and_epoch(run):
     assert len(curves) == 27
     assert {"experiment_name", "epoch", "val_char_accuracy", "seconds"} <= set(curves)
     pd.testing.assert_frame_equal(learning_curves(run / RESULTS_COPY), curves)
+
+
+@pytest.mark.parametrize("name", ["001", "2024", "1e3", "null", "None", "NA", "true"])
+def test_a_name_that_looks_like_something_else_stays_a_name(name, tmp_path):
+    record = trial(tmp_path, 0, 0.5)
+    record.epochs[1]["val_loss"] = math.nan
+    config = replace(record.config, experiment_name=name)
+    named = TrialRecord(config, "running")
+    for row in record.epochs:
+        named.add(row)
+    write_json(tmp_path / RESULTS_COPY, results_document([named], {}, "20260101_000000"))
+    write_tables(tmp_path, [named], {})
+    curves = learning_curves(tmp_path)
+    assert curves["experiment_name"].tolist() == [name] * 3
+    assert curves["val_loss"].isna().tolist() == [False, True, False]
+    assert unfinished(tmp_path) == [(name, 3)]
+    assert list(recorded_epochs(tmp_path / RESULTS_COPY, name)) == [1, 2, 3]
 
 
 def test_the_best_is_the_best_completed_trial(run):
