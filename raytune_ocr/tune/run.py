@@ -276,7 +276,7 @@ class Run:
         begun = sum(not record.confirms for record in self.records.values())
         return (
             f"{begun} of at most {there} trials were asked for (raise --max-trials for more)"
-            if begun < there
+            if options.max_trials <= begun < there
             else ""
         )
 

@@ -8,7 +8,7 @@ from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.run import Run
 from raytune_ocr.tune.space import read_space
 from raytune_ocr.tune.storage import RunCopy
-from raytune_ocr.tune.warm_start import KnownPoints
+from raytune_ocr.tune.warm_start import Known, KnownPoints
 from tests.tune.materials import train_record
 
 EPOCHS = 4
@@ -62,6 +62,20 @@ def test_trials_whose_figures_go_opposite_ways_are_not_judged_by_each_other(star
     assert len(start_run(mixed, scheduler="none").records) == 2
     errors = presets("loses", "errs", early_stopping={"monitor": "val_loss"})
     assert len(start_run(errors).records) == 2
+
+
+def test_a_cap_is_said_to_have_ended_a_run_only_where_it_did(start_run):
+    known = KnownPoints([Known("old.json", {"learning_rate": 1e-3, "model_name": "medium"}, 0.5)])
+    experiments = presets("a", "b", "c")
+    experiments["c"]["training"]["learning_rate"] = 2e-3
+    run = start_run(experiments, known=known, max_trials=50)
+    assert list(run.records) == ["c"]  # the others are known
+    train(run, run.records["c"], EPOCHS, 0.5)
+    assert run.ended_by == ""
+    run = start_run(experiments, max_trials=2)
+    for record in run.records.values():
+        train(run, record, EPOCHS, 0.5)
+    assert run.ended_by.startswith("2 of at most 3 trials were asked for")
 
 
 CONFIRMED = {
