@@ -229,7 +229,7 @@ def chosen_options(
     problems = []
     options = {name: value for name, value in (tuning or {}).items() if name != "num_samples"}
     for name, value in (earlier or {}).items():
-        if name in KEPT_OPTIONS and value:
+        if name in KEPT_OPTIONS and value is not None:
             place = f"run_state.jsonl: run.{name}"
             options[name] = read_option(name, value, place) if name in TUNING else value
     for name, value in given.items():

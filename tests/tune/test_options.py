@@ -65,5 +65,8 @@ def test_a_resumed_run_goes_on_with_its_own_search_unless_it_is_told_another():
     options = chosen_options({"search": None, "warm_start": ()}, {"grace_period": 4}, earlier)
     assert (options.search, options.num_samples, options.grace_period) == ("optuna", 9, 2)
     assert options.warm_start == [str(Path("a.json").absolute())]
+    nothing = {"confirm": 0, "num_samples": None, "warm_start": []}  # nothing confirmed, nor known
+    options = chosen_options({}, {"confirm": 3}, nothing)
+    assert (options.confirm, options.num_samples, options.warm_start) == (0, None, [])
     options = chosen_options({"num_samples": 12, "max_trials": 3}, {}, earlier)
     assert (options.num_samples, options.max_trials) == (12, 3)
