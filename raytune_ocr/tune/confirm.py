@@ -8,6 +8,7 @@ seed.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
@@ -47,8 +48,13 @@ def confirming_records(
 
 
 def confirming_name(name: str, seed: int) -> str:
-    """Of the trial that trains `name` with that seed; no longer than a name may be."""
+    """Of the trial that trains `name` with that seed; no longer than a name may be.
+
+    Of a name that is cut for that a digest stays, so that those of two trials are never the same.
+    """
     ending = f"-seed{seed}"
+    if len(name + ending) > LONGEST_NAME:
+        ending = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}{ending}"
     return name[: LONGEST_NAME - len(ending)] + ending
 
 

@@ -47,8 +47,11 @@ def test_the_best_are_trained_again_with_seeds_that_the_search_did_not_use():
 def test_names_of_the_search_are_not_taken_and_long_ones_are_cut():
     records = [record("a", 0.9), record("a-seed101", 0.8)]
     assert list(confirming_records(records, candidates=1, seeds=1)) == ["a-seed102"]
-    (name,) = confirming_records([record("x" * 100, 0.9)], 1, 1)
-    assert len(name) == 100 and name.endswith("x-seed101")
+    long = [record("x" * 92 + f"_{number:04d}", number / 10) for number in (1, 2, 3)]
+    made = confirming_records(long, candidates=3, seeds=2)
+    assert len(made) == 6 and {r.confirms for r in made.values()} == {r.name for r in long}
+    assert all(len(name) == 100 and name.startswith("x" * 80) for name in made)
+    assert confirming_records([*long, *made.values()], 3, 2).keys() == made.keys()
 
 
 def test_the_winner_is_the_best_mean_and_not_the_luckiest():
