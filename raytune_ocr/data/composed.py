@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
             easy = self.epoch == 0 and start < min(EASY_IMAGES, self.images // 2)
             composer.lengths = EASY_LENGTHS if easy else (1, MAX_DIGITS)
             images, texts = composer.batch(min(at_once, self.images - start))
-            targets = np.array([encode(text, SEQUENCE_LENGTH) for text in texts], dtype=np.int64)
+            targets = encoded(texts)
             for first in range(0, len(images), self.batch_size):
                 part = slice(first, first + self.batch_size)
                 yield torch.from_numpy(images[part, None]), torch.from_numpy(targets[part])
@@ -65,3 +65,8 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
     def loader(self) -> DataLoader:
         """What a trainer takes."""
         return DataLoader(self, batch_size=None)
+
+
+def encoded(texts: Sequence[str]) -> np.ndarray:
+    """Targets int64 [N, L] of labels."""
+    return np.array([encode(text, SEQUENCE_LENGTH) for text in texts], dtype=np.int64)

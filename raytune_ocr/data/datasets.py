@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.data.augment import BatchAugment
-from raytune_ocr.data.composed import ComposedBatches
+from raytune_ocr.data.composed import ComposedBatches, encoded
 from raytune_ocr.data.dataset import KhmerDigitsDataset, create_data_loaders, memory_loader
 from raytune_ocr.data.generator import ensure_default_data, glyph_sheet
 from raytune_ocr.data.glyphs import GlyphSheet
@@ -34,11 +34,13 @@ from raytune_ocr.data.readers import (
     visible,
 )
 from raytune_ocr.data.registry import Augment, BaseDataset, DatasetRegistry, PathLike
+from raytune_ocr.data.synthetic import SyntheticComposer
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.progress import progress
 
 logger = logging.getLogger(__name__)
 
+VALIDATION_SEED = 1_000_003  # no trial's own
 VAL_SHARE = 0.1  # of a folder that has no val of its own
 TRANSFORM_BATCH = 256
 
@@ -141,6 +143,8 @@ class KhmerDigits(ImageDataset):
         allow_outside: accept image paths that leave the data's folder and the working one.
         composed: training images an epoch that are composed as they are needed, new ones in
             every epoch, instead of the training split; 0 trains on that split.
+        composed_val: images like the default set's, composed once and the same for everyone, that
+            are validated on instead of its few; data of one's own is validated on as it is.
         variety: share of composed styles that no face has (bent, or written by a pen), 0 to 1.
         leave_out: families of faces that composed images do without.
         fonts_dirs: folders of fonts whose faces are composed as well.
@@ -159,6 +163,7 @@ class KhmerDigits(ImageDataset):
         num_workers: int = 0,
         allow_outside: bool = False,
         composed: int = 0,
+        composed_val: int = 0,
         variety: float = 0.6,
         leave_out: Sequence[str] = (),
         fonts_dirs: Sequence[str] = (),
@@ -169,6 +174,7 @@ class KhmerDigits(ImageDataset):
         self.num_workers = num_workers
         self.allow_outside = allow_outside
         self.composed = composed
+        self.composed_val = composed_val
         self.variety = variety
         self.leave_out = tuple(leave_out)
         self.fonts_dirs = tuple(fonts_dirs)
@@ -176,6 +182,11 @@ class KhmerDigits(ImageDataset):
             raise DataLoaderError(
                 "khmer_digits: composed must be an integer >= 0 and variety within 0-1, "
                 f"got {composed!r} and {variety!r}"
+            )
+        if not isinstance(composed_val, int) or composed_val < 0 or (composed_val and not composed):
+            raise DataLoaderError(
+                "khmer_digits: composed_val must be an integer >= 0, and 0 without composed, "
+                f"got {composed_val!r}"
             )
 
     @cached_property
@@ -197,6 +208,14 @@ class KhmerDigits(ImageDataset):
             num_workers=self.num_workers,
         )
 
+    @cached_property
+    def validation(self) -> PackedSplit:
+        """What is validated on where training images are composed."""
+        if not self.composed_val or self.path != Path(DEFAULT_METADATA_PATH):
+            return self.splits[self.names[1]]
+        images, texts = SyntheticComposer(self.sheet, VALIDATION_SEED).batch(self.composed_val)
+        return PackedSplit(images, encoded(texts), name=self.names[1])
+
     def _read(self) -> tuple[LabelledImages, LabelledImages]:
         train, val = (self.splits[name] for name in self.names)
         return (
@@ -207,7 +226,7 @@ class KhmerDigits(ImageDataset):
     def prepare(self) -> None:
         _ = self.splits
         if self.composed:
-            _ = self.sheet.middle_lines
+            _ = self.sheet.middle_lines, self.validation
 
     def augment(self) -> Augment | None:
         return BatchAugment()
@@ -224,7 +243,7 @@ class KhmerDigits(ImageDataset):
 
     def _composed_loaders(self, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader]:
         train = ComposedBatches(self.sheet, self.composed, batch_size, seed, self.variety)
-        validation = KhmerDigitsDataset.from_packed(self.splits[self.names[1]])
+        validation = KhmerDigitsDataset.from_packed(self.validation)
         return train.loader(), memory_loader(validation, batch_size, shuffle=False)
 
 

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.data import DatasetRegistry, create_dataset, generate_dataset
 from raytune_ocr.data.composed import EASY_IMAGES, ComposedBatches
 from raytune_ocr.data.glyphs import DEVELOPMENT_FAMILIES, GlyphSheet, belongs_to
@@ -59,6 +61,23 @@ def test_digits_train_on_composed_images_and_are_validated_on_the_split(digits):
     assert np.array_equal(next(iter(val))[0].squeeze(1).numpy(), again.images[: len(again)])
 
 
+def test_composed_images_are_validated_on_instead_of_the_default_set_and_of_nobodys_own(
+    digits, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    generate_dataset(Path(DEFAULT_METADATA_PATH).parent, sizes={"train": 1, "val": 2, "test": 1})
+    options = {"composed": 40, "composed_val": 24}
+    validated = []
+    for seed in (0, 1):
+        config = TrainingConfig(seed=seed, dataset_options=options)
+        _, loader = create_dataset(config).loaders(config)
+        validated.append(torch.cat([images for images, _ in loader]))
+    assert len(validated[0]) == 24
+    assert torch.equal(*validated)
+    own = create_dataset(TrainingConfig(metadata_path=str(digits), dataset_options=options))
+    assert own.validation is own.splits["val"]
+
+
 def test_families_are_left_out_where_asked_for(digits):
     data = DatasetRegistry.create(
         "khmer_digits", path=digits, composed=10, leave_out=list(DEVELOPMENT_FAMILIES)
@@ -70,4 +89,10 @@ def test_families_are_left_out_where_asked_for(digits):
 @pytest.mark.parametrize("options", [{"composed": -1}, {"composed": 5, "variety": 1.5}])
 def test_options_out_of_range_are_told(options):
     with pytest.raises(DataLoaderError, match="composed must be"):
+        DatasetRegistry.create("khmer_digits", **options)
+
+
+@pytest.mark.parametrize("options", [{"composed": 5, "composed_val": -1}, {"composed_val": 5}])
+def test_composed_validation_goes_with_composed_training(options):
+    with pytest.raises(DataLoaderError, match="composed_val must be"):
         DatasetRegistry.create("khmer_digits", **options)
