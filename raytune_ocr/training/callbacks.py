@@ -371,15 +371,12 @@ class EpochLog(Callback):
     def on_train_begin(self, trainer: Trainer) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if trainer.epoch and trainer.history:
-            done = (
-                {n: values[epoch] for n, values in trainer.history.items() if values[epoch:]}
-                for epoch in range(trainer.epoch)
-            )
-            known = (
-                (epoch, {name: value for name, value in figures.items() if not math.isnan(value)})
-                for epoch, figures in enumerate(done, 1)
-            )
-            lines = [self._line(epoch, figures) for epoch, figures in known if figures]
+            done: list[dict[str, float]] = [{} for _ in range(trainer.epoch)]
+            for name, values in trainer.history.items():
+                for figures, value in zip(done, values, strict=False):
+                    if not math.isnan(value):
+                        figures[name] = value
+            lines = [self._line(epoch, figures) for epoch, figures in enumerate(done, 1) if figures]
             with replacing(self.path) as aside:
                 aside.write_text("".join(lines), encoding="utf-8")
 
