@@ -35,7 +35,7 @@ CLASSIFIER_MONITOR = "val_accuracy"  # for every other dataset
 DEFAULT_MODEL_CONFIG_PATH = "config/model_config.yaml"
 
 LOSS_TYPES = ("crossentropy", "ctc", "focal")
-OPTIMIZER_TYPES = ("adam", "adamw", "sgd")
+OPTIMIZER_TYPES = ("adam", "adamw", "muon", "sgd")
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
 MODES = ("max", "min")
 CHANGEABLE = ("learning_rate", "weight_decay", "gradient_clip_norm", "label_smoothing")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import nn, optim
@@ -14,10 +13,9 @@ from torch.optim import lr_scheduler
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.training.optimizers import SGD, Adam, AdamW, Muon
 
 logger = logging.getLogger(__name__)
-
-Kind = TypeVar("Kind", bound=type[optim.Optimizer])
 
 
 def get_device(name: str = "auto") -> torch.device:
@@ -68,23 +66,11 @@ def setup_training_environment(config: TrainingConfig) -> tuple[torch.device, bo
     return device, use_amp
 
 
-def _without_compiler(kind: Kind) -> Kind:
-    """The same optimizer, that does not import torch's compiler only to be left alone by it.
-
-    torch does so as one is made and at each step: 1.2 s of every process that trains.
-    """
-    for name in ("__init__", "zero_grad", "add_param_group", "state_dict", "load_state_dict"):
-        plain = inspect.unwrap(getattr(kind, name))
-        vars(plain).setdefault("__dynamo_disable", plain)  # where torch keeps what it was told
-    step = torch.no_grad()(inspect.unwrap(kind.step))
-    return cast(Kind, type(kind.__name__, (kind,), {"step": step}))
-
-
-Adam, AdamW, SGD = map(_without_compiler, (optim.Adam, optim.AdamW, optim.SGD))
-
-
 def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimizer:
-    """Adam, AdamW or SGD (momentum: the first beta); weight decay on matrices and kernels only."""
+    """The optimizer of `config`, weight decay on matrices and kernels only.
+
+    The first of `optimizer_betas` is the momentum of SGD and Muon.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -95,6 +81,8 @@ def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimize
     first, second = config.optimizer_betas
     if config.optimizer_type == "sgd":
         return SGD(groups, lr=config.learning_rate, momentum=first, fused=fused)
+    if config.optimizer_type == "muon":
+        return Muon(groups, lr=config.learning_rate, betas=(first, second))
     kind = AdamW if config.optimizer_type == "adamw" else Adam
     return kind(groups, lr=config.learning_rate, betas=(first, second), fused=fused)
 

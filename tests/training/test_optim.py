@@ -14,7 +14,7 @@ STEPS = """
 import sys, torch
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.training import create_optimizer, create_scheduler
-for kind in ("adam", "adamw", "sgd"):
+for kind in ("adam", "adamw", "muon", "sgd"):
     model = torch.nn.Linear(2, 2)
     config = TrainingConfig(optimizer_type=kind)
     optimizer = create_optimizer(model, config)
