@@ -28,7 +28,7 @@ from raytune_ocr.tune import load_space
 
 OURS, SEQUENTIAL, ORACLE = "this project", "one after another", "the winner alone"
 GOAL = 0.95
-EPOCHS, GRACE = 75, 5 / 75  # the full space's own, and its grace period as a share of them
+EPOCHS, GRACE = 50, 5 / 50  # the full space's own, and its grace period as a share of them
 
 
 def presets() -> list[str]:
@@ -140,7 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--samples", type=int, default=16000, help="composed an epoch (default 16000)"
     )
     parser.add_argument("--rounds", type=int, default=1, help="(default 1)")
-    parser.add_argument("--grace", type=int, help="epochs before a stop (default: a fifteenth)")
+    parser.add_argument("--grace", type=int, help="epochs before a stop (default: a tenth)")
     parser.add_argument("--experiments", nargs="+", metavar="NAME", help="(default: all presets)")
     parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="(default: all)")
     parser.add_argument("--no-write", action="store_true", help="leave results/tuning.json alone")

@@ -23,6 +23,7 @@ from raytune_ocr.vocabulary import IMAGE_WIDTH
 
 COLUMN = 4  # pixels that a column is wide
 COLUMNS = IMAGE_WIDTH // COLUMN
+_FIRST_GAIN = 0.1  # of what neighbours tell a column
 
 
 class ConvNorm(nn.Sequential):
@@ -96,11 +97,18 @@ class ResidualBlock(nn.Module):
 
 
 class TemporalBlock(nn.Module):
-    """Residual convolution along the columns: [B, D, 1, T] to the same shape."""
+    """Residual convolution along the columns: [B, D, 1, T] to the same shape.
+
+    What it adds is little at first, so that a column learns to read what it sees itself before it
+    learns from its neighbours. Else CTC may settle on telling a lone digit at a column far from
+    it, and images whose digit that column cannot see are then misread for a long time: after
+    64,000 images one in four, most of them with the digit on the right.
+    """
 
     def __init__(self, width: int, dilation: int, kernel: int = 3, dropout: float = 0.0) -> None:
         super().__init__()
         self.conv = ConvNorm(width, width, (1, kernel), dilation=dilation)
+        nn.init.constant_(self.conv[1].weight, _FIRST_GAIN)  # type: ignore[arg-type]
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, columns: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def test_the_full_space_has_eight_presets():
 def test_every_epoch_of_every_way_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     ways = ["one after another", "this project"]
-    names = ["ctc_small_adamw", "small_adam"]
+    names = ["ctc_small_muon", "small_adam"]
     options = ["--epochs", "2", "--samples", "32", "--grace", "2"]
     tuning.main(["--ways", *ways, "--experiments", *names, *options])
     found = json.loads((tmp_path / "tuning.json").read_text(encoding="utf-8"))

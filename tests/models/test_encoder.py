@@ -23,6 +23,17 @@ def test_a_column_sees_its_neighbours_far_away() -> None:
     assert seen.float().mean() > 0.75
 
 
+def test_what_a_column_sees_itself_counts_most_before_training() -> None:
+    torch.manual_seed(0)
+    encoder = ColumnEncoder()
+    local = ColumnEncoder(dilations=())
+    local.load_state_dict(encoder.state_dict(), strict=False)
+    images = torch.randn(8, 1, 64, 128)
+    alone = local(images)
+    told = encoder(images) - alone
+    assert told.square().mean() < 0.1 * alone.square().mean()
+
+
 def test_columns_are_the_same_wherever_a_row_stands() -> None:
     collapse = CollapseRows(8, 8).eval()
     features = torch.randn(2, 8, 4, 32)
