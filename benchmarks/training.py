@@ -4,13 +4,16 @@
     python -m benchmarks.training --models ctc_small --threads 1 --precisions bf16
 
 Every model is trained as the first preset of `search_spaces/full.yaml` that names it says. All
-loops take turns step by step in one process (`turns.py`); a turn is a batch, fetching included.
+loops take turns step by step (`turns.py`), each in a process of its own; a turn is a batch,
+fetching included.
 
-- `bare`: forward, loss, backward, optimizer on batches made ready before; nothing else.
-- `OCRTrainer`: what a trial runs: packed data, clipping, metrics, files.
+- `bare`: forward, loss, backward, optimizer on batches made ready before; nothing else. It keeps
+  freed memory, as `OCRTrainer` does by itself (`raytune_ocr.training.memory`).
+- `OCRTrainer`: what a trial runs: packed data, clipping, averaged weights, metrics, files.
 - `OCRTrainer as shipped`: on the data that the preset asks for, its images composed on the way.
 - `Lightning`, `Hugging Face`: the same model, loss, optimizer, clipping and precision, with the
-  same images in a standard `DataLoader` of single samples.
+  same images in a standard `DataLoader` of single samples, as they come; with `+ kept memory` they
+  are given that setting of ours.
 - with `+ augmentation` all of them change their images by `BatchAugment`: ours and the bare loop
   whole batches, the other two each sample as they load it, which is what such a loader does.
 - `convolution`, `GEMM`: the fastest that the machine computes in this precision, in the same turns.
@@ -20,12 +23,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import io
 import logging
 import os
 import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -36,7 +42,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.limits import LIMITS, Kernel, fastest
 from benchmarks.report import table, write
-from benchmarks.turns import Loop, Stage, compare, take_turns
+from benchmarks.turns import Loop, Stage, compare, missing_of, take_turns
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import (
     BatchAugment,
@@ -61,7 +67,7 @@ from raytune_ocr.vocabulary import encode
 
 STEPS = 10  # an epoch
 WARM = 6  # turns that do not count
-AUGMENTED = " + augmentation"
+AUGMENTED, KEPT = " + augmentation", " + kept memory"
 SHIPPED = "OCRTrainer as shipped"
 
 
@@ -148,37 +154,36 @@ class Work:
         return DataLoader(Samples(self.split, augment, named), self.config.batch_size, shuffle=True)
 
     def flops(self) -> int:
-        """Of the forward and backward pass of a batch."""
+        """Of a step: forward, backward, and the matrix products of the optimizer."""
         module = WithLoss(self.config).to(self.device).train()
+        optimizer = create_optimizer(module, self.config)
         images, labels = next(iter(self.samples(False)))
         with FlopCounterMode(display=False) as counter:
             module(images.to(self.device), labels.to(self.device))["loss"].backward()
+            optimizer.step()
         return int(counter.get_total_flops())
 
 
 # Contestants
 
 
-def bare(work: Work, augment: bool) -> Loop:
+def bare(turns: Any, work: Work, augment: bool) -> None:
     """A loop by hand on batches that are there."""
-
-    def run(turns: Any) -> None:
-        module = WithLoss(work.config).to(work.device).train()
-        optimizer = create_optimizer(module, work.config)
-        change = BatchAugment() if augment else None
-        generator = torch.Generator(work.device).manual_seed(1)
-        staged = [[part.to(work.device) for part in batch] for batch in work.samples(False)]
-        for _ in range(work.config.num_epochs):
-            for images, labels in _each_in_turn(staged, turns.dataset):
-                inputs = change(images, generator) if change else images
-                with work.autocast():
-                    out = module.net.read(inputs)
-                loss = module.loss(out.logits, labels, ctc_logits=out.ctc_logits)["loss"]
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-
-    return run
+    keep_freed_memory()
+    module = WithLoss(work.config).to(work.device).train()
+    optimizer = create_optimizer(module, work.config)
+    change = BatchAugment() if augment else None
+    generator = torch.Generator(work.device).manual_seed(1)
+    staged = [[part.to(work.device) for part in batch] for batch in work.samples(False)]
+    for _ in range(work.config.num_epochs):
+        for images, labels in _each_in_turn(staged, turns.dataset):
+            inputs = change(images, generator) if change else images
+            with work.autocast():
+                out = module.net.read(inputs)
+            loss = module.loss(out.logits, labels, ctc_logits=out.ctc_logits)["loss"]
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
 
 
 def _each_in_turn(batches: Sequence[Any], stage: Stage) -> Iterator[Any]:
@@ -189,54 +194,47 @@ def _each_in_turn(batches: Sequence[Any], stage: Stage) -> Iterator[Any]:
         yield batch
 
 
-def ours(work: Work, augment: bool) -> Loop:
+def ours(turns: Any, work: Work, augment: bool) -> None:
     """`OCRTrainer.train` on the package's own loaders; one batch to validate on an epoch."""
-
-    def run(turns: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            config = dataclasses.replace(work.config, augmentation=augment, output_dir=folder)
-            few = PackedSplit(work.split.images[:32], work.split.targets[:32])
-            splits = {config.train_split: work.split, config.val_split: few}
-            train, val = create_data_loaders(config, splits=splits)
-            seed_everything(config.seed)
-            model = create_model_from_config(config)
-            in_turns: Any = InTurns(train, turns.dataset)
-            OCRTrainer(model, in_turns, val, config, work.device).train()
-
-    return run
+    with tempfile.TemporaryDirectory() as folder:
+        config = dataclasses.replace(work.config, augmentation=augment, output_dir=folder)
+        few = PackedSplit(work.split.images[:32], work.split.targets[:32])
+        splits = {config.train_split: work.split, config.val_split: few}
+        _train_in_turns(turns, config, work.device, create_data_loaders(config, splits=splits))
 
 
-def as_shipped(work: Work) -> Loop:
+def as_shipped(turns: Any, work: Work) -> None:
     """`OCRTrainer` on the data that the preset asks for, composed while it trains if it says so."""
-
-    def run(turns: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            data = generate_dataset(f"{folder}/data", sizes={"train": 1, "val": 32, "test": 1})
-            options = dict(work.config.dataset_options)
-            if not options.get("composed"):
-                ours(work, work.config.augmentation)(turns)
-                return
-            options["composed"] = 2 * COMPOSED_AT_ONCE  # turns of the second half are not needed
-            config = dataclasses.replace(
-                work.config,
-                num_epochs=1,
-                dataset_options=options,
-                metadata_path=str(data),
-                output_dir=folder,
-            )
-            train, val = create_dataset(config).loaders(config)
-            seed_everything(config.seed)
-            model = create_model_from_config(config)
-            in_turns: Any = InTurns(train, turns.dataset)
-            OCRTrainer(model, in_turns, val, config, work.device).train()
-
-    return run
+    options = dict(work.config.dataset_options)
+    if not options.get("composed"):
+        ours(turns, work, work.config.augmentation)
+        return
+    options["composed"] = 2 * COMPOSED_AT_ONCE  # turns of the second half are not needed
+    with tempfile.TemporaryDirectory() as folder:
+        data = generate_dataset(f"{folder}/data", sizes={"train": 1, "val": 32, "test": 1})
+        config = dataclasses.replace(
+            work.config,
+            num_epochs=1,
+            dataset_options=options,
+            metadata_path=str(data),
+            output_dir=folder,
+        )
+        _train_in_turns(turns, config, work.device, create_dataset(config).loaders(config))
 
 
-def lightning(work: Work, augment: bool) -> Loop:
+def _train_in_turns(turns: Any, config: TrainingConfig, device: Any, loaders: Any) -> None:
+    train, val = loaders
+    seed_everything(config.seed)
+    model = create_model_from_config(config)
+    in_turns: Any = InTurns(train, turns.dataset)
+    OCRTrainer(model, in_turns, val, config, device).train()
+
+
+def lightning(turns: Any, work: Work, augment: bool, keeping: bool = False) -> None:
     """Lightning's Trainer with everything off that can be."""
     import lightning as L
 
+    _prepare_other(keeping)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
@@ -255,27 +253,24 @@ def lightning(work: Work, augment: bool) -> Loop:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return create_optimizer(self, work.config)
 
-    def run(turns: Any) -> None:
-        mixed = work.config.mixed_precision and autocast_dtype(work.device) is not None
-        L.Trainer(
-            max_epochs=work.config.num_epochs,
-            accelerator="gpu" if work.device.type == "cuda" else "cpu",
-            devices=1,
-            precision="bf16-mixed" if mixed else "32-true",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        ).fit(Module(), InTurns(work.samples(augment), turns.dataset))
-
-    return run
+    mixed = work.config.mixed_precision and autocast_dtype(work.device) is not None
+    L.Trainer(
+        max_epochs=work.config.num_epochs,
+        accelerator="gpu" if work.device.type == "cuda" else "cpu",
+        devices=1,
+        precision="bf16-mixed" if mixed else "32-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    ).fit(Module(), InTurns(work.samples(augment), turns.dataset))
 
 
-def hugging_face(work: Work, augment: bool) -> Loop:
+def hugging_face(turns: Any, work: Work, augment: bool, keeping: bool = False) -> None:
     """Hugging Face's Trainer without logging, saving or schedule."""
-    import accelerate  # noqa: F401  (its Trainer needs it, and says so only when it runs)
     import transformers
 
+    _prepare_other(keeping)
     transformers.logging.set_verbosity_error()
 
     class OnBatches(transformers.Trainer):
@@ -286,65 +281,64 @@ def hugging_face(work: Work, augment: bool) -> Loop:
         def get_train_dataloader(self) -> Any:
             return self.loader
 
-    def run(turns: Any) -> None:
-        loader = InTurns(work.samples(augment, named=True), turns.dataset)
-        module = WithLoss(work.config)
-        with tempfile.TemporaryDirectory() as folder:
-            arguments = transformers.TrainingArguments(
-                output_dir=folder,
-                num_train_epochs=work.config.num_epochs,
-                lr_scheduler_type="constant",
-                max_grad_norm=work.config.gradient_clip_norm,
-                bf16=work.config.mixed_precision and autocast_dtype(work.device) is not None,
-                logging_strategy="no",
-                save_strategy="no",
-                report_to=[],
-                disable_tqdm=True,
-                use_cpu=work.device.type == "cpu",
-            )
-            trainer = OnBatches(
-                loader=loader,
-                model=module,
-                args=arguments,
-                train_dataset=loader.dataset,
-                optimizers=(create_optimizer(module, work.config), None),
-            )
-            trainer.remove_callback(transformers.PrinterCallback)
-            trainer.train()
-
-    return run
+    loader = InTurns(work.samples(augment, named=True), turns.dataset)
+    module = WithLoss(work.config)
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        arguments = transformers.TrainingArguments(
+            output_dir=folder,
+            num_train_epochs=work.config.num_epochs,
+            lr_scheduler_type="constant",
+            max_grad_norm=work.config.gradient_clip_norm,
+            bf16=work.config.mixed_precision and autocast_dtype(work.device) is not None,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=work.device.type == "cpu",
+        )
+        trainer = OnBatches(
+            loader=loader,
+            model=module,
+            args=arguments,
+            train_dataset=loader.dataset,
+            optimizers=(create_optimizer(module, work.config), None),
+        )
+        trainer.train()
 
 
-def limit(work: Work, kernel: Kernel) -> Loop:
+def _prepare_other(keeping: bool) -> None:
+    warnings.filterwarnings("ignore")
+    if keeping:
+        keep_freed_memory()
+
+
+def limit(turns: Any, work: Work, kernel: Kernel) -> None:
     """The kernel in place of a step."""
-
-    def run(turns: Any) -> None:
-        compute = kernel.prepared(work.device)
-        for _ in _each_in_turn([None] * (work.config.num_epochs * STEPS), turns.dataset):
-            compute()
-
-    return run
+    compute = kernel.prepared(work.device)
+    for _ in _each_in_turn([None] * (work.config.num_epochs * STEPS), turns.dataset):
+        compute()
 
 
-MAKERS: dict[str, Callable[[Work, bool], Loop]] = {
-    "bare": bare,
-    "OCRTrainer": ours,
-    "Lightning": lightning,
-    "Hugging Face": hugging_face,
+OTHERS: dict[str, tuple[Callable[..., None], tuple[str, ...]]] = {
+    "Lightning": (lightning, ("lightning",)),
+    "Hugging Face": (hugging_face, ("transformers", "accelerate")),
 }
+"""Their loops, and the packages that they need."""
 
 
 def contestants(work: Work, others: bool) -> dict[str, Loop]:
     """Loops by name; whoever is not installed is named and left out."""
     loops: dict[str, Loop] = {}
-    for name, make in MAKERS.items():
-        if not others and name not in ("bare", "OCRTrainer"):
+    for name, loop in (("bare", bare), ("OCRTrainer", ours)):
+        loops[name] = functools.partial(loop, work=work, augment=False)
+        loops[name + AUGMENTED] = functools.partial(loop, work=work, augment=True)
+    for name, (loop, needed) in OTHERS.items() if others else ():
+        if missing := missing_of(needed):
+            print(f"{name} is left out: no {missing}; pip install '.[bench]'")
             continue
-        try:
-            loops[name] = make(work, False)
-            loops[name + AUGMENTED] = make(work, True)
-        except ImportError as error:
-            print(f"{name} is left out: {error}; pip install '.[bench]'")
+        loops[name] = functools.partial(loop, work=work, augment=False)
+        loops[name + KEPT] = functools.partial(loop, work=work, augment=False, keeping=True)
+        loops[name + AUGMENTED] = functools.partial(loop, work=work, augment=True)
     return loops
 
 
@@ -353,9 +347,9 @@ def contestants(work: Work, others: bool) -> dict[str, Loop]:
 
 def race(work: Work, kernels: Mapping[str, Kernel], others: bool = True) -> dict[str, Any]:
     """All contestants on one model: ratios by the clock and by processor time, and shares."""
-    loops = {**contestants(work, others), SHIPPED: as_shipped(work)}
+    loops = {**contestants(work, others), SHIPPED: functools.partial(as_shipped, work=work)}
     for name, kernel in kernels.items():
-        loops[name] = limit(work, kernel)
+        loops[name] = functools.partial(limit, work=work, kernel=kernel)
     nothing = [None]  # the turns hand out no batches: each loop has a loader of its own
     stages = take_turns(loops, dict.fromkeys(loops, nothing))
     flops = work.flops()
@@ -380,6 +374,7 @@ def race(work: Work, kernels: Mapping[str, Kernel], others: bool = True) -> dict
     for name in ("Lightning", "Hugging Face"):
         if name in loops:
             ratios[f"speed over {name}"] = ratio(name, "OCRTrainer")
+            ratios[f"speed over {name}, given its kept memory"] = ratio(name + KEPT, "OCRTrainer")
             ratios[f"speed over {name}, both augmenting"] = ratio(
                 name + AUGMENTED, "OCRTrainer" + AUGMENTED
             )
@@ -412,9 +407,19 @@ def _scaled(value: Any, times: float) -> Any:
     return tuple(v * times for v in value) if isinstance(value, tuple) else value * times
 
 
+class _Alone:
+    """In place of turns, where nobody else takes any."""
+
+    @property
+    def dataset(self) -> Any:
+        return [None]
+
+
 def _gpu_figures(work: Work) -> dict[str, Any]:
+    """What `OCRTrainer` takes of a GPU, in this process, where nobody else is at work."""
     if work.device.type != "cuda":
         return {}
+    ours(_Alone(), work, augment=False)
     figures: dict[str, Any] = {"GPU memory, MiB": torch.cuda.max_memory_allocated() / 2**20}
     try:
         figures["GPU utilisation at the end, %"] = torch.cuda.utilization()
@@ -460,8 +465,10 @@ def rows_of(model: str, threads: int, precision: str, found: Mapping[str, Any]) 
             "over bare": ratios["speed over bare"],
             "(aug.)": ratios["speed over bare, both augmenting"],
             "over Lightning": ratios.get("speed over Lightning"),
+            "(kept)": ratios.get("speed over Lightning, given its kept memory"),
             "(aug.) ": ratios.get("speed over Lightning, both augmenting"),
             "over HF": ratios.get("speed over Hugging Face"),
+            "(kept) ": ratios.get("speed over Hugging Face, given its kept memory"),
             "(aug.)  ": ratios.get("speed over Hugging Face, both augmenting"),
             "of conv, bare": ratios["share of the convolution limit, bare"],
             "end to end": ratios["share of the convolution limit, end to end"],
@@ -497,8 +504,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     arguments = build_parser().parse_args(argv)
-    keep_freed_memory()  # for all: `Trainer` does it by itself, and one process has one allocator
-    warnings.filterwarnings("ignore")
     half = autocast_dtype(get_device("auto")) is not None
     precisions = arguments.precisions or (["bf16", "fp32"] if half else ["fp32"])
     known = presets()

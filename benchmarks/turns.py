@@ -1,15 +1,17 @@
 """Loops that take turns step by step, so that a noisy machine disturbs all of them alike.
 
-Every contestant is a whole training loop in a thread of its own, which asks a `DataLoader` for
-its batches. The data set behind that loader lets a thread go on only when it is its turn: a turn
-is what the loop does between two batches, whatever that is. One thread runs at a time.
+Every contestant is a whole training loop in a process of its own, with an allocator and threads of
+its own, which asks a `DataLoader` for its batches. The data set behind that loader lets it go on
+only when it is its turn: a turn is what the loop does between two batches, whatever that is. One
+process runs at a time.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import multiprocessing
 import random
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 Loop = Callable[[Any], None]
+"""Takes a `DataLoader`; made of functions of modules and `functools.partial`, so that it travels to
+its process."""
 BOOTSTRAPS = 1000
 
 
@@ -37,92 +41,125 @@ class Comparison:
     cpu: float
 
 
-class Stage(Dataset[Any]):
-    """Batches that are handed out turn by turn; `seconds` and `cpu` hold what each turn took."""
+def missing_of(packages: Sequence[str]) -> str:
+    """Those of `packages` that are not installed, or ""."""
+    return ", ".join(name for name in packages if importlib.util.find_spec(name) is None)
 
-    def __init__(self, batches: Sequence[Any]) -> None:
+
+class Stage(Dataset[Any]):
+    """Batches that are handed out turn by turn: asking for one ends a turn and waits for the next.
+
+    Args:
+        hand: tells what each turn took, as (seconds, seconds of processor time of all threads).
+    """
+
+    def __init__(self, batches: Sequence[Any], hand: Any) -> None:
         self.batches = batches
-        self.seconds: list[float] = []
-        self.cpu: list[float] = []
-        self.over = False
-        self.error: BaseException | None = None
-        self._go = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
+        self._hand = hand
         self._started: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Any:
-        self._end_turn()
-        self._go.acquire()
-        self._started = time.perf_counter(), time.thread_time()
+        self._hand.send(self.turn())
+        self._hand.recv()
+        self._started = time.perf_counter(), time.process_time()
         return self.batches[index]
+
+    def turn(self) -> tuple[float, float] | None:
+        """What this turn has taken by now; None before the first one."""
+        if self._started is None:
+            return None
+        return time.perf_counter() - self._started[0], time.process_time() - self._started[1]
+
+
+def _play(loop: Loop, batches: Sequence[Any], threads: int, hand: Any) -> None:
+    """What the process of a contestant does."""
+    torch.set_num_threads(threads)
+    stage = Stage(batches, hand)
+    try:
+        loop(DataLoader(stage, batch_size=None))
+        hand.send(("over", stage.turn()))
+    except BaseException as error:
+        hand.send(error)
+
+
+class Player:
+    """A contestant's process, as seen from here; `seconds` and `cpu` hold what each turn took."""
+
+    def __init__(self, name: str, loop: Loop, batches: Sequence[Any]) -> None:
+        context = multiprocessing.get_context("spawn")  # a forked one may hang in OpenMP or CUDA
+        self.name = name
+        self.seconds: list[float] = []
+        self.cpu: list[float] = []
+        self.over = False
+        self._hand, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_play, args=(loop, batches, torch.get_num_threads(), theirs), daemon=True
+        )
+        self._process.start()
+        theirs.close()
 
     def turn(self) -> None:
         """Let the loop go on until it asks for its next batch, or ends."""
-        self._go.release()
-        self._done.acquire()
-        self._raise()
+        self._hand.send(None)
+        self.wait()
 
-    def play(self, loop: Loop) -> threading.Thread:
-        """Start `loop` on these batches; it stops before its first one."""
+    def wait(self) -> None:
+        """Take in that it asks for a batch, or has ended; raises what it has raised."""
+        try:
+            told = self._hand.recv()
+        except EOFError:
+            raise RuntimeError(f"the process of {self.name!r} died") from None
+        if isinstance(told, BaseException):
+            raise told
+        if told and told[0] == "over":
+            self.over, told = True, told[1]
+        if told:
+            self.seconds.append(told[0])
+            self.cpu.append(told[1])
 
-        def run() -> None:
-            torch.set_num_threads(torch.get_num_threads())  # OpenMP counts for each thread
-            try:
-                loop(DataLoader(self, batch_size=None))
-            except BaseException as error:
-                self.error = error
-            self.over = True
-            self._end_turn()
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        self._done.acquire()  # it has asked for a batch
-        self._raise()
-        return thread
-
-    def _raise(self) -> None:
-        if self.error is not None:
-            raise self.error
-
-    def _end_turn(self) -> None:
-        if self._started is not None:
-            self.seconds.append(time.perf_counter() - self._started[0])
-            self.cpu.append(time.thread_time() - self._started[1])
-            self._started = None
-        self._done.release()
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        if not self.over:
+            self._process.kill()
+        self._process.join()
 
 
-def take_turns(loops: Mapping[str, Loop], batches: Mapping[str, Sequence[Any]]) -> dict[str, Stage]:
+def take_turns(
+    loops: Mapping[str, Loop], batches: Mapping[str, Sequence[Any]]
+) -> dict[str, Player]:
     """Run all loops side by side, a turn each in a new order every round.
 
     Args:
         loops: called with a `DataLoader` of their `batches`, over which they may pass more than
-            once; all take the same number of steps.
+            once; all take the same number of steps, each on as many threads as PyTorch has here.
     """
-    stages = {name: Stage(batches[name]) for name in loops}
-    threads = [stages[name].play(loop) for name, loop in loops.items()]
-    order = list(loops)
-    shuffle = random.Random(1).shuffle
-    while not all(stage.over for stage in stages.values()):
-        shuffle(order)
-        for name in order:
-            if not stages[name].over:
-                stages[name].turn()
-    for thread in threads:
-        thread.join()
-    return stages
+    players = {name: Player(name, loop, batches[name]) for name, loop in loops.items()}
+    try:
+        for player in players.values():
+            player.wait()
+        order = list(loops)
+        shuffle = random.Random(1).shuffle
+        while not all(player.over for player in players.values()):
+            shuffle(order)
+            for name in order:
+                if not players[name].over:
+                    players[name].turn()
+    finally:
+        for player in players.values():
+            player.end()
+    return players
 
 
-def compare(stages: Mapping[str, Stage], first: str, second: str, skip: int) -> Comparison:
+def compare(players: Mapping[str, Player], first: str, second: str, skip: int) -> Comparison:
     """What `first` takes of the time of `second`.
 
     Args:
         skip: turns at the start that do not count; one at the end does not either.
     """
-    one, other = stages[first], stages[second]
+    one, other = players[first], players[second]
     turns = slice(skip, min(len(one.seconds), len(other.seconds)) - 1)
     ratios = [a / b for a, b in zip(one.seconds[turns], other.seconds[turns], strict=True)]
     draw = random.Random(1)
