@@ -51,6 +51,8 @@ def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallbac
         folder: of the run; names experiment and project.
         run: its id, by which a trial's own run is found again.
     """
+    if not names:
+        return []  # those of both import their packages, which takes seconds
     from raytune_ocr.tune.trackers import MLflow, WeightsAndBiases
 
     made: list[LoggerCallback] = []

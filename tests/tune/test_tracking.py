@@ -2,6 +2,8 @@
 
 import json
 import struct
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -154,6 +156,16 @@ def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path,
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://host")
     with pytest.raises(ConfigurationError, match=r"--track mlflow: .*nonsense"):
         tracking.reach_trackers(["mlflow"], tmp_path, "one")
+
+
+def test_a_run_that_tells_no_tracker_does_not_import_them():
+    asks = (
+        "import sys; from pathlib import Path; from raytune_ocr.tune.tracking import trackers; "
+        "assert trackers([], Path('out'), 'one') == []; "
+        "assert not {'mlflow', 'wandb'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_told(
