@@ -15,7 +15,7 @@ from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.tune.client import controller_here, is_client
 from raytune_ocr.tune.cluster import Cluster, take_waiting_processes
 from raytune_ocr.tune.head import watched
-from raytune_ocr.tune.leftovers import remove_ray_state, empty_snapshots
+from raytune_ocr.tune.leftovers import empty_snapshots, remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.preflight import Mark, check_nodes
 from raytune_ocr.tune.prepare import load_data
