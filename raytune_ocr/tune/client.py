@@ -10,7 +10,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+
+from raytune_ocr.tune.controller import standing_in
 
 RECONNECT_SECONDS = "15"  # trials of a killed driver go on for as long, unless told otherwise
 
@@ -33,16 +34,6 @@ def controller_here() -> Iterator[None]:
         return
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raytune_ocr_"))
-        stack.enter_context(_standing_in(ray, "is_connected", lambda: False))
-        stack.enter_context(_standing_in(storage, "_get_ray_train_session_dir", lambda: folder))
+        stack.enter_context(standing_in(ray, "is_connected", lambda: False))
+        stack.enter_context(standing_in(storage, "_get_ray_train_session_dir", lambda: folder))
         yield
-
-
-@contextmanager
-def _standing_in(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.tune.client import controller_here, is_client
 from raytune_ocr.tune.cluster import Cluster, take_waiting_processes
+from raytune_ocr.tune.controller import lean_controller
 from raytune_ocr.tune.head import watched
-from raytune_ocr.tune.leftovers import empty_snapshots, remove_ray_state
+from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.preflight import Mark, check_nodes
 from raytune_ocr.tune.prepare import load_data
@@ -190,7 +191,7 @@ class Control:
             else create_scheduler(run.options, run.state, run.records, run.plan.examples())
         )
         progress = ProgressReport(run.records, run.options.quiet)
-        with progress, controller_here(), empty_snapshots():
+        with progress, controller_here(), lean_controller():
             callback = DriverCallback(self, scheduler, progress)
             tuner = self._tuner(records, data, scheduler, callback)
             try:

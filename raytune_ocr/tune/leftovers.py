@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.tune.confirm import winner
@@ -56,28 +55,6 @@ def remove_states(trial: Path, keep: int = 0) -> None:
     newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for folder in newest_first[keep:]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def empty_snapshots() -> Iterator[None]:
-    """Ray Tune's snapshots are empty inside: only its own restore would read them.
-
-    It takes one as a run begins and, whatever its settings, as it ends, 5 ms for each trial; in the
-    end it looks whether there is a file.
-    """
-    from ray.tune.execution.tune_controller import TuneController
-
-    def touch(controller: Any) -> None:
-        folder = Path(controller._storage.experiment_driver_staging_path)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / controller.experiment_state_file_name).write_text("{}", encoding="utf-8")
-
-    save = TuneController.save_to_dir
-    TuneController.save_to_dir = touch  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        TuneController.save_to_dir = save  # type: ignore[method-assign]
 
 
 def remove_ray_state(folder: Path) -> None:

@@ -158,13 +158,15 @@ def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path,
         tracking.reach_trackers(["mlflow"], tmp_path, "one")
 
 
-def test_a_run_that_tells_no_tracker_does_not_import_them():
+@pytest.mark.slow
+def test_a_run_that_tells_no_tracker_does_not_import_them(write_space, data, tmp_path):
     asks = (
-        "import sys; from pathlib import Path; from raytune_ocr.tune.tracking import trackers; "
-        "assert trackers([], Path('out'), 'one') == []; "
-        "assert not {'mlflow', 'wandb'} & set(sys.modules)"
+        "import sys; from raytune_ocr.tune.__main__ import main; code = main(sys.argv[1:]); "
+        "assert not {'mlflow', 'wandb'} & set(sys.modules); sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True)
+    words = ["--config", write_space(epochs=1), "--data", data, "--output-dir", tmp_path / "out"]
+    words += ["--results-file", tmp_path / "out.json", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", asks, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
