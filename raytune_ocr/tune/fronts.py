@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from raytune_ocr.tune.prepare import work
 from raytune_ocr.tune.results import FINISHED, TrialRecord
 from raytune_ocr.tune.search import RandomSearch
 from raytune_ocr.tune.space import Space
@@ -61,12 +62,16 @@ class Fronts(RandomSearch):
         return []
 
     def next(self, records: Mapping[str, TrialRecord]) -> TrialRecord | None:
-        """One that has not come to the front; None while those that were asked for are at it."""
-        for record in living(records.values()):
-            if not self._at_front(record) and record.name not in self._asked:
-                self._asked.add(record.name)
-                return record
-        return None
+        """One that has not come to the front; None while those that were asked for are at it.
+
+        Those of the largest models are first, so that nobody waits for one that came last.
+        """
+        late = [r for r in living(records.values()) if not self._at_front(r)]
+        to_ask = [record for record in late if record.name not in self._asked]
+        record = max(to_ask, key=lambda record: work(record.config), default=None)
+        if record is not None:
+            self._asked.add(record.name)
+        return record
 
     def together(self, records: Mapping[str, TrialRecord]) -> int:
         """Those on their way to this front, and those that ended on it: the same all the way."""

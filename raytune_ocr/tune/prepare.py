@@ -1,9 +1,10 @@
-"""What trials need, read and checked before the first one starts: their models and their data."""
+"""What trials need, known before the first one starts: their models, their data, their work."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from raytune_ocr.config import KHMER_DIGITS, TrainingConfig
@@ -64,6 +65,23 @@ def check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None 
             problems.append(f"experiments.{record.name}.model: {found[key]}")
     if problems:
         raise ModelCreationError("\n".join(problems))
+
+
+def work(config: TrainingConfig) -> int:
+    """Floating-point operations of its reader for one image; 0 for models of other data."""
+    if config.dataset_name != KHMER_DIGITS:
+        return 0
+    names = (*MODEL_SETTINGS, "loss_type")  # which has to fit the model
+    return _work(json.dumps({name: getattr(config, name) for name in names}, sort_keys=True))
+
+
+@cache
+def _work(settings: str) -> int:
+    from raytune_ocr.models import flops
+    from raytune_ocr.training import create_model_from_config
+
+    config = TrainingConfig.from_dict(json.loads(settings), environment={})
+    return flops(create_model_from_config(config))
 
 
 def _model_problem(config: TrainingConfig, data: Mapping[str, Any] | None) -> str:

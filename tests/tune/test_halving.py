@@ -72,6 +72,19 @@ def test_one_in_three_goes_on_whoever_comes_first():
     assert plan.decide(records) is None
 
 
+def test_the_largest_models_are_first_so_that_nobody_waits_for_them():
+    models = {"a": "ctc_small", "b": "large", "c": "ctc_small", "d": "ctc_medium"}
+    experiments = {
+        name: {"model": {"name": model}, "training": {"num_epochs": 9}}
+        for name, model in models.items()
+    }
+    space = read_space({"experiments": experiments}, "space.yaml")
+    plan = SuccessiveHalving(space, grace_period=2, reduction_factor=3)
+    records = begun(plan)
+    assert [plan.next(records).name for _ in models] == ["d", "b", "a", "c"]
+    assert plan.next(records) is None
+
+
 def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
     plan = halving()
     records = begun(plan)
