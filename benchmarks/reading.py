@@ -12,6 +12,7 @@ left out of training are the development families; a checkpoint of the default d
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import tempfile
@@ -162,24 +163,25 @@ def against_targets(rows: Iterable[dict[str, Any]], real: str | None) -> list[di
     ]
 
 
-def speed(name: str, cell: Cell, rounds: int = 5) -> dict[str, Any]:
+def speed(name: str, cell: Cell, mixed_precision: bool = False, rounds: int = 5) -> dict[str, Any]:
     """Images a second in batches and milliseconds of one image of the preset `name`, one core.
 
     Weights do not matter for it. `of processor time` is what an idle machine would give;
     `decoding` is the share of that time that goes into opening the PNGs.
     """
     model = create_model(name).eval()
+    read = functools.partial(predict, model, mixed_precision=mixed_precision)
     whole, processor, decoding, single = [], [], [], []
-    list(predict(model, cell.files))  # warms up
+    list(read(cell.files))  # warms up
     for _ in range(rounds):
-        wall, cpu = _timed(lambda: list(predict(model, cell.files)))
+        wall, cpu = _timed(lambda: list(read(cell.files)))
         whole.append(wall)
         processor.append(cpu)
         decoding.append(_timed(lambda: [_decoded(file) for file in cell.files])[1] / cpu)
     for file in cell.files[:200]:
-        single.append(_timed(lambda file=file: list(predict(model, [file])))[0])
+        single.append(_timed(lambda file=file: list(read([file])))[0])
     return {
-        "model": name,
+        "model": f"{name}, bf16" if mixed_precision else name,
         "images/s": len(cell.files) / statistics.median(whole),
         "of processor time": len(cell.files) / statistics.median(processor),
         "decoding": statistics.median(decoding),
@@ -286,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             except NotInstalledError as error:
                 print(f"{name} is left out: {error}")
         rows = race(readers, cells)
-        fast = [speed("ctc_small", cells[0])]
+        fast = [speed("ctc_small", cells[0], mixed) for mixed in precisions]
     ours = [row for row in rows if row["reader"] in own]
     judgement = against_targets(ours, Path(arguments.real).name if arguments.real else None)
     ratios = {reader: speeds(rows, reader, prepared) for reader in own}
