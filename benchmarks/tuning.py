@@ -1,7 +1,7 @@
 """How long eight presets take: four ways to tune them, and to train only the one that wins.
 
     python -m benchmarks.tuning                              # whole: hours
-    python -m benchmarks.tuning --epochs 6 --samples 8000    # some twenty minutes, two cores
+    python -m benchmarks.tuning --epochs 6 --samples 8000    # 35 minutes, two cores
 
 The presets of `search_spaces/full.yaml`, the same data, seeds, epochs and trainer for all; each
 way is a process of its own, start-up and reading the data included (`tuners.py` has them).
