@@ -1,4 +1,4 @@
-"""Ray Tune's controller without the work that nothing here reads, a third of a short run's time."""
+"""Ray Tune's controller in this process, without the work that nothing here reads."""
 
 from __future__ import annotations
 
