@@ -68,7 +68,7 @@ def check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None 
 
 
 def work(config: TrainingConfig) -> int:
-    """Floating-point operations of its reader for one image; 0 for models of other data."""
+    """Floating-point operations of its reader for one image; 0 for other models."""
     if config.dataset_name != KHMER_DIGITS:
         return 0
     names = (*MODEL_SETTINGS, "loss_type")  # which has to fit the model
@@ -77,11 +77,12 @@ def work(config: TrainingConfig) -> int:
 
 @cache
 def _work(settings: str) -> int:
-    from raytune_ocr.models import flops
+    from raytune_ocr.models import Reader, flops
     from raytune_ocr.training import create_model_from_config
 
     config = TrainingConfig.from_dict(json.loads(settings), environment={})
-    return flops(create_model_from_config(config))
+    model = create_model_from_config(config)
+    return flops(model) if isinstance(model, Reader) else 0
 
 
 def _model_problem(config: TrainingConfig, data: Mapping[str, Any] | None) -> str:

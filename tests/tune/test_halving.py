@@ -6,12 +6,16 @@ import os
 
 import pandas as pd
 import pytest
+import torch
 
+from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.models import ModelRegistry
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.cluster import MOST_CPUS, Cluster
 from raytune_ocr.tune.halving import SuccessiveHalving, rung_epochs
 from raytune_ocr.tune.options import chosen_options
+from raytune_ocr.tune.prepare import work
 from raytune_ocr.tune.space import read_space
 from tests.tune.materials import train_record
 
@@ -83,6 +87,19 @@ def test_the_largest_models_are_first_so_that_nobody_waits_for_them():
     records = begun(plan)
     assert [plan.next(records).name for _ in models] == ["d", "b", "a", "c"]
     assert plan.next(records) is None
+
+
+def test_the_work_of_models_that_are_not_ours_is_not_asked_for(monkeypatch):
+    def refuses(**options):
+        model = torch.nn.Linear(1, 1)
+        model.forward = pytest.fail
+        return model
+
+    names = ("small", "large", "theirs")
+    monkeypatch.setitem(ModelRegistry._factories, "theirs", refuses)
+    small, large, theirs = (work(TrainingConfig(model_name=name)) for name in names)
+    assert theirs == 0 < small < large
+    assert work(TrainingConfig(model_name="large", dataset_name="image_folder")) == 0
 
 
 def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
