@@ -68,7 +68,7 @@ class Fronts(RandomSearch):
         """
         late = [r for r in living(records.values()) if not self._at_front(r)]
         to_ask = [record for record in late if record.name not in self._asked]
-        record = max(to_ask, key=lambda record: work(record.config), default=None)
+        record = max(to_ask, key=lambda record: work(record.config.model_name), default=None)
         if record is not None:
             self._asked.add(record.name)
         return record

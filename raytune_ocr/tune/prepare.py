@@ -67,22 +67,13 @@ def check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None 
         raise ModelCreationError("\n".join(problems))
 
 
-def work(config: TrainingConfig) -> int:
-    """Floating-point operations of its reader for one image; 0 for other models."""
-    if config.dataset_name != KHMER_DIGITS:
-        return 0
-    names = (*MODEL_SETTINGS, "loss_type")  # which has to fit the model
-    return _work(json.dumps({name: getattr(config, name) for name in names}, sort_keys=True))
-
-
 @cache
-def _work(settings: str) -> int:
-    from raytune_ocr.models import Reader, flops
-    from raytune_ocr.training import create_model_from_config
+def work(model_name: str) -> int:
+    """Operations of one of our readers for one image, as its preset has it; 0 for other models."""
+    from raytune_ocr.models import create_model, flops
+    from raytune_ocr.models.presets import ALIASES, PRESETS
 
-    config = TrainingConfig.from_dict(json.loads(settings), environment={})
-    model = create_model_from_config(config)
-    return flops(model) if isinstance(model, Reader) else 0
+    return flops(create_model(model_name)) if model_name in {*PRESETS, *ALIASES} else 0
 
 
 def _model_problem(config: TrainingConfig, data: Mapping[str, Any] | None) -> str:
