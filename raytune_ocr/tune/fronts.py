@@ -66,9 +66,12 @@ class Fronts(RandomSearch):
 
         Those of the largest models are first, so that nobody waits for one that came last.
         """
-        late = [r for r in living(records.values()) if not self._at_front(r)]
-        to_ask = [record for record in late if record.name not in self._asked]
-        record = max(to_ask, key=lambda record: work(record.config.model_name), default=None)
+        late = (
+            record
+            for record in living(records.values())
+            if record.name not in self._asked and not self._at_front(record)
+        )
+        record = max(late, key=lambda record: work(record.config.model_name), default=None)
         if record is not None:
             self._asked.add(record.name)
         return record
