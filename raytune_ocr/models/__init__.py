@@ -13,6 +13,7 @@ from raytune_ocr.models.registry import (
     create_model,
     is_ctc,
     parameter_count,
+    settings_of_file,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "greedy_decode",
     "is_ctc",
     "parameter_count",
+    "settings_of_file",
 ]

@@ -183,7 +183,7 @@ def _architecture(
     preset: str, config_path: str | os.PathLike[str] | None, overrides: Mapping[str, Any]
 ) -> Architecture:
     """The preset's own settings, then the file's, then the overrides; the last one wins."""
-    of_file = PRESETS[preset].override(_settings_of_file(preset, config_path), str(config_path))
+    of_file = PRESETS[preset].override(settings_of_file(preset, config_path), str(config_path))
     return of_file.override(overrides, f"model {preset!r}")
 
 
@@ -201,9 +201,17 @@ def _check_sizes(preset: str, vocab_size: int, max_sequence_length: int) -> None
         )
 
 
-def _settings_of_file(preset: str, path: str | os.PathLike[str] | None) -> Mapping[str, Any]:
-    """Settings that the file at `path` has for `preset`; every key of the file is checked."""
-    if path is None or not str(path):
+def settings_of_file(name: str, path: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Settings that the file at `path` has for the preset `name`; every key of it is checked.
+
+    Nothing without a path, where the default one is absent, and for models that are no preset.
+
+    Raises:
+        ModelCreationError: for unknown settings, or values that break their rules.
+        ConfigurationError: for a file that is named but absent, or no YAML.
+    """
+    preset = ALIASES.get(name, name)
+    if preset not in PRESETS or path is None or not str(path):
         return {}
     if str(path) == DEFAULT_MODEL_CONFIG_PATH and not Path(path).exists():
         return {}

@@ -22,7 +22,7 @@ class AskedTrials(Searcher):
         records: to train, in order; more may be appended while the run goes on.
         settings: what a trial gets as its config; must hold `experiment_name`.
         more: draws one trial, or says None: no more now.
-        at_a_time: trials under way at most; None: as many as Ray has room for.
+        at_a_time: says how many trials may be under way now; None: as many as Ray has room for.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class AskedTrials(Searcher):
         records: Sequence[TrialRecord],
         settings: Settings,
         more: Callable[[], TrialRecord | None],
-        at_a_time: int | None = None,
+        at_a_time: Callable[[], int] | None = None,
     ) -> None:
         super().__init__(metric="best_score", mode="max")
         self.queue = list(records)
         self._settings = settings
         self._more = more
-        self.at_a_time = at_a_time
+        self._at_a_time = at_a_time
         self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
         """The settings of the next trial; None: not now."""
-        if self.at_a_time is not None and len(self._running) >= self.at_a_time:
+        if self._at_a_time is not None and len(self._running) >= self._at_a_time():
             return None
         record = self.queue.pop(0) if self.queue else self._more()
         if record is None:

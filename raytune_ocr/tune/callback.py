@@ -64,7 +64,6 @@ class DriverCallback(Callback):
         actors: the record of the trial that each actor runs or ran, by the actor's id.
         lost: names of trials whose process went away once more than Ray tries again, and that
             should be run again: they had got on, or their node had no memory or was blind.
-        waiting: names of trials whose turn is over, that wait for others.
     """
 
     def __init__(self, control: Control, scheduler: Any, progress: ProgressReport) -> None:
@@ -74,7 +73,6 @@ class DriverCallback(Callback):
         self.progress = progress
         self.actors: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self.waiting: set[str] = set()
         self._resources = Waiting(control.cluster, progress.say)
         self._begun = {name: len(record.epochs) for name, record in self.run.records.items()}
         self._states: dict[str, list[Any]] = {}
@@ -114,7 +112,6 @@ class DriverCallback(Callback):
             record.status, record.stop_reason = "completed", "scheduler"
         elif is_turn_over(trial, result):
             record.status = "pending"
-            self.waiting.add(record.name)
         self.run.note(record)
         self.progress.update(record)
 

@@ -128,8 +128,12 @@ class Cluster:
         return request
 
     def places(self, request: Mapping[str, float]) -> int:
-        """Trials of that request that Ray has room for at a time; one at least."""
-        return max(1, places(request, self.nodes()))
+        """Trials of that request that Ray has room for at a time; one at least.
+
+        And one more where an autoscaler may start nodes: it does so for what waits.
+        """
+        grows = self.address is not None and node_types() is not None
+        return max(1, places(request, self.nodes()) + grows)
 
     def share(self, request: Mapping[str, float], trials: int) -> float:
         """CPUs for each of so many trials, so that all of them run at a time.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from raytune_ocr.tune.head import watched
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
 from raytune_ocr.tune.preflight import Mark, check_nodes
-from raytune_ocr.tune.prepare import load_data
+from raytune_ocr.tune.prepare import load_data, without_model_file
 from raytune_ocr.tune.report import ProgressReport
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.run import Run
@@ -155,7 +155,7 @@ class Control:
         request = self._request(record)
         return {
             "experiment_name": record.name,
-            "config": record.config_used.to_dict(),
+            "config": without_model_file(record.config_used).to_dict(),
             "threads": max(1, int(request["cpu"])),
             "timeout": self._time_left(record),
             "until": self.run.plan.until(record),
@@ -170,10 +170,15 @@ class Control:
             return None
         return timeout - sum(row["seconds"] for row in record.epochs)
 
-    def _places(self) -> int | None:
-        """Trials at a time where each draw is to know as many results as it can."""
-        plan = self.run.plan
-        return self.cluster.places(self._request(plan.examples()[0])) if plan.adaptive else None
+    def _places(self) -> Callable[[], int] | None:
+        """How many trials at a time, where each draw is to know as many results as it can."""
+        plan, most = self.run.plan, self.run.options.max_concurrent
+        if most:
+            return lambda: most
+        if not plan.adaptive:
+            return None
+        example = plan.examples()[0]
+        return lambda: self.cluster.places(self._request(example))
 
     # One run of Ray's tuner
 
@@ -211,7 +216,8 @@ class Control:
         run.cut()
         run.write_finished()
         add_pictures((r for r in run.records.values() if r.name not in done), data)
-        return callback.lost | callback.waiting >= set(run.unfinished)
+        left = (run.records[name] for name in run.unfinished)
+        return all(r.name in callback.lost or run.plan.waits(r) for r in left)
 
     def _tuner(
         self,
@@ -233,7 +239,7 @@ class Control:
             records if confirming else run.plan.ready(records),
             self._settings,
             more=(lambda: None) if confirming else run.draw,
-            at_a_time=options.max_concurrent or self._places(),
+            at_a_time=self._places(),
         )
         trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage, mark=self.mark)
         return tune.Tuner(

@@ -56,6 +56,10 @@ class Fronts(RandomSearch):
         """The epoch after which a trial has to wait."""
         return None if record.confirms else self.front
 
+    def waits(self, record: TrialRecord) -> bool:
+        """Whether it has come to the front, in this run or before."""
+        return not record.confirms and self._at_front(record)
+
     def ready(self, unfinished: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Nobody: each is asked for by `next`, when it is its turn."""
         self._asked.clear()

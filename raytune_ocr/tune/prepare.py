@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config import KHMER_DIGITS, TrainingConfig
@@ -65,6 +67,24 @@ def check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None 
             problems.append(f"experiments.{record.name}.model: {found[key]}")
     if problems:
         raise ModelCreationError("\n".join(problems))
+
+
+def without_model_file(config: TrainingConfig) -> TrainingConfig:
+    """`config` with the settings of its `model_config_path` in its `model_options`.
+
+    A trial runs in a folder of its own and maybe on another node, and what it trained is read
+    elsewhere again: the same path names nothing there, or another file. A registered model that
+    reads the file itself is told where it is on this machine.
+    """
+    from raytune_ocr.models import ALIASES, PRESETS, settings_of_file
+
+    name, path = config.model_name, config.model_config_path
+    if not (path and Path(path).exists()):
+        return config
+    if ALIASES.get(name, name) not in PRESETS:
+        return dataclasses.replace(config, model_config_path=str(Path(path).absolute()))
+    options = {**settings_of_file(name, path), **config.model_options}
+    return dataclasses.replace(config, model_config_path="", model_options=options)
 
 
 @cache

@@ -85,6 +85,10 @@ class RandomSearch:
         """The epoch after which a trial has to wait for others; None: it need not."""
         return None
 
+    def waits(self, record: TrialRecord) -> bool:
+        """Whether it has come to that epoch."""
+        return False
+
     def together(self, records: Mapping[str, TrialRecord]) -> int | None:
         """How many trials share the machines for now; None: as many as there is room for."""
         return None

@@ -74,6 +74,14 @@ def test_one_in_three_goes_on_whoever_comes_first():
     assert plan.decide(records) is None
 
 
+def test_who_came_to_a_rung_before_a_resume_waits_there_too():
+    records = begun(halving(epochs=(9, 9, 9)))
+    train_record(records["t0"], 2, 0.1)
+    train_record(records["t1"], 1, 0.2)
+    resumed = halving(epochs=(9, 9, 9))
+    assert [resumed.waits(record) for record in records.values()] == [True, False, False]
+
+
 def test_the_largest_models_are_first_so_that_nobody_waits_for_them():
     models = {"a": "ctc_small", "b": "large", "c": "ctc_small", "d": "ctc_medium"}
     experiments = {

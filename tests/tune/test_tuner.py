@@ -16,6 +16,7 @@ import pytest
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.predict import main as predict
+from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.results import TrialRecord
@@ -70,6 +71,26 @@ def read(path):
         raise AssertionError(f"{constant} in {path}")
 
     return json.loads(path.read_text(), parse_constant=refuse)
+
+
+OF_A_FILE = """
+experiments:
+  first:
+    model: {{name: ctc_small, config_path: settings.yaml}}
+    training: {{num_epochs: 1, batch_size: 16, use_tensorboard: false}}
+"""
+
+
+@pytest.mark.slow
+def test_a_relative_file_of_model_settings_holds_in_trials_and_for_who_reads_them(
+    write_space, data, tmp_path, monkeypatch
+):
+    (tmp_path / "settings.yaml").write_text("dilations: [1, 2]\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(command(write_space(OF_A_FILE), data, tmp_path / "output")) == 0
+    monkeypatch.chdir(data)
+    model, _ = load_reader(tmp_path / "output" / "first" / "checkpoints" / "best_model.pt")
+    assert model.config["dilations"] == [1, 2]
 
 
 @pytest.mark.slow
