@@ -178,6 +178,12 @@ def _is_change(value: Any) -> bool:
     return set(names) <= set(CHANGEABLE) and type(value[after]) is int and value[after] >= 1
 
 
+def mode_of(metric: str) -> str:
+    """The direction in which a metric improves: "min" if its name speaks of a loss or an error."""
+    lower_is_better = any(word in metric for word in ("loss", "cer", "error", "perplexity"))
+    return "min" if lower_is_better else "max"
+
+
 def check(name: str, value: Any, place: str | None = None) -> Any:
     """`value` as the type of the field `name`, if it keeps that field's rule.
 
@@ -274,13 +280,15 @@ class TrainingConfig:
     early_stopping_patience: int = 10
     early_stopping_min_delta: float = 1e-4
     early_stopping_monitor: str = "val_char_accuracy"
-    early_stopping_mode: str = "max"
+    early_stopping_mode: str = ""  # default: `mode_of` the monitor
 
     # Output
     experiment_name: str = "hyperparameter_experiment"
     output_dir: str = "training_output"
 
     def __post_init__(self) -> None:
+        if self.early_stopping_mode == "":
+            self.early_stopping_mode = mode_of(str(self.early_stopping_monitor))
         self.validate()
 
     def validate(self, place_of: Callable[[str], str] = str) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config import mode_of
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
 
@@ -84,11 +85,6 @@ class FunctionCallback(Callback):
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         self.function(trainer, epoch, metrics)
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether a metric's name speaks of a loss or an error."""
-    return any(word in metric for word in ("loss", "cer", "error", "perplexity"))
 
 
 def monitored(metrics: Mapping[str, float], name: str) -> float:
@@ -163,8 +159,7 @@ class EarlyStoppingCallback(Callback):
         mode: str | None = None,
     ) -> None:
         self.monitor = monitor
-        mode = mode or ("min" if lower_is_better(monitor) else "max")
-        self.stopping = EarlyStopping(patience, min_delta, mode)
+        self.stopping = EarlyStopping(patience, min_delta, mode or mode_of(monitor))
 
     def on_train_begin(self, trainer: Trainer) -> None:
         stopping = self.stopping
@@ -248,7 +243,7 @@ class BestCheckpoint(Callback):
     def __init__(self, folder: str | os.PathLike[str], monitor: str) -> None:
         self.folder = Path(folder)
         self.monitor = monitor
-        self.best = EarlyStopping(0, 0.0, "min" if lower_is_better(monitor) else "max")
+        self.best = EarlyStopping(0, 0.0, mode_of(monitor))
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         score = monitored(metrics, self.monitor)

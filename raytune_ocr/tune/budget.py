@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raytune_ocr.training.callbacks import lower_is_better
+from raytune_ocr.config import mode_of
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.results import TrialRecord
@@ -47,7 +47,7 @@ class Target:
         """Whether the trial's best epoch is as good."""
         metric = TARGET_METRICS[self.name]
         found = record.best.get(metric, math.nan)
-        return bool(found <= self.value if lower_is_better(metric) else found >= self.value)
+        return bool(found <= self.value if mode_of(metric) == "min" else found >= self.value)
 
     def __str__(self) -> str:
         return f"{self.name}={self.value:g}"

@@ -11,6 +11,7 @@ from raytune_ocr.config import (
     TrainingConfig,
     check,
     environment_overrides,
+    mode_of,
 )
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
@@ -158,8 +159,7 @@ def fields_of(
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
-    if monitor.endswith(("_loss", "_cer")):
-        values.setdefault("early_stopping_mode", "min")
+    values.setdefault("early_stopping_mode", mode_of(monitor))
     return values
 
 
