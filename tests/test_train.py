@@ -79,6 +79,16 @@ def test_a_setting_that_is_given_at_a_resume_holds_from_there_on(command, tmp_pa
     assert "optimizer_type: must stay 'adam'" in capsys.readouterr().err
 
 
+def test_a_longer_schedule_holds_from_the_first_epoch_that_is_resumed(command, tmp_path):
+    runs = tmp_path / "runs"
+    cosine = ["--set", "learning_rate=0.01", "--set", "scheduler_type=cosine"]
+    assert main(command("--epochs", "4", *cosine)) == 0
+    assert main(command("--epochs", "2", *cosine)) == 0
+    assert main(["--resume", "exp2", "--epochs", "4", "--base-dir", str(runs)]) == 0
+    whole, longer = (read_epoch_log(runs / name / "training.log") for name in ("exp1", "exp2"))
+    assert longer["learning_rate"][2:] == whole["learning_rate"][2:]
+
+
 def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):
     runs = tmp_path / "runs"
     stuck = ["--set", "learning_rate=1e-9", "--set", "min_lr=0", "--patience", "1"]

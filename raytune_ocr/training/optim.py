@@ -151,6 +151,18 @@ def go_on_with(
         group["lr"] = rate
 
 
+def catch_up(optimizer: optim.Optimizer, scheduler: Any) -> None:
+    """The learning rate that a schedule of epochs has by now, whatever rate was loaded.
+
+    A run may go on for longer than it was meant to; the rate in its state is of the old schedule,
+    and the new one acts only at its next step.
+    """
+    if isinstance(scheduler, lr_scheduler.LambdaLR):
+        parts = zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        for group, rate, shape in parts:
+            group["lr"] = rate * shape(scheduler.last_epoch)
+
+
 def setup_optimizer_and_scheduler(
     model: nn.Module, config: TrainingConfig
 ) -> tuple[optim.Optimizer, Any]:

@@ -39,7 +39,7 @@ from raytune_ocr.training.callbacks import (
 )
 from raytune_ocr.training.checkpoint import read_state, write_state
 from raytune_ocr.training.memory import keep_freed_memory
-from raytune_ocr.training.optim import autocast_dtype, get_device
+from raytune_ocr.training.optim import autocast_dtype, catch_up, get_device
 
 STATE_FORMAT = 1
 
@@ -374,6 +374,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         if self.scheduler is not None and state.get("scheduler_state_dict"):
             self.scheduler.load_state_dict(state["scheduler_state_dict"])
+            catch_up(self.optimizer, self.scheduler)
         if state.get("scaler_state_dict"):
             self.scaler.load_state_dict(state["scaler_state_dict"])
         self.epoch = state["epoch"]
