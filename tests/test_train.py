@@ -9,6 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from raytune_ocr.export import main as export
+from raytune_ocr.predict import main as predict
 from raytune_ocr.train import main
 from raytune_ocr.training.callbacks import read_epoch_log
 
@@ -101,7 +103,7 @@ def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):
     assert len(read_epoch_log(log)["val_loss"]) == 6
 
 
-def test_a_reader_of_digits_is_trained_too(tmp_path, capsys):
+def test_a_reader_of_digits_is_trained_read_with_and_exported(tmp_path, capsys):
     from raytune_ocr.data import generate_dataset
 
     generate_dataset(tmp_path / "digits", sizes={"train": 64, "val": 32, "test": 1}, seed=1)
@@ -110,6 +112,12 @@ def test_a_reader_of_digits_is_trained_too(tmp_path, capsys):
     log = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")
     assert all(0 <= value <= 100 for value in log["val_accuracy"])
     assert log["val_accuracy"] == log["val_char_accuracy"]
+    experiment = str(tmp_path / "runs" / "exp1")
+    capsys.readouterr()
+    assert predict([experiment, str(tmp_path / "digits" / "val")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 32
+    assert export([experiment, "--output", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "model.onnx").is_file()
 
 
 def test_patience_ends_a_training_that_does_not_improve(command, tmp_path):

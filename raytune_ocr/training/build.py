@@ -192,6 +192,7 @@ def create_experiment_trainer(
             InterruptAfterBatch(),
         ],
         settings=loop_settings(config),
+        config=config,
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor
     return trainer

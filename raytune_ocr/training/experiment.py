@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from raytune_ocr.config import CLASSIFIER_MONITOR, load_yaml, to_yaml
+from raytune_ocr.config import CLASSIFIER_MONITOR, TrainingConfig, load_yaml, to_yaml
 from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
 from raytune_ocr.files import replacing
 from raytune_ocr.training.base import ValidatedTrainer
@@ -205,6 +205,7 @@ class ExperimentTrainer:
         callbacks: more `Callback`s, or functions `(loop, epoch, metrics)`.
         settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision`, `ema_decay`
             of the loop.
+        config: what all this was made from; its fields are kept in the checkpoints.
 
     With an `experiment_manager` that resumes or forks, `train` loads what it goes on from.
     """
@@ -225,6 +226,7 @@ class ExperimentTrainer:
         *,
         callbacks: Sequence[Any] = (),
         settings: Mapping[str, Any] | None = None,
+        config: TrainingConfig | None = None,
     ) -> None:
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -235,6 +237,7 @@ class ExperimentTrainer:
         self.dataset = dataset
         self.patience = patience
         self.callbacks = list(callbacks)
+        self.config = config
         self.loop = self._loop_class()(
             model,
             optimizer,
@@ -353,7 +356,7 @@ class ExperimentTrainer:
             EpochLog(manager.log_file, epochs),
             CurvesPicture(manager.plot_file),
             *self.callbacks,
-            ExperimentCheckpoints(self.checkpoint_manager),
+            ExperimentCheckpoints(self.checkpoint_manager, self.config),
         ]
 
     def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
@@ -415,10 +418,15 @@ class Transforms(Callback):
 
 
 class ExperimentCheckpoints(Callback):
-    """Writes the best, the latest and, when one is due, the numbered checkpoint of an epoch."""
+    """Writes the best, the latest and, when one is due, the numbered checkpoint of an epoch.
 
-    def __init__(self, manager: CheckpointManager) -> None:
+    Args:
+        config: its fields are kept beside the weights, as whoever reads with these needs them.
+    """
+
+    def __init__(self, manager: CheckpointManager, config: TrainingConfig | None = None) -> None:
         self.manager = manager
+        self.known = {} if config is None else {"config": config.to_dict()}
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
         loss, accuracy = metrics.get("val_loss", math.nan), monitored(metrics, MONITOR)
@@ -430,7 +438,8 @@ class ExperimentCheckpoints(Callback):
 
     def _save(self, trainer: Trainer, loss: float, accuracy: float) -> None:
         manager, epoch = self.manager, trainer.epoch
-        about = (trainer.model, trainer.optimizer, epoch, loss, accuracy, trainer.state_dict())
+        state = {**trainer.state_dict(), **self.known}
+        about = (trainer.model, trainer.optimizer, epoch, loss, accuracy, state)
         manager.save_best_model(*about)
         manager.save_latest_checkpoint(*about)
         if manager.is_due(epoch):

@@ -11,6 +11,7 @@ import yaml
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
+from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import (
     CheckpointError,
     ConfigurationError,
@@ -25,6 +26,7 @@ from raytune_ocr.training import (
     seed_everything,
 )
 from raytune_ocr.training.callbacks import read_epoch_log
+from raytune_ocr.training.checkpoint import read_state
 
 
 def loaders():
@@ -175,6 +177,14 @@ def test_a_resume_in_the_middle_of_the_patience_stops_at_the_same_epoch(tmp_path
     results = second.train(20)
     assert (results["epochs_trained"], results["stopped_early"]) == (1, True)
     assert second.epochs_without_improvement == 3
+
+
+def test_a_config_that_is_given_stands_in_every_checkpoint(tmp_path):
+    config = TrainingConfig(model_name="net", changes=[{"after_epoch": 1, "learning_rate": 0.1}])
+    trainer = experiment(tmp_path, config=config)
+    trainer.train(2)
+    for path in Path(trainer.experiment_manager.checkpoints_dir).iterdir():
+        assert TrainingConfig.from_dict(read_state(path)["config"], environment={}) == config
 
 
 def test_a_crash_between_two_files_costs_one_epoch_and_no_bit(tmp_path, monkeypatch):
