@@ -64,7 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how")
     how.add_argument("--epochs", metavar="N", help="in all, those before a resume included")
     how.add_argument(
-        "--patience", metavar="N", help="stop after N epochs without a better accuracy (0: never)"
+        "--patience",
+        metavar="N",
+        help="stop after N epochs in which early_stopping_monitor, by default the accuracy, got no "
+        "better (0: never)",
     )
     how.add_argument(
         "--reapply-transforms",
@@ -115,6 +118,9 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
     """The config of `settings` on top of what an earlier experiment was started with."""
     known = {name: value for name, value in before.items() if name != "parent"}
+    follows = known.get("early_stopping_monitor")
+    if settings.get("early_stopping_monitor", follows) != follows:
+        known.pop("early_stopping_mode", None)  # it was the other figure's
     values = {"early_stopping_patience": 0, **known, **settings}
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")

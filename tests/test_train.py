@@ -91,6 +91,29 @@ def test_a_longer_schedule_holds_from_the_first_epoch_that_is_resumed(command, t
     assert longer["learning_rate"][2:] == whole["learning_rate"][2:]
 
 
+def test_early_stopping_follows_the_figure_that_is_set(command, tmp_path, capsys):
+    follow = ["--patience", "2", "--set", "early_stopping_monitor=val_loss"]
+    # No loss gets better by a hundred, whatever the accuracy does.
+    assert main(command("--epochs", "9", *follow, "--set", "early_stopping_min_delta=100")) == 0
+    told = capsys.readouterr().out
+    log = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")
+    assert len(log["val_loss"]) == 3
+    best = max(log["val_accuracy"])
+    epoch = log["val_accuracy"].index(best) + 1
+    assert f"best accuracy {best:.2f} % in epoch {epoch}" in told
+    config = yaml.safe_load((tmp_path / "runs" / "exp1" / "config.yaml").read_text())
+    assert config["early_stopping_mode"] == "min"
+
+
+def test_a_fork_that_follows_another_figure_follows_it_in_its_direction(command, tmp_path):
+    runs = tmp_path / "runs"
+    assert main(command("--epochs", "1")) == 0
+    other = ["--fork", "exp1", "--set", "early_stopping_monitor=val_loss"]
+    assert main([*other, "--epochs", "1", "--base-dir", str(runs)]) == 0
+    config = yaml.safe_load((runs / "exp2" / "config.yaml").read_text())
+    assert config["early_stopping_mode"] == "min"
+
+
 def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):
     runs = tmp_path / "runs"
     stuck = ["--set", "learning_rate=1e-9", "--set", "min_lr=0", "--patience", "1"]

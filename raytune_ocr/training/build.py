@@ -20,6 +20,7 @@ from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.base import Augment, BaseTrainer, loop_settings
 from raytune_ocr.training.callbacks import (
     Callback,
+    EarlyStoppingCallback,
     FunctionCallback,
     InterruptAfterBatch,
     ProgressBar,
@@ -153,6 +154,8 @@ def create_experiment_trainer(
 ) -> ExperimentTrainer:
     """The experiment trainer of everything that `config` names, with a progress bar.
 
+    `early_stopping_min_delta` is in the unit of the monitor: here accuracies are in percent.
+
     Args:
         open_folder: called once all else is there, so that a wrong name uses up no number.
         reapply_transforms: draw new transforms of the training data every epoch.
@@ -192,6 +195,12 @@ def create_experiment_trainer(
             InterruptAfterBatch(),
         ],
         settings=loop_settings(config),
+        early_stopping=EarlyStoppingCallback(
+            config.early_stopping_monitor,
+            config.early_stopping_patience,
+            config.early_stopping_min_delta,
+            config.early_stopping_mode,
+        ),
         config=config,
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor

@@ -202,6 +202,7 @@ class ExperimentTrainer:
         scheduler: stepped each epoch (ReduceLROnPlateau with the validation loss).
         dataset: its `reapply_transforms(epoch)` is called before every epoch.
         patience: epochs without a better validation accuracy before stopping; 0: never.
+        early_stopping: stops instead of that; what is best remains the validation accuracy.
         callbacks: more `Callback`s, or functions `(loop, epoch, metrics)`.
         settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision`, `ema_decay`
             of the loop.
@@ -226,6 +227,7 @@ class ExperimentTrainer:
         *,
         callbacks: Sequence[Any] = (),
         settings: Mapping[str, Any] | None = None,
+        early_stopping: EarlyStoppingCallback | None = None,
         config: TrainingConfig | None = None,
     ) -> None:
         self.train_loader = train_loader
@@ -249,7 +251,7 @@ class ExperimentTrainer:
         self.loop.plateau_metric = "val_loss"
         self.loop.train_metrics = Percent(self._create_metrics_calculator())
         self.loop.eval_metrics = Percent(self._create_metrics_calculator())
-        self._tracker = EarlyStoppingCallback(MONITOR, patience, mode="max")
+        self.early_stopping = early_stopping or EarlyStoppingCallback(MONITOR, patience, mode="max")
         self._opened = False
 
     def _loop_class(self) -> type[Trainer]:
@@ -272,17 +274,23 @@ class ExperimentTrainer:
     @property
     def best_accuracy(self) -> float:
         """The best validation accuracy, in percent; 0 before the first epoch."""
-        return max(self._tracker.stopping.best_score, 0.0)
+        return self._accuracies.get(self.best_epoch, 0.0)
 
     @property
     def best_epoch(self) -> int:
         """Its epoch, counted from 1; 0 before the first epoch."""
-        return self._tracker.stopping.best_epoch + 1
+        return max(self._accuracies, key=self._accuracies.__getitem__, default=0)
+
+    @property
+    def _accuracies(self) -> dict[int, float]:
+        """The validation accuracy, by epoch from 1, where there is one."""
+        values = enumerate(self.history.get(MONITOR, []), 1)
+        return {epoch: value for epoch, value in values if not math.isnan(value)}
 
     @property
     def epochs_without_improvement(self) -> int:
-        """Epochs since the best one."""
-        return self._tracker.stopping.waited
+        """Epochs since the best one for early stopping."""
+        return self.early_stopping.stopping.waited
 
     def train(self, epochs: int, start_epoch: int = 0) -> dict[str, Any]:
         """Train until `epochs` epochs are done in all.
@@ -352,7 +360,7 @@ class ExperimentTrainer:
         manager = self.experiment_manager
         return [
             *transforms,
-            self._tracker,
+            self.early_stopping,
             EpochLog(manager.log_file, epochs),
             CurvesPicture(manager.plot_file),
             *self.callbacks,

@@ -25,7 +25,7 @@ from raytune_ocr.training import (
     MetricsTracker,
     seed_everything,
 )
-from raytune_ocr.training.callbacks import read_epoch_log
+from raytune_ocr.training.callbacks import EarlyStoppingCallback, read_epoch_log
 from raytune_ocr.training.checkpoint import read_state
 
 
@@ -177,6 +177,18 @@ def test_a_resume_in_the_middle_of_the_patience_stops_at_the_same_epoch(tmp_path
     results = second.train(20)
     assert (results["epochs_trained"], results["stopped_early"]) == (1, True)
     assert second.epochs_without_improvement == 3
+
+
+def test_another_figure_may_stop_it_early_and_the_best_is_the_most_accurate_still(tmp_path):
+    stop = EarlyStoppingCallback("val_loss", patience=2, min_delta=100.0)
+    trainer = experiment(tmp_path, early_stopping=stop)
+    results = trainer.train(9)
+    assert (results["epochs_trained"], results["stopped_early"]) == (3, True)
+    accuracies = results["history"]["val_accuracy"]
+    best = max(accuracies)
+    assert (results["best_accuracy"], results["best_epoch"]) == (best, accuracies.index(best) + 1)
+    kept = trainer.checkpoint_manager.load_best_model()
+    assert (kept["accuracy"], kept["epoch"]) == (best, results["best_epoch"])
 
 
 def test_a_config_that_is_given_stands_in_every_checkpoint(tmp_path):
