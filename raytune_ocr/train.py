@@ -20,11 +20,17 @@ from raytune_ocr.config import (
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
 
 if TYPE_CHECKING:
-    from raytune_ocr.training import ExperimentManager, ExperimentTrainer
+    from raytune_ocr.training import ExperimentTrainer
 
 DEFAULT_BASE = "runs"
-OF_OPTIMIZER = ("optimizer_type", "optimizer_betas", "scheduler_type", "factor", "patience")
-"""What the state of an optimizer and of its schedule keeps; a resume cannot change it."""
+OF_STATE = (
+    *("model_name", "model_options", "model_config_path", "vocab_size", "max_sequence_length"),
+    *("dataset_name", "optimizer_type", "optimizer_betas", "scheduler_type", "factor", "patience"),
+    *("early_stopping_monitor", "early_stopping_mode"),
+)
+"""What the state of a training is made for; a resume cannot change it."""
+OF_FOLDER = ("parent", "reapply_transforms")
+"""What an experiment's config file tells besides the settings."""
 EPILOG = """
 examples:
   python -m raytune_ocr.train --model ctc_small --epochs 20
@@ -117,7 +123,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
     """The config of `settings` on top of what an earlier experiment was started with."""
-    known = {name: value for name, value in before.items() if name != "parent"}
+    known = {name: value for name, value in before.items() if name not in OF_FOLDER}
     follows = known.get("early_stopping_monitor")
     if settings.get("early_stopping_monitor", follows) != follows:
         known.pop("early_stopping_mode", None)  # it was the other figure's
@@ -135,13 +141,13 @@ def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int
     What can change in mid-training becomes one of its `changes`.
 
     Raises:
-        ConfigurationError: for another value of what the state of an optimizer is made for.
+        ConfigurationError: for another value of what the state is made for.
     """
     if epochs == 0:
         return dict(settings)
     now = vars(before.after(epochs))
     other = {name: value for name, value in settings.items() if value != now[name]}
-    for name in OF_OPTIMIZER:
+    for name in OF_STATE:
         if name in other:
             raise ConfigurationError(
                 f"{name}: must stay {now[name]!r}, since the state that is resumed is made for "
@@ -171,7 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         results = trainer.train(config.num_epochs)
     except KeyboardInterrupt:
-        go_on = _resume_command(arguments, trainer.experiment_manager.name)
+        go_on = _resume_command(arguments.base_dir, trainer.experiment_manager.name)
         print(f"stopped; go on with: {go_on}", file=sys.stderr)
         return 130
     except (RaytuneOCRError, OSError) as error:
@@ -193,19 +199,24 @@ def _prepare(
 
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
+    told = {name: known[name] for name in OF_FOLDER if known.get(name)}
+    if arguments.reapply_transforms:
+        told["reapply_transforms"] = True
+    done = ExperimentManager.epochs_of(arguments.base_dir, before) if before else 0
     if arguments.resume:
-        done = ExperimentManager.epochs_of(arguments.base_dir, arguments.resume)
-        settings = from_now_on(settings, create_config({}, known), done)
+        # Without a config file, the state was made for what is given now.
+        state_of = known or {name: settings[name] for name in OF_STATE if name in settings}
+        settings = from_now_on(settings, create_config({}, state_of), done)
+    if arguments.fork:
+        told.pop("parent", None)
     config = create_config(settings, known)
-
-    def open_folder() -> ExperimentManager:
-        manager = ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork)
-        manager.save_config(config.to_dict())
-        return manager
-
     trainer = create_experiment_trainer(
-        config, open_folder, reapply_transforms=arguments.reapply_transforms
+        config,
+        lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
+        reapply_transforms="reapply_transforms" in told,
     )
+    trainer.open()  # before its config is written: a state that does not fit leaves all as it was
+    trainer.experiment_manager.save_config({**told, **config.to_dict()})
     print(
         f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
         f"{config.dataset_name}, {config.num_epochs} epochs"
@@ -213,12 +224,10 @@ def _prepare(
     return trainer, config
 
 
-def _resume_command(arguments: argparse.Namespace, name: str) -> str:
-    """What goes on with the experiment `name`, as far as its config does not tell it."""
-    words = ["--resume", name]
-    if arguments.base_dir != DEFAULT_BASE:
-        words += ["--base-dir", arguments.base_dir]
-    return again("train", words + ["--reapply-transforms"] * arguments.reapply_transforms)
+def _resume_command(base_dir: str, name: str) -> str:
+    """What goes on with the experiment `name`."""
+    elsewhere = [] if base_dir == DEFAULT_BASE else ["--base-dir", base_dir]
+    return again("train", ["--resume", name, *elsewhere])
 
 
 def _fail(error: Exception, status: int) -> int:

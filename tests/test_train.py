@@ -91,6 +91,56 @@ def test_a_longer_schedule_holds_from_the_first_epoch_that_is_resumed(command, t
     assert longer["learning_rate"][2:] == whole["learning_rate"][2:]
 
 
+def files_of(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--model", "medium"], "model_name: must stay 'image_classifier'"),
+        (["--set", "model_options={widths: [8, 8]}"], "model_options: must stay {}"),
+        (["--dataset", "mnist"], "dataset_name: must stay 'image_folder'"),
+        (["--set", "early_stopping_monitor=val_loss"], "early_stopping_monitor: must stay"),
+        (["--set", "dataset_options={channels: 3}"], "belongs to another model"),
+    ],
+)
+def test_a_resume_with_another_model_or_data_is_refused_and_changes_no_file(
+    command, tmp_path, capsys, more, told
+):
+    runs = tmp_path / "runs"
+    assert main(command("--epochs", "1")) == 0
+    before = files_of(runs)
+    go_on = ["--resume", "exp1", "--base-dir", str(runs)]
+    assert main([*go_on, "--epochs", "2", *more]) == 2
+    assert told in capsys.readouterr().err
+    assert files_of(runs) == before
+    assert main([*go_on, "--epochs", "2"]) == 0
+
+
+def test_transforms_that_are_drawn_anew_are_so_after_a_resume(command, tmp_path):
+    runs = tmp_path / "runs"
+    anew = ["--reapply-transforms", "--set", "augmentation=true"]
+    assert main(command("--epochs", "3", *anew)) == 0
+    assert main(command("--epochs", "1", *anew)) == 0
+    assert main(["--resume", "exp2", "--epochs", "2", "--base-dir", str(runs)]) == 0
+    assert main(["--resume", "exp2", "--epochs", "3", "--base-dir", str(runs)]) == 0
+    assert main(command("--epochs", "3", "--set", "augmentation=true")) == 0
+    whole, resumed, once = (
+        read_epoch_log(runs / name / "training.log")["train_loss"]
+        for name in ("exp1", "exp2", "exp3")
+    )
+    assert resumed == whole and once[0] == whole[0] and once[1:] != whole[1:]
+
+
+def test_a_resumed_fork_remembers_its_parent(command, tmp_path):
+    runs = ["--base-dir", str(tmp_path / "runs")]
+    assert main(command("--epochs", "1")) == 0
+    assert main(["--fork", "exp1", *runs]) == 0
+    assert main(["--resume", "exp2", "--epochs", "2", *runs]) == 0
+    assert yaml.safe_load((tmp_path / "runs/exp2/config.yaml").read_text())["parent"] == "exp1"
+
+
 def test_early_stopping_follows_the_figure_that_is_set(command, tmp_path, capsys):
     follow = ["--patience", "2", "--set", "early_stopping_monitor=val_loss"]
     # No loss gets better by a hundred, whatever the accuracy does.

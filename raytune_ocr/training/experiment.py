@@ -306,7 +306,7 @@ class ExperimentTrainer:
             DivergenceError: when the loss became NaN or infinite; checkpoints are left as they
                 were after the last good epoch.
         """
-        self._open()
+        self.open()
         self.loop.start_at(max(start_epoch, self.loop.epoch))
         first, started = self.loop.epoch, time.perf_counter()
         self.loop.train(
@@ -326,8 +326,12 @@ class ExperimentTrainer:
             "best_epoch": self.best_epoch,
         }
 
-    def _open(self) -> None:
-        """Load what the experiment goes on from, once."""
+    def open(self) -> None:
+        """Load what the experiment goes on from, once; `train` does so itself.
+
+        Raises:
+            CheckpointError: when that is damaged or of another model.
+        """
         if self._opened:
             return
         self._opened = True
