@@ -15,6 +15,7 @@ from raytune_ocr.config import (
     KHMER_DIGITS,
     TrainingConfig,
     check,
+    environment_overrides,
     parse_value,
 )
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
@@ -98,7 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Checked fields of `TrainingConfig` that the command line sets."""
+    """Checked fields of `TrainingConfig` that the command line sets, and over it the environment.
+
+    So a variable that is set at a resume holds from there on, as what is given with --set does.
+    """
     flags = {
         "model_name": ("--model", arguments.model),
         "dataset_name": ("--dataset", arguments.dataset),
@@ -118,7 +122,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         if not separator:
             raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
         settings[name] = check(name, parse_value(name, value), f"--set {name}")
-    return settings
+    return {**settings, **environment_overrides()}
 
 
 def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
@@ -132,7 +136,7 @@ def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingC
         values.setdefault("loss_type", "ctc")
     if values.get("dataset_name", KHMER_DIGITS) != KHMER_DIGITS:
         values.setdefault("early_stopping_monitor", CLASSIFIER_MONITOR)
-    return TrainingConfig.from_dict(values)
+    return TrainingConfig.from_dict(values, environment={})  # `settings` have its variables
 
 
 def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int) -> dict[str, Any]:

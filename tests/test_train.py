@@ -81,6 +81,22 @@ def test_a_setting_that_is_given_at_a_resume_holds_from_there_on(command, tmp_pa
     assert "optimizer_type: must stay 'adam'" in capsys.readouterr().err
 
 
+def test_a_rate_from_the_environment_holds_from_a_resume_on_as_a_given_one_does(
+    command, tmp_path, monkeypatch
+):
+    runs = tmp_path / "runs"
+    plain = ["--set", "learning_rate=0.01", "--set", "scheduler_type=none"]
+    assert main(command("--epochs", "1", *plain)) == 0
+    monkeypatch.setenv("RAYTUNE_OCR_LEARNING_RATE", "1e-4")
+    go_on = ["--resume", "exp1", "--base-dir", str(runs)]
+    assert main([*go_on, "--epochs", "2"]) == 0
+    assert main([*go_on, "--epochs", "3"]) == 0
+    assert read_epoch_log(runs / "exp1" / "training.log")["learning_rate"] == [0.01, 1e-4, 1e-4]
+    config = yaml.safe_load((runs / "exp1" / "config.yaml").read_text())
+    assert config["learning_rate"] == 0.01
+    assert config["changes"] == [{"after_epoch": 1, "learning_rate": 1e-4}]
+
+
 def test_a_longer_schedule_holds_from_the_first_epoch_that_is_resumed(command, tmp_path):
     runs = tmp_path / "runs"
     cosine = ["--set", "learning_rate=0.01", "--set", "scheduler_type=cosine"]
