@@ -166,6 +166,17 @@ def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int
     return {"changes": [changes[after] for after in sorted(changes)], **kept}
 
 
+def at_the_end(before: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """What a fork takes over from an experiment of so many epochs: its settings by then.
+
+    They hold from the fork's first epoch, and the `changes` that led to them are over.
+    """
+    if not before.get("changes"):
+        return before
+    now = vars(create_config({}, before).after(epochs))
+    return {**before, **{name: now[name] for name in CHANGEABLE}, "changes": []}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     arguments = build_parser().parse_args(argv)
@@ -213,6 +224,7 @@ def _prepare(
         settings = from_now_on(settings, create_config({}, state_of), done)
     if arguments.fork:
         told.pop("parent", None)
+        known = at_the_end(known, done)
     config = create_config(settings, known)
     trainer = create_experiment_trainer(
         config,

@@ -134,6 +134,24 @@ def test_a_resume_with_another_model_or_data_is_refused_and_changes_no_file(
     assert main([*go_on, "--epochs", "2"]) == 0
 
 
+def test_a_fork_begins_with_the_settings_that_held_at_the_end(command, tmp_path):
+    runs = tmp_path / "runs"
+    settings = ["--set", "scheduler_type=none", "--set", "learning_rate=0.01"]
+    changes = "changes=[{after_epoch: 1, learning_rate: 5e-3}, {after_epoch: 3, weight_decay: 0.1}]"
+    assert main(command("--epochs", "2", *settings, "--set", changes)) == 0
+    fork = ["--fork", "exp1", "--epochs", "2", "--base-dir", str(runs)]
+    assert main(fork) == 0
+    assert main([*fork, "--set", "learning_rate=1e-4"]) == 0
+    assert main([*fork, "--set", "changes=[{after_epoch: 1, learning_rate: 2e-3}]"]) == 0
+    rates = [
+        read_epoch_log(runs / name / "training.log")["learning_rate"]
+        for name in ("exp2", "exp3", "exp4")
+    ]
+    assert rates == [[5e-3, 5e-3], [1e-4, 1e-4], [5e-3, 2e-3]]
+    config = yaml.safe_load((runs / "exp3" / "config.yaml").read_text())
+    assert (config["changes"], config["weight_decay"]) == ([], 1e-4)
+
+
 def test_transforms_that_are_drawn_anew_are_so_after_a_resume(command, tmp_path):
     runs = tmp_path / "runs"
     anew = ["--reapply-transforms", "--set", "augmentation=true"]
