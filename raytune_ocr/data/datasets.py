@@ -23,7 +23,7 @@ from raytune_ocr.data.composed import ComposedBatches, encoded
 from raytune_ocr.data.dataset import KhmerDigitsDataset, create_data_loaders, memory_loader
 from raytune_ocr.data.generator import ensure_default_data, glyph_sheet
 from raytune_ocr.data.glyphs import GlyphSheet
-from raytune_ocr.data.images import UNREADABLE, check_pixels
+from raytune_ocr.data.images import UNREADABLE, check_pixels, plain
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.readers import (
     BAD_SHARE,
@@ -352,9 +352,9 @@ class ImageFolder(ImageDataset):
         try:
             with Image.open(file) as image:
                 check_pixels(image)
-                mode = "L" if self.channels == 1 else "RGB"
+                picture = plain(image, "L" if self.channels == 1 else "RGB")
                 size = (self.width, self.height)
-                pixels = np.asarray(image.convert(mode).resize(size, Image.Resampling.BILINEAR))
+                pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
         except UNREADABLE as error:
             return f"{file}: not a readable image: {error}"
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)

@@ -1,14 +1,28 @@
-"""The one place where an image of any size and mode becomes a canvas."""
+"""The one place where an image of any size, mode and orientation becomes a canvas."""
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 
 UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow and this module raise for files that are no pictures, or none to learn from."""
+BAD_EXIF = (struct.error, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError)
+"""What Pillow raises for EXIF that is damaged."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""By EXIF orientation; `ImageOps.exif_transpose` also writes the EXIF anew, and fails on some."""
 MOST_PIXELS = 64 * 2**20  # a few kilobytes may claim to be more, and would fill the memory
 
 
@@ -23,14 +37,14 @@ def check_pixels(image: Image.Image) -> None:
 def to_canvas(image: Image.Image) -> np.ndarray:
     """Grey uint8 [H, W]: scaled to fit without distortion, centred on the colour of its border.
 
-    An image that has the canvas's size already is only made grey. Transparent parts become white.
+    An image that has the canvas's size already is only made grey; see `plain`.
 
     Raises:
         OSError: when the image data is damaged.
         ValueError: when there are too many pixels, or values that are no numbers.
     """
     check_pixels(image)
-    grey = _to_grey(image)
+    grey = plain(image)
     if grey.size == (IMAGE_WIDTH, IMAGE_HEIGHT):
         return np.asarray(grey)
     scale = min(IMAGE_WIDTH / grey.width, IMAGE_HEIGHT / grey.height)
@@ -44,17 +58,32 @@ def to_canvas(image: Image.Image) -> np.ndarray:
     return canvas
 
 
-def _to_grey(image: Image.Image) -> Image.Image:
-    if image.mode == "L":
-        return image
+def plain(image: Image.Image, mode: str = "L") -> Image.Image:
+    """Upright, in `mode`, L or RGB: transparent parts white, wider numbers scaled to grey.
+
+    Raises:
+        OSError: when the image data is damaged.
+        ValueError: when its values are no numbers.
+    """
+    image = _upright(image)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image, dtype=np.float64)
         low, high = float(values.min()), float(values.max())
         if not np.isfinite([low, high]).all():
             raise ValueError("must hold numbers, got NaN or infinity")
         scaled = (values - low) * (255 / max(high - low, 1e-9))
-        return Image.fromarray(scaled.astype(np.uint8))
-    if image.has_transparency_data:
+        image = Image.fromarray(scaled.astype(np.uint8))
+    elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("L")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF says: a camera that was held on its side writes rows that lie."""
+    image.load()  # some formats tell it behind the pixels
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except BAD_EXIF:  # the picture is no worse for it
+        return image
+    return image if turn is None else image.transpose(turn)

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
@@ -60,6 +60,26 @@ def test_a_folder_with_its_own_val_is_taken_as_it_is_in_colour_and_any_size(tmp_
     train, val = dataset.get_dataloaders(batch_size=4)
     assert next(iter(train))[0].shape == (4, 3, 16, 24)
     assert len(val.dataset) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_unusual_pictures_of_a_class_are_seen_as_the_eye_sees_them(tmp_path, channels):
+    def seen(image, **options):
+        image.save(tmp_path / "a.png", **options)
+        dataset = DatasetRegistry.create("image_folder", size=8, channels=channels)
+        pixels = dataset._decode(tmp_path / "a.png")
+        assert pixels.shape == (channels, 8, 8)
+        return pixels[-1]
+
+    assert (seen(Image.new("LA", (8, 8), (0, 0))) == 255).all()  # on white paper
+    assert (seen(Image.new("RGB", (8, 8)), transparency=(0, 0, 0)) == 255).all()
+    assert (seen(Image.new("RGBA", (8, 8), (7, 7, 7, 255))) == 7).all()
+    levels = np.tile(np.linspace(20_000, 60_000, 8).astype(np.uint16), (8, 1))
+    assert (np.diff(seen(Image.fromarray(levels))[0].astype(int)) > 30).all()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 3
+    upside_down = np.repeat(np.arange(8, dtype=np.uint8), 8).reshape(8, 8)
+    assert (seen(Image.fromarray(upside_down), exif=exif)[:, 0] == np.arange(8)[::-1]).all()
 
 
 def test_the_idx_files_of_mnist_are_read_gzipped_or_not(mnist):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from raytune_ocr.data import load_split, to_canvas
 from raytune_ocr.errors import DataLoaderError
@@ -91,6 +91,28 @@ READ = {
 def test_what_is_only_unusual_is_read_right(tmp_path, content):
     image = load_split(labelled(tmp_path, "a.png", content)).images[0].astype(int)
     assert np.median(image[28:36]) + 100 < np.median(image[:20])  # one bit is a pattern of dots
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_photo_is_read_as_it_is_to_be_looked_at(orientation, kind):
+    upright = stripe()
+    upright.paste(DARK, (0, 0, 16, 64))  # nothing about it is symmetric
+    back = {5: 5, 6: 8, 7: 7, 8: 6}.get(orientation, orientation)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = back
+    lying = upright.copy()
+    lying.getexif()[ExifTags.Base.Orientation] = orientation
+    content = encoded(ImageOps.exif_transpose(lying), kind, exif=exif)
+    canvas = to_canvas(Image.open(io.BytesIO(content))).astype(int)
+    assert np.abs(canvas - np.asarray(upright)).mean() < 2  # a JPEG is not exact
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM", b"Exif\0\0no EXIF at all", b"\0"])
+def test_a_photo_whose_exif_is_damaged_is_read_as_it_is(exif):
+    content = encoded(stripe(), "JPEG", exif=exif)
+    plainly = to_canvas(Image.open(io.BytesIO(encoded(stripe(), "JPEG"))))
+    assert np.array_equal(to_canvas(Image.open(io.BytesIO(content))), plainly)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
