@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -162,17 +163,19 @@ def predict(
     batch_size: int = 64,
     unreadable: list[str] | None = None,
     mixed_precision: bool = False,
+    first_only: list[str] | None = None,
 ) -> Iterator[Reading]:
     """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped.
 
     Args:
+        first_only: files of which only the first of several pictures was read are noted there.
         mixed_precision: compute in half precision where this machine is fast in it, else in
             float32.
     """
     import numpy as np
     from PIL import Image
 
-    from raytune_ocr.data.images import UNREADABLE, to_canvas
+    from raytune_ocr.data.images import UNREADABLE, holds_several, to_canvas
 
     read_batch = _batch_reader(model, mixed_precision)
     for start in range(0, len(files), batch_size):
@@ -181,6 +184,8 @@ def predict(
             try:
                 with Image.open(file) as image:
                     canvases.append(to_canvas(image))
+                    if first_only is not None and holds_several(image):
+                        first_only.append(str(file))
                 names.append(str(file))
             except UNREADABLE as error:
                 if unreadable is not None:
@@ -195,7 +200,9 @@ def _write_csv(stream: TextIO, readings: Iterable[Reading]) -> None:
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)
     for reading in readings:
-        writer.writerow([reading.file, reading.text, f"{reading.confidence:.4f}"])
+        # A name need not be UTF-8: the bytes that are not are written as `\xe9`.
+        name = os.fsencode(reading.file).decode("utf-8", "backslashreplace")
+        writer.writerow([name, reading.text, f"{reading.confidence:.4f}"])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -240,12 +247,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     files = find_images(arguments.images)
     checkpoint = find_checkpoint(arguments.model)
     unreadable: list[str] = []
-    readings = _read_all(checkpoint, files, arguments, unreadable)
+    first_only: list[str] = []
+    readings = _read_all(checkpoint, files, arguments, unreadable, first_only)
     if arguments.csv:
         with replacing(arguments.csv) as aside, aside.open("w", newline="", encoding="utf-8") as f:
             _write_csv(f, readings)
     else:
         _write_csv(sys.stdout, readings)
+    for name in first_only:
+        print(f"{name}: holds several pictures, of which the first was read", file=sys.stderr)
     for line in unreadable:
         print(f"skipped {line}", file=sys.stderr)
     print(f"{len(readings)} read, {len(unreadable)} skipped", file=sys.stderr)
@@ -253,7 +263,11 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _read_all(
-    checkpoint: Path, files: list[Path], arguments: argparse.Namespace, unreadable: list[str]
+    checkpoint: Path,
+    files: list[Path],
+    arguments: argparse.Namespace,
+    unreadable: list[str],
+    first_only: list[str],
 ) -> list[Reading]:
     import torch
 
@@ -272,7 +286,9 @@ def _read_all(
         model = load_exported(checkpoint)
     else:
         model, _ = load_reader(checkpoint)
-    readings = predict(model, files, arguments.batch_size, unreadable, arguments.mixed_precision)
+    readings = predict(
+        model, files, arguments.batch_size, unreadable, arguments.mixed_precision, first_only
+    )
     return list(progress(readings, len(files), "reading"))
 
 

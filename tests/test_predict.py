@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -68,6 +71,29 @@ def test_an_unreadable_file_is_told_and_skipped(run, scans, capsys):
     printed = capsys.readouterr()
     assert "3.png" in printed.err and "4 read, 1 skipped" in printed.err
     assert len(printed.out.splitlines()) == 5
+
+
+def test_only_the_first_of_several_pictures_is_read_and_that_is_said_once(run, scans, capsys):
+    pages = [Image.new("L", (128, 64), level) for level in (0, 90, 200)]
+    for name in ("pages.tif", "moving.gif", "moving.webp"):
+        pages[0].save(scans / name, save_all=True, append_images=pages[1:])
+    pages[0].save(scans / "page.tif")
+    assert main([str(run / "one"), str(scans)]) == 0
+    told = capsys.readouterr().err
+    assert told.count("holds several pictures, of which the first was read") == 3
+    assert told.count("pages.tif:") == 1 and "page.tif" not in told
+
+
+def test_a_name_that_is_not_utf_8_is_written_escaped(run, scans, tmp_path):
+    name = os.fsdecode(b"scan\xe9.png")
+    (scans / "0.png").rename(scans / name)
+    out = tmp_path / "read.csv"
+    assert main([str(run / "one"), str(scans), "--csv", str(out)]) == 0
+    command = [sys.executable, "-m", "raytune_ocr.predict", str(run / "one"), str(scans)]
+    printed = subprocess.run(command, capture_output=True, check=True, encoding="utf-8").stdout
+    for table in (out.read_text(encoding="utf-8"), printed):
+        files = [row["file"] for row in csv.DictReader(table.splitlines())]
+        assert len(files) == 5 and str(scans / r"scan\xe9.png") in files
 
 
 def test_the_polarity_and_the_size_of_an_image_do_not_change_what_is_read(run, scans, tmp_path):

@@ -13,6 +13,7 @@ UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 """What Pillow and this module raise for files that are no pictures, or none to learn from."""
 BAD_EXIF = (struct.error, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError)
 """What Pillow raises for EXIF that is damaged."""
+PAGED = ("GIF", "TIFF", "WEBP")  # the second picture of a photo would be its preview
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,6 +59,14 @@ def to_canvas(image: Image.Image) -> np.ndarray:
     return canvas
 
 
+def holds_several(image: Image.Image) -> bool:
+    """Whether other pictures follow the first one in its file, which alone is read."""
+    try:
+        return image.format in PAGED and bool(getattr(image, "is_animated", False))
+    except (*UNREADABLE, IndexError, struct.error):  # what follows is damaged
+        return False
+
+
 def plain(image: Image.Image, mode: str = "L") -> Image.Image:
     """Upright, in `mode`, L or RGB: transparent parts white, wider numbers scaled to grey.
 
@@ -83,7 +92,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says: a camera that was held on its side writes rows that lie."""
     image.load()  # some formats tell it behind the pixels
     try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except BAD_EXIF:  # the picture is no worse for it
         return image
     return image if turn is None else image.transpose(turn)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageOps
 
 from raytune_ocr.data import load_split, to_canvas
+from raytune_ocr.data.images import holds_several
 from raytune_ocr.errors import DataLoaderError
 
 DARK, LIGHT = 30, 220
@@ -113,6 +114,17 @@ def test_a_photo_whose_exif_is_damaged_is_read_as_it_is(exif):
     content = encoded(stripe(), "JPEG", exif=exif)
     plainly = to_canvas(Image.open(io.BytesIO(encoded(stripe(), "JPEG"))))
     assert np.array_equal(to_canvas(Image.open(io.BytesIO(content))), plainly)
+
+
+def test_other_pictures_behind_the_first_are_noticed_whatever_is_wrong_with_them():
+    pages = {"save_all": True, "append_images": [Image.new("P", (128, 64), 9)]}
+    content = encoded(stripe("P"), "GIF", **pages)
+    for length in range(len(content) // 2, len(content)):
+        with contextlib.suppress(OSError), Image.open(io.BytesIO(content[:length])) as image:
+            to_canvas(image)
+            assert holds_several(image) in (True, False)
+    assert holds_several(Image.open(io.BytesIO(content)))
+    assert not holds_several(Image.open(io.BytesIO(encoded(stripe("P"), "GIF"))))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
