@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from raytune_ocr.data.dataset import single_is_left
 from raytune_ocr.data.glyphs import GlyphSheet
 from raytune_ocr.data.synthetic import SyntheticComposer
 from raytune_ocr.vocabulary import MAX_DIGITS, SEQUENCE_LENGTH, encode
@@ -25,7 +26,7 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
     would have seen. The first images of all are short strings.
 
     Args:
-        images: an epoch.
+        images: an epoch; one less where the last batch would hold a single one.
         variety: of `SyntheticComposer`.
     """
 
@@ -33,7 +34,7 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
         self, sheet: GlyphSheet, images: int, batch_size: int, seed: int = 0, variety: float = 0.6
     ) -> None:
         self.sheet = sheet
-        self.images = images
+        self.images = images - single_is_left(images, batch_size)
         self.batch_size = batch_size
         self.seed = seed
         self.variety = variety

@@ -121,15 +121,24 @@ def create_data_loaders(
     return loaders[0], loaders[1]
 
 
+def single_is_left(size: int, batch_size: int) -> bool:
+    """Whether the last of several batches has one sample, which batch norm cannot train on."""
+    return size > batch_size and size % batch_size == 1
+
+
 def memory_loader(
     dataset: Dataset, batch_size: int, seed: int = 0, shuffle: bool = True, pin_memory: bool = False
 ) -> DataLoader:
-    """Batches of a dataset that is in memory; worker processes would only copy it."""
+    """Batches of a dataset that is in memory; worker processes would only copy it.
+
+    A single sample that a shuffled epoch leaves over is left out, another one each time.
+    """
     size = len(dataset)  # type: ignore[arg-type]
     return DataLoader(
         dataset,
         batch_size=batch_size if shuffle else max(batch_size, VALIDATION_BATCH),
         sampler=EpochSampler(size, seed, shuffle),
+        drop_last=shuffle and single_is_left(size, batch_size),
         collate_fn=_as_fetched,
         pin_memory=pin_memory and torch.cuda.is_available(),
     )

@@ -47,6 +47,18 @@ def test_loaders_are_made_from_keywords_as_well(tmp_path):
     assert (len(train), len(val)) == (3, 1)
 
 
+@pytest.mark.parametrize(
+    ("size", "batch_size", "sizes"),
+    [(17, 8, [8, 8]), (18, 8, [8, 8, 2]), (16, 8, [8, 8]), (1, 8, [1]), (3, 1, [1, 1, 1])],
+)
+def test_a_single_sample_that_is_left_over_is_no_training_batch(size, batch_size, sizes):
+    splits = {"train": packed(size), "val": packed(129)}
+    config = TrainingConfig(batch_size=batch_size)
+    train, val = create_data_loaders(config, splits=splits)
+    assert [len(images) for images, _ in train] == sizes and len(train) == len(sizes)
+    assert [len(images) for images, _ in val] == [128, 1]  # all are measured
+
+
 def test_a_dataset_gives_single_images_too():
     split = packed()
     image, target = KhmerDigitsDataset.from_packed(split)[7]

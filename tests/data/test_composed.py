@@ -32,6 +32,12 @@ def test_an_epoch_has_as_many_images_as_asked_for_in_batches():
     assert (targets.shape, targets.dtype) == ((32, 9), torch.int64)
 
 
+def test_an_image_that_would_be_a_batch_of_its_own_is_not_made():
+    assert [len(images) for images, _ in batches(33)] == [32]
+    assert len(ComposedBatches(GlyphSheet.load_bundled(), 33, 32)) == 1
+    assert [len(images) for images, _ in batches(3, 1)] == [1, 1, 1]
+
+
 def test_an_epoch_is_the_same_every_time_and_another_one_is_another():
     composed = ComposedBatches(GlyphSheet.load_bundled(), 64, 64)
     seen = []

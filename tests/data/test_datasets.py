@@ -51,6 +51,17 @@ def test_classes_are_numbered_by_name_and_a_tenth_is_held_out(folder):
     assert torch.equal(images[:, 0, 0, 0] % 3, labels)  # the grey level was the number
 
 
+def test_a_model_with_batch_norm_trains_whatever_number_of_images_there_is(tmp_path):
+    for number in range(19):  # two of them are held out
+        draw(tmp_path / "images" / "ab"[number % 2] / f"{number}.png", 10 * number)
+    dataset = DatasetRegistry.create("image_folder", path=tmp_path / "images", size=8)
+    train, _ = dataset.get_dataloaders(batch_size=16)
+    norm = torch.nn.BatchNorm1d(64)
+    for images, _ in train:
+        norm(images.flatten(1).float())
+    assert norm.num_batches_tracked == 1
+
+
 def test_a_folder_with_its_own_val_is_taken_as_it_is_in_colour_and_any_size(tmp_path):
     for split, count in (("train", 4), ("valid", 2)):
         for number in range(count):
