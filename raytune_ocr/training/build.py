@@ -31,7 +31,7 @@ from raytune_ocr.training.checkpoint import CheckpointManager, read_state
 from raytune_ocr.training.experiment import ExperimentManager, ExperimentTrainer
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import ClassificationMetrics, OCRMetrics
-from raytune_ocr.training.ocr import OCRTrainer, ReaderLoop
+from raytune_ocr.training.ocr import OCRTrainer, ReaderLoop, kind_of
 from raytune_ocr.training.optim import get_device, setup_optimizer_and_scheduler
 from raytune_ocr.training.trainer import Trainer, seed_everything
 
@@ -66,6 +66,8 @@ def create_model_from_config(
 ) -> nn.Module:
     """The model that `config` names, with its YAML of overrides if that file exists.
 
+    A reader of digits always has a `kind`.
+
     Args:
         offered: keywords that the data suggests (`num_classes`); those that the model's signature
             names are passed. `config.model_options` always are.
@@ -82,13 +84,16 @@ def create_model_from_config(
     overrides = {name: value for name, value in (offered or {}).items() if name in named}
     if config.gradient_checkpointing:
         overrides["gradient_checkpointing"] = True
-    return create_model(
+    model = create_model(
         config.model_name,
         vocab_size=config.vocab_size,
         max_sequence_length=config.max_sequence_length,
         config_path=None if default_is_absent else config.model_config_path,
         **{**overrides, **config.model_options},
     )
+    if config.dataset_name == KHMER_DIGITS:
+        model.kind = kind_of(model, config)  # whoever reads with it knows no config
+    return model
 
 
 def load_reader(path: str | os.PathLike[str]) -> tuple[nn.Module, TrainingConfig]:

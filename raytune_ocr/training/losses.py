@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from raytune_ocr.config import LOSS_TYPES, TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
-from raytune_ocr.vocabulary import BLANK_TOKEN_ID, NUM_DIGITS, PAD_TOKEN_ID
+from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, NUM_DIGITS, PAD_TOKEN_ID
 
 
 class CrossEntropyLoss(nn.Module):
@@ -133,10 +133,13 @@ class OCRLoss(nn.Module):
 
         Args:
             predictions: logits [B, L, C], or [B, T, C] for CTC.
-            targets: int64 [B, L].
+            targets: int64 [B, L]; where there are more logits than that, the rest is EOS.
             ctc_logits: an attention reader's encoder read by CTC, [B, T, C].
             **kwargs: passed to the loss (`input_lengths`, `target_lengths` for CTC).
         """
+        missing = predictions.shape[1] - targets.shape[1]
+        if self.main is not self.ctc and missing > 0:
+            targets = functional.pad(targets, (0, missing), value=EOS_TOKEN_ID)
         main = self.main(predictions, targets, **kwargs)
         if ctc_logits is None or self.ctc_weight == 0:
             return {"loss": main}

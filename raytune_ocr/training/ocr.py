@@ -38,6 +38,11 @@ class ReaderLoop(MeasuredLoop):
         calculator.update(_logits(outputs), targets)
 
 
+def kind_of(model: nn.Module, config: TrainingConfig) -> str:
+    """How a reader's logits are read: as it says itself, else as its loss has them."""
+    return getattr(model, "kind", "ctc" if config.loss_type == "ctc" else "attention")
+
+
 def _logits(outputs: Any) -> Tensor:
     return getattr(outputs, "logits", outputs)
 
@@ -63,7 +68,7 @@ class OCRTrainer(BaseTrainer):
         callbacks: Sequence[Callback | Callable[..., None]] = (),
     ) -> None:
         self.char_to_idx = dict(char_to_idx or DEFAULT_CHAR_TO_IDX)
-        self.kind = getattr(model, "kind", "ctc" if config.loss_type == "ctc" else "attention")
+        self.kind = kind_of(model, config)
         super().__init__(model, train_loader, val_loader, config, device, callbacks)
 
     def _create_loss_function(self) -> nn.Module:

@@ -20,6 +20,14 @@ def test_padding_does_not_count(loss):
     assert torch.allclose(loss(logits, padded), loss(changed, padded))
 
 
+@pytest.mark.parametrize("name", ["crossentropy", "focal"])
+def test_positions_behind_the_targets_are_to_answer_that_the_string_has_ended(name):
+    logits = torch.randn(2, 12, 13)
+    longer = torch.tensor([encode("123", 12), encode("0", 12)])
+    loss = OCRLoss(name)
+    assert torch.equal(loss(logits, TARGETS)["loss"], loss(logits, longer)["loss"])
+
+
 def test_focal_loss_without_focus_is_cross_entropy():
     logits = torch.randn(2, 9, 13)
     expected = functional.cross_entropy(logits.flatten(0, 1), TARGETS.flatten())

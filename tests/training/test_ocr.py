@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer, create_data_loaders
 from raytune_ocr.errors import CheckpointError, ConfigurationError, ExperimentFailedError
-from raytune_ocr.models import create_model
+from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.training import (
     BaseTrainer,
     Callback,
@@ -18,6 +19,7 @@ from raytune_ocr.training import (
     setup_training_environment,
     train_from_config,
 )
+from raytune_ocr.training.evaluate import measure
 from raytune_ocr.vocabulary import encode
 
 
@@ -144,6 +146,36 @@ def test_the_best_model_is_there_whatever_a_callback_does_and_wherever_it_goes_o
     train_from_config(elsewhere, splits, resume_from=state)
     there = tmp_path / "elsewhere" / "ctc_small" / "checkpoints" / "best_model.pt"
     assert torch.load(there, weights_only=True)["epoch"] == best["epoch"]
+
+
+def test_a_reader_of_more_positions_than_any_string_needs_is_trained_and_measured(tmp_path, splits):
+    settings = config(tmp_path, "small", max_sequence_length=12, num_epochs=1)
+    results = train_from_config(settings, splits)
+    model, _ = load_reader(tmp_path / "small" / "checkpoints" / "best_model.pt")
+    assert model(torch.zeros(1, 1, 64, 128)).shape == (1, 12, 13)
+    figures = measure(model, splits["val"]).compute()
+    assert figures["char_accuracy"] == pytest.approx(results["best_val_char_accuracy"])
+
+
+@pytest.mark.parametrize(("loss", "kind"), [("ctc", "ctc"), ("crossentropy", "attention")])
+def test_a_model_that_does_not_say_how_it_is_read_is_read_as_it_was_trained(
+    tmp_path, splits, monkeypatch, loss, kind
+):
+    class Silent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.reader = create_model("ctc_small" if kind == "ctc" else "small")
+
+        def forward(self, images):
+            return self.reader(images)
+
+    monkeypatch.setattr(ModelRegistry, "_factories", {"silent": Silent})
+    settings = config(tmp_path, "silent", loss_type=loss, learning_rate=0.01)
+    results = train_from_config(settings, splits)
+    model, _ = load_reader(tmp_path / "silent" / "checkpoints" / "best_model.pt")
+    assert model.kind == kind
+    figures = measure(model, splits["val"]).compute()
+    assert figures["cer"] == pytest.approx(results["best_val_cer"])
 
 
 def test_training_again_goes_on_where_it_ended(tmp_path, splits):
