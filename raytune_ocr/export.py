@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib
 import json
 import logging
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
+    from raytune_ocr.config import TrainingConfig
     from raytune_ocr.data import PackedSplit
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
@@ -47,6 +49,17 @@ def write_safetensors(path: Path, model: nn.Module) -> None:
     tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as aside:
         save_file(tensors, str(aside))
+
+
+def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
+    """`config` with one of our readers' architecture in it, so that no other file is needed."""
+    from raytune_ocr.models import Reader
+
+    if not isinstance(model, Reader):
+        return config
+    fields = ("kind", "vocab_size", "max_sequence_length")  # they have places of their own
+    options = {name: value for name, value in model.config.items() if name not in fields}
+    return dataclasses.replace(config, model_options=options, model_config_path="")
 
 
 def load_safetensors(path: Path) -> nn.Module:
@@ -162,13 +175,18 @@ def milliseconds(model: nn.Module, images: np.ndarray, repeats: int = 10) -> flo
 
 
 def export(
-    results: Path, output: Path, data: str | None = None, say: Callable[[str], None] = print
+    results: Path,
+    output: Path,
+    data: str | None = None,
+    say: Callable[[str], None] = print,
+    allow_outside: bool = False,
 ) -> dict[str, Any]:
     """Write weights, config, ONNX and a model card, and check that they read alike.
 
     Args:
         results: a results JSON (its best model), a trial's folder or a checkpoint.
         data: metadata of real images (default: what the config names).
+        allow_outside: accept image paths that leave the data's folder and the working one.
 
     Returns:
         `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
@@ -187,15 +205,15 @@ def export(
     model, config = load_reader(find_checkpoint(results))
     path = data or config.metadata_path
     try:
-        split = load_split(path, config.val_split)
+        split = load_split(path, config.val_split, allow_outside=allow_outside)
     except DataLoaderError as error:
         raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
-    config.save_yaml(output / CONFIG)
+    whole(config, model).save_yaml(output / CONFIG)
     write_onnx(output / ONNX, model)
     report = _check(model, output, split, say)
-    data_facts = Data(path, split_sizes(path), dataset_info(path))
+    data_facts = Data(path, split_sizes(path, allow_outside), dataset_info(path))
     card = model_card(config, data_facts, validate(model, split), report, _document(results))
     with replacing(output / CARD) as aside:
         aside.write_text(card, encoding="utf-8")
@@ -259,6 +277,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
     parser.add_argument("--data", metavar="METADATA", help="real images (default: the config's)")
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="accept image paths outside the data's folder and the working folder",
+    )
     return parser
 
 
@@ -267,7 +290,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
 
     def command() -> int:
-        export(arguments.results, arguments.output, arguments.data)
+        export(
+            arguments.results,
+            arguments.output,
+            arguments.data,
+            allow_outside=arguments.allow_outside,
+        )
         print(f"{arguments.output / CARD}: the model card")
         return 0
 

@@ -116,9 +116,22 @@ def _data(config: TrainingConfig, data: Data) -> str:
     made = data.info.get("generator")
     origin = f" Made by `{made}`, seed {data.info.get('seed', 'not told')}." if made else ""
     return (
-        f"`{data.name}`: {sizes} images; trained on `{config.train_split}`, "
-        f"{'augmented' if config.augmentation else 'as they are'}.{origin}"
+        f"`{data.name}`: {sizes} images.{origin} Trained on {_trained_on(config)}, "
+        f"{'augmented' if config.augmentation else 'as they are'}."
     )
+
+
+def _trained_on(config: TrainingConfig) -> str:
+    """The training split, or what was composed instead of it."""
+    options = config.dataset_options
+    if not options.get("composed"):
+        return f"`{config.train_split}`"
+    told = [f"{options['composed']} images an epoch, composed for it and new in each"]
+    if "variety" in options:
+        told.append(f"variety {options['variety']}")
+    if options.get("leave_out"):
+        told.append(f"none of the families {', '.join(options['leave_out'])}")
+    return ", ".join(told)
 
 
 def _protocol(config: TrainingConfig, document: Mapping[str, Any], best: Mapping[str, Any]) -> str:

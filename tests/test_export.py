@@ -7,13 +7,17 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import SyntheticComposer, generate_dataset
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.export import load_exported, main
+from raytune_ocr.export import load_exported, main, whole, write_onnx, write_safetensors
+from raytune_ocr.model_card import Data, Validation, model_card
+from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main as predict
-from raytune_ocr.training import train_from_config
+from raytune_ocr.training import create_model_from_config, train_from_config
+from raytune_ocr.training.evaluate import Counts
 from raytune_ocr.tune.held_out import read_test_split
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 
@@ -44,6 +48,56 @@ def test_an_export_is_whole(exported):
     assert TrainingConfig.from_dict(config, environment={}).experiment_name == "t"
 
 
+def test_an_export_needs_no_file_of_the_architecture(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "arch.yaml").write_text("temporal_width: 48\nsmall: {channels: [8, 16]}\n")
+    config = TrainingConfig(model_name="small", model_config_path="arch.yaml", num_workers=0)
+    model = create_model_from_config(config)
+    write_safetensors(tmp_path / "model.safetensors", model)
+    whole(config, model).save_yaml(tmp_path / "config.yaml")
+    (tmp_path / "arch.yaml").unlink()
+    assert load_exported(tmp_path / "model.safetensors").config == model.config
+
+
+def test_a_model_of_ones_own_keeps_its_options_in_the_export():
+    config = TrainingConfig(model_name="mine", model_options={"depth": 2})
+    assert whole(config, nn.Linear(1, 1)) == config
+
+
+@pytest.mark.parametrize("loss", ["ctc", "crossentropy"])
+def test_a_model_that_does_not_say_how_it_is_read_is_exported_as_it_was_trained(
+    tmp_path, monkeypatch, loss
+):
+    monkeypatch.setattr(ModelRegistry, "_factories", {"silent": Silent})
+    config = TrainingConfig(model_name="silent", loss_type=loss, vocab_size=13)
+    model = create_model_from_config(config)
+    config.save_yaml(tmp_path / "config.yaml")
+    write_safetensors(tmp_path / "model.safetensors", model)
+    write_onnx(tmp_path / "model.onnx", model)
+    kinds = {load_exported(tmp_path / f"model.{what}").kind for what in ("safetensors", "onnx")}
+    assert kinds == {"ctc" if loss == "ctc" else "attention"}
+
+
+class Silent(nn.Module):
+    """A model that has no `kind`."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(128, 13)
+
+    def forward(self, images):
+        return self.linear(images[:, 0].float())
+
+
+def test_data_outside_its_folder_checks_an_export_where_that_is_allowed(exported, tmp_path, capsys):
+    image = next((exported / "data").rglob("*.png"))
+    (tmp_path / "labels.csv").write_text(f"file,label,split\n{image},12,val\n")
+    words = [str(exported / "t"), "--output", str(tmp_path / "out"), "--data", str(tmp_path)]
+    assert main(words) == 2
+    assert "--allow-outside accepts it" in capsys.readouterr().err
+    assert main([*words, "--allow-outside"]) == 0
+
+
 def test_the_card_tells_data_figures_intervals_and_limits(exported):
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
     titles = re.findall(r"^## (.*)$", card, re.MULTILINE)
@@ -54,6 +108,29 @@ def test_the_card_tells_data_figures_intervals_and_limits(exported):
     assert "no search was recorded" in card and "no test split was read" in card
     assert "Noto Sans Khmer, Noto Serif Khmer, " in card  # families, not their every weight
     assert re.search(r"those of \d are read worst, \d+ of \d+", card)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "Trained on `train`, as they are."),
+        ({"composed": 0, "variety": 0.5}, "Trained on `train`, as they are."),
+        (
+            {"composed": 400},
+            "Trained on 400 images an epoch, composed for it and new in each, as they are.",
+        ),
+        (
+            {"composed": 400, "variety": 0, "leave_out": ["Moul", "Bokor"]},
+            "composed for it and new in each, variety 0, none of the families Moul, Bokor, as",
+        ),
+    ],
+)
+def test_the_card_tells_what_was_composed_instead_of_the_training_split(options, told):
+    config = TrainingConfig(augmentation=False, dataset_options=options)
+    counted = Validation(Counts(1, 2, 3, 4), {1: (1, 2)}, [], (None, None))
+    data = Data("set", {"train": 8, "val": 2}, {})
+    card = model_card(config, data, counted, {"images_checked": 2}, {})
+    assert told in card and "`set`: 8 train, 2 val images." in card
 
 
 def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(exported, tmp_path):

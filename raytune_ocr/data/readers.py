@@ -268,7 +268,8 @@ def _inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Pa
     if not allow_outside and not any(resolved.is_relative_to(root) for root in roots):
         raise DataLoaderError(
             f"{place}: an image must lie in the data's folder or the working folder, got {name!r}; "
-            "--allow-outside accepts it"
+            "--allow-outside accepts it (raytune_ocr.train: "
+            "--set 'dataset_options={allow_outside: true}')"
         )
     return resolved
 

@@ -1,12 +1,14 @@
 import csv
 import logging
+import re
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
-from raytune_ocr.data import load_split, load_splits, to_canvas
+from raytune_ocr.config import TrainingConfig, parse_value
+from raytune_ocr.data import create_dataset, load_split, load_splits, to_canvas
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 
@@ -154,6 +156,9 @@ def test_a_path_that_leaves_its_folder_is_refused_unless_allowed(tmp_path, monke
     assert repr(where) in told and "--allow-outside" in told
     if where.startswith(".."):
         assert len(load_split(path, "train", allow_outside=True)) == 1
+        options = parse_value("dataset_options", re.search(r"dataset_options=(.*)'", told)[1])
+        config = TrainingConfig(metadata_path=str(path), val_split="train", dataset_options=options)
+        assert len(create_dataset(config).splits["train"]) == 1
 
 
 def test_a_link_that_leaves_its_folder_is_refused(tmp_path, monkeypatch):
