@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib
 import json
 import logging
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from raytune_ocr.config import TrainingConfig
     from raytune_ocr.data import PackedSplit
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
@@ -49,17 +47,6 @@ def write_safetensors(path: Path, model: nn.Module) -> None:
     tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as aside:
         save_file(tensors, str(aside))
-
-
-def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
-    """`config` with one of our readers' architecture in it, so that no other file is needed."""
-    from raytune_ocr.models import Reader
-
-    if not isinstance(model, Reader):
-        return config
-    fields = ("kind", "vocab_size", "max_sequence_length")  # they have places of their own
-    options = {name: value for name, value in model.config.items() if name not in fields}
-    return dataclasses.replace(config, model_options=options, model_config_path="")
 
 
 def load_safetensors(path: Path) -> nn.Module:
@@ -198,7 +185,7 @@ def export(
     """
     from raytune_ocr.data.readers import dataset_info, load_split, split_sizes
     from raytune_ocr.predict import find_checkpoint
-    from raytune_ocr.training import load_reader
+    from raytune_ocr.training.build import load_reader, whole
 
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)

@@ -214,8 +214,12 @@ def test_a_reader_of_digits_is_trained_read_with_and_exported(tmp_path, capsys):
     from raytune_ocr.data import generate_dataset
 
     generate_dataset(tmp_path / "digits", sizes={"train": 64, "val": 32, "test": 1}, seed=1)
+    architecture = tmp_path / "architecture.yaml"
+    architecture.write_text("dilations: [1, 2]")
     words = ["--model", "ctc_small", "--data", str(tmp_path / "digits"), "--epochs", "2"]
+    words += ["--set", f"model_config_path={architecture}"]
     assert main([*words, "--base-dir", str(tmp_path / "runs")]) == 0
+    architecture.unlink()  # what reads needs it no longer
     log = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")
     assert all(0 <= value <= 100 for value in log["val_accuracy"])
     assert log["val_accuracy"] == log["val_char_accuracy"]

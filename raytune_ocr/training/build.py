@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import tempfile
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, KHMER_DIGITS, TrainingConfig
 from raytune_ocr.data import BaseDataset, KhmerDigits, create_data_loaders, create_dataset
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.models import ModelRegistry, create_model
+from raytune_ocr.models import ModelRegistry, Reader, create_model
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.base import Augment, BaseTrainer, loop_settings
 from raytune_ocr.training.callbacks import (
@@ -94,6 +95,15 @@ def create_model_from_config(
     if config.dataset_name == KHMER_DIGITS:
         model.kind = kind_of(model, config)  # whoever reads with it knows no config
     return model
+
+
+def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
+    """`config` with one of our readers' architecture in it, so that no other file is needed."""
+    if not isinstance(model, Reader):
+        return config
+    fields = ("kind", "vocab_size", "max_sequence_length")  # they have places of their own
+    options = {name: value for name, value in model.config.items() if name not in fields}
+    return dataclasses.replace(config, model_options=options, model_config_path="")
 
 
 def load_reader(path: str | os.PathLike[str]) -> tuple[nn.Module, TrainingConfig]:
@@ -206,7 +216,7 @@ def create_experiment_trainer(
             config.early_stopping_min_delta,
             config.early_stopping_mode,
         ),
-        config=config,
+        config=whole(config, model),
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor
     return trainer
