@@ -82,6 +82,7 @@ class Run:
         self.plan: RandomSearch = RandomSearch(Space({}))
         self.failure = ""
         self.stop: Callable[[str], None] = lambda failure: None
+        self._resuming = False
         self._document_pace, self._tables_pace = Pace(), Pace(seconds=1.0)
         self._document_due = self._tables_due = False
 
@@ -103,7 +104,7 @@ class Run:
             ConfigurationError: all is known already, trials that the scheduler cannot compare, or a
                 resume that does not fit.
         """
-        self.failure = ""
+        self.failure, self._resuming = "", resuming
         self.targets = space.targets
         self.state = RunState(self.output_dir)
         kept = self.state.read() if resuming else Kept()
@@ -157,6 +158,8 @@ class Run:
                 self._carry_out(decision)
         record = self.plan.next(self.records)
         if record is not None:
+            if record.name not in self.records and (self.state.opened or self._resuming):
+                forget(self.output_dir, self.copy, [record.name])  # before that, `forget_old` does
             self.records[record.name] = record
             self._note_if_open(record)
         return record

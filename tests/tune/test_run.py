@@ -7,7 +7,7 @@ from raytune_ocr.tune.budget import Target
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.run import Run
 from raytune_ocr.tune.space import read_space
-from raytune_ocr.tune.storage import RunCopy
+from raytune_ocr.tune.storage import RunCopy, Storage
 from raytune_ocr.tune.warm_start import Known, KnownPoints
 from tests.tune.materials import train_record
 
@@ -18,13 +18,15 @@ EPOCHS = 4
 def start_run(tmp_path):
     """Begins a run of experiments in this test's folder, or goes on with it."""
 
-    def start(experiments, resume=False, known=None, **options):
+    def start(experiments, resume=False, known=None, storage=None, **options):
         folder = tmp_path / "out"
         folder.mkdir(exist_ok=True)
         space = read_space({"experiments": experiments}, "space.yaml", output_dir=str(folder))
-        copy = RunCopy(None, folder)
+        copy = RunCopy(storage and Storage.at(storage), folder)
         run = Run(folder, TuneOptions(**options), copy, "t", tmp_path / "results.json")
         run.start(space, known or KnownPoints(), resume)
+        if not resume:
+            run.forget_old()
         run.save_state()
         return run
 
@@ -42,6 +44,15 @@ def train(run, record, epoch, value):
     if epoch == record.config.num_epochs:
         record.status, record.stop_reason = "completed", "max_epochs"
     run.note(record)
+
+
+def left_behind(storage, *names):
+    """What an older run's trials have left in a storage."""
+    for name in names:
+        for part in ("checkpoints/best_model.pt", "checkpoint_000004/state.pt"):
+            file = storage / name / part
+            file.parent.mkdir(parents=True)
+            file.write_text("of an older run")
 
 
 def stopped(run):
@@ -128,3 +139,36 @@ def test_a_run_that_ended_before_it_confirmed_does_so_when_that_is_asked_for(sta
     again = start_run(presets("a", "b"), resume=True, **CONFIRMED)
     assert again.ended_by == ""  # nothing is confirmed yet
     assert len(again.next()) == 4
+
+
+def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(start_run, tmp_path):
+    """Even where the output folder knows of no older run, and in a part that goes on."""
+    pytest.importorskip("optuna")
+    searched = {"training": {"num_epochs": EPOCHS, "learning_rate": {"uniform": [0.001, 0.01]}}}
+    given = {"storage": tmp_path / "storage", "search": "optuna", "scheduler": "none"}
+    left_behind(tmp_path / "storage", *(f"found_000{number}" for number in range(1, 5)))
+
+    def kept():
+        return sorted({path.parts[-3] for path in (tmp_path / "storage").glob("*/*/*.pt")})
+
+    experiments = {"found": {"num_samples": 4, **searched}}
+    run = start_run(experiments, max_trials=2, **given)
+    assert kept() == ["found_0002", "found_0003", "found_0004"]
+    assert run.draw().name == "found_0002" and kept() == ["found_0003", "found_0004"]
+    for record in run.records.values():
+        train(run, record, EPOCHS, 0.5)
+    stopped(run)
+    left_behind(tmp_path / "storage", "found_0001")  # this run's own, by now
+    again = start_run(experiments, resume=True, **given)
+    assert [record.name for record in again.next()] == ["found_0003"]
+    assert kept() == ["found_0001", "found_0004"]
+
+
+def test_a_trial_whose_turn_comes_again_keeps_its_states(start_run, tmp_path):
+    given = {"scheduler": "halving", "grace_period": 2, "storage": tmp_path / "storage"}
+    run = start_run(presets("a", "b"), **given)
+    left_behind(tmp_path / "storage", "a")
+    for _ in run.records:
+        record = run.draw()
+        train(run, record, 2, 0.9 if record.name == "a" else 0.5)
+    assert run.draw().name == "a" and Storage.at(tmp_path / "storage").files("a")
