@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
@@ -40,6 +40,13 @@ from raytune_ocr.tune.warm_start import KnownPoints
 logger = logging.getLogger(__name__)
 
 CONFIRM_SEEDS = 3
+
+
+def no_room(failure: str) -> ExperimentFailedError:
+    """What a run says that a full disk has ended."""
+    return ExperimentFailedError(
+        f"{failure}; make room and go on with --resume: what was written is whole"
+    )
 
 
 class Run:
@@ -236,8 +243,21 @@ class Run:
     # Its end
 
     def cut(self) -> None:
-        """End what a spent budget has ended; with the target reached, the search is whole."""
+        """End what a spent budget has ended; with the target reached, the search is whole.
+
+        Raises:
+            ExperimentFailedError: the disk has no room for what they left in the storage.
+        """
+        unfinished = self.unfinished
         self.budget.cut(self.records.values())
+        try:
+            for name in unfinished:
+                if self.records[name].status in FINISHED:
+                    self.copy.pull_trial(name)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise no_room(str(error)) from None  # there is nothing under way to `stop`
         if self.budget.reason == TARGET:
             kept = (r for r in self.records.values() if r.status in FINISHED or r.confirms)
             self.records = {record.name: record for record in kept}

@@ -18,7 +18,7 @@ from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.report import summary
 from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.run import Run
+from raytune_ocr.tune.run import Run, no_room
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.state import RunState
 from raytune_ocr.tune.storage import RunCopy, Storage
@@ -154,9 +154,7 @@ class HyperparameterTuner:
             self.control.train(unfinished, resuming)
         run.cut()
         if run.failure:
-            raise ExperimentFailedError(
-                f"{run.failure}; make room and go on with --resume: what was written is whole"
-            )
+            raise no_room(run.failure)
         run.end()
         return run.document()
 

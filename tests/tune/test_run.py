@@ -1,8 +1,10 @@
 """What a run does next, and after a resume, without a Ray: its trials are trained by hand."""
 
+import errno
+
 import pytest
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.tune.budget import Target
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.run import Run
@@ -172,3 +174,35 @@ def test_a_trial_whose_turn_comes_again_keeps_its_states(start_run, tmp_path):
         record = run.draw()
         train(run, record, 2, 0.9 if record.name == "a" else 0.5)
     assert run.draw().name == "a" and Storage.at(tmp_path / "storage").files("a")
+
+
+CUT = [
+    {"target": Target("character_accuracy", 0.9)},
+    {"time_budget": 1e-9},
+]
+
+
+@pytest.mark.parametrize("given", CUT, ids=["target", "time_budget"])
+def test_models_of_trials_that_the_run_cut_are_taken_from_the_storage(start_run, tmp_path, given):
+    run = start_run(presets("a", "b"), storage=tmp_path / "storage", scheduler="none", **given)
+    left_behind(tmp_path / "storage", "a", "b")
+    run.budget.begin()
+    train(run, run.records["a"], 2, 0.95)  # the others are under way or not begun
+    assert run.budget.spent()
+    run.cut()
+    best = run.document()["best_result"]
+    assert best["stop_reason"] == next(iter(given))
+    assert best["checkpoint"] == str(tmp_path / "out" / "a" / "checkpoints" / "best_model.pt")
+    assert not (tmp_path / "out" / "b" / "checkpoints").exists()  # never trained
+
+
+def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, monkeypatch):
+    run = start_run(presets("a"), scheduler="none", target=Target("character_accuracy", 0.9))
+    train(run, run.records["a"], 2, 0.95)
+
+    def fill(name):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run.copy, "pull_trial", fill)
+    with pytest.raises(ExperimentFailedError, match=r"No space left .* go on with --resume"):
+        run.cut()
