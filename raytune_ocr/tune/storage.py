@@ -85,6 +85,12 @@ class Storage:
         with self.filesystem.open_output_stream(path) as written:
             written.write(content)
 
+    def holds(self, name: str) -> bool:
+        """Whether a file of that name is there."""
+        from pyarrow import fs
+
+        return bool(self.filesystem.get_file_info(self._path(name)).type == fs.FileType.File)
+
     def read(self, name: str) -> bytes:
         """What a small file there holds."""
         with self.filesystem.open_input_stream(self._path(name)) as file:
@@ -185,6 +191,13 @@ class RunCopy:
         """Take everything but the states of trials from the storage."""
         if self._mirror:
             self._mirror.pull(states=False)
+
+    def where_newest(self, name: str, aside: Path) -> Path:
+        """The folder where a file can be read that `pull` would take, without touching ours."""
+        if self.storage and self.storage.holds(name):
+            self.storage.fetch(name, aside / name)
+            return aside
+        return self.folder
 
     def pull_trial(self, name: str) -> None:
         """Take a trial's files from the storage, its states included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from raytune_ocr.tune.report import summary
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.run import Run, no_room
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
-from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.state import STATE_FILE, RunState
 from raytune_ocr.tune.storage import RunCopy, Storage
 from raytune_ocr.tune.tracking import check_trackers
 from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
@@ -63,10 +64,7 @@ class HyperparameterTuner:
         self.validate_config(self.config)
         kept = self.options.storage
         copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
-        resumed = self.options.resume or self.options.resume_if_any
-        if resumed:
-            copy.pull()
-        earlier = RunState(self.output_dir).read().about if resumed else {}
+        earlier = _told_before(copy) if self._may_resume else {}
         self.options = chosen_options(options, self._read(self.config).tuning, earlier)
         self.run = Run(
             self.output_dir,
@@ -76,6 +74,10 @@ class HyperparameterTuner:
             None if results_file is None else Path(results_file),
         )
         self.control = Control(self.run, Cluster(self.options.address, self.output_dir))
+
+    @property
+    def _may_resume(self) -> bool:
+        return self.options.resume or self.options.resume_if_any
 
     def load_config(self, config_file: str) -> dict[str, Any]:
         """The YAML as a mapping; raises yaml.YAMLError when it is not valid."""
@@ -142,6 +144,8 @@ class HyperparameterTuner:
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         options, run = self.options, self.run
+        if self._may_resume:  # not before the folder is ours: a run may be under way in it
+            run.copy.pull()
         there = RunState(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there)
         run.start(space, self._known(space, resuming), resuming)
@@ -205,3 +209,9 @@ class HyperparameterTuner:
         if best and best["checkpoint"]:
             paths.append(("best checkpoint", best["checkpoint"]))
         return summary(self.records.values(), self.run.targets, paths, document)
+
+
+def _told_before(copy: RunCopy) -> dict[str, Any]:
+    """`Kept.about` of the run that may be resumed; where it is kept, nothing is changed."""
+    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as aside:
+        return RunState(copy.where_newest(STATE_FILE, Path(aside))).read().about

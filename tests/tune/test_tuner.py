@@ -19,6 +19,7 @@ from raytune_ocr.predict import main as predict
 from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.lock import RunLock
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.state import RunState
 
@@ -282,6 +283,34 @@ def test_looking_trains_nothing(write_space, data, tmp_path, capsys):
         assert main([*base, flag]) == 0
         assert shown in capsys.readouterr().out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
+    write_space, data, tmp_path, capsys
+):
+    """What the storage has is older than what the run is writing."""
+    output, storage = tmp_path / "out", tmp_path / "storage"
+    base = command(write_space(), data, output, "--storage", str(storage))
+    tuner = HyperparameterTuner(str(write_space()), output_dir=output, storage=storage)
+    records = {name: TrialRecord(config) for name, config in tuner.space().configs.items()}
+    about = {"timestamp": tuner.run.timestamp, "results_file": str(tuner.results_file)}
+    with RunLock(output):
+        state = RunState(output)
+        state.rewrite(records, about | {"grace_period": 2})
+        tuner.run.copy.push(now=True)
+        records["first"].status = "failed"
+        state.note(records["first"])
+        before = {path: path.read_bytes() for path in output.iterdir()}
+        assert main([*base, "--list", "--resume"]) == 0
+        assert main([*base, "--dry-run", "--resume"]) == 0
+        assert "rungs:\n  - 2\n" in capsys.readouterr().out  # as the storage says
+        for more in ("--resume", "--resume-if-any"):
+            assert main([*base, more]) == 2
+            assert "in use by process" in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in output.iterdir()} == before
+        records["second"].status = "failed"
+        state.note(records["second"])  # its file is still the one in the folder
+        assert {t.status for t in RunState(output).read().trials.values()} == {"failed"}
 
 
 @pytest.mark.slow
