@@ -179,9 +179,14 @@ class RunCopy:
     Args:
         storage: of the run.
         folder: the output folder, whose own files are copied; trials copy theirs.
+
+    Raises:
+        ConfigurationError: the storage is that folder, or holds it.
     """
 
     def __init__(self, storage: Storage | None, folder: Path) -> None:
+        if storage:
+            _check_apart(storage, folder)
         self.storage = storage
         self.folder = folder
         self._mirror = Mirror(storage, folder) if storage else None
@@ -227,6 +232,24 @@ class RunCopy:
             for there in self.storage.files(name):
                 if not (self.folder / there).exists():
                     self.storage.remove(there)
+
+
+def _check_apart(storage: Storage, folder: Path) -> None:
+    """Raises ConfigurationError where copies would take the place of what is being written.
+
+    Or where the output folder would be copied into itself, once more at each resume.
+    """
+    from pyarrow import fs
+
+    if not isinstance(storage.filesystem, fs.LocalFileSystem):
+        return
+    root, here = Path(storage.root or "/").resolve(), folder.resolve()
+    if root == here or root in here.parents:
+        raise ConfigurationError(
+            "--storage: must be a folder that neither is nor holds --output-dir, which is copied "
+            f"there, got {storage.place} for {folder}; name another one, or leave --storage out "
+            "where every node sees --output-dir"
+        )
 
 
 def state_folder(epoch: int) -> str:

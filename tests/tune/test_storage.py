@@ -88,6 +88,20 @@ def test_a_place_that_pyarrow_does_not_know_is_told_with_the_way_out(place):
         Storage.at(place)
 
 
+def test_a_storage_that_is_the_output_folder_or_holds_it_is_refused_with_the_way_out(tmp_path):
+    output = tmp_path / "runs" / "out"
+    output.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(output)
+    for place in (output, f"file://{output}", f"{output}/../out/", tmp_path / "link", tmp_path):
+        with pytest.raises(ConfigurationError, match="neither is nor holds --output-dir") as caught:
+            RunCopy(Storage.at(place), output)
+        told = str(caught.value)
+        assert str(place) in told and str(output) in told and "leave --storage out" in told
+    for place in (output / "kept", tmp_path / "runs" / "other", f"{output}2"):
+        RunCopy(Storage.at(place), output)
+    RunCopy(stand_in(tmp_path), output)
+
+
 def test_names_in_a_storage_cannot_leave_the_folder(tmp_path):
     """In an object store `..` is a name like any other."""
 
