@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,17 @@ class Deadline(Callback):
     Args:
         seconds: from now on.
         folder: of the trial.
+        marked: is given the marker, for where the next attempt has another folder.
     """
 
     watches_steps = True
 
-    def __init__(self, seconds: float, folder: Path) -> None:
+    def __init__(
+        self, seconds: float, folder: Path, marked: Callable[[Path], None] = lambda marker: None
+    ) -> None:
         self.end = time.monotonic() + seconds
         self.folder = folder
+        self.marked = marked
         self._watchdog = threading.Timer(max(0.0, seconds) + HANGING, self._abandon)
         self._watchdog.daemon = True
         self._watchdog.start()
@@ -46,9 +50,13 @@ class Deadline(Callback):
         self._watchdog.cancel()
 
     def _abandon(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / MARKER).touch()
-        os._exit(1)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / MARKER).touch()
+            threading.Timer(HANGING, os._exit, [1]).start()  # a storage may be what hangs
+            self.marked(self.folder / MARKER)
+        finally:
+            os._exit(1)
 
 
 def was_abandoned(folder: Path) -> bool:

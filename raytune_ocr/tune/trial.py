@@ -33,6 +33,7 @@ STATE_NAME = "state.pt"
 TRIAL_TIMEOUT = "trial_timeout"
 
 Report = Callable[[dict[str, Any], "str | None"], None]
+Marked = Callable[[Path], None]
 
 
 def run_trial(
@@ -42,13 +43,15 @@ def run_trial(
     threads: int = 1,
     resume_from: Path | None = None,
     timeout: float | None = None,
+    marked: Marked = lambda marker: None,
 ) -> None:
     """Train as `config` says, a report each epoch, for `timeout` seconds at most.
 
     An error that would come back on every try is reported as `error_message` instead of raised,
     so that the trial is not tried again. Where memory runs out, it goes on from its last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
-    of the time as the stop reason `trial_timeout`.
+    of the time as the stop reason `trial_timeout`. Where the process hangs, `marked` is given the
+    marker that the next attempt is to find in the trial's folder.
     """
     import torch
 
@@ -68,7 +71,7 @@ def run_trial(
         report({**about, **row}, folder)
 
     folder = Path(config.output_dir) / config.experiment_name
-    deadline = None if timeout is None else Deadline(timeout, folder)
+    deadline = None if timeout is None else Deadline(timeout, folder, marked)
     try:
         if was_abandoned(folder):
             raise TrialTimeoutError("its process hung")
@@ -164,17 +167,19 @@ def trial(
         mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
-    with _home(settings, storage, config["keeps_states"]) as (settings, report):
+    threads, timeout = config["threads"], config["timeout"]
+    with _home(settings, storage, config["keeps_states"]) as (settings, report, marked):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name)
-        run_trial(settings, dataset, report, config["threads"], state, config["timeout"])
+        run_trial(settings, dataset, report, threads, state, timeout, marked)
 
 
 @contextmanager
 def _home(
     config: TrainingConfig, storage: Storage | None, keeps_states: bool
-) -> Iterator[tuple[TrainingConfig, Report]]:
+) -> Iterator[tuple[TrainingConfig, Report, Marked]]:
     """Where a trial works: its folder, or a scratch folder that is copied to the storage.
 
+    So is the marker of a process that hung, at once: the next attempt has another scratch folder.
     Its states are Ray's checkpoints, or with `keeps_states` its own, named by their epochs.
     """
     from ray import tune
@@ -186,7 +191,7 @@ def _home(
         tune.report(row, checkpoint=tune.Checkpoint.from_directory(state) if state else None)
 
     if storage is None:
-        yield config, report
+        yield config, report, lambda marker: None
         return
     with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
         name = config.experiment_name
@@ -199,7 +204,10 @@ def _home(
             mirror.push()
             tune.report(row)
 
-        yield dataclasses.replace(config, output_dir=scratch), copy_and_report
+        def copy_marker(marker: Path) -> None:
+            storage.send(marker, f"{name}/{marker.name}")
+
+        yield dataclasses.replace(config, output_dir=scratch), copy_and_report, copy_marker
         mirror.push()
 
 

@@ -7,7 +7,8 @@ import pytest
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.data import load_splits
 from raytune_ocr.tune.deadline import MARKER, was_abandoned
-from raytune_ocr.tune.trial import run_trial
+from raytune_ocr.tune.storage import Storage
+from raytune_ocr.tune.trial import data_key, run_trial, trial
 
 HANG = """
 import sys, time
@@ -16,6 +17,18 @@ from raytune_ocr.tune import deadline
 deadline.HANGING = 0.2
 deadline.Deadline(0.1, Path(sys.argv[1]))
 time.sleep(30)
+"""
+
+HANG_ELSEWHERE = """
+import sys, time
+from raytune_ocr.config import TrainingConfig
+from raytune_ocr.tune import deadline, trial
+from raytune_ocr.tune.storage import Storage
+deadline.HANGING = 5.0
+trial._train = lambda *given: time.sleep(50)
+config = TrainingConfig(experiment_name="t", output_dir="absent")
+told = {"config": config.to_dict(), "threads": 1, "timeout": 0.0, "keeps_states": False}
+trial.trial(told, {trial.data_key(config): None}, Storage.at(sys.argv[1]))
 """
 
 
@@ -61,3 +74,18 @@ def test_a_process_that_hangs_is_ended_and_the_next_attempt_told_why(config, dat
     run_trial(config, load_splits(data), lambda row, folder: rows.append(row), timeout=100)
     assert [row["stop_reason"] for row in rows] == ["trial_timeout"]
     assert not was_abandoned(folder)
+
+
+def test_the_next_attempt_is_told_so_in_another_scratch_folder(tmp_path, monkeypatch):
+    """Which is all that it has in common with the first, where there is a storage."""
+    storage = Storage.at(tmp_path / "storage")
+    words = [sys.executable, "-c", HANG_ELSEWHERE, str(tmp_path / "storage")]
+    assert subprocess.run(words, timeout=40).returncode == 1
+    assert list(storage.files("t")) == [f"t/{MARKER}"]
+    rows = []
+    monkeypatch.setattr("ray.tune.report", rows.append)
+    config = TrainingConfig(experiment_name="t", output_dir="absent")
+    told = {"config": config.to_dict(), "threads": 1, "timeout": 100.0, "keeps_states": False}
+    trial(told, {data_key(config): None}, storage)
+    assert [row["stop_reason"] for row in rows] == ["trial_timeout"]
+    assert not storage.files("t")
