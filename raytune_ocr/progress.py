@@ -1,4 +1,4 @@
-"""A progress bar on a terminal's standard error; nothing elsewhere."""
+"""How far things are: a bar on a terminal's standard error, and durations in figures."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def progress(items: Iterable[Item], total: int, description: str) -> Iterable[It
 
     console = Console(stderr=True)
     return track(items, description, total, console=console, disable=not console.is_terminal)
+
+
+def clock(seconds: float) -> str:
+    """A duration as MM:SS, from an hour on as HH:MM:SS; a day and an hour are 25:00:00."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

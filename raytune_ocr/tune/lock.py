@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import make_folder, remove_if_empty
+from raytune_ocr.progress import clock
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class RunLock:
     def _owner(self) -> str:
         try:
             owner = json.loads(self.path.read_text(encoding="utf-8"))
-            age = time.strftime("%H:%M:%S", time.gmtime(time.time() - owner["since"]))
+            age = clock(time.time() - owner["since"])
             return f"process {owner['pid']} of {owner['user']} on {owner['host']}, for {age}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another run"

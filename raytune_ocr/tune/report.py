@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from raytune_ocr.config import KHMER_DIGITS
+from raytune_ocr.progress import clock
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.results import TrialRecord, compare_with_targets, ranking
 
@@ -136,8 +136,7 @@ def time_left(record: TrialRecord) -> str:
     if record.status != "running" or not record.epochs:
         return ""
     mean = sum(row["seconds"] for row in record.epochs) / len(record.epochs)
-    seconds = mean * (record.config.num_epochs - record.epochs[-1]["epoch"])
-    return time.strftime("%M:%S" if seconds < 3600 else "%H:%M:%S", time.gmtime(seconds))
+    return clock(mean * (record.config.num_epochs - record.epochs[-1]["epoch"]))
 
 
 def _figure(value: float | None) -> str:

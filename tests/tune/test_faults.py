@@ -55,6 +55,16 @@ def test_a_second_run_in_a_folder_is_refused_and_told_whose_it_is(holder, tmp_pa
         pass
 
 
+@pytest.mark.parametrize(("hours", "told"), [(25, "25:00:0"), (-1, "00:00")])
+def test_how_long_a_folder_is_in_use_is_told_even_if_it_is_days(hours, told, tmp_path):
+    with RunLock(tmp_path) as lock:
+        owner = json.loads(lock.path.read_text())
+        owner["since"] -= 3600 * hours  # of another host, whose clock may be ahead
+        lock.path.write_text(json.dumps(owner))
+        with pytest.raises(ConfigurationError, match=f"for {told}"), RunLock(tmp_path):
+            pass
+
+
 def test_a_killed_run_leaves_its_folder_free(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()

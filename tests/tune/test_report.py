@@ -1,8 +1,9 @@
 import pytest
 
 from raytune_ocr.config import TrainingConfig
-from raytune_ocr.tune.report import ProgressReport, visible
+from raytune_ocr.tune.report import ProgressReport, time_left, visible
 from raytune_ocr.tune.results import TrialRecord
+from tests.tune.materials import train_record
 
 
 def records(**statuses):
@@ -35,3 +36,13 @@ def test_a_failed_trial_is_told_with_its_cause_even_if_nothing_else_is(quiet, ca
     failed = told.err if quiet else told.out
     assert failed.count("b ") == failed.count("No module named 'mine'") == 1
     assert ("running" in told.out) is not quiet
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [(61, "01:00"), (3600, "59:59"), (3601, "01:00:00"), (90_001, "25:00:00")],
+)
+def test_the_time_that_is_left_is_told_in_hours_even_if_it_is_days(epochs, told):
+    record = TrialRecord(TrainingConfig(num_epochs=epochs), "running")
+    train_record(record, 1, 0.5)  # in one second
+    assert time_left(record) == told
