@@ -213,6 +213,8 @@ def score_of_record(record: TrialRecord) -> float | None:
     """What Optuna is told of a trial: 0..1, 0 where it failed; None while it runs."""
     if record.status not in FINISHED:
         return None
+    if record.status == "failed":  # whatever it reached before: it cannot win
+        return 0.0
     names = ("val_char_accuracy", "val_accuracy")
     found = (record.best.get(name, math.nan) for name in names)
     return next((value for value in found if not math.isnan(value)), 0.0)

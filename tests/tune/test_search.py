@@ -1,7 +1,7 @@
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.search import OptunaSearch, RandomSearch
+from raytune_ocr.tune.search import OptunaSearch, RandomSearch, score_of_record
 from raytune_ocr.tune.space import read_space
 from raytune_ocr.tune.state import KeptTrial
 from raytune_ocr.tune.warm_start import Known, KnownPoints
@@ -123,6 +123,15 @@ def test_trials_that_run_or_failed_do_not_stop_the_search():
         record.status = ("running", "failed", "pending", "completed")[number % 4]
         records[record.name] = record
     assert len(records) == 8
+
+
+def test_a_trial_that_failed_is_told_as_the_worst_whatever_it_reached_before():
+    record = RandomSearch(space()).first()[0]
+    assert score_of_record(record) is None
+    finish(record)
+    assert score_of_record(record) == goodness(record) > 0
+    record.status, record.stop_reason = "failed", "nan"
+    assert score_of_record(record) == 0
 
 
 def test_optuna_stops_at_the_cap_and_where_there_is_no_other_point():
