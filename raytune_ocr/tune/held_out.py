@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.config import KHMER_DIGITS
+from raytune_ocr.config import KHMER_DIGITS, TrainingConfig
 from raytune_ocr.errors import CheckpointError, DataLoaderError
 from raytune_ocr.statistics import wilson
 from raytune_ocr.tune.results import TrialRecord
+
+if TYPE_CHECKING:
+    from raytune_ocr.data import PackedSplit
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ def _read(record: TrialRecord, allow_outside: bool) -> dict[str, Any]:
         return {}
     model, _ = load_reader(str(record.checkpoint))
     split = load_split(config.metadata_path, TEST_SPLIT, allow_outside=allow_outside)
-    validation = load_split(config.metadata_path, config.val_split, allow_outside=allow_outside)
+    validation = _validated_on(config, allow_outside)
     totals = {
         "best_val_char_accuracy": validation.digits,
         "best_val_seq_accuracy": len(validation),
@@ -57,3 +60,17 @@ def _read(record: TrialRecord, allow_outside: bool) -> dict[str, Any]:
         for name, total in totals.items()
     }
     return {**with_intervals(TEST_SPLIT, counts(measure(model, split))), **intervals}
+
+
+def _validated_on(config: TrainingConfig, allow_outside: bool) -> PackedSplit:
+    """What the accuracies of validation are shares of: no split of the data where it is composed.
+
+    The training split is not read for that.
+    """
+    from raytune_ocr.data import create_dataset
+    from raytune_ocr.data.readers import load_split
+
+    dataset = create_dataset(config, allow_outside=allow_outside)
+    if dataset.composed:
+        return dataset.validation
+    return load_split(config.metadata_path, config.val_split, allow_outside=allow_outside)
