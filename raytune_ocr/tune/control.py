@@ -21,7 +21,7 @@ from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_n
 from raytune_ocr.tune.preflight import Mark, check_nodes
 from raytune_ocr.tune.prepare import load_data, without_model_file
 from raytune_ocr.tune.report import ProgressReport
-from raytune_ocr.tune.results import TrialRecord
+from raytune_ocr.tune.results import TrialRecord, ranking
 from raytune_ocr.tune.run import Run
 from raytune_ocr.tune.signals import Interruptions
 from raytune_ocr.tune.storage import Storage
@@ -63,7 +63,9 @@ class Control:
             ExperimentFailedError: when that happens over and over and no trial gets on.
         """
         run = self.run
-        possible = run.possible(unfinished)
+        # The best of those that an earlier part has finished may be trained again with other seeds.
+        best = ranking(run.records.values())[: run.options.confirm or 0]
+        possible = [*run.possible(unfinished), *best]
         data = load_data(possible, run.options.allow_outside)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))

@@ -15,6 +15,17 @@ from raytune_ocr.tune.confirm import (
 from raytune_ocr.tune.results import TrialRecord, ranking, results_document
 from raytune_ocr.tune.state import RunState
 
+TWO_KINDS_OF_DATA = """
+experiments:
+  before:
+    model: {name: ctc_small}
+    training: {num_epochs: 1, batch_size: 16, use_tensorboard: false}
+  after:
+    model: {name: ctc_small}
+    training: {num_epochs: 1, batch_size: 16, use_tensorboard: false}
+    data: {options: {composed: 32}}
+"""
+
 
 def record(name, score, seed=0, status="completed", confirms=""):
     made = TrialRecord(TrainingConfig(experiment_name=name, seed=seed), status, confirms=confirms)
@@ -127,6 +138,19 @@ def test_a_run_confirms_its_best_trials(confirmed_run):
     assert not epochs.duplicated(["experiment_name", "epoch"]).any()
     rungs = RunState(confirmed_run).read().notes["rung"]
     assert not [note for note in rungs if "-seed" in note["trial"]]
+
+
+@pytest.mark.slow
+def test_a_trial_of_an_earlier_part_is_confirmed_on_its_own_data(shared_ray, data, tmp_path):
+    space, output = tmp_path / "space.yaml", tmp_path / "out"
+    space.write_text(TWO_KINDS_OF_DATA)
+    words = ["--config", str(space), "--data", str(data), "--output-dir", str(output), "--quiet"]
+    words += ["--results-file", f"{output}.json"]
+    assert main([*words, "--experiments", "before"]) == 0
+    assert main([*words, "--resume", "--confirm", "2", "--confirm-seeds", "1"]) == 0
+    told = json.loads((output / "results.json").read_text())["confirmation"]
+    results = {r["experiment_name"]: r.get("error_message", "") for r in told["results"]}
+    assert results == {"before-seed101": "", "after-seed101": ""}
 
 
 @pytest.mark.slow
