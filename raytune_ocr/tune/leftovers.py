@@ -10,7 +10,7 @@ from pathlib import Path
 
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.tune.confirm import winner
-from raytune_ocr.tune.results import TrialRecord, ranking
+from raytune_ocr.tune.results import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.tune.storage import RunCopy, state_folder
 from raytune_ocr.tune.trial import STATE_NAME
 
@@ -27,6 +27,15 @@ def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
         for part in ("checkpoints", "tensorboard", "logs"):
             shutil.rmtree(folder / name / part, ignore_errors=True)
         remove_states(folder / name)
+
+
+def forget_confirmation(folder: Path, copy: RunCopy) -> None:
+    """Tables of trials that confirmed others go, here and in the storage: a run may write none."""
+    for name in CONFIRMING_TABLES:
+        (folder / name).unlink(missing_ok=True)
+        if copy.storage:
+            with suppress(FileNotFoundError):
+                copy.storage.remove(name)
 
 
 def hand_down(folder: Path, copy: RunCopy, child: TrialRecord) -> None:

@@ -55,6 +55,7 @@ RESULTS_COPY = "results.json"  # in the output folder, besides the file that was
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
 CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
 CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
+CONFIRMING_TABLES = (CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE)
 FINISHED = ("completed", "failed")
 USED = ("batch_size_used", "accumulation_used", "threads")
 SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")

@@ -19,7 +19,7 @@ from raytune_ocr.tune.budget import TARGET, TIME_BUDGET, Budget
 from raytune_ocr.tune.confirm import confirmation, confirming_records, winner
 from raytune_ocr.tune.halving import SuccessiveHalving
 from raytune_ocr.tune.held_out import read_test_split
-from raytune_ocr.tune.leftovers import forget, hand_down, tidy
+from raytune_ocr.tune.leftovers import forget, forget_confirmation, hand_down, tidy
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
 from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.population import Population, heir_of, inherit
@@ -393,6 +393,7 @@ class Run:
 
     def forget_old(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
+        forget_confirmation(self.output_dir, self.copy)
         old = self.state.read()
         if old.trials:
             begun = old.about.get("timestamp", "an unknown time")
