@@ -43,7 +43,8 @@ def find_checkpoint(source: str | Path) -> Path:
     """The checkpoint that a results JSON, an output folder or a checkpoint path stands for.
 
     Raises:
-        CheckpointError: when there is none; says what was looked for.
+        CheckpointError: when there is none, or another run has taken the folder; says what was
+            looked for.
     """
     path = Path(source)
     results = find_results(path)
@@ -75,8 +76,11 @@ def _models_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _checkpoint_in_results(path: Path) -> Path:
+    from raytune_ocr.tune.whereabouts import taken
+
     try:
-        best = json.loads(path.read_text(encoding="utf-8")).get("best_result") or {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+        best = document.get("best_result") or {}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such results file") from None
     except (ValueError, AttributeError) as error:
@@ -85,9 +89,14 @@ def _checkpoint_in_results(path: Path) -> Path:
     if not named:
         raise CheckpointError(f"{path}: best_result names no checkpoint (did any trial complete?)")
     moved = Path(*Path(named).parts[-3:])  # with its trial's folder, beside results.json
+    gone = ""
     for candidate in (Path(named), path.parent / named, path.parent / moved):
-        if candidate.is_file():
+        told = taken(Path(*candidate.absolute().parts[:-3]), document)
+        if candidate.is_file() and not told:
             return candidate
+        gone = gone or told
+    if gone:
+        raise CheckpointError(f"{path}: {gone}")
     raise CheckpointError(
         f"{path}: best_result.checkpoint {named!r} does not exist; if the run was moved, name its "
         "output folder or the trial's folder instead"

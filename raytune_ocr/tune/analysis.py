@@ -18,11 +18,11 @@ from raytune_ocr.tune.results import (
     CONFIRMING_EPOCHS_TABLE,
     EPOCH_COLUMNS,
     EPOCHS_TABLE,
-    RESULTS_COPY,
     SCORES,
     load_results,
     read_document,
 )
+from raytune_ocr.tune.whereabouts import run_folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,8 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
 
     Returns:
         `experiment_name`, `epoch` (from 1), losses, accuracies (0..1), `learning_rate`, `seconds`
-        (of the epoch), `memory_mb` (MiB) and the like; no rows where a run left no `epochs.csv`.
+        (of the epoch), `memory_mb` (MiB) and the like; no rows where a run left no `epochs.csv`, or
+        another run has taken its folder.
 
     Raises:
         DataNotFoundError: when there are no results.
@@ -50,11 +51,8 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
     import pandas as pd
 
     path, document = read_document(source)
-    folders = [path.parent] if path.name == RESULTS_COPY else []
-    configs = [result.get("config") or {} for result in document["all_results"]]
-    folders += [Path(config["output_dir"]) for config in configs if "output_dir" in config]
     names = (EPOCHS_TABLE, CONFIRMING_EPOCHS_TABLE) if confirming else (EPOCHS_TABLE,)
-    for folder in folders:
+    for folder in run_folders(path, document):
         files = [folder / name for name in names if (folder / name).exists()]
         if files:
             return pd.concat(map(read_epochs, files), ignore_index=True)

@@ -14,6 +14,7 @@ from raytune_ocr.tune import analysis
 from raytune_ocr.tune.html import Section, dark, page
 from raytune_ocr.tune.results import load_results, read_document
 from raytune_ocr.tune.state import GENERATION, HALVING, RUNG, Kept, RunState
+from raytune_ocr.tune.whereabouts import run_folders, why_gone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +158,7 @@ def _not_begun(candidates: int) -> str:
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     curves = writer.table("epochs", analysis.learning_curves(source))
     if curves.empty:
-        raise DataNotFoundError("No epochs.csv was found beside the results.")
+        raise DataNotFoundError(_why_no_curves(source))
     names = ("val_char_accuracy", "val_accuracy", "val_loss")
     word = next(name for name in names if name in curves and curves[name].notna().any())
     stops: dict[str, str] = {}
@@ -187,6 +188,11 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
     )
 
 
+def _why_no_curves(source: Path) -> str:
+    _, document = read_document(source)
+    return why_gone(document) or "No epochs.csv was found beside the results."
+
+
 def _rungs(source: Path) -> list[int]:
     notes = _kept(source).notes
     judged = (RUNG, HALVING, GENERATION)
@@ -196,12 +202,7 @@ def _rungs(source: Path) -> list[int]:
 def _kept(source: Path) -> Kept:
     """What the run has noted: beside its results, or in its output folder; nothing elsewhere."""
     path, document = read_document(source)
-    folders = [path.parent] + [
-        Path(result["config"]["output_dir"])
-        for result in document["all_results"]
-        if "output_dir" in (result.get("config") or {})
-    ]
-    for folder in folders[:2]:
+    for folder in run_folders(path, document):
         if (state := RunState(folder)).exists():
             return state.read()
     return Kept()
@@ -297,7 +298,7 @@ def _winner(
 def _resources(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     curves = analysis.learning_curves(source)
     if curves.empty:
-        raise DataNotFoundError("No epochs.csv was found beside the results.")
+        raise DataNotFoundError(_why_no_curves(source))
     how = {"seconds": "sum", "images_per_second": "median", "memory_mb": "max"}
     how |= {"cpu_percent": "mean", "gpu_memory_mb": "max"}
     present = {name: kind for name, kind in how.items() if name in curves}

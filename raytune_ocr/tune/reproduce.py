@@ -24,6 +24,7 @@ from raytune_ocr.training.callbacks import Callback
 from raytune_ocr.tune.analysis import learning_curves
 from raytune_ocr.tune.results import environment, read_document
 from raytune_ocr.tune.trial import with_half_the_batch
+from raytune_ocr.tune.whereabouts import why_gone
 
 Say = Callable[[str], None]
 
@@ -234,14 +235,15 @@ def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
     """The rows of a trial by epoch, without what the machine decides.
 
     Raises:
-        DataNotFoundError: when the run left none.
+        DataNotFoundError: when the run left none, or another one has taken its folder.
     """
     curves = learning_curves(path, confirming=True)
     rows = curves[curves["experiment_name"] == name]
     if rows.empty:
-        raise DataNotFoundError(
-            f"{path}: no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
+        why = why_gone(read_document(path)[1]) or (
+            f"no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
         )
+        raise DataNotFoundError(f"{path}: {why}")
     kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
     for name in ("batch_size", "threads"):
         if name in kept and kept[name].isna().any():  # begun by an older version
