@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.tune.confirm import winner
+from raytune_ocr.tune.deadline import was_abandoned
 from raytune_ocr.tune.results import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.tune.storage import RunCopy, state_folder
 from raytune_ocr.tune.trial import STATE_NAME
@@ -27,6 +28,7 @@ def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
         for part in ("checkpoints", "tensorboard", "logs"):
             shutil.rmtree(folder / name / part, ignore_errors=True)
         remove_states(folder / name)
+        was_abandoned(folder / name)  # told now, and not to the new one
 
 
 def forget_confirmation(folder: Path, copy: RunCopy) -> None:

@@ -2,7 +2,8 @@
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.analysis import unfinished
-from raytune_ocr.tune.leftovers import forget_confirmation
+from raytune_ocr.tune.deadline import MARKER, was_abandoned
+from raytune_ocr.tune.leftovers import forget, forget_confirmation
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
 from raytune_ocr.tune.storage import RunCopy, Storage
 from tests.tune.materials import train_record
@@ -27,3 +28,10 @@ def test_a_run_that_confirms_nothing_has_no_trials_of_one_before_that_did(tmp_pa
     assert unfinished(folder) == []
     for place in (folder, there):
         assert sorted(file.name for file in place.glob("*.csv")) == ["epochs.csv", "trials.csv"]
+
+
+def test_a_trial_that_begins_anew_is_not_told_that_an_older_one_hung(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / MARKER).touch()
+    forget(tmp_path, RunCopy(None, tmp_path), ["a"])
+    assert not was_abandoned(tmp_path / "a")
