@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.cli import again, tell
 from raytune_ocr.config import (
     CHANGEABLE,
-    CLASSIFIER_MONITOR,
-    KHMER_DIGITS,
     TrainingConfig,
     check,
     environment_overrides,
+    monitors_of,
     parse_value,
 )
-from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.errors import ConfigurationError, RaytuneOCRError, unknown_name
 
 if TYPE_CHECKING:
     from raytune_ocr.training import ExperimentTrainer
@@ -27,7 +26,7 @@ DEFAULT_BASE = "runs"
 OF_STATE = (
     *("model_name", "model_options", "model_config_path", "vocab_size", "max_sequence_length"),
     *("dataset_name", "optimizer_type", "optimizer_betas", "scheduler_type", "factor", "patience"),
-    *("early_stopping_monitor", "early_stopping_mode"),
+    "early_stopping_monitor",
 )
 """What the state of a training is made for; a resume cannot change it."""
 OF_FOLDER = ("parent", "reapply_transforms")
@@ -128,14 +127,19 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
     """The config of `settings` on top of what an earlier experiment was started with."""
     known = {name: value for name, value in before.items() if name not in OF_FOLDER}
+    monitors = monitors_of({**known, **settings})
     follows = known.get("early_stopping_monitor")
-    if settings.get("early_stopping_monitor", follows) != follows:
+    if follows not in monitors:
+        known.pop("early_stopping_monitor", None)  # of a fork's other data
+    if settings.get("early_stopping_monitor", known.get("early_stopping_monitor")) != follows:
         known.pop("early_stopping_mode", None)  # it was the other figure's
     values = {"early_stopping_patience": 0, **known, **settings}
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
-    if values.get("dataset_name", KHMER_DIGITS) != KHMER_DIGITS:
-        values.setdefault("early_stopping_monitor", CLASSIFIER_MONITOR)
+    monitor = values.setdefault("early_stopping_monitor", monitors[0])
+    if monitor not in monitors:
+        told = unknown_name("metric", monitor, monitors)
+        raise ConfigurationError(f"early_stopping_monitor: {told}")
     return TrainingConfig.from_dict(values, environment={})  # `settings` have its variables
 
 

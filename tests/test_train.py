@@ -6,6 +6,7 @@ import sys
 import time
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -196,6 +197,40 @@ def test_a_fork_that_follows_another_figure_follows_it_in_its_direction(command,
     assert main([*other, "--epochs", "1", "--base-dir", str(runs)]) == 0
     config = yaml.safe_load((runs / "exp2" / "config.yaml").read_text())
     assert config["early_stopping_mode"] == "min"
+
+
+def test_a_fork_onto_other_data_follows_a_figure_that_is_reported_there(photos, tmp_path):
+    from raytune_ocr.data import generate_dataset
+
+    generate_dataset(tmp_path / "digits", sizes={"train": 32, "val": 16, "test": 1}, seed=1)
+    runs = ["--base-dir", str(tmp_path / "runs"), "--epochs", "1"]
+    assert main(["--model", "ctc_small", "--data", str(tmp_path / "digits"), *runs]) == 0
+    photos_now = ["--model", "image_classifier", "--dataset", "image_folder", "--data", str(photos)]
+    assert main(["--fork", "exp1", *photos_now, *runs]) == 0
+    config = yaml.safe_load((tmp_path / "runs" / "exp2" / "config.yaml").read_text())
+    assert config["early_stopping_monitor"] == "val_accuracy"
+
+
+def test_a_figure_that_nobody_reports_is_refused_before_anything_is_made(command, tmp_path, capsys):
+    assert main(command("--set", "early_stopping_monitor=val_acuracy")) == 2
+    assert "unknown metric 'val_acuracy'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_early_stopping_of_another_figure_begins_from_the_history(command, tmp_path, capsys):
+    follow = ["--patience", "2", "--set", "early_stopping_monitor=val_loss"]
+    settings = ["--set", "learning_rate=1e-4", "--set", "scheduler_type=none"]
+    assert main(command("--epochs", "3", *follow, *settings)) == 0
+    latest = next((tmp_path / "runs" / "exp1" / "checkpoints").glob("*latest*.pt"))
+    state = torch.load(latest, weights_only=True)
+    (kept,) = (c for c in state["callbacks"].values() if "waited" in c)
+    kept.update(best_score=80.0, best_epoch=0, waited=2)  # an accuracy's, as it once was kept
+    kept.pop("monitor")
+    torch.save(state, latest)
+    resume = ["--resume", "exp1", "--epochs", "8", "--base-dir", str(tmp_path / "runs")]
+    assert main(resume) == 0
+    losses = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")["val_loss"]
+    assert losses == sorted(losses, reverse=True) and len(losses) == 8
 
 
 def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):

@@ -92,7 +92,7 @@ def create_model_from_config(
         config_path=None if default_is_absent else config.model_config_path,
         **{**overrides, **config.model_options},
     )
-    if config.dataset_name == KHMER_DIGITS:
+    if config.dataset_name == KHMER_DIGITS and not hasattr(model, "kind"):
         model.kind = kind_of(model, config)  # whoever reads with it knows no config
     return model
 

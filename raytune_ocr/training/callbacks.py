@@ -160,9 +160,15 @@ class EarlyStoppingCallback(Callback):
     ) -> None:
         self.monitor = monitor
         self.stopping = EarlyStopping(patience, min_delta, mode or mode_of(monitor))
+        self._of_another = False  # what was loaded
 
     def on_train_begin(self, trainer: Trainer) -> None:
         stopping = self.stopping
+        if self._of_another:
+            self._of_another = False
+            for epoch, score in enumerate(trainer.history.get(self.monitor, [])):
+                stopping(score, epoch)
+            stopping.should_stop = False
         if stopping.should_stop and not 0 < stopping.patience <= stopping.waited:
             stopping.should_stop = False  # it goes on with more patience than it had
             if trainer.stop_reason == EARLY:
@@ -173,11 +179,19 @@ class EarlyStoppingCallback(Callback):
             trainer.should_stop = True
             trainer.stop_reason = EARLY
 
+    @property
+    def _follows(self) -> dict[str, str]:
+        return {"monitor": self.monitor, "mode": self.stopping.mode}
+
     def state_dict(self) -> dict[str, Any]:
-        return self.stopping.state_dict()
+        return {**self.stopping.state_dict(), **self._follows}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.stopping.load_state_dict(state)
+        """Take up `state_dict()`; of another monitor or mode, that comes anew from the history."""
+        if {name: state.get(name) for name in self._follows} == self._follows:
+            self.stopping.load_state_dict(state)
+        else:
+            self._of_another = True
 
 
 class BestWeights(Callback):

@@ -18,6 +18,7 @@ from raytune_ocr.tune.controller import lean_controller
 from raytune_ocr.tune.head import watched
 from raytune_ocr.tune.leftovers import remove_ray_state
 from raytune_ocr.tune.memory import go_on_with_less, killed_by_monitor, memory_needed
+from raytune_ocr.tune.pace import Pace
 from raytune_ocr.tune.preflight import Mark, check_nodes
 from raytune_ocr.tune.prepare import load_data, without_model_file
 from raytune_ocr.tune.report import ProgressReport
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from raytune_ocr.tune.callback import DriverCallback
 
 FUTILE_ROUNDS = 3
+PLACES_SECONDS = 2.0  # from one count of what nodes have room for to the next
 
 
 class Control:
@@ -179,8 +181,16 @@ class Control:
             return lambda: most
         if not plan.adaptive:
             return None
-        example = plan.examples()[0]
-        return lambda: self.cluster.places(self._request(example))
+        example, pace, room = plan.examples()[0], Pace(seconds=PLACES_SECONDS), 1
+
+        def places() -> int:
+            nonlocal room
+            if pace.ready():
+                with pace.measured():
+                    room = self.cluster.places(self._request(example))
+            return room
+
+        return places
 
     # One run of Ray's tuner
 

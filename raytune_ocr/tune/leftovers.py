@@ -11,6 +11,7 @@ from pathlib import Path
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.tune.confirm import winner
 from raytune_ocr.tune.deadline import was_abandoned
+from raytune_ocr.tune.prepare import without_model_file
 from raytune_ocr.tune.results import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.tune.storage import RunCopy, state_folder
 from raytune_ocr.tune.trial import STATE_NAME
@@ -55,7 +56,7 @@ def hand_down(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
         except CheckpointError as error:
             logger.warning("%s: %s; it is trained from the start", child.name, error)
             return
-        content["config"] = child.config.to_dict()
+        content["config"] = without_model_file(child.config).to_dict()
         write_state(folder / child.name / name, content)
     copy.push_trial(child.name)
 

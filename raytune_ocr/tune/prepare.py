@@ -83,7 +83,8 @@ def without_model_file(config: TrainingConfig) -> TrainingConfig:
         return config
     if ALIASES.get(name, name) not in PRESETS:
         return dataclasses.replace(config, model_config_path=str(Path(path).absolute()))
-    options = {**settings_of_file(name, path), **config.model_options}
+    flag = {"gradient_checkpointing": True} if config.gradient_checkpointing else {}
+    options = {**settings_of_file(name, path), **flag, **config.model_options}
     return dataclasses.replace(config, model_config_path="", model_options=options)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +253,8 @@ class Run:
         try:
             for name in unfinished:
                 if self.records[name].status in FINISHED:
-                    self.copy.pull_trial(name)
+                    with suppress(FileNotFoundError):  # its process may be at its last copy yet
+                        self.copy.pull_trial(name, states=False)  # a resume has them from there
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_ocr.config import (
-    CLASSIFIER_MONITOR,
-    KHMER_DIGITS,
     TrainingConfig,
     check,
     environment_overrides,
     mode_of,
+    monitors_of,
 )
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
@@ -90,20 +89,6 @@ Later sections win: `optimizer.learning_rate` over `training.learning_rate`.
 
 PLACES = {field: f"{name}.{key}" for name, keys in SECTIONS.items() for key, field in keys.items()}
 """Where an experiment has a field; of two places the one that wins."""
-
-MONITORS = (
-    "val_char_accuracy",
-    "val_seq_accuracy",
-    "val_cer",
-    "val_loss",
-    "train_char_accuracy",
-    "train_loss",
-)
-"""What early stopping, the best checkpoint and the plateau schedule may follow."""
-
-CLASSIFIER_MONITORS = (CLASSIFIER_MONITOR, "val_loss", "train_accuracy", "train_loss")
-"""The same for datasets other than the digits."""
-
 
 OWN_KEYS = ("experiment_name", "num_samples", "resources")
 """Keys of an experiment that are no sections."""
@@ -186,12 +171,6 @@ def combined(
 def fields_above(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Fields that win over the sections' own: `overrides`, and the environment."""
     return {**environment_overrides(), **overrides}
-
-
-def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What may be followed on the dataset that `values` name."""
-    digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
-    return MONITORS if digits else CLASSIFIER_MONITORS
 
 
 def monitor_problems(values: Mapping[str, Any], where: str) -> list[str]:

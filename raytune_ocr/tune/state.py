@@ -18,10 +18,11 @@ from pathlib import Path
 from types import NoneType
 from typing import IO, Any
 
-from raytune_ocr.config import load_yaml
+from raytune_ocr.config import TrainingConfig, load_yaml
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
 from raytune_ocr.tune.budget import CUT
+from raytune_ocr.tune.prepare import without_model_file
 from raytune_ocr.tune.results import FINISHED, TrialRecord, finite
 
 logger = logging.getLogger(__name__)
@@ -187,7 +188,9 @@ class RunState:
             was = load_yaml(RunFolder(self.path.parent, record.name).config_file)
         except ConfigurationError:
             return record.name
-        now = _deciding(record)
+        now = _deciding(record.config)
+        if was.get("model_config_path") == "":  # as a trial has it
+            now = _deciding(without_model_file(record.config))
         changed = [
             f"{k} was {was[k]!r}, is {now[k]!r}" for k in now if k in was and was[k] != now[k]
         ]
@@ -330,15 +333,14 @@ def _holds(fact: Mapping[str, Any], names: Iterable[str]) -> bool:
 
 def fingerprint(record: TrialRecord) -> str:
     """Of the settings that decide the weights."""
-    deciding = _deciding(record)
+    deciding = _deciding(record.config)
     if not deciding["changes"]:  # so that runs from before there were any can be resumed
         del deciding["changes"]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _deciding(record: TrialRecord) -> dict[str, Any]:
-    config = record.config.to_dict()
-    return {k: v for k, v in config.items() if k not in SETTINGS_THAT_MAY_CHANGE}
+def _deciding(config: TrainingConfig) -> dict[str, Any]:
+    return {k: v for k, v in config.to_dict().items() if k not in SETTINGS_THAT_MAY_CHANGE}
 
 
 def _kept(record: TrialRecord) -> KeptTrial:

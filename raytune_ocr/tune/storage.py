@@ -204,10 +204,10 @@ class RunCopy:
             return aside
         return self.folder
 
-    def pull_trial(self, name: str) -> None:
-        """Take a trial's files from the storage, its states included."""
+    def pull_trial(self, name: str, *, states: bool = True) -> None:
+        """Take a trial's files from the storage; `states`: also what it would go on from."""
         if self.storage:
-            Mirror(self.storage, self.folder / name, name).pull()
+            Mirror(self.storage, self.folder / name, name).pull(states=states)
 
     def push_trial(self, name: str) -> None:
         """Copy a trial's files to the storage, its states included."""

@@ -4,6 +4,7 @@ import pytest
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.models import ModelRegistry
+from raytune_ocr.training import create_model_from_config
 from raytune_ocr.tune.prepare import without_model_file
 
 FILE = """
@@ -30,6 +31,13 @@ def test_a_config_carries_what_its_file_of_model_settings_says(elsewhere):
     config = without_model_file(elsewhere)
     assert config.model_config_path == ""
     assert config.model_options == {"dropout": 0.5, "dilations": [1, 2]}  # the nearer one wins
+
+
+def test_a_flag_of_the_config_wins_over_the_file_as_where_the_model_is_made(elsewhere, tmp_path):
+    (tmp_path / "arch.yaml").write_text("gradient_checkpointing: false")
+    values = {**elsewhere.to_dict(), "gradient_checkpointing": True}
+    config = without_model_file(TrainingConfig.from_dict(values))
+    assert create_model_from_config(config).config["gradient_checkpointing"] is True
 
 
 def test_a_model_of_ones_own_is_told_where_the_file_is(elsewhere, tmp_path, monkeypatch):

@@ -200,7 +200,7 @@ def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, mon
     run = start_run(presets("a"), scheduler="none", target=Target("character_accuracy", 0.9))
     train(run, run.records["a"], 2, 0.95)
 
-    def fill(name):
+    def fill(name, states):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run.copy, "pull_trial", fill)
