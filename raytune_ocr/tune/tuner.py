@@ -21,10 +21,10 @@ from raytune_ocr.tune.report import summary
 from raytune_ocr.tune.results import TrialRecord
 from raytune_ocr.tune.run import Run, no_room
 from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
-from raytune_ocr.tune.state import STATE_FILE, RunState
+from raytune_ocr.tune.state import STATE_FILE, Kept, RunState
 from raytune_ocr.tune.storage import RunCopy, Storage
 from raytune_ocr.tune.tracking import check_trackers
-from raytune_ocr.tune.warm_start import KnownPoints, read_known, refine
+from raytune_ocr.tune.warm_start import KNOWN, KnownPoints, read_known, refine
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,10 @@ class HyperparameterTuner:
         self.validate_config(self.config)
         kept = self.options.storage
         copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
-        earlier = _told_before(copy) if self._may_resume else {}
-        self.options = chosen_options(options, self._read(self.config).tuning, earlier)
+        self._earlier = _kept_before(copy) if self._may_resume else Kept()
+        tuning = self._read(self.config).tuning
+        self.options = chosen_options(options, tuning, self._earlier.about)
+        self._known: dict[str, KnownPoints] = {}
         self.run = Run(
             self.output_dir,
             self.options,
@@ -94,7 +96,40 @@ class HyperparameterTuner:
     def space(self, names: Sequence[str] | None = None) -> Space:
         """The checked configs of all or the named experiments."""
         space, options = self._read(self.config, names), self.options
-        return refine(space, options.refine, options.num_samples) if options.refine else space
+        if not options.refine:
+            return space
+        return refine(space, [self._known_by("refine")], options.num_samples)
+
+    def known(self, space: Space, resuming: bool) -> KnownPoints:
+        """What earlier runs tell; presets that are known are named.
+
+        Raises:
+            ConfigurationError: a new run would take the place of one of them.
+        """
+        known = read_known([self._known_by("warm_start"), self._known_by("refine")])
+        inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
+        if inside and not resuming:
+            raise ConfigurationError(
+                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
+                "name another one"
+            )
+        for experiment in space.experiments.values():
+            if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
+                logger.info("%s: not trained again, %s", experiment.name, point)
+        return known
+
+    def _known_by(self, option: str) -> KnownPoints:
+        """What the sources of `warm_start` or `refine` tell; of a resumed run, as it began.
+
+        They may have grown since, or be gone, and its draws depend on what they told.
+        """
+        if option not in self._known:
+            sources, kept = getattr(self.options, option), self._earlier.notes.get(KNOWN)
+            if kept and sources == self._earlier.about.get(option):
+                self._known[option] = KnownPoints.of_kept(kept[-1].get(option, ()))
+            else:
+                self._known[option] = read_known(sources)
+        return self._known[option]
 
     def _read(self, config: Mapping[str, Any], names: Sequence[str] | None = None) -> Space:
         return read_space(
@@ -148,7 +183,9 @@ class HyperparameterTuner:
             run.copy.pull()
         there = RunState(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there)
-        run.start(space, self._known(space, resuming), resuming)
+        run.start(space, self.known(space, resuming), resuming)
+        if options.warm_start or options.refine:
+            run.state.notes[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
         if why := why_not_writable(run.results_file):
             raise ConfigurationError(
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
@@ -161,21 +198,6 @@ class HyperparameterTuner:
             raise no_room(run.failure)
         run.end()
         return run.document()
-
-    def _known(self, space: Space, resuming: bool) -> KnownPoints:
-        """What earlier runs tell; presets that are known are named."""
-        sources = [*self.options.warm_start, *self.options.refine]
-        known = read_known(sources)
-        inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
-        if inside and not resuming:
-            raise ConfigurationError(
-                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
-                "name another one"
-            )
-        for experiment in space.experiments.values():
-            if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
-                logger.info("%s: not trained again, %s", experiment.name, point)
-        return known
 
     # What came of it
 
@@ -211,7 +233,7 @@ class HyperparameterTuner:
         return summary(self.records.values(), self.run.targets, paths, document)
 
 
-def _told_before(copy: RunCopy) -> dict[str, Any]:
-    """`Kept.about` of the run that may be resumed; where it is kept, nothing is changed."""
+def _kept_before(copy: RunCopy) -> Kept:
+    """What was noted of the run that may be resumed; where it is kept, nothing is changed."""
     with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as aside:
-        return RunState(copy.where_newest(STATE_FILE, Path(aside))).read().about
+        return RunState(copy.where_newest(STATE_FILE, Path(aside))).read()

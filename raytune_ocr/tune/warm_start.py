@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config import RULES, TrainingConfig
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.tune.analysis import score_of
 from raytune_ocr.tune.domains import DIGITS
 from raytune_ocr.tune.experiment import Experiment
 from raytune_ocr.tune.results import read_document
 from raytune_ocr.tune.sections import SECTIONS
 from raytune_ocr.tune.space import Space
-from raytune_ocr.tune.state import SETTINGS_THAT_MAY_CHANGE
+from raytune_ocr.tune.state import SETTINGS_THAT_MAY_CHANGE, STATE_FILE
 from raytune_ocr.tune.written import read_experiment
 
-Source = str | os.PathLike[str]
+KNOWN = "known"  # the kind of the note, in a run's state, of what its sources told as it began
 REFINED = "refined"
 REFINE_SAMPLES = 10
 
@@ -63,9 +64,18 @@ class Known:
 
 @dataclass(frozen=True)
 class KnownPoints:
-    """All that earlier runs tell."""
+    """All that earlier runs tell.
+
+    Attributes:
+        points: their trials.
+        sources: where those were read, as it was asked for.
+    """
 
     points: Sequence[Known] = ()
+    sources: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(self.sources)
 
     def of(self, config: TrainingConfig) -> Known | None:
         """The trial of an earlier run that was the same as `config`."""
@@ -81,6 +91,31 @@ class KnownPoints:
         told = f"; the best is {best.name} ({best.score:.4f}) of {best.source}" if best else ""
         return f"every trial of {', '.join(space.experiments)} is known already{told}"
 
+    def kept(self) -> list[dict[str, str]]:
+        """For a run's state; results as text, since that checks the numbers that it is made of."""
+        return [{"source": p.source, "result": json.dumps(dict(p.result))} for p in self.points]
+
+    @classmethod
+    def of_kept(cls, entries: Iterable[Mapping[str, str]]) -> KnownPoints:
+        """What `kept` gave.
+
+        Raises:
+            ConfigurationError: the state was damaged.
+        """
+        try:
+            told = [(str(entry["source"]), json.loads(entry["result"])) for entry in entries]
+            points = [point for one in told if (point := _point(*one))]
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+            raise ConfigurationError(
+                f"{STATE_FILE}: {KNOWN}: must be what the run's sources told, got {error!r}; "
+                "put the file back from a copy"
+            ) from None
+        return cls(points, list(dict.fromkeys(source for source, _ in told)))
+
+
+Source = str | os.PathLike[str] | KnownPoints
+"""A results JSON, an output folder, or what was read of such before."""
+
 
 def read_known(sources: Sequence[Source]) -> KnownPoints:
     """Completed trials with a score, of results JSONs or output folders, the original's too.
@@ -88,15 +123,24 @@ def read_known(sources: Sequence[Source]) -> KnownPoints:
     Raises:
         DataNotFoundError, DataLoaderError: when a source is not there or holds no results.
     """
-    points = []
+    points: list[Known] = []
     for source in sources:
+        if isinstance(source, KnownPoints):
+            points.extend(source.points)
+            continue
         path, document = read_document(source)
-        for result in document["all_results"]:
-            score = score_of(dict(result))
-            if result.get("status") == "completed" and score == score:
-                fields = result.get("config") or result.get("hyperparameters") or {}
-                points.append(Known(str(path.absolute()), flattened(fields), score, result))
-    return KnownPoints(points)
+        told = (_point(str(path.absolute()), result) for result in document["all_results"])
+        points.extend(point for point in told if point)
+    return KnownPoints(points, list(map(str, sources)))
+
+
+def _point(source: str, result: Mapping[str, Any]) -> Known | None:
+    """What an entry of a results JSON tells; None where it did not complete, or has no score."""
+    score = score_of(dict(result))
+    if result.get("status") != "completed" or score != score:
+        return None
+    fields = result.get("config") or result.get("hyperparameters") or {}
+    return Known(source, flattened(fields), score, result)
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,7 +8,8 @@ from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 from raytune_ocr.tune.search import OptunaSearch, RandomSearch
 from raytune_ocr.tune.space import read_space
-from raytune_ocr.tune.warm_start import read_known, refine
+from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.warm_start import KNOWN, KnownPoints, read_known, refine
 
 SEARCH = {
     "num_samples": 6,
@@ -217,3 +218,71 @@ def test_a_run_whose_trials_are_all_known_says_so(tmp_path, caplog):
     with caplog.at_level("INFO"), pytest.raises(ConfigurationError, match="is known already"):
         again.run_experiments()
     assert "preset: not trained again, preset of" in caplog.text
+
+
+SEARCHED = """
+experiments:
+  found: {num_samples: 4, training: {learning_rate: {loguniform: [1.0e-4, 1.0e-2]}}}
+"""
+
+
+@pytest.fixture
+def begin(tmp_path):
+    """Begins the run of `SEARCHED`, or goes on with it, and trains nothing; its trials' draws."""
+    path = tmp_path / "space.yaml"
+    path.write_text(SEARCHED)
+
+    def begun(**options):
+        tuner = HyperparameterTuner(
+            str(path), output_dir=tmp_path / "out", results_file=tmp_path / "r.json", **options
+        )
+        tuner.control.train = lambda unfinished, resuming: tuner.run.save_state()
+        tuner.run_experiments()
+        return {name: dict(record.sampled) for name, record in tuner.records.items()}
+
+    return begun
+
+
+def grow(path, trials):
+    """Results of a run of `SEARCHED` that goes on; the newest trial is the best."""
+    search = {"num_samples": 4, "training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}
+    old = finished(RandomSearch(space(found=search)).first()[:trials])
+    write_json(path, results_document(old, {}, "t"))
+
+
+@pytest.mark.parametrize("option", ["warm_start", "refine"])
+def test_a_resumed_run_keeps_its_trials_when_its_source_has_grown_or_is_gone(
+    begin, tmp_path, option
+):
+    source = tmp_path / "old.json"
+    grow(source, trials=1)
+    drawn = begin(**{option: [str(source)]})
+    assert len(drawn) == 4
+    assert begin(resume=True) == drawn
+    grow(source, trials=3)
+    assert begin(resume=True) == drawn
+    assert begin(resume=True, **{option: [str(source)]}) == drawn
+    source.unlink()
+    assert begin(resume_if_any=True) == drawn
+    grow(tmp_path / "other.json", trials=3)
+    with pytest.raises(ConfigurationError, match="another config"):  # which it did not begin with
+        begin(resume=True, **{option: [str(tmp_path / "other.json")]})
+
+
+def test_a_run_from_before_sources_were_kept_reads_them_anew(begin, tmp_path):
+    grow(tmp_path / "old.json", trials=1)
+    drawn = begin(warm_start=[str(tmp_path / "old.json")])
+    file = RunState(tmp_path / "out").path
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith(f'{{"{KNOWN}"')))
+    assert len(lines) > len(file.read_text().splitlines())
+    assert begin(resume=True) == drawn
+
+
+def test_what_a_run_keeps_of_its_sources_is_what_was_read(results):
+    known = read_known([results])
+    again = KnownPoints.of_kept(known.kept())
+    assert again.points == known.points and str(again) == str(known) == str(results)
+    for damaged in (5, [5], [{"source": "a"}], [{"source": "a", "result": "{"}]):
+        with pytest.raises(ConfigurationError, match="put the file back"):
+            KnownPoints.of_kept(damaged)
