@@ -63,7 +63,8 @@ SEARCH = (
 )
 WARM_START = (
     "results JSON files or output folders, the original system's too: completed trials inform "
-    "--search optuna, and no trial that is the same in all that they tell is trained again"
+    "--search optuna, and no trial that is the same in all that they tell is trained again, except "
+    "those that a time budget or target cut short"
 )
 REFINE = (
     "search around the best completed trial of these results: each domain of its experiment "

@@ -12,6 +12,7 @@ from typing import Any
 from raytune_ocr.config import RULES, TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.tune.analysis import score_of
+from raytune_ocr.tune.budget import CUT
 from raytune_ocr.tune.domains import DIGITS
 from raytune_ocr.tune.experiment import Experiment
 from raytune_ocr.tune.results import read_document
@@ -47,6 +48,11 @@ class Known:
         """Of the trial."""
         return str(self.result.get("experiment_name", "?"))
 
+    @property
+    def was_cut(self) -> bool:
+        """Whether it ended with its run, so that a resume of that would train it on."""
+        return self.result.get("stop_reason") in CUT
+
     def __str__(self) -> str:
         return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
 
@@ -78,8 +84,9 @@ class KnownPoints:
         return ", ".join(self.sources)
 
     def of(self, config: TrainingConfig) -> Known | None:
-        """The trial of an earlier run that was the same as `config`."""
-        return next((point for point in self.points if point.is_of(config)), None)
+        """The trial of an earlier run that was the same as `config`, and came to its own end."""
+        there = (point for point in self.points if not point.was_cut)
+        return next((point for point in there if point.is_of(config)), None)
 
     def skip(self, config: TrainingConfig) -> bool:
         """Whether there is one."""

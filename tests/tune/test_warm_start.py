@@ -63,6 +63,22 @@ def test_trials_that_failed_or_have_no_score_are_not_known(tmp_path):
     assert not read_known([path]).points
 
 
+@pytest.mark.parametrize("reason", ["time_budget", "target"])
+def test_trials_that_a_budget_cut_are_trained_again_but_inform_a_search(tmp_path, reason):
+    records = finished(RandomSearch(space()).first()[:7])
+    for record in (records[0], records[6]):
+        record.stop_reason = reason
+    write_json(tmp_path / "cut.json", results_document(records, {}, "t"))
+    known = read_known([tmp_path / "cut.json"])
+    drawn = RandomSearch(space(), known).first()
+    again = [record.name for record in drawn if record.sampled == records[6].sampled]
+    assert "preset" in [record.name for record in drawn] and again == [records[6].name]
+    told = OptunaSearch(space(), known)
+    assert len(told._study(told.space.experiments["found"], [], 1).trials) == 7
+    (near,) = refine(space(), [tmp_path / "cut.json"]).experiments.values()
+    assert near.domains["learning_rate"].holds(records[6].sampled["learning_rate"])
+
+
 def test_other_data_is_another_point(results):
     config = RandomSearch(space()).first()[0].config
     known = read_known([results])
