@@ -102,7 +102,8 @@ TRUST = (
     (
         "confirm",
         "K",
-        "train the K best again with fresh seeds, to their end; the winner is the best mean",
+        "train the K best again with fresh seeds, to their end; the winner is the best mean "
+        "of those that failed the least",
     ),
     ("confirm_seeds", "S", "seeds of each (default 3)"),
 )

@@ -66,15 +66,28 @@ def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A trial of the search and the figures that it had with each fresh seed, higher is better."""
+    """A trial of the search, and what came of it with fresh seeds.
+
+    Attributes:
+        scores: its figures by seed, as they were measured.
+        failed: seeds with which it has none though it is over.
+        sign: -1 where lower figures are better.
+    """
 
     name: str
     scores: Mapping[int, float]
+    failed: Sequence[int] = ()
+    sign: int = 1
 
     @property
     def mean(self) -> float:
-        """-infinity when every seed failed."""
-        return fmean(self.scores.values()) if self.scores else -math.inf
+        """NaN when every seed failed."""
+        return fmean(self.scores.values()) if self.scores else math.nan
+
+    @property
+    def standing(self) -> tuple[int, float]:
+        """What candidates are ranked by, higher is better: who fails less, then the mean."""
+        return -len(self.failed), self.sign * self.mean if self.scores else -math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of the JSON."""
@@ -85,31 +98,50 @@ class Candidate:
             "std": stdev(values) if len(values) > 1 else None,
             "interval": list(bootstrap_mean(values)) if values else None,
             "scores": {str(seed): value for seed, value in self.scores.items()},
+            "failed_seeds": list(self.failed),
         }
 
 
 def candidates(records: Iterable[TrialRecord]) -> list[Candidate]:
-    """What confirmed trials reached, the best mean first; failed seeds are left out."""
-    scores: dict[str, dict[int, float]] = {}
+    """What confirmed trials reached, best first: fewest failed seeds, then the best mean.
+
+    The mean of the seeds that were lucky enough to complete says little of a trial that others
+    make fail, and it is of fewer.
+    """
+    confirming: dict[str, list[TrialRecord]] = {}
     for record in records:
         if record.confirms:
-            seeds = scores.setdefault(record.confirms, {})
-            if record.status == "completed" and record.best:
-                seeds[record.config.seed] = record.score[0]
-    found = [Candidate(name, seeds) for name, seeds in scores.items()]
-    return sorted(found, key=lambda candidate: candidate.mean, reverse=True)
+            confirming.setdefault(record.confirms, []).append(record)
+    found = [_candidate(name, each) for name, each in confirming.items()]
+    return sorted(found, key=lambda candidate: candidate.standing, reverse=True)
+
+
+def _candidate(name: str, confirming: Sequence[TrialRecord]) -> Candidate:
+    done = [record for record in confirming if record.status == "completed" and record.best]
+    over = [record.config.seed for record in confirming if record.status in FINISHED]
+    scores = {record.config.seed: record.best[record.score_name] for record in done}
+    lower = any(
+        record.score_name == record.config.early_stopping_monitor
+        and record.config.early_stopping_mode == "min"
+        for record in done
+    )
+    failed = [seed for seed in over if seed not in scores]
+    return Candidate(name, scores, failed, -1 if lower else 1)
 
 
 def lead_of(first: Candidate, second: Candidate) -> Lead | None:
-    """How far ahead, by the seeds that both have; None if there is none."""
+    """How far ahead (better, be that lower), by the seeds that both have; None if there is none."""
     both = [seed for seed in first.scores if seed in second.scores]
     if not both:
         return None
-    return paired_lead([first.scores[s] for s in both], [second.scores[s] for s in both])
+    of_first, of_second = (
+        [each.sign * each.scores[seed] for seed in both] for each in (first, second)
+    )
+    return paired_lead(of_first, of_second)
 
 
 def winner(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The trial with the best mean, if the best ones were confirmed, else the best of the search.
+    """The first of `candidates`, if the best ones were confirmed, else the best of the search.
 
     None when no trial completed.
     """
@@ -128,10 +160,11 @@ def confirmation(
     """The JSON's `confirmation`; None when nothing was confirmed.
 
     Returns:
-        `metric` (of the scores), `seeds`, `candidates` (best mean first, each with `mean`, `std`,
-        `interval` (95 % bootstrap of the mean) and `scores` by seed), `complete`, and `results`
-        (an entry a trial, as in `all_results`), and the `verdict` in words. Once complete also
-        `winner`, `runner_up`, `lead`, `p_value` (of `test`) and `within_noise`.
+        `metric` (of the scores), `seeds`, `candidates` (best first, each with `mean`, `std`,
+        `interval` (95 % bootstrap of the mean), `scores` by seed and `failed_seeds`), `complete`,
+        and `results` (an entry a trial, as in `all_results`), and the `verdict` in words. Once
+        complete also `winner`, `runner_up`, `lead` (over the seeds that both have; > 0 where the
+        winner is better, be that lower), `p_value` (of `test`) and `within_noise`.
     """
     confirming = [record for record in records if record.confirms]
     if not confirming:
@@ -160,7 +193,7 @@ def _comparison(ordered: Sequence[Candidate]) -> dict[str, Any]:
         "p_value": lead.p_value if lead else None,
         "test": TEST,
         "within_noise": lead.is_noise if lead else None,
-        "verdict": verdict(first, second, lead),
+        "verdict": " ".join([verdict(first, second, lead), *_failures(ordered)]),
     }
 
 
@@ -172,11 +205,29 @@ def verdict(first: Candidate, second: Candidate | None, lead: Lead | None) -> st
         return f"{first.name} was the only one, so there is nothing to compare it with."
     if lead is None:
         return f"{second.name} completed with none of the seeds of {first.name}: no comparison."
-    ahead = f"{first.name} is {lead.difference:.4f} ahead of {second.name} in the mean"
     seeds = f"{lead.pairs} seed{'s' if lead.pairs > 1 else ''}"
+    if lead.difference < 0:
+        why = "failed less often" if len(first.failed) < len(second.failed) else "has the best mean"
+        return (
+            f"{first.name} {why}, though {second.name} is {-lead.difference:.4f} ahead of it in "
+            f"the mean of the {seeds} that both completed."
+        )
+    ahead = f"{first.name} is {lead.difference:.4f} ahead of {second.name} in the mean"
     if lead.p_value is None:
         return f"{ahead}; {seeds} cannot tell that lead from noise."
     told = f"{TEST} over {seeds}, p = {lead.p_value:.2g}"
     if lead.is_noise:
         return f"{ahead}; that lead is within noise ({told})."
     return f"{ahead}; that is more than noise at the {SIGNIFICANT:.0%} level ({told})."
+
+
+def _failures(ordered: Sequence[Candidate]) -> list[str]:
+    """A sentence on those that failed with some of the seeds, if any completed."""
+    if not ordered[0].scores:
+        return []
+    told = [
+        f"{each.name} with {len(each.failed)} of {len(each.failed) + len(each.scores)} seeds"
+        for each in ordered
+        if each.failed
+    ]
+    return [f"Failed: {'; '.join(told)}."] if told else []

@@ -89,14 +89,56 @@ def test_a_lead_within_noise_is_said_to_be_that():
     assert clear["p_value"] < 0.01
 
 
-def test_failed_seeds_are_left_out_of_the_comparison():
+def test_failed_seeds_are_left_out_of_the_comparison_and_told():
     records = confirmed((0.90, None), (0.97, 0.5))
     told = confirmation(records, {})
-    assert told["winner"] == "lucky"
+    assert told["winner"] == "steady"
+    assert told["lead"] == pytest.approx(0.07)
     assert told["p_value"] is None and "cannot tell" in told["verdict"]
+    assert told["verdict"].endswith("Failed: lucky with 1 of 2 seeds.")
+    assert [c["failed_seeds"] for c in told["candidates"]] == [[], [102]]
     none = confirmation(confirmed((None, None), (None, None)), {})
     assert none["winner"] is None and "nothing is confirmed" in none["verdict"]
     assert winner(confirmed((None,), (None,))).name == "lucky"
+
+
+def test_a_trial_that_fails_with_most_seeds_does_not_win():
+    records = confirmed((0.98, None, None), (0.97, 0.96, 0.95))
+    told = confirmation(records, {})
+    assert winner(records).name == told["winner"] == "steady"
+    assert told["lead"] == pytest.approx(-0.01)
+    assert told["verdict"] == (
+        "steady failed less often, though lucky is 0.0100 ahead of it in the mean of the 1 seed "
+        "that both completed. Failed: lucky with 2 of 3 seeds."
+    )
+
+
+def test_a_winner_by_other_seeds_than_the_second_completed_is_said_to_be_that():
+    told = confirmation(confirmed((0.90, 0.99, None), (0.91, None, 0.5)), {})
+    assert told["winner"] == "lucky"
+    assert told["verdict"].startswith("lucky has the best mean, though steady is 0.0100 ahead")
+    assert "lucky with 1 of 3 seeds; steady with 1 of 3 seeds" in told["verdict"]
+
+
+def test_figures_of_which_lower_ones_are_better_are_told_as_they_were_measured():
+    def classifier(name, loss, seed=0, confirms=""):
+        config = TrainingConfig(experiment_name=name, seed=seed, early_stopping_monitor="val_loss")
+        made = TrialRecord(config, "completed", confirms=confirms)
+        made.add({"epoch": 1, "train_loss": 0.1, "val_loss": loss, "seconds": 1.0})
+        return made
+
+    records = [classifier("first", 0.2), classifier("second", 0.3)]
+    for name, losses in (("first", (0.31, 0.33)), ("second", (0.21, 0.25))):
+        records += [classifier(f"{name}-{s}", x, s, name) for s, x in enumerate(losses, 101)]
+    told = confirmation(records, {})
+    assert told["metric"] == "val_loss"
+    assert winner(records).name == told["winner"] == "second"
+    best, other = told["candidates"]
+    assert (best["mean"], other["mean"]) == (pytest.approx(0.23), pytest.approx(0.32))
+    low, high = best["interval"]
+    assert 0.21 <= low < high <= 0.25 and best["scores"] == {"101": 0.21, "102": 0.25}
+    assert told["lead"] == pytest.approx(0.09)
+    assert "second is 0.0900 ahead of first" in told["verdict"]
 
 
 def test_an_unfinished_confirmation_decides_nothing():
