@@ -27,8 +27,8 @@ SEARCH_TEXT = """Any leaf of an experiment may be a domain instead of a value: {
 {grid: [a, b]}, {uniform: [low, high]}, {loguniform: [low, high]}, {quniform: [low, high, step]},
 {randint: [low, high]}, each with `when: {training.loss_type: focal}` if it is only there then. Such
 an experiment gives num_samples trials NAME_0001, NAME_0002, ... All options below and under "how to
-run" may stand in the file's `tuning:` section by the same names (time_budget: 30m); the command
-line wins."""
+run", but --warm-start, --refine, --address and --quiet, may stand in the file's `tuning:` section
+by the same names (time_budget: 30m); the command line wins."""
 
 SEARCH = (
     (

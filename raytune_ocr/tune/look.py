@@ -43,13 +43,20 @@ def search_lines(experiment: Experiment, trials: int) -> str:
 
 
 def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
-    """What would run: configs, epochs, rungs, resources, as YAML."""
+    """What would run: configs, epochs, rungs, resources, as YAML; no trial that is known."""
     space = tuner.space(names)
-    each = ((name, point.config) for name, points in space.points.items() for point in points)
+    known = tuner.known(space)
+    drawn = {
+        name: list(experiment.points(space.seed, known.skip))
+        for name, experiment in space.experiments.items()
+    }
+    each = ((name, point.config) for name, points in drawn.items() for point in points)
     check_comparable(each, tuner.options.scheduler)
+    if not any(drawn.values()):
+        return f"# {known.told_of(space)}"
     blocks = []
     left = tuner.options.max_trials
-    for name, points in space.points.items():
+    for name, points in drawn.items():
         experiment = space.experiments[name]
         if experiment.is_search and tuner.options.search == "optuna":
             blocks.append(f"# {name}: drawn one by one; these are as the first may be")

@@ -100,19 +100,9 @@ class HyperparameterTuner:
             return space
         return refine(space, [self._known_by("refine")], options.num_samples)
 
-    def known(self, space: Space, resuming: bool) -> KnownPoints:
-        """What earlier runs tell; presets that are known are named.
-
-        Raises:
-            ConfigurationError: a new run would take the place of one of them.
-        """
+    def known(self, space: Space) -> KnownPoints:
+        """What earlier runs tell; presets that are known are named."""
         known = read_known([self._known_by("warm_start"), self._known_by("refine")])
-        inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
-        if inside and not resuming:
-            raise ConfigurationError(
-                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
-                "name another one"
-            )
         for experiment in space.experiments.values():
             if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
                 logger.info("%s: not trained again, %s", experiment.name, point)
@@ -183,7 +173,14 @@ class HyperparameterTuner:
             run.copy.pull()
         there = RunState(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there)
-        run.start(space, self.known(space, resuming), resuming)
+        known = self.known(space)
+        inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
+        if inside and not resuming:
+            raise ConfigurationError(
+                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
+                "name another one"
+            )
+        run.start(space, known, resuming)
         if options.warm_start or options.refine:
             run.state.notes[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
         if why := why_not_writable(run.results_file):

@@ -1,11 +1,19 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune import HyperparameterTuner
+from raytune_ocr.tune.arguments import SEARCH_TEXT, build_parser
 from raytune_ocr.tune.budget import Target
-from raytune_ocr.tune.options import chosen_options, parse_duration, parse_target, read_tuning
+from raytune_ocr.tune.options import (
+    TUNING,
+    chosen_options,
+    parse_duration,
+    parse_target,
+    read_tuning,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +78,13 @@ def test_a_resumed_run_goes_on_with_its_own_search_unless_it_is_told_another():
     assert (options.confirm, options.num_samples, options.warm_start) == (0, None, [])
     options = chosen_options({"num_samples": 12, "max_trials": 3}, {}, earlier)
     assert (options.num_samples, options.max_trials) == (12, 3)
+
+
+def test_the_help_names_the_options_that_cannot_stand_in_the_file():
+    """Of those of the groups that it says can."""
+    groups = {group.title: group for group in build_parser()._action_groups}
+    actions = [
+        action for title in ("search", "how to run") for action in groups[title]._group_actions
+    ]
+    others = {action.option_strings[0] for action in actions if action.dest not in TUNING}
+    assert others == set(re.findall(r"--[a-z-]+", SEARCH_TEXT))

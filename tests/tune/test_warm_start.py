@@ -1,10 +1,12 @@
 import json
 
 import pytest
+import yaml
 
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.tune import HyperparameterTuner
+from raytune_ocr.tune.look import dry_run
 from raytune_ocr.tune.results import TrialRecord, results_document, write_json
 from raytune_ocr.tune.search import OptunaSearch, RandomSearch
 from raytune_ocr.tune.space import read_space
@@ -302,3 +304,22 @@ def test_what_a_run_keeps_of_its_sources_is_what_was_read(results):
     for damaged in (5, [5], [{"source": "a"}], [{"source": "a", "result": "{"}]):
         with pytest.raises(ConfigurationError, match="put the file back"):
             KnownPoints.of_kept(damaged)
+
+
+def test_a_dry_run_shows_what_a_warm_started_run_would_train(begin, tmp_path):
+    old = tmp_path / "old.json"
+    grow(old, trials=3)
+    words = {"output_dir": tmp_path / "look", "warm_start": [str(old)]}
+    tuner = HyperparameterTuner(str(tmp_path / "space.yaml"), **words)
+    shown = yaml.safe_load(dry_run(tuner, None))
+    assert {name: plan["sampled"] for name, plan in shown.items()} == begin(warm_start=[str(old)])
+    assert not read_known([old]).skip(TrainingConfig.from_dict(shown["found_0001"]["config"]))
+
+    path = tmp_path / "preset.yaml"
+    path.write_text(SPACE.format(size=32))
+    (config,) = (
+        HyperparameterTuner(str(path), output_dir=tmp_path / "look").space().configs.values()
+    )
+    write_json(old, results_document(finished([TrialRecord(config)]), {}, "t"))
+    told = dry_run(HyperparameterTuner(str(path), **words), None)
+    assert told.startswith("# every trial of preset is known already")
