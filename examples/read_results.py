@@ -8,6 +8,7 @@ seconds, memory in MiB, epochs count from 1.
 import sys
 
 from raytune_ocr.tune import best, compare, learning_curves, load_results
+from raytune_ocr.tune.analysis import score_name
 
 runs = sys.argv[1:]
 source = runs[0]
@@ -15,22 +16,24 @@ source = runs[0]
 # %% Trials: [trials x figures and hyper-parameters], best first
 trials = load_results(source)
 print(f"trials {trials.shape}: accuracies 0 to 1, training_time in s")
-print(trials[["experiment_name", "status", "best_val_char_accuracy", "training_time"]])
+score = score_name(trials)  # best_val_char_accuracy, or best_val_accuracy of classifiers
+print(trials[["experiment_name", "status", score, "training_time"]])
 
-# %% The best completed trial: a Series, one value for each column of the trials
+# %% The winner: a Series, one value for each column of the trials
 winner = best(source)
-print(f"winner: {winner['experiment_name']} at {winner['best_val_char_accuracy']:.4f}")
+print(f"winner: {winner['experiment_name']} at {winner[score]:.4f}")
 if "test_char_accuracy" in winner:  # read once, after the winner was chosen
     print(f"on the test split: {winner['test_char_accuracy']:.4f}")
 
-# %% Learning curves: [trials x epochs, metrics]; when did each first read 90 % of the digits?
+# %% Learning curves: [trials x epochs, metrics]; when was each first right in 90 %?
 curves = learning_curves(source)
 print(f"curves {curves.shape}: a row a trial and epoch, seconds of that epoch, memory_mb in MiB")
-good = curves[curves["val_char_accuracy"] >= 0.9]
+accuracy = score.removeprefix("best_")
+good = curves[curves[accuracy] >= 0.9]
 print(good.groupby("experiment_name")["epoch"].min().rename("first epoch at 90 %"))
 
 # %% The same as a table of epochs x trials, ready to plot
-wide = curves.pivot(index="epoch", columns="experiment_name", values="val_char_accuracy")
+wide = curves.pivot(index="epoch", columns="experiment_name", values=accuracy)
 print(wide.tail(3))
 
 # %% Runs side by side: [runs x 10]; training_time in s, summed over the trials

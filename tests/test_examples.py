@@ -66,3 +66,19 @@ def test_the_example_of_reading_results_runs(tmp_path):
     assert re.search(r"trials \(1, \d+\)", told) and re.search(r"curves \(2, \d+\)", told)
     assert re.search(r"best_score +1\.0 +1\.0", told)  # two runs side by side
     assert re.search(r"hyperparameter_experiment +2", told)
+
+
+def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
+    from raytune_ocr.config import TrainingConfig
+    from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
+
+    config = TrainingConfig(output_dir=str(tmp_path), early_stopping_monitor="val_accuracy")
+    record = TrialRecord(config, "completed", "max_epochs")
+    for epoch in (1, 2):
+        row = {"epoch": epoch, "train_loss": 0.5, "val_accuracy": 0.6 + epoch / 5}
+        record.add({**row, "seconds": 1.0})
+    write_json(tmp_path / "results.json", results_document([record], {}, "20260101_000000"))
+    write_tables(tmp_path, [record], {})
+    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path}", tmp_path)
+    assert "winner: hyperparameter_experiment at 1.0000" in told
+    assert re.search(r"hyperparameter_experiment +2", told)

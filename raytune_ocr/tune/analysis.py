@@ -92,7 +92,7 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best(source: Source | Sequence[Source]) -> pd.Series:
-    """The row of `load_results(source)` of the best completed trial.
+    """The row of `load_results(source)` of the winner; of several runs, of the better winner.
 
     Raises:
         DataNotFoundError: when no trial completed.
@@ -100,7 +100,23 @@ def best(source: Source | Sequence[Source]) -> pd.Series:
     table = load_results(source)
     if table.empty or not len(done := ranked(table)):
         raise DataNotFoundError(f"{source}: no trial completed, so there is no best one")
-    return done.iloc[0]
+    if isinstance(source, (str, os.PathLike)):
+        return done.loc[_place_of_winner(source, done)]
+    of_run = {one: done[done["source"] == str(one)] for one in source}
+    return done.loc[min(_place_of_winner(one, own) for one, own in of_run.items() if len(own))]
+
+
+def winner_name(source: Source) -> str | None:
+    """The trial that the run itself calls the best one: by confirmation or loss, if so asked."""
+    _, document = read_document(source)
+    result = document.get("best_result")
+    return result.get("experiment_name") if isinstance(result, dict) else None
+
+
+def _place_of_winner(source: Source, done: pd.DataFrame) -> int:
+    """Of a ranking's rows of one run; the first where the run names none of them."""
+    named = done.index[done["experiment_name"] == winner_name(source)]
+    return int((named if len(named) else done.index)[0])
 
 
 def compare(runs: Sequence[Source]) -> pd.DataFrame:
@@ -108,7 +124,8 @@ def compare(runs: Sequence[Source]) -> pd.DataFrame:
 
     Returns:
         `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
-        `best_score`, `median_score` (0..1), `epochs`, `training_time` (seconds, of all trials).
+        `best_score` (of that trial in the search), `median_score` (0..1), `epochs`,
+        `training_time` (seconds, of all trials).
     """
     import pandas as pd
 
@@ -132,8 +149,9 @@ def _run_row(source: Source) -> dict[str, Any]:
     }
     if row["completed"]:
         score, done = score_name(table), ranked(table)
-        row |= {"best_trial": done["experiment_name"].iloc[0], "score": score}
-        row |= {"best_score": done[score].iloc[0], "median_score": done[score].median()}
+        winner = done.loc[_place_of_winner(source, done)]
+        row |= {"best_trial": winner["experiment_name"], "score": score}
+        row |= {"best_score": winner[score], "median_score": done[score].median()}
     return row
 
 

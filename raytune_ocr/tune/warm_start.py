@@ -11,7 +11,7 @@ from typing import Any
 
 from raytune_ocr.config import RULES, TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
-from raytune_ocr.tune.analysis import score_of
+from raytune_ocr.tune.analysis import score_of, winner_name
 from raytune_ocr.tune.budget import CUT
 from raytune_ocr.tune.domains import DIGITS
 from raytune_ocr.tune.experiment import Experiment
@@ -36,12 +36,15 @@ class Known:
             tell seven.
         score: 0..1, as `analysis.score_of` has it.
         result: the whole entry of the JSON.
+        won: whether its run names it the best one, which goes by confirmation, or a loss, if so
+            asked.
     """
 
     source: str
     fields: Mapping[str, Any]
     score: float
     result: Mapping[str, Any] = field(default_factory=dict)
+    won: bool = False
 
     @property
     def name(self) -> str:
@@ -98,26 +101,29 @@ class KnownPoints:
         told = f"; the best is {best.name} ({best.score:.4f}) of {best.source}" if best else ""
         return f"every trial of {', '.join(space.experiments)} is known already{told}"
 
-    def kept(self) -> list[dict[str, str]]:
+    def kept(self) -> list[dict[str, Any]]:
         """For a run's state; results as text, since that checks the numbers that it is made of."""
-        return [{"source": p.source, "result": json.dumps(dict(p.result))} for p in self.points]
+        return [
+            {"source": point.source, "result": json.dumps(dict(point.result)), "won": point.won}
+            for point in self.points
+        ]
 
     @classmethod
-    def of_kept(cls, entries: Iterable[Mapping[str, str]]) -> KnownPoints:
+    def of_kept(cls, entries: Iterable[Mapping[str, Any]]) -> KnownPoints:
         """What `kept` gave.
 
         Raises:
             ConfigurationError: the state was damaged.
         """
         try:
-            told = [(str(entry["source"]), json.loads(entry["result"])) for entry in entries]
+            told = [(str(e["source"]), json.loads(e["result"]), bool(e["won"])) for e in entries]
             points = [point for one in told if (point := _point(*one))]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{STATE_FILE}: {KNOWN}: must be what the run's sources told, got {error!r}; "
                 "put the file back from a copy"
             ) from None
-        return cls(points, list(dict.fromkeys(source for source, _ in told)))
+        return cls(points, list(dict.fromkeys(source for source, *_ in told)))
 
 
 Source = str | os.PathLike[str] | KnownPoints
@@ -136,18 +142,21 @@ def read_known(sources: Sequence[Source]) -> KnownPoints:
             points.extend(source.points)
             continue
         path, document = read_document(source)
-        told = (_point(str(path.absolute()), result) for result in document["all_results"])
-        points.extend(point for point in told if point)
+        winner = winner_name(source)
+        for result in document["all_results"]:
+            won = winner is not None and result.get("experiment_name") == winner
+            if point := _point(str(path.absolute()), result, won):
+                points.append(point)
     return KnownPoints(points, list(map(str, sources)))
 
 
-def _point(source: str, result: Mapping[str, Any]) -> Known | None:
+def _point(source: str, result: Mapping[str, Any], won: bool) -> Known | None:
     """What an entry of a results JSON tells; None where it did not complete, or has no score."""
     score = score_of(dict(result))
     if result.get("status") != "completed" or score != score:
         return None
     fields = result.get("config") or result.get("hyperparameters") or {}
-    return Known(source, flattened(fields), score, result)
+    return Known(source, flattened(fields), score, result, won)
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -183,7 +192,9 @@ def refine(space: Space, sources: Sequence[Source], num_samples: int | None = No
     if not known.points:
         told = ", ".join(map(str, sources))
         raise DataNotFoundError(f"--refine: {told}: no completed trial with a score to go on from")
-    best = _settled(max(known.points, key=lambda point: point.score), space)
+    decided = {point.source for point in known.points if point.won}
+    winners = [point for point in known.points if point.won or point.source not in decided]
+    best = _settled(max(winners, key=lambda point: point.score), space)
     searched = space.experiments.get(str(best.result.get("search", best.name)))
     if searched is not None and searched.is_search:
         domains = {

@@ -14,6 +14,7 @@ from raytune_ocr.config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune import best, compare, learning_curves, load_results
 from raytune_ocr.tune.analysis import FEWEST_TRIALS, importance, pareto, unfinished, varied
+from raytune_ocr.tune.confirm import winner
 from raytune_ocr.tune.reproduce import recorded_epochs
 from raytune_ocr.tune.results import (
     RESULTS_COPY,
@@ -108,6 +109,43 @@ def test_a_name_that_looks_like_something_else_stays_a_name(name, tmp_path):
 def test_the_best_is_the_best_completed_trial(run):
     assert best(run)["experiment_name"] == "trial_7"
     assert best(run)["best_val_char_accuracy"] == pytest.approx(0.85)
+
+
+def confirming(record, seed, score):
+    made = trial(record.config.output_dir, f"{record.name}-seed{seed}", score)
+    made.config.seed, made.confirms = seed, record.name
+    return made
+
+
+def test_the_best_is_the_one_that_was_confirmed_and_not_the_luckiest(run, tmp_path):
+    lucky, good = trial(tmp_path, 1, 0.9), trial(tmp_path, 2, 0.8)
+    again = [confirming(lucky, 101, 0.6), confirming(good, 101, 0.7)]
+    records = [lucky, good, *again]
+    document = results_document(records, {}, "20260101_000000", best=winner(records))
+    write_json(tmp_path / "r.json", document)
+    assert best(tmp_path / "r.json")["experiment_name"] == "trial_2"
+    told = compare([tmp_path / "r.json", run])
+    assert told["best_trial"].tolist() == ["trial_2", "trial_7"]
+    assert told["best_score"].tolist() == pytest.approx([0.8, 0.85])
+    assert best([tmp_path / "r.json", run])["source"] == str(run)  # 0.9 won nothing
+
+
+def test_the_best_of_classifiers_that_follow_the_loss_is_the_one_of_the_results(tmp_path):
+    records = []
+    for name, accuracy, loss in (("sure", 0.90, 0.2), ("unsure", 0.91, 0.5)):
+        config = TrainingConfig(experiment_name=name, early_stopping_monitor="val_loss")
+        records.append(TrialRecord(config, "completed", "max_epochs"))
+        row = {"epoch": 1, "train_loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
+        records[-1].add({**row, "seconds": 1.0})
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    assert best(tmp_path / "r.json")["experiment_name"] == "sure"
+
+
+def test_results_that_name_no_winner_have_the_one_with_the_best_score(run):
+    document = json.loads((run / RESULTS_COPY).read_text())
+    for unknown in (None, {"experiment_name": "lost"}, {}, "trial_1"):
+        write_json(run / "r.json", {**document, "best_result": unknown})
+        assert best(run / "r.json")["experiment_name"] == "trial_7"
 
 
 def test_without_a_completed_trial_there_is_no_best(tmp_path):

@@ -141,6 +141,18 @@ def test_refining_narrows_the_domains_of_the_search_that_was_best(results):
     assert domains["optimizer_betas.0"].high - domains["optimizer_betas.0"].low <= 0.0501
 
 
+def test_refining_starts_from_the_winner_and_not_from_the_luckiest(results, tmp_path):
+    document = json.loads(results.read_text())
+    document["best_result"] = document["all_results"][2]  # the best once it was confirmed
+    write_json(tmp_path / "confirmed.json", document)
+    near = refine(space(), [tmp_path / "confirmed.json"]).experiments["found"].domains
+    rate = document["best_result"]["config"]["learning_rate"]
+    whole = space().experiments["found"].domains["learning_rate"]
+    assert near["learning_rate"] == whole.around(rate)
+    luckier = refine(space(), [tmp_path / "confirmed.json", results]).experiments["found"].domains
+    assert luckier == refine(space(), [results]).experiments["found"].domains != near
+
+
 def test_refining_a_preset_searches_around_its_config(results):
     near = refine(space(other={"training": {"num_epochs": 3}}), [results])
     best = RandomSearch(space()).first()[6].config
