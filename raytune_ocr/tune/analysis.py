@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Source = str | os.PathLike[str]
 ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (words); 90 % bootstrap"
+SKIPPED = ("experiment_name", "output_dir", "metadata_path", "changes")  # no settings
 FEWEST_TRIALS = 5  # below, an importance would be an accident
 RESAMPLES = 300
 
@@ -159,15 +160,37 @@ def varied(source: Source) -> pd.DataFrame:
     """Settings that differ between trials: a row a result in the order of the JSON.
 
     Columns are dotted names of the config's fields; names and paths are left out, and `changes`:
-    a setting is as it was in the last epoch.
+    a setting is as it was in the last epoch, and missing in trials that it had no effect in.
     """
     import pandas as pd
 
     _, document = read_document(source)
-    table = pd.DataFrame([_flat(_last_settings(result)) for result in document["all_results"]])
-    skipped = {"experiment_name", "output_dir", "metadata_path", "changes"}
-    kept = [n for n in table if n not in skipped and table[n].astype(str).nunique() > 1]
-    return table[kept]
+    results = document["all_results"]
+    table = pd.DataFrame([_flat(_last_settings(result)) for result in results])
+    idle = _idle(results)
+    kept = {}
+    for name in table.columns.difference(SKIPPED, sort=False):
+        off = pd.Series([any(_is_part(name, n) for n in names) for names in idle], dtype=bool)
+        if table[name][~off].astype(str).nunique(dropna=False) > 1:
+            kept[name] = table[name].mask(off)
+    return pd.DataFrame(kept, index=table.index)
+
+
+def _idle(results: Sequence[dict[str, Any]]) -> list[set[str]]:
+    """Of each result what others of its search sampled and it did not: `when` left it out."""
+    sampled = [set(result.get("sampled") or {}) for result in results]
+    of_search: dict[str, set[str]] = {}
+    for result, names in zip(results, sampled, strict=True):
+        if search := result.get("search"):
+            of_search[search] = of_search.get(search, set()) | names
+    return [
+        of_search.get(result.get("search", ""), set()) - names
+        for result, names in zip(results, sampled, strict=True)
+    ]
+
+
+def _is_part(name: str, of: str) -> bool:
+    return name == of or name.startswith(f"{of}.")
 
 
 def _last_settings(result: dict[str, Any]) -> dict[str, Any]:
