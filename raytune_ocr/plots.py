@@ -121,14 +121,21 @@ def draw_parallel(
 
 
 def _heights(values: Sequence[Any]) -> list[float]:
-    """0 to 1 by value; words by their place in the alphabet, large ranges by logarithm."""
-    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    kinds = sorted({str(v) for v in values})
-    numbers = np.array(values if numeric else [kinds.index(str(v)) for v in values], dtype=float)
+    """0 to 1 by value; words by their place in the alphabet, large ranges by logarithm.
+
+    Numbers among words come first, by their place in the order of numbers.
+    """
+    numeric = all(map(_is_number, values))
+    kinds = sorted(set(values), key=lambda v: (0, v, "") if _is_number(v) else (1, 0, str(v)))
+    numbers = np.array(values if numeric else [kinds.index(v) for v in values], dtype=float)
     if numeric and numbers.min() > 0 and numbers.max() / numbers.min() > 20:
         numbers = np.log(numbers)
     span = np.ptp(numbers)
     return list((numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def draw_importance(figure: Any, rows: Sequence[tuple[str, float, float, float, float]]) -> None:

@@ -5,6 +5,7 @@ from PIL import Image
 from raytune_ocr.plots import (
     draw_confusion_matrix,
     draw_importance,
+    draw_parallel,
     draw_trial_curves,
     reading_sheet,
     save_figure,
@@ -52,3 +53,13 @@ def test_a_legend_of_many_trials_names_the_first_twelve(tmp_path):
 
     save_figure(tmp_path / "f.png", draw)
     assert [text.get_text() for text in legends[0].get_texts()] == [f"t{n}" for n in range(12)]
+
+
+def test_numbers_of_a_setting_that_some_trials_lack_stand_in_order_below_the_lack(tmp_path):
+    def draw(figure):
+        columns = {"hidden": [1e-5, 128, "not set", 64, 64]}
+        draw_parallel(figure, columns, [0.1, 0.2, 0.3, 0.4, 0.5], "score")
+        lines = [line.get_ydata()[0] for line in figure.axes[0].get_lines()]
+        assert lines == pytest.approx([0, 2 / 3, 1, 1 / 3, 1 / 3])
+
+    save_figure(tmp_path / "f.png", draw)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORST = 12
+NOT_SET = "not set"
 
 
 class Writer:
@@ -212,17 +213,18 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     settings = analysis.varied(source)
     _, document = read_document(source)
     settings["score"] = [analysis.score_of(result) for result in document["all_results"]]
-    settings = settings.dropna()
+    settings = settings[settings["score"].notna()]
     if len(settings) < 2 or len(settings.columns) < 2:
         raise DataNotFoundError("Needs two trials with a score and a setting that differs.")
     writer.table("settings", settings)
-    scores = settings.pop("score").tolist()
-    columns = {name: settings[name].tolist() for name in settings}
+    shown = settings.astype(object).where(settings.notna(), NOT_SET)
+    scores = shown.pop("score").tolist()
+    columns = {name: shown[name].tolist() for name in shown}
     draw = partial(plots.draw_parallel, columns=columns, scores=scores, word="score")
     section.pictures = [writer.figure("parallel", draw, (max(6.8, 1.1 * len(columns)), 4.5))]
     section.text = (
         "A line a trial, the better the lighter; only settings that differ, as they were in the "
-        "last epoch of each trial."
+        f"last epoch of each trial ({NOT_SET}: they had no effect in it)."
     )
 
 

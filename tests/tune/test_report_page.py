@@ -102,3 +102,24 @@ def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
     assert "0 of 2 trainings with fresh seeds are over" in shown(first, *begun)
     begun[0].status = "completed"
     assert "1 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+
+
+def test_parallel_coordinates_have_a_line_for_trials_that_lack_a_setting(tmp_path, monkeypatch):
+    records = []
+    for number, options in enumerate([{}, {"hidden": 128}, {"hidden": 192}, {"temporal_width": 8}]):
+        config = TrainingConfig(experiment_name=f"t{number}", model_options=options)
+        records.append(TrialRecord(config, "completed"))
+        row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
+        records[-1].add({**row, "seconds": 1.0})
+    records.append(TrialRecord(TrainingConfig(experiment_name="lost"), "failed"))
+    write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "now"))
+    drawn = {}
+    monkeypatch.setattr(
+        "raytune_ocr.plots.draw_parallel", lambda figure, columns, **_: drawn.update(columns)
+    )
+    run_sections(tmp_path, Writer(tmp_path), None)
+    assert drawn == {
+        "model_options.hidden": ["not set", 128, 192, "not set"],
+        "model_options.temporal_width": ["not set", "not set", "not set", 8],
+    }
+    assert len((tmp_path / "settings.csv").read_text().split()) == 5
