@@ -42,14 +42,16 @@ class Writer:
         """The same table, written as CSV and Parquet."""
         with replacing(self.folder / f"{name}.csv") as aside:
             table.to_csv(aside, index=False)
-        mixed = [
-            column
-            for column in table
-            if table[column].dtype == object and len({type(v) for v in table[column].dropna()}) > 1
-        ]
-        with replacing(self.folder / f"{name}.parquet") as aside:  # its columns are of one kind
-            table.astype(dict.fromkeys(mixed, str)).to_parquet(aside, index=False)
+        as_text = [column for column in table if _has_no_kind(table[column])]
+        with replacing(self.folder / f"{name}.parquet") as aside:
+            table.astype(dict.fromkeys(as_text, str)).to_parquet(aside, index=False)
         return table
+
+
+def _has_no_kind(column: pd.Series) -> bool:
+    """Whether Parquet has no type for it: values of several, or mappings, which may be empty."""
+    kinds = {type(value) for value in column.dropna()} if column.dtype == object else set()
+    return len(kinds) > 1 or dict in kinds
 
 
 def write_report(

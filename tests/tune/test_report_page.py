@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from raytune_ocr.analyze import main as analyze
@@ -123,3 +124,17 @@ def test_parallel_coordinates_have_a_line_for_trials_that_lack_a_setting(tmp_pat
         "model_options.temporal_width": ["not set", "not set", "not set", 8],
     }
     assert len((tmp_path / "settings.csv").read_text().split()) == 5
+
+
+@pytest.mark.parametrize("options", [[{}], [{}, {}], [{}, {"hidden": 64}]])
+def test_searched_options_of_a_model_may_be_empty(tmp_path, options):
+    records = []
+    for number, some in enumerate(options):
+        config = TrainingConfig(experiment_name=f"t{number}", model_options=some)
+        records.append(TrialRecord(config, "completed", sampled={"model_options": some}))
+        row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
+        records[-1].add({**row, "seconds": 1.0})
+    write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "now"))
+    run_sections(tmp_path, Writer(tmp_path), None)
+    trials = pd.read_parquet(tmp_path / "trials.parquet")
+    assert trials["model_options"].tolist() == list(map(str, options))
