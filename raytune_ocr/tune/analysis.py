@@ -19,6 +19,7 @@ from raytune_ocr.tune.results import (
     EPOCH_COLUMNS,
     EPOCHS_TABLE,
     SCORES,
+    best_first,
     load_results,
     read_document,
 )
@@ -87,9 +88,7 @@ def score_name(table: pd.DataFrame) -> str:
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
     """Completed trials with a score, best first."""
-    done = table[(table["status"] == "completed") & table[score_name(table)].notna()]
-    names = [name for name in SCORES if name in table]
-    return done.sort_values(names, ascending=False, ignore_index=True)
+    return best_first(table[(table["status"] == "completed") & table[score_name(table)].notna()])
 
 
 def best(source: Source | Sequence[Source]) -> pd.Series:

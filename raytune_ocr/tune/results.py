@@ -349,13 +349,21 @@ def load_results(
 
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
     _, document = read_document(source)
     table = results_table(document["all_results"])
+    for name in SCORES:
+        if name in table:
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    return best_first(table)
+
+
+def best_first(table: pd.DataFrame) -> pd.DataFrame:
+    """By score, rows of equal ones in the order they had; as it is where there are no scores."""
     scores = [name for name in SCORES if name in table]
-    for name in scores:
-        table[name] = pd.to_numeric(table[name], errors="coerce")
-    return table.sort_values(scores, ascending=False, ignore_index=True) if scores else table
+    if not scores:
+        return table
+    return table.sort_values(scores, ascending=False, ignore_index=True, kind="stable")
 
 
 def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:

@@ -142,6 +142,18 @@ def test_results_load_from_a_file_a_folder_and_several(tmp_path):
     assert len(load_results([path, tmp_path])) == 4
 
 
+def test_results_of_several_runs_are_the_best_first(tmp_path):
+    runs = {"a": {"a1": 0.9, "a2": 0.2, "a3": 0.5}, "b": {"b1": 0.99, "b2": 0.5, "b3": 0.95}}
+    for name, scores in runs.items():
+        records = [record(trial, (score,)) for trial, score in scores.items()]
+        write_json(tmp_path / name, results_document(records, {}, "now"))
+    (tmp_path / "none").write_text('{"all_results": []}')
+    table = load_results([tmp_path / "a", tmp_path / "none", tmp_path / "b"])
+    assert list(table["experiment_name"]) == ["b1", "b3", "a1", "a3", "b2", "a2"]
+    assert list(table.index) == list(range(6))
+    assert table["source"][0] == str(tmp_path / "b")
+
+
 def test_results_of_the_original_system_load(tmp_path):
     path = tmp_path / "hyperparameter_tuning_results_1.json"
     path.write_text(
