@@ -125,7 +125,7 @@ def compare(runs: Sequence[Source]) -> pd.DataFrame:
     Returns:
         `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
         `best_score` (of that trial in the search), `median_score` (0..1), `epochs`,
-        `training_time` (seconds, of all trials).
+        `training_time` (seconds, of all trials; what heirs have of their parents counts once).
     """
     import pandas as pd
 
@@ -135,6 +135,10 @@ def compare(runs: Sequence[Source]) -> pd.DataFrame:
 def _run_row(source: Source) -> dict[str, Any]:
     table = load_results(source)
     statuses = list(table.get("status", []))
+    epochs, seconds = (
+        table[n].sum() if n in table else 0 for n in ("total_epochs", "training_time")
+    )
+    twice = _inherited(source, table)
     row = {
         "source": str(source),
         "trials": len(table),
@@ -144,8 +148,8 @@ def _run_row(source: Source) -> dict[str, Any]:
         "score": None,
         "best_score": math.nan,
         "median_score": math.nan,
-        "epochs": int(table["total_epochs"].sum()) if "total_epochs" in table else 0,
-        "training_time": float(table["training_time"].sum()) if "training_time" in table else 0.0,
+        "epochs": int(epochs - twice[0]),
+        "training_time": float(seconds - twice[1]),
     }
     if row["completed"]:
         score, done = score_name(table), ranked(table)
@@ -153,6 +157,18 @@ def _run_row(source: Source) -> dict[str, Any]:
         row |= {"best_trial": winner["experiment_name"], "score": score}
         row |= {"best_score": winner[score], "median_score": done[score].median()}
     return row
+
+
+def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
+    """Epochs that a population's heirs have of their parents, which trained them, and seconds."""
+    if "parent_epoch" not in table:
+        return 0, 0.0
+    epochs = table.set_index("experiment_name")["parent_epoch"]
+    curves = learning_curves(source)
+    if curves.empty:  # as long as their others, then
+        return epochs.sum(), (table["train_time_per_epoch"] * table["parent_epoch"]).sum()
+    shared = curves["epoch"] <= curves["experiment_name"].map(epochs)
+    return epochs.sum(), curves["seconds"][shared].sum()
 
 
 def varied(source: Source) -> pd.DataFrame:

@@ -164,6 +164,21 @@ def test_runs_are_compared_in_the_order_given(run, tmp_path):
     assert math.isnan(table["best_score"][1])
 
 
+def test_epochs_that_an_heir_has_of_its_parent_are_counted_once(tmp_path):
+    parent, heir = trial(tmp_path, 1, 0.5, seconds=9.0), trial(tmp_path, 2, 0.6, seconds=2.0)
+    heir.parent, heir.parent_epoch = parent.name, 2
+    for row in heir.epochs[:2]:
+        row["seconds"] = 9.0
+    records = [parent, heir]
+    write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "20260101_000000"))
+    without_curves = compare([tmp_path])
+    write_tables(tmp_path, records, {})
+    told = compare([tmp_path])
+    assert told["epochs"].tolist() == without_curves["epochs"].tolist() == [4]
+    assert told["training_time"].tolist() == [3 * 9.0 + 2.0]
+    assert without_curves["training_time"][0] == pytest.approx(27 + 20 / 3)
+
+
 def test_what_varied_is_what_the_experiments_set(run):
     assert set(varied(run)) == {"learning_rate", "optimizer_type"}
 
