@@ -175,7 +175,7 @@ def varied(source: Source) -> pd.DataFrame:
     """Settings that differ between trials: a row a result in the order of the JSON.
 
     Columns are dotted names of the config's fields; names and paths are left out, and `changes`:
-    a setting is as it was in the last epoch, and missing in trials that it had no effect in.
+    a setting is as it was in the last epoch; missing where it was left out, or had no effect.
     """
     import pandas as pd
 

@@ -226,7 +226,7 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     section.pictures = [writer.figure("parallel", draw, (max(6.8, 1.1 * len(columns)), 4.5))]
     section.text = (
         "A line a trial, the better the lighter; only settings that differ, as they were in the "
-        f"last epoch of each trial ({NOT_SET}: they had no effect in it)."
+        f"last epoch of each trial ({NOT_SET}: left out, or without effect)."
     )
 
 
