@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from raytune_ocr.data.augment import BatchAugment
 from raytune_ocr.data.composed import ComposedBatches, encoded
 from raytune_ocr.data.dataset import KhmerDigitsDataset, create_data_loaders, memory_loader
 from raytune_ocr.data.generator import ensure_default_data, glyph_sheet
-from raytune_ocr.data.glyphs import GlyphSheet
+from raytune_ocr.data.glyphs import RESERVED_FAMILIES, GlyphSheet, belongs_to, family_of
 from raytune_ocr.data.images import UNREADABLE, check_pixels, plain
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.readers import (
@@ -35,7 +36,7 @@ from raytune_ocr.data.readers import (
 )
 from raytune_ocr.data.registry import Augment, BaseDataset, DatasetRegistry, PathLike
 from raytune_ocr.data.synthetic import SyntheticComposer
-from raytune_ocr.errors import DataLoaderError, DataNotFoundError
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError, unknown_name
 from raytune_ocr.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -146,11 +147,14 @@ class KhmerDigits(ImageDataset):
         composed_val: images like the default set's, composed once and the same for everyone, that
             are validated on instead of its few; data of one's own is validated on as it is.
         variety: share of composed styles that no face has (bent, or written by a pen), 0 to 1.
-        leave_out: families of faces that composed images do without.
+        leave_out: families of faces that composed images do without. A name stands for every
+            family that it is a part of, however it is spelled: `Busra` for Khmer Busra and Khmer
+            Busra Bunong.
         fonts_dirs: folders of fonts whose faces are composed as well.
 
     Raises:
-        DataLoaderError: from `splits` and the loaders, when files or labels break a rule.
+        DataLoaderError: when an option breaks a rule; from `splits` and the loaders, when files
+            or labels do; from `sheet`, when `leave_out` names no family that there is, or all.
     """
 
     def __init__(
@@ -188,11 +192,40 @@ class KhmerDigits(ImageDataset):
                 "khmer_digits: composed_val must be an integer >= 0, and 0 without composed, "
                 f"got {composed_val!r}"
             )
+        for name, value in (("leave_out", leave_out), ("fonts_dirs", fonts_dirs)):
+            listed = isinstance(value, (list, tuple))
+            named = listed and all(isinstance(one, (str, os.PathLike)) for one in value)
+            if not named or (value and not composed):
+                raise DataLoaderError(
+                    f"khmer_digits: {name} must be a list of names, empty without composed, "
+                    f"got {value!r}" + (f"; write [{value}]" if isinstance(value, str) else "")
+                )
 
     @cached_property
     def sheet(self) -> GlyphSheet:
         """The faces that are composed."""
-        return glyph_sheet(self.fonts_dirs).without(self.leave_out)
+        whole = glyph_sheet(self.fonts_dirs)
+        families = {family_of(name) for name in whole.names}
+        there = (*families, *RESERVED_FAMILIES)  # these are left out in any case
+        unknown = [
+            f"khmer_digits: leave_out: {unknown_name('family', name, families)}"
+            for name in self.leave_out
+            if not any(belongs_to(family, [name]) for family in there)
+        ]
+        if unknown:
+            raise DataLoaderError("\n".join(unknown))
+        sheet = whole.without(self.leave_out)
+        if not len(sheet):
+            raise DataLoaderError(
+                "khmer_digits: leave_out must leave a face to compose from, got "
+                f"{list(self.leave_out)}, which are parts of the names of all {len(whole)}"
+            )
+        left = sorted(families - {family_of(name) for name in sheet.names})
+        if left:
+            logger.info(
+                "left out %d of %d faces: %s", len(whole) - len(sheet), len(whole), ", ".join(left)
+            )
+        return sheet
 
     @cached_property
     def splits(self) -> dict[str, PackedSplit]:
@@ -224,6 +257,8 @@ class KhmerDigits(ImageDataset):
         )
 
     def prepare(self) -> None:
+        if self.composed:
+            _ = self.sheet  # says what is wrong with its options before anything is read
         _ = self.splits
         if self.composed:
             _ = self.sheet.middle_lines, self.validation

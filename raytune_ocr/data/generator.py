@@ -15,7 +15,12 @@ import numpy as np
 from PIL import Image
 
 from raytune_ocr.config import to_yaml
-from raytune_ocr.data.glyphs import GlyphSheet, discover_fonts, system_font_folders
+from raytune_ocr.data.glyphs import (
+    FONT_SUFFIXES,
+    GlyphSheet,
+    discover_fonts,
+    system_font_folders,
+)
 from raytune_ocr.data.readers import METADATA_NAME
 from raytune_ocr.data.synthetic import SyntheticComposer
 from raytune_ocr.errors import DataLoaderError
@@ -37,9 +42,20 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 def glyph_sheet(
     fonts_dirs: Iterable[str | os.PathLike[str]] = (), system_fonts: bool = False
 ) -> GlyphSheet:
-    """The bundled faces, those of `fonts_dirs` and, if asked for, those of the system."""
+    """The bundled faces, those of `fonts_dirs` and, if asked for, those of the system.
+
+    Raises:
+        DataLoaderError: when one of `fonts_dirs` holds no font, or none of theirs can be used.
+    """
     sheet = GlyphSheet.load_bundled()
-    named = discover_fonts(fonts_dirs)
+    folders = tuple(fonts_dirs)
+    for folder in folders:
+        if not discover_fonts([folder]):
+            raise DataLoaderError(
+                f"{folder}: must hold a font ({', '.join(FONT_SUFFIXES)}) of a family that is not "
+                "reserved for judging from outside, got none; name another folder, or none"
+            )
+    named = discover_fonts(folders)
     if named:
         sheet = sheet.joined(GlyphSheet.from_fonts(named))
     # Most fonts of a system have no Khmer digits; that is no news.

@@ -41,11 +41,12 @@ RESERVED_FAMILIES = (
 DEVELOPMENT_FAMILIES = ("Mondulkiri", "Busra", "Preahvihear", "Kdam Thmor")
 """Left out of training to measure how well faces that were never seen are read."""
 
+FONT_SUFFIXES = (".ttf", ".otf", ".ttc")
+
 _BUNDLED = Path(__file__).with_name("glyphs.npz")
 _STYLE = re.compile(
     r" (Thin|Extra ?Light|Light|Regular|Medium|Semi ?Bold|Bold|Extra ?Bold|Black|Italic)\b"
 )
-_SUFFIXES = (".ttf", ".otf", ".ttc")
 
 
 class FontCheckError(DataLoaderError):
@@ -57,8 +58,12 @@ def _letters(name: str) -> str:
 
 
 def belongs_to(name: str, families: Iterable[str]) -> bool:
-    """Whether a family or file name is of one of `families`, however it is spelled."""
-    return any(_letters(family) in _letters(name) for family in families)
+    """Whether one of `families` is a part of a family or file name, however it is spelled.
+
+    A family without a letter a-z is part of no name.
+    """
+    parts = filter(None, map(_letters, families))
+    return any(part in _letters(name) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -239,7 +244,7 @@ def discover_fonts(folders: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise DataNotFoundError(f"{folder}: no such folder of fonts")
-        found.extend(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        found.extend(p for p in folder.rglob("*") if p.suffix.lower() in FONT_SUFFIXES)
     return sorted(path for path in found if not belongs_to(path.stem, RESERVED_FAMILIES))
 
 

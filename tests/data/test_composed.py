@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,48 @@ def test_families_are_left_out_where_asked_for(digits):
     )
     assert len(data.sheet) > 20
     assert not any(belongs_to(name, DEVELOPMENT_FAMILIES) for name in data.sheet.names)
+
+
+def test_a_name_leaves_out_every_family_that_it_is_a_part_of_and_says_which(digits, caplog):
+    data = DatasetRegistry.create("khmer_digits", path=digits, composed=10, leave_out=["muol"])
+    with caplog.at_level(logging.INFO):
+        names = set(data.sheet.names)
+    assert "left out 2 of 52 faces: Khmer OS Muol, Khmer OS Muol Pali" in caplog.text
+    assert "Moul Regular" in names and "Khmer OS Muol Regular" not in names
+
+
+def test_a_family_that_is_not_there_is_told_before_training(digits):
+    left_out = ["Mondulkri", "Moul", "Hanuman", "ខ្មែរ", ""]
+    data = DatasetRegistry.create("khmer_digits", path=digits, composed=10, leave_out=left_out)
+    with pytest.raises(DataLoaderError, match="leave_out: unknown family 'Mondulkri'") as caught:
+        data.prepare()
+    first, second, third = str(caught.value).splitlines()
+    assert first.endswith("did you mean 'Khmer Mondulkiri'?")
+    assert "unknown family 'ខ្មែរ'" in second and "unknown family ''" in third
+
+
+def test_leaving_out_every_family_is_told_before_training(digits):
+    data = DatasetRegistry.create(
+        "khmer_digits", path=digits, composed=10, leave_out=["a", "e", "o"]
+    )
+    with pytest.raises(DataLoaderError, match="must leave a face to compose from, got"):
+        data.prepare()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"composed": 5, "leave_out": "Moul"}, r"leave_out must be a list .*; write \[Moul\]"),
+        ({"composed": 5, "leave_out": {"Moul": 1}}, "leave_out must be a list"),
+        ({"composed": 5, "leave_out": ["Moul", 7]}, r"a list of names, .* got \['Moul', 7\]"),
+        ({"composed": 5, "fonts_dirs": "fonts"}, r"fonts_dirs must be a list .*; write \[fonts\]"),
+        ({"leave_out": ["Moul"]}, "leave_out must be a list of names, empty without composed"),
+        ({"fonts_dirs": ["fonts"]}, "fonts_dirs must be a list of names, empty without composed"),
+    ],
+)
+def test_families_and_folders_of_fonts_that_would_have_no_effect_are_told(options, told):
+    with pytest.raises(DataLoaderError, match=told):
+        DatasetRegistry.create("khmer_digits", **options)
 
 
 @pytest.mark.parametrize("options", [{"composed": -1}, {"composed": 5, "variety": 1.5}])

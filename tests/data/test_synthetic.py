@@ -135,6 +135,18 @@ def test_a_missing_folder_of_fonts_is_an_error(tmp_path, capsys):
     assert "no such folder of fonts" in capsys.readouterr().err
 
 
+def test_a_folder_without_a_font_that_may_be_rendered_is_an_error(tmp_path, capsys):
+    empty, out = tmp_path / "fonts", tmp_path / "digits"
+    empty.mkdir()
+    arguments = ["--output-dir", str(out), "--num-samples", "5", "--no-system-fonts"]
+    for reserved in (False, True):
+        if reserved:
+            (empty / "Hanuman-Regular.ttf").write_bytes(b"never read")
+        assert main([*arguments, "--fonts-dir", str(empty)]) == 2
+        assert f"{empty}: must hold a font (.ttf, .otf, .ttc)" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_set_that_is_not_finished_is_not_there(tmp_path):
     generate_dataset(tmp_path, 20, seed=1)
 
