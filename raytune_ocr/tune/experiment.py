@@ -12,7 +12,8 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from raytune_ocr.config import TrainingConfig
@@ -22,6 +23,12 @@ from raytune_ocr.tune.resources import NO_RESOURCES, Resources
 from raytune_ocr.tune.sections import build_config, fields_of
 
 ATTEMPTS = 100  # to draw a point that is valid and new
+FOLLOWS = {
+    "loss_type": {"model_name"},
+    "early_stopping_monitor": {"dataset_name"},
+    "early_stopping_mode": {"dataset_name", "early_stopping_monitor"},
+}
+"""Fields whose defaults `sections.fields_of` has from others."""
 
 Skip = Callable[[TrainingConfig], bool]
 
@@ -68,11 +75,19 @@ class Experiment:
         """Whether it has domains."""
         return bool(self.domains)
 
-    @property
+    @cached_property
     def cells(self) -> list[dict[str, Any]]:
-        """All combinations of the values of its grids; one that is empty where it has none."""
-        grids = {name: d.values for name, d in self.domains.items() if d.kind == "grid"}
-        return [dict(zip(grids, row, strict=True)) for row in itertools.product(*grids.values())]
+        """All combinations of the values of its grids; one that is empty where it has none.
+
+        A grid is missing from those whose other grids let its conditions not hold.
+        """
+        grids = {name: d for name, d in self.domains.items() if d.kind == "grid"}
+        rows = itertools.product(*(grid.values for grid in grids.values()))
+        cells = [dict(zip(grids, row, strict=True)) for row in rows]
+        if not any(grid.when for grid in grids.values()):
+            return cells
+        there = map(self._there, cells)
+        return list({key_of(cell): cell for cell in there}.values())
 
     @property
     def size(self) -> int:
@@ -132,25 +147,44 @@ class Experiment:
             ConfigurationError: when no valid point can be drawn.
         """
         cell = cell or {}
-        fixed = all(name in cell for name in self.domains)
         fault: ConfigurationError | None = None
         repeats = 0
-        for _ in range(1 if fixed else ATTEMPTS):
+        for _ in range(ATTEMPTS):
             values = self.values(lambda name, domain: cell.get(name, domain.draw(rng)))
             try:
                 point = self.point(values, number)
             except ConfigurationError as error:
                 fault = error
-                continue
-            if key_of(values) not in seen and not (skip and skip(point.config)):
-                return point
-            repeats += 1
+            else:
+                if key_of(values) not in seen and not (skip and skip(point.config)):
+                    return point
+                repeats += 1
+            if values.keys() <= cell.keys():  # nothing was drawn, nothing else comes
+                break
         if fault and not repeats:
             raise ConfigurationError(
                 f"{self.place}: no valid point was drawn from its domains; the last one was "
                 f"{dict(values)}:\n{fault}"
             )
         return None
+
+    def _there(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """`cell` without the grids that are in no trial of it, whatever else is drawn."""
+        values: dict[str, Any] = {}
+        drawn: set[str] = set()
+        for name, domain in self.domains.items():
+            known = tuple(
+                (other, allowed)
+                for other, allowed in domain.when
+                if other not in drawn and (other in values or not drawn & FOLLOWS.get(other, set()))
+            )
+            if not self._applies(replace(domain, when=known), values):
+                continue
+            if name in cell:
+                values[name] = cell[name]
+            if name not in cell or known != domain.when:
+                drawn.add(name.split(".")[0])
+        return values
 
     def _applies(self, domain: Domain, values: Mapping[str, Any]) -> bool:
         if not domain.when:

@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
@@ -69,6 +71,38 @@ def test_grids_are_crossed_and_multiplied_by_the_samples():
     drawn = points({"num_samples": 2, "training": {**grid, "seed": {"randint": [0, 999]}}})
     assert len(drawn) == 12
     assert len({(p.config.batch_size, p.config.num_epochs) for p in drawn}) == 6
+
+
+FOCAL = {
+    "loss_type": {"grid": ["crossentropy", "focal"]},
+    "focal_gamma": {"grid": [1, 2, 3], "when": {"training.loss_type": "focal"}},
+}
+
+
+def test_a_grid_multiplies_only_what_its_conditions_hold_for():
+    rate = {"learning_rate": {"loguniform": [1e-4, 1e-2]}}
+    found = experiment({"num_samples": 5, "training": {**FOCAL, **rate}})
+    counted = Counter((p.values["loss_type"], p.values.get("focal_gamma")) for p in found.points(0))
+    assert counted == {("crossentropy", None): 5, **{("focal", gamma): 5 for gamma in (1, 2, 3)}}
+    assert (len(found.cells), found.size) == (4, 20)
+    assert [p.values for p in points({"training": FOCAL})] == found.cells
+
+
+def test_a_grid_under_a_grid_that_is_not_there_is_not_there_either():
+    content = {
+        "training": {**FOCAL, "batch_size": {"grid": [8, 16], "when": {"focal_gamma": [3]}}},
+    }
+    assert len(points(content)) == experiment(content).size == 1 + 2 + 2
+
+
+def test_a_grid_whose_condition_hangs_on_what_is_drawn_is_in_every_combination():
+    drawn = {**FOCAL, "loss_type": {"choice": ["crossentropy", "focal"]}}
+    loss = {"focal_gamma": {"grid": [1, 2], "when": {"loss_type": "crossentropy"}}}
+    assert [cell["focal_gamma"] for cell in experiment({"training": drawn}).cells] == [1, 2, 3]
+    model = {"name": {"choice": ["small", "ctc_small"]}}
+    assert len(experiment({"model": model, "training": loss}).cells) == 2
+    model = {"name": {"grid": ["small", "ctc_small"]}}  # a CTC model's loss is no cross entropy
+    assert len(experiment({"model": model, "training": loss}).cells) == 3
 
 
 def test_no_point_is_drawn_twice():
