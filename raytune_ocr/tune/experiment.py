@@ -106,6 +106,19 @@ class Experiment:
                 values[name] = pick(name, domain)
         return values
 
+    def values_among(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a trial's fields that are values of domains whose conditions hold for it."""
+        fixed = fields_of(
+            fill(self.content, self.domains, {}), self.place, self.base, self.overrides
+        )
+        told = {**fixed, **fields}
+        return {
+            name: fields[name]
+            for name, domain in self.domains.items()
+            if name in fields
+            and all(value_of(told, other) in allowed for other, allowed in domain.when)
+        }
+
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values; raises ConfigurationError where they do not fit together."""
         base = {**self.base, "experiment_name": self.trial_name(number)}

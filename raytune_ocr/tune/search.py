@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
@@ -115,7 +116,8 @@ class RandomSearch:
 class OptunaSearch(RandomSearch):
     """Searched experiments by Optuna's tree-structured Parzen estimator, presets first.
 
-    The study is built anew for each trial, from the records and the known points.
+    The study is built anew for each trial, from the records and the known points. It chooses the
+    values of all domains but grids, whose combinations come in turn.
 
     Raises:
         ConfigurationError: when Optuna is not installed, or the data itself is searched.
@@ -175,15 +177,52 @@ class OptunaSearch(RandomSearch):
         number = 1 + max((number_of(record.name) for record in mine), default=0)
         seen = {key_of(record.sampled) for record in mine}
         trial = self._study(experiment, mine, number).ask()
-        values = experiment.values(lambda name, domain: suggest(domain, trial, name))
+        fault: ConfigurationError | None = None
+        for cell in self._cells(experiment, mine):
+            try:
+                point = self._within(experiment, cell, trial, number, seen)
+            except ConfigurationError as error:
+                fault = error  # of this combination; another one may do
+                continue
+            if point is not None:
+                return point
+        if fault:
+            raise fault
+        return None
+
+    def _cells(self, experiment: Experiment, mine: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+        """The combinations of its grids, the least used first, of these the least known."""
+        grids = {name for name, domain in experiment.domains.items() if domain.kind == "grid"}
+
+        def counted(tried: Iterable[Mapping[str, Any]]) -> Counter[str]:
+            return Counter(key_of({n: v for n, v in one.items() if n in grids}) for one in tried)
+
+        used = counted(record.sampled for record in mine)
+        known = counted(experiment.values_among(point.fields) for point in self.known.points)
+        return sorted(experiment.cells, key=lambda c: (used[key := key_of(c)], known[key]))
+
+    def _within(
+        self,
+        experiment: Experiment,
+        cell: Mapping[str, Any],
+        trial: Any,
+        number: int,
+        seen: set[str],
+    ) -> Point | None:
+        """A new point of one combination of grids; None where there seems to be none left."""
+        values = experiment.values(
+            lambda name, domain: cell[name] if name in cell else suggest(domain, trial, name)
+        )
         try:
             point = experiment.point(values, number)
             if key_of(values) not in seen and not self.known.skip(point.config):
                 return point
+            if values.keys() <= cell.keys():
+                return None  # there is nothing to draw
         except ConfigurationError:
             pass  # of fields that do not fit together: one at random instead
         rng = random.Random(f"{self.space.seed}/{experiment.name}/instead/{number}")
-        return experiment.draw(rng, number, seen, self.known.skip)
+        return experiment.draw(rng, number, seen, self.known.skip, cell)
 
     def _study(self, experiment: Experiment, mine: Sequence[TrialRecord], number: int) -> Any:
         import optuna
@@ -197,7 +236,8 @@ class OptunaSearch(RandomSearch):
             )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         for point in self.known.points:
-            study.add_trial(_told(experiment.domains, point.fields, point.score))
+            values = experiment.values_among(point.fields)
+            study.add_trial(_told(experiment.domains, values, point.score))
         for record in mine:
             study.add_trial(_told(experiment.domains, record.sampled, score_of_record(record)))
         return study

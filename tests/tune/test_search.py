@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
@@ -159,6 +162,54 @@ def test_optuna_is_told_of_known_points_off_its_grid():
     (told,) = search._study(search.space.experiments["found"], [], 1).trials
     assert told.params == {"batch_size": 2, "gradient_clip_norm": 2}
     assert search.next({}).config.batch_size in (16, 32, 48)
+
+
+def test_optuna_covers_a_grid_and_each_combination_as_often_as_the_others():
+    batch, rate = {"grid": [8, 16, 24, 32, 40]}, {"grid": [1e-4, 2e-4, 5e-4, 1e-3, 2e-3]}
+    pure = {"training": {"batch_size": batch, "learning_rate": rate}}
+    records = drawn(OptunaSearch(space(found=pure)), 99)
+    assert list(records) == [f"found_{n:04d}" for n in range(1, 26)]
+    assert len({str(record.sampled) for record in records.values()}) == 25
+    training = {"batch_size": batch, "learning_rate": {"loguniform": [1e-5, 1e-1]}}
+    content = {"num_samples": 3, "training": training}
+    mixed = drawn(OptunaSearch(space(found=content)), 99, interrupted_at=(4, 11))
+    counted = Counter(record.config.batch_size for record in mixed.values())
+    assert counted == dict.fromkeys(batch["grid"], 3)
+    again = drawn(OptunaSearch(space(found=content)), 99)
+    assert [r.config for r in again.values()] == [r.config for r in mixed.values()]
+
+
+def test_optuna_trains_the_combinations_of_a_grid_that_are_not_known():
+    content = {"training": {"batch_size": {"grid": [8, 16, 24, 32]}}}
+    fields = [{"batch_size": size} for size in (8, 24)]
+    known = KnownPoints([Known("old.json", one, 0.5) for one in fields])
+    records = drawn(OptunaSearch(space(found=content), known), 99)
+    assert [record.config.batch_size for record in records.values()] == [16, 32]
+
+
+def test_optuna_passes_over_a_combination_that_has_no_valid_point():
+    training = {"learning_rate": {"grid": [1e-5, 1e-3]}, "batch_size": {"choice": [8, 16]}}
+    found = space(found={"num_samples": 1, "training": training})
+    broken = {"scheduler": {"min_lr": 1e-4}, **found.experiments["found"].content}
+    found.experiments["found"] = replace(found.experiments["found"], content=broken)
+    assert OptunaSearch(found).next({}).config.learning_rate == 1e-3
+
+
+def test_optuna_is_told_no_value_that_had_no_effect_on_a_known_point():
+    gamma = {"uniform": [0.5, 3], "when": {"training.loss_type": "focal"}}
+    loss = {"choice": ["crossentropy", "focal"]}
+    content = {"training": {"loss_type": loss, "focal_gamma": gamma}}
+    fields = [{"loss_type": loss, "focal_gamma": 2.0} for loss in ("crossentropy", "focal", "ctc")]
+    fields.append({"focal_gamma": 2.0})  # of a loss that is not told, so the default
+    known = KnownPoints([Known("old.json", one, 0.5) for one in fields])
+    search = OptunaSearch(space(found=content), known)
+    told = search._study(search.space.experiments["found"], [], 1).trials
+    assert [trial.params for trial in told] == [
+        {"loss_type": '"crossentropy"'},
+        {"loss_type": '"focal"', "focal_gamma": 2.0},
+        {},
+        {},
+    ]
 
 
 def test_searching_the_data_with_optuna_is_refused():
