@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.cli import again, tell
 from raytune_ocr.config import (
     CHANGEABLE,
+    KHMER_DIGITS,
     TrainingConfig,
     check,
     environment_overrides,
@@ -29,6 +30,8 @@ OF_STATE = (
     "early_stopping_monitor",
 )
 """What the state of a training is made for; a resume cannot change it."""
+OF_DIGITS = ("char_accuracy", "seq_accuracy", "cer", "edit_distance")
+"""Figures that are measured of readers besides those of every model."""
 OF_FOLDER = ("parent", "reapply_transforms")
 """What an experiment's config file tells besides the settings."""
 EPILOG = """
@@ -127,20 +130,26 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingConfig:
     """The config of `settings` on top of what an earlier experiment was started with."""
     known = {name: value for name, value in before.items() if name not in OF_FOLDER}
-    monitors = monitors_of({**known, **settings})
-    follows = known.get("early_stopping_monitor")
-    if follows not in monitors:
-        known.pop("early_stopping_monitor", None)  # of a fork's other data
-    if settings.get("early_stopping_monitor", known.get("early_stopping_monitor")) != follows:
-        known.pop("early_stopping_mode", None)  # it was the other figure's
     values = {"early_stopping_patience": 0, **known, **settings}
+    dataset = values.get("dataset_name", KHMER_DIGITS)
+    if dataset != known.get("dataset_name", dataset):  # whose figures are others, maybe
+        values.pop("early_stopping_monitor", None)
+        values |= settings
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
-    monitor = values.setdefault("early_stopping_monitor", monitors[0])
-    if monitor not in monitors:
-        told = unknown_name("metric", monitor, monitors)
+    monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
+    if monitor not in reported(dataset):
+        told = unknown_name("metric", monitor, reported(dataset))
         raise ConfigurationError(f"early_stopping_monitor: {told}")
+    if monitor != known.get("early_stopping_monitor") and "early_stopping_mode" not in settings:
+        values.pop("early_stopping_mode", None)  # it was another figure's
     return TrainingConfig.from_dict(values, environment={})  # `settings` have its variables
+
+
+def reported(dataset: str) -> list[str]:
+    """Figures that are there after each epoch on that dataset."""
+    names = ["accuracy", "loss", *(OF_DIGITS if dataset == KHMER_DIGITS else ())]
+    return [f"{split}_{name}" for split in ("val", "train") for name in names]
 
 
 def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int) -> dict[str, Any]:
@@ -155,7 +164,8 @@ def from_now_on(settings: Mapping[str, Any], before: TrainingConfig, epochs: int
         return dict(settings)
     now = vars(before.after(epochs))
     other = {name: value for name, value in settings.items() if value != now[name]}
-    for name in OF_STATE:
+    of_schedule = ("early_stopping_mode",) if before.scheduler_type == "plateau" else ()
+    for name in (*OF_STATE, *of_schedule):
         if name in other:
             raise ConfigurationError(
                 f"{name}: must stay {now[name]!r}, since the state that is resumed is made for "

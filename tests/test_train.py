@@ -4,15 +4,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 import torch
 import yaml
 from PIL import Image
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.export import main as export
 from raytune_ocr.predict import main as predict
-from raytune_ocr.train import main
+from raytune_ocr.train import create_config, from_now_on, main
 from raytune_ocr.training.callbacks import read_epoch_log
 
 
@@ -37,6 +39,16 @@ def command(photos, tmp_path):
         ]
 
     return arguments
+
+
+@contextmanager
+def stopping_of(experiment):
+    """What early stopping has in the latest checkpoint, to be changed."""
+    latest = next((experiment / "checkpoints").glob("*latest*.pt"))
+    state = torch.load(latest, weights_only=True)
+    (kept,) = (callback for callback in state["callbacks"].values() if "waited" in callback)
+    yield kept
+    torch.save(state, latest)
 
 
 def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):
@@ -221,25 +233,40 @@ def test_early_stopping_of_another_figure_begins_from_the_history(command, tmp_p
     follow = ["--patience", "2", "--set", "early_stopping_monitor=val_loss"]
     settings = ["--set", "learning_rate=1e-4", "--set", "scheduler_type=none"]
     assert main(command("--epochs", "3", *follow, *settings)) == 0
-    latest = next((tmp_path / "runs" / "exp1" / "checkpoints").glob("*latest*.pt"))
-    state = torch.load(latest, weights_only=True)
-    (kept,) = (c for c in state["callbacks"].values() if "waited" in c)
-    kept.update(best_score=80.0, best_epoch=0, waited=2)  # an accuracy's, as it once was kept
-    kept.pop("monitor")
-    torch.save(state, latest)
+    with stopping_of(tmp_path / "runs" / "exp1") as kept:
+        kept.update(best_score=80.0, best_epoch=0, waited=2)  # an accuracy's, as it once was kept
+        kept.pop("monitor")
     resume = ["--resume", "exp1", "--epochs", "8", "--base-dir", str(tmp_path / "runs")]
     assert main(resume) == 0
     losses = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")["val_loss"]
     assert losses == sorted(losses, reverse=True) and len(losses) == 8
 
 
-def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path):
+def test_every_figure_that_is_reported_can_be_followed():
+    for name in ("val_accuracy", "train_cer", "val_edit_distance"):
+        assert create_config({"early_stopping_monitor": name}, {}).early_stopping_monitor == name
+    before = {"early_stopping_monitor": "train_cer", "early_stopping_mode": "min"}
+    config = create_config({"num_epochs": 9}, before)
+    assert (config.early_stopping_monitor, config.early_stopping_mode) == ("train_cer", "min")
+
+
+def test_a_plateau_schedule_keeps_its_direction():
+    before = create_config({"scheduler_type": "plateau"}, {})
+    with pytest.raises(ConfigurationError, match="early_stopping_mode: must stay 'max'"):
+        from_now_on({"early_stopping_mode": "min"}, before, 3)
+
+
+@pytest.mark.parametrize("knows_its_figure", [True, False])
+def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path, knows_its_figure):
     runs = tmp_path / "runs"
     stuck = ["--set", "learning_rate=1e-9", "--set", "min_lr=0", "--patience", "1"]
     assert main(command("--epochs", "9", *stuck)) == 0
     log = runs / "exp1" / "training.log"
     stopped = len(read_epoch_log(log)["val_loss"])
     assert stopped < 5
+    if not knows_its_figure:  # as states were once kept
+        with stopping_of(runs / "exp1") as kept:
+            kept.pop("monitor")
     go_on = ["--resume", "exp1", "--base-dir", str(runs), "--patience", "0"]
     assert main([*go_on, "--epochs", "6"]) == 0
     assert len(read_epoch_log(log)["val_loss"]) == 6

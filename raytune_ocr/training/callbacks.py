@@ -168,7 +168,7 @@ class EarlyStoppingCallback(Callback):
             self._of_another = False
             for epoch, score in enumerate(trainer.history.get(self.monitor, [])):
                 stopping(score, epoch)
-            stopping.should_stop = False
+            stopping.should_stop = trainer.stop_reason == EARLY
         if stopping.should_stop and not 0 < stopping.patience <= stopping.waited:
             stopping.should_stop = False  # it goes on with more patience than it had
             if trainer.stop_reason == EARLY:

@@ -108,16 +108,19 @@ class Experiment:
 
     def values_among(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a trial's fields that are values of domains whose conditions hold for it."""
-        fixed = fields_of(
-            fill(self.content, self.domains, {}), self.place, self.base, self.overrides
-        )
-        told = {**fixed, **fields}
+        told = {**self._fixed, **fields}
         return {
             name: fields[name]
             for name, domain in self.domains.items()
             if name in fields
             and all(value_of(told, other) in allowed for other, allowed in domain.when)
         }
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """Fields of the sections without what is searched, and defaults that follow from them."""
+        content = fill(self.content, self.domains, {})
+        return fields_of(content, self.place, self.base, self.overrides)
 
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values; raises ConfigurationError where they do not fit together."""

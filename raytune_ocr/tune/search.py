@@ -193,6 +193,8 @@ class OptunaSearch(RandomSearch):
     def _cells(self, experiment: Experiment, mine: Sequence[TrialRecord]) -> list[dict[str, Any]]:
         """The combinations of its grids, the least used first, of these the least known."""
         grids = {name for name, domain in experiment.domains.items() if domain.kind == "grid"}
+        if not grids:
+            return experiment.cells
 
         def counted(tried: Iterable[Mapping[str, Any]]) -> Counter[str]:
             return Counter(key_of({n: v for n, v in one.items() if n in grids}) for one in tried)

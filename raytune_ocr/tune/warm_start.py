@@ -59,14 +59,13 @@ class Known:
     def __str__(self) -> str:
         return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
 
-    def is_of(self, config: TrainingConfig) -> bool:
-        """Whether `config` is the same in all that is told and decides what is learned."""
-        wanted = flattened(config.to_dict())
+    def is_of(self, wanted: Mapping[str, Any]) -> bool:
+        """Whether these `flattened` fields are the same in all that is told and that decides."""
         told = {name: v for name, v in self.fields.items() if name.split(".")[0] in RULES}
         deciding = [n for n in told if n not in (*SETTINGS_THAT_MAY_CHANGE, "experiment_name")]
         if "metadata_path" in told:
-            same = Path(told["metadata_path"]).absolute() == Path(config.metadata_path).absolute()
-            if not same:
+            named = (Path(fields["metadata_path"]).absolute() for fields in (told, wanted))
+            if len(set(named)) > 1:
                 return False
         return bool(deciding) and all(wanted.get(name) == told[name] for name in deciding)
 
@@ -88,8 +87,9 @@ class KnownPoints:
 
     def of(self, config: TrainingConfig) -> Known | None:
         """The trial of an earlier run that was the same as `config`, and came to its own end."""
-        there = (point for point in self.points if not point.was_cut)
-        return next((point for point in there if point.is_of(config)), None)
+        there = [point for point in self.points if not point.was_cut]
+        wanted = flattened(config.to_dict()) if there else {}
+        return next((point for point in there if point.is_of(wanted)), None)
 
     def skip(self, config: TrainingConfig) -> bool:
         """Whether there is one."""
