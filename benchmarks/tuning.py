@@ -28,7 +28,7 @@ from raytune_ocr.tune import load_space
 
 OURS, SEQUENTIAL, ORACLE = "this project", "one after another", "the winner alone"
 GOAL = 0.95
-EPOCHS, GRACE = 50, 5 / 50  # the full space's own, and its grace period as a share of them
+EPOCHS, GRACE = 60, 6 / 60  # the full space's own, and its grace period as a share of them
 
 
 def presets() -> list[str]:
