@@ -239,9 +239,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--mixed-precision",
-        action="store_true",
-        help="compute in bf16 where this machine has it: about twice as fast, but readings may"
-        " differ in rare doubtful images (default: float32, which reads alike everywhere)",
+        action=argparse.BooleanOptionalAction,
+        help="compute in bf16 where this machine is fast in it, up to twice as fast, or never:"
+        " float32 reads alike everywhere, bf16 may differ in rare doubtful images (default: as"
+        " the checkpoint was trained and validated; an export in float32)",
     )
     return parser
 
@@ -284,20 +285,21 @@ def _read_all(
     from raytune_ocr.training import load_reader
     from raytune_ocr.training.optim import autocast_dtype
 
-    if checkpoint.suffix == ".onnx" and arguments.mixed_precision:
+    asked = arguments.mixed_precision
+    if checkpoint.suffix == ".onnx" and asked:
         raise ConfigurationError(
             f"--mixed-precision: {checkpoint} computes in float32; name its checkpoint or its "
             "model.safetensors"
         )
-    if arguments.mixed_precision and autocast_dtype(torch.device("cpu")) is None:
+    if asked and autocast_dtype(torch.device("cpu")) is None:
         print("--mixed-precision: not faster on this machine; read in float32", file=sys.stderr)
     if checkpoint.suffix in (".safetensors", ".onnx"):
-        model = load_exported(checkpoint)
+        model, as_trained = load_exported(checkpoint), False
     else:
-        model, _ = load_reader(checkpoint)
-    readings = predict(
-        model, files, arguments.batch_size, unreadable, arguments.mixed_precision, first_only
-    )
+        model, config = load_reader(checkpoint)
+        as_trained = config.mixed_precision
+    mixed_precision = as_trained if asked is None else asked
+    readings = predict(model, files, arguments.batch_size, unreadable, mixed_precision, first_only)
     return list(progress(readings, len(files), "reading"))
 
 

@@ -21,13 +21,14 @@ from raytune_ocr.training.optim import autocast_dtype
 from raytune_ocr.vocabulary import DIGITS, encode
 
 
-def train(folder, model):
+def train(folder, model, mixed_precision=False):
     images, texts = SyntheticComposer(seed=1).batch(64)
     split = PackedSplit(images, np.array([encode(text) for text in texts]))
     config = TrainingConfig(
         model_name=model,
         loss_type="ctc" if model.startswith("ctc") else "crossentropy",
         num_epochs=1,
+        mixed_precision=mixed_precision,
         output_dir=str(folder),
         experiment_name="one",
         use_tensorboard=False,
@@ -174,6 +175,22 @@ def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path):
     fast_in_half = autocast_dtype(torch.device("cpu")) is not None
     assert (half != whole) == fast_in_half  # elsewhere it is float32 after all
     assert main([str(checkpoint), str(scans), "--mixed-precision"]) == 0
+
+
+def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(scans, tmp_path, capsys):
+    def confidences(folder, *options):
+        capsys.readouterr()
+        assert main([str(folder / "one"), str(scans), *options]) == 0
+        rows = csv.DictReader(capsys.readouterr().out.splitlines())
+        return [row["confidence"] for row in rows]
+
+    for name, mixed_precision in (("whole", False), ("half", True)):
+        train(tmp_path / name, "small", mixed_precision)
+        half = confidences(tmp_path / name, "--mixed-precision")
+        whole = confidences(tmp_path / name, "--no-mixed-precision")
+        if autocast_dtype(torch.device("cpu")) is not None:
+            assert half != whole
+        assert confidences(tmp_path / name) == (half if mixed_precision else whole)
 
 
 def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
