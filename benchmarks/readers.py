@@ -123,18 +123,32 @@ def digits_of(text: str) -> str:
 
 
 class Ours:
-    """A checkpoint of this package, in float32 or mixed precision; decodes the files itself."""
+    """A checkpoint of this package; decodes the files itself.
 
-    def __init__(self, checkpoint: Path, mixed_precision: bool = False) -> None:
+    Args:
+        mixed_precision: as `predict` reads the shipped presets where the machine is fast in it;
+            float32 otherwise.
+        second_look: as `predict` does unless told not to.
+    """
+
+    def __init__(
+        self, checkpoint: Path, mixed_precision: bool = False, second_look: bool = True
+    ) -> None:
         from raytune_ocr.training import load_reader
 
         self.model, self.config = load_reader(checkpoint)
         self.mixed_precision = mixed_precision
+        self.second_look = second_look
 
     def read(self, files: Sequence[Path]) -> list[str]:
         from raytune_ocr.predict import predict
 
-        readings = predict(self.model, files, mixed_precision=self.mixed_precision)
+        readings = predict(
+            self.model,
+            files,
+            mixed_precision=self.mixed_precision,
+            second_look=self.second_look,
+        )
         return [reading.text for reading in readings]
 
 

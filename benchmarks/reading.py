@@ -76,6 +76,7 @@ def named(readers: Sequence[Ours]) -> dict[str, Ours]:
     result: dict[str, Ours] = {}
     for reader in readers:
         name = f"ours, {reader.config.experiment_name}" + ", bf16" * reader.mixed_precision
+        name += ", one look" * (not reader.second_look)
         same = sum(other.split(" (")[0] == name for other in result)
         result[f"{name} ({same + 1})" if same else name] = reader
     return result
@@ -166,8 +167,9 @@ def against_targets(rows: Iterable[dict[str, Any]], real: str | None) -> list[di
 def speed(name: str, cell: Cell, mixed_precision: bool = False, rounds: int = 5) -> dict[str, Any]:
     """Images a second in batches and milliseconds of one image of the preset `name`, one core.
 
-    Weights do not matter for it. `of processor time` is what an idle machine would give;
-    `decoding` is the share of that time that goes into opening the PNGs.
+    Untrained: it finds no digit, so that nothing is looked at twice; how fast a trained one is
+    with its second looks stands in the rows of the readers. `of processor time` is what an idle
+    machine would give; `decoding` is the share of that time that goes into opening the PNGs.
     """
     model = create_model(name).eval()
     read = functools.partial(predict, model, mixed_precision=mixed_precision)
@@ -274,7 +276,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     precisions = (False, True) if autocast_dtype(torch.device("cpu")) else (False,)
     checkpoints = [find_checkpoint(name) for name in arguments.ours or newest_results()]
-    own = named([Ours(path, mixed) for path in checkpoints for mixed in precisions])
+    variants = [(mixed, True) for mixed in precisions] + [(False, False)]
+    own = named([Ours(path, *variant) for path in checkpoints for variant in variants])
     readers: dict[str, Reader] = {**own}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(arguments.images or temporary)
@@ -283,8 +286,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         tried, prepared = [], {}
         for name in [] if arguments.no_others else OTHERS:
             try:
-                prepared[name], readers[name], variants = prepared_best(name, cells)
-                tried += variants
+                prepared[name], readers[name], preparations = prepared_best(name, cells)
+                tried += preparations
             except NotInstalledError as error:
                 print(f"{name} is left out: {error}")
         rows = race(readers, cells)

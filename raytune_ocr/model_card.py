@@ -196,7 +196,9 @@ def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, 
                 "the test split was read once, for this model, after that."
                 if "test_seq_accuracy" in best
                 else "no test split was read."
-            ),
+            )
+            + " They are of the likeliest digits of one look at each image; "
+            "`python -m raytune_ocr.predict` looks again at what is doubtful.",
         ]
     )
 

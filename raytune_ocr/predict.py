@@ -132,11 +132,12 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
 def read_images(
     model: nn.Module, images: np.ndarray, batch_size: int = 64
 ) -> list[tuple[str, float]]:
-    """Texts and confidences of packed images, uint8 [N, H, W].
+    """Texts and confidences of packed images, uint8 [N, H, W], as they are measured in training.
 
-    In float32 everywhere, so that a checkpoint, its exports and other machines read alike.
+    In float32 everywhere, so that a checkpoint, its exports and other machines read alike, and
+    without a second look.
     """
-    read_batch = _batch_reader(model)
+    read_batch = _batch_reader(model, mixed_precision=False, second_look=False)
     starts = range(0, len(images), batch_size)
     return [
         reading for start in starts for reading in read_batch(images[start : start + batch_size])
@@ -144,23 +145,22 @@ def read_images(
 
 
 def _batch_reader(
-    model: nn.Module, mixed_precision: bool = False
+    model: nn.Module, mixed_precision: bool, second_look: bool
 ) -> Callable[[np.ndarray], list[tuple[str, float]]]:
     """What reads a batch, uint8 [N, H, W], with `model` as it reads fastest."""
     import torch
 
-    from raytune_ocr.models import folded
-    from raytune_ocr.models.decode import greedy_decode
+    from raytune_ocr.models import folded, read_carefully, read_once
     from raytune_ocr.training.optim import autocast_dtype
     from raytune_ocr.vocabulary import decode
 
     reader, kind = folded(model), getattr(model, "kind", "attention")
     half = autocast_dtype(torch.device("cpu")) if mixed_precision else None
+    read = read_carefully if second_look else read_once
 
     def read_batch(images: np.ndarray) -> list[tuple[str, float]]:
         with torch.inference_mode(), torch.autocast("cpu", half, enabled=half is not None):
-            logits = reader(torch.from_numpy(images).unsqueeze(1))
-            ids, confidences = greedy_decode(logits, kind)
+            ids, confidences = read(reader, kind, torch.from_numpy(images).unsqueeze(1))
         return list(zip(map(decode, ids.tolist()), confidences.tolist(), strict=True))
 
     return read_batch
@@ -173,20 +173,22 @@ def predict(
     unreadable: list[str] | None = None,
     mixed_precision: bool = False,
     first_only: list[str] | None = None,
+    second_look: bool = True,
 ) -> Iterator[Reading]:
     """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped.
 
     Args:
-        first_only: files of which only the first of several pictures was read are noted there.
         mixed_precision: compute in half precision where this machine is fast in it, else in
             float32.
+        first_only: files of which only the first of several pictures was read are noted there.
+        second_look: read doubtful images again at other sizes (`models.read_carefully`).
     """
     import numpy as np
     from PIL import Image
 
     from raytune_ocr.data.images import UNREADABLE, holds_several, to_canvas
 
-    read_batch = _batch_reader(model, mixed_precision)
+    read_batch = _batch_reader(model, mixed_precision, second_look)
     for start in range(0, len(files), batch_size):
         canvases, names = [], []
         for file in files[start : start + batch_size]:
@@ -244,6 +246,14 @@ def build_parser() -> argparse.ArgumentParser:
         " float32 reads alike everywhere, bf16 may differ in rare doubtful images (default: as"
         " the checkpoint was trained and validated; an export in float32)",
     )
+    parser.add_argument(
+        "--second-look",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="read what is doubtful again at two other sizes and keep what all three agree on"
+        " most: a fifth fewer mistakes on poor images, for about a tenth of the time on those"
+        " (default: do)",
+    )
     return parser
 
 
@@ -299,7 +309,15 @@ def _read_all(
         model, config = load_reader(checkpoint)
         as_trained = config.mixed_precision
     mixed_precision = as_trained if asked is None else asked
-    readings = predict(model, files, arguments.batch_size, unreadable, mixed_precision, first_only)
+    readings = predict(
+        model,
+        files,
+        arguments.batch_size,
+        unreadable,
+        mixed_precision,
+        first_only,
+        arguments.second_look,
+    )
     return list(progress(readings, len(files), "reading"))
 
 

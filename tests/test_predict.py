@@ -193,6 +193,21 @@ def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(scans, tmp_path
         assert confidences(tmp_path / name) == (half if mixed_precision else whole)
 
 
+def test_doubtful_images_are_looked_at_again_unless_one_look_is_asked_for(scans, tmp_path, capsys):
+    train(tmp_path, "small")  # one epoch of 64 images: it doubts all that it reads
+    files = find_images([scans])
+    model, _ = load_reader(find_checkpoint(tmp_path / "one"))
+    once, twice = (list(predict(model, files, second_look=look)) for look in (False, True))
+    assert all(0 < reading.confidence < 0.9 for reading in once)
+    assert [r.confidence for r in once] != [r.confidence for r in twice]
+    command = [str(tmp_path / "one"), str(scans)]
+    for options, readings in (([], twice), (["--no-second-look"], once)):
+        assert main([*command, *options]) == 0
+        rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        assert [row["text"] for row in rows] == [reading.text for reading in readings]
+        assert [row["confidence"] for row in rows] == [f"{r.confidence:.4f}" for r in readings]
+
+
 def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
     (tmp_path / "model.onnx").write_bytes(b"")
     assert main([str(tmp_path / "model.onnx"), str(scans), "--mixed-precision"]) == 2

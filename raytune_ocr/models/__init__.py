@@ -1,7 +1,7 @@
 """Readers of digit strings: what they are made of, their names, and how to read their logits."""
 
 from raytune_ocr.models.classifier import ImageClassifier
-from raytune_ocr.models.decode import greedy_decode
+from raytune_ocr.models.decode import greedy_decode, log_likelihood
 from raytune_ocr.models.describe import describe_models, flops, format_models
 from raytune_ocr.models.encoder import folded
 from raytune_ocr.models.normalize import ImageNormalizer
@@ -15,6 +15,7 @@ from raytune_ocr.models.registry import (
     parameter_count,
     settings_of_file,
 )
+from raytune_ocr.models.second_look import read_carefully, read_once
 
 __all__ = [
     "ALIASES",
@@ -35,6 +36,9 @@ __all__ = [
     "format_models",
     "greedy_decode",
     "is_ctc",
+    "log_likelihood",
     "parameter_count",
+    "read_carefully",
+    "read_once",
     "settings_of_file",
 ]

@@ -1,4 +1,4 @@
-"""From logits to ids: the likeliest reading of every image of a batch at once."""
+"""From logits to ids: the likeliest reading of every image of a batch, and how likely one is."""
 
 from __future__ import annotations
 
@@ -37,6 +37,38 @@ def greedy_decode(
         return _decode_columns(logits.detach().float(), length)
     if kind == "attention":
         return _decode_positions(logits.detach().float(), length)
+    raise ValueError(f"kind: must be attention or ctc, got {kind!r}")
+
+
+def log_likelihood(logits: Tensor, kind: str, ids: Tensor) -> Tensor:
+    """How likely the logits find a given reading, float32 [B], natural logarithm.
+
+    Args:
+        logits: float [B, L, C] of an attention reader or [B, T, C] of a CTC reader.
+        kind: `attention` (the positions up to the first EOS, which counts) or `ctc` (all ways
+            of spelling it in T columns).
+        ids: int64 [B, length], digits and then EOS, as `greedy_decode` gives them.
+
+    Raises:
+        ValueError: for another kind.
+    """
+    if kind == "ctc":
+        columns = _without(logits.detach().float(), EOS_TOKEN_ID, PAD_TOKEN_ID).log_softmax(dim=-1)
+        digits = ids.masked_fill(ids >= NUM_DIGITS, 0)
+        return -functional.ctc_loss(
+            columns.transpose(0, 1),
+            digits,
+            torch.full_like(ids[:, 0], columns.shape[1]),
+            (ids < NUM_DIGITS).sum(dim=1),
+            blank=BLANK_TOKEN_ID,
+            reduction="none",
+        )
+    if kind == "attention":
+        positions = _without(logits.detach().float(), PAD_TOKEN_ID, BLANK_TOKEN_ID)
+        ids = ids[:, : positions.shape[1]]
+        found = positions.log_softmax(dim=-1)[:, : ids.shape[1]].gather(2, ids.unsqueeze(2))
+        counted = (ids == EOS_TOKEN_ID).cumsum(dim=1) <= 1  # a second EOS fills up
+        return found.squeeze(2).masked_fill(~counted, 0).sum(dim=1)
     raise ValueError(f"kind: must be attention or ctc, got {kind!r}")
 
 

@@ -1,10 +1,12 @@
 """Tests of greedy decoding."""
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
 
-from raytune_ocr.models import greedy_decode
+from raytune_ocr.models import greedy_decode, log_likelihood
 from raytune_ocr.vocabulary import (
     BLANK_TOKEN_ID,
     EOS_TOKEN_ID,
@@ -132,6 +134,40 @@ def test_confidence_falls_where_the_reader_doubts() -> None:
     assert confidences[1] < 0.5
 
 
+def test_a_ctc_reading_is_as_likely_as_all_ways_of_spelling_it() -> None:
+    torch.manual_seed(2)
+    logits = 2 * torch.randn(1, 4, VOCAB_SIZE)
+    allowed = [*range(NUM_DIGITS), BLANK_TOKEN_ID]
+    probabilities = logits[0][:, allowed].softmax(dim=-1)
+    spelled: dict[str, float] = {}
+    for path in itertools.product(range(len(allowed)), repeat=4):
+        ways = [allowed[way] for way in path]
+        kept = [now for now, _ in itertools.groupby(ways) if now != BLANK_TOKEN_ID]
+        text = "".join(map(str, kept))
+        chance = float(torch.stack([probabilities[t, way] for t, way in enumerate(path)]).prod())
+        spelled[text] = spelled.get(text, 0.0) + chance
+    for text in ("3", "33", "12", "907", "1234"):
+        found = log_likelihood(logits, "ctc", torch.tensor([encode(text)]))
+        assert found.exp().item() == pytest.approx(spelled[text], rel=1e-4)
+    assert log_likelihood(logits, "ctc", torch.tensor([encode("333")])).item() == -torch.inf
+
+
+def test_an_attention_reading_is_as_likely_as_its_digits_and_its_end_together() -> None:
+    torch.manual_seed(2)
+    logits = 2 * torch.randn(50, SEQUENCE_LENGTH, VOCAB_SIZE)
+    ids, confidences = greedy_decode(logits, "attention")
+    found = (ids[:, 0] != EOS_TOKEN_ID).nonzero()[:, 0]
+    likely = log_likelihood(logits, "attention", ids)[found]
+    assert torch.allclose(likely.exp(), confidences[found], rtol=1e-4)
+    longest = torch.arange(SEQUENCE_LENGTH).unsqueeze(0)  # nine digits, no end
+    whole = logits[:1].clone()
+    whole[..., [PAD_TOKEN_ID, BLANK_TOKEN_ID]] = -torch.inf
+    each = whole.log_softmax(dim=-1)[0, range(SEQUENCE_LENGTH), range(SEQUENCE_LENGTH)]
+    assert torch.allclose(log_likelihood(logits[:1], "attention", longest), each.sum())
+
+
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="must be attention or ctc, got 'lstm'"):
         greedy_decode(torch.zeros(1, 9, VOCAB_SIZE), "lstm")
+    with pytest.raises(ValueError, match="must be attention or ctc, got 'lstm'"):
+        log_likelihood(torch.zeros(1, 9, VOCAB_SIZE), "lstm", torch.zeros(1, 9).long())
