@@ -308,15 +308,14 @@ def _read_all(
     else:
         model, config = load_reader(checkpoint)
         as_trained = config.mixed_precision
-    mixed_precision = as_trained if asked is None else asked
     readings = predict(
         model,
         files,
-        arguments.batch_size,
-        unreadable,
-        mixed_precision,
-        first_only,
-        arguments.second_look,
+        batch_size=arguments.batch_size,
+        unreadable=unreadable,
+        mixed_precision=as_trained if asked is None else asked,
+        first_only=first_only,
+        second_look=arguments.second_look,
     )
     return list(progress(readings, len(files), "reading"))
 
