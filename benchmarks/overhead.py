@@ -172,13 +172,16 @@ CONTESTANTS: dict[str, Callable[[Path, Path], dict[str, Any]]] = {
 def measure(contestant: str, trials: int, epochs: int) -> dict[str, Any]:
     """One contestant in a process of its own."""
     folder = Path(tempfile.mkdtemp(prefix="ro"))
+    # Each sets Ray Tune up itself: without its loggers, as a run of ours leaves the environment
+    # of its process, plain Ray would keep no results to load.
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("TUNE_")}
     try:
         write_space(folder / "space.yaml", trials, epochs)
         subprocess.run(
             [sys.executable, "-m", "benchmarks.overhead", "--run", contestant, str(folder)],
             check=True,
             stdout=subprocess.DEVNULL,
-            env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+            env={**inherited, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
         )
         figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     finally:
