@@ -17,12 +17,16 @@ DOUBTFUL = 0.9  # confidence below which an image is looked at again
 ZOOMS = (0.9, 1.1)  # the pair that read composed images best, among a dozen of sizes and turns
 
 
-def read_once(model: nn.Module, kind: str, images: Tensor) -> tuple[Tensor, Tensor]:
+def read_once(
+    model: nn.Module, kind: str, images: Tensor, batch_size: int = 64
+) -> tuple[Tensor, Tensor]:
     """The likeliest reading of each image: `greedy_decode` of its logits."""
-    return greedy_decode(model(images), kind)
+    return greedy_decode(_logits(model, images, batch_size), kind)
 
 
-def read_carefully(model: nn.Module, kind: str, images: Tensor) -> tuple[Tensor, Tensor]:
+def read_carefully(
+    model: nn.Module, kind: str, images: Tensor, batch_size: int = 64
+) -> tuple[Tensor, Tensor]:
     """The likeliest reading of each image, looked at again where it is doubtful.
 
     Each look proposes its reading; the one that all looks together find likeliest is kept, and
@@ -32,16 +36,18 @@ def read_carefully(model: nn.Module, kind: str, images: Tensor) -> tuple[Tensor,
     Args:
         model: gives logits of images; in evaluation mode.
         kind: `attention` or `ctc`.
-        images: uint8 [B, C, H, W].
+        images: uint8 [B, C, H, W]; some hundreds, so that second looks fill batches, too.
+        batch_size: images that the model sees at a time.
 
     Returns:
         ids int64 [B, SEQUENCE_LENGTH] and confidences float32 [B], as `greedy_decode` does.
     """
-    logits = model(images)
+    logits = _logits(model, images, batch_size)
     ids, confidences = greedy_decode(logits, kind)
     doubtful = ((confidences < DOUBTFUL) & (ids[:, 0] != EOS_TOKEN_ID)).nonzero()[:, 0]
     if len(doubtful):
-        again = model(torch.cat([zoomed(images[doubtful], factor) for factor in ZOOMS]))
+        zooms = torch.cat([zoomed(images[doubtful], factor) for factor in ZOOMS])
+        again = _logits(model, zooms, batch_size)
         looks = [logits[doubtful], *again.chunk(len(ZOOMS))]
         ids[doubtful], confidences[doubtful] = _agreed(looks, kind)
     return ids, confidences
@@ -62,6 +68,10 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
         images.float(), grid, padding_mode="border", align_corners=False
     )
     return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _logits(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
+    return torch.cat([model(part) for part in images.split(batch_size)])
 
 
 def _agreed(looks: list[Tensor], kind: str) -> tuple[Tensor, Tensor]:

@@ -62,6 +62,18 @@ def test_only_the_doubtful_images_of_a_batch_are_looked_at_again():
     assert ids.tolist() == [encode("1"), encode("24"), encode("3")]
 
 
+def test_the_model_sees_no_more_images_at_a_time_than_a_batch_holds():
+    sizes = []
+
+    def model(images):
+        sizes.append(len(images))
+        return logits_of("12", 2).expand(len(images), -1, -1)
+
+    ids, _ = read_carefully(model, "attention", blank_images(5), batch_size=2)
+    assert sizes == [2, 2, 1] + 5 * [2]  # five at first, ten again
+    assert ids.tolist() == 5 * [encode("12")]
+
+
 def test_an_image_without_a_digit_is_not_looked_at_again():
     nothing = torch.zeros(9, VOCAB_SIZE)
     nothing[:, EOS_TOKEN_ID] = 1
