@@ -14,7 +14,7 @@ from raytune_ocr.models.decode import greedy_decode, log_likelihood
 from raytune_ocr.vocabulary import EOS_TOKEN_ID
 
 DOUBTFUL = 0.9  # confidence below which an image is looked at again
-ZOOMS = (0.9, 1.1)  # of a dozen sets of sizes and turns none was clearly better, on any images
+ZOOMS = (0.9, 1.1)  # of a dozen sets of sizes and turns about the best on composed images
 
 
 def read_once(
