@@ -138,13 +138,8 @@ def read_images(
     In float32 everywhere, so that a checkpoint, its exports and other machines read alike, and
     without a second look.
     """
-    read_batch = _batch_reader(
-        model, mixed_precision=False, second_look=False, batch_size=batch_size
-    )
-    starts = range(0, len(images), batch_size)
-    return [
-        reading for start in starts for reading in read_batch(images[start : start + batch_size])
-    ]
+    read = _batch_reader(model, mixed_precision=False, second_look=False, batch_size=batch_size)
+    return read(images)
 
 
 def _batch_reader(
