@@ -26,12 +26,12 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from benchmarks.report import write
+from benchmarks.support.report import write
 from raytune_ocr.data import generate_dataset
+from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.record import FINISHED
 from raytune_ocr.training.checkpoint import read_state
-from raytune_ocr.tune.results import FINISHED
-from raytune_ocr.tune.state import RunState
-from raytune_ocr.tune.trial import newest_state
+from raytune_ocr.tune.execution.trainable import newest_state
 
 HEAD = {"num_cpus": 0, "include_dashboard": False}
 PRESET = """

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.report import table, write
-from benchmarks.turns import Loop, compare, missing_of, take_turns
+from benchmarks.support.report import table, write
+from benchmarks.support.turns import Loop, compare, missing_of, take_turns
 from raytune_ocr.models import create_model
 from raytune_ocr.training import Trainer
-from raytune_ocr.training.memory import keep_freed_memory
+from raytune_ocr.training.allocator import keep_freed_memory
 
 Batches = list[tuple[Tensor, Tensor]]
 

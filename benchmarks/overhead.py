@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import table, write
+from benchmarks.support.report import table, write
 
 EXPERIMENT = """
   t{number}:
@@ -54,8 +54,8 @@ def memory() -> float:
 
 def ours(space: Path, output: Path, address: str | None = None) -> dict[str, Any]:
     """`HyperparameterTuner`, as the command line calls it."""
+    from raytune_ocr.results.journal import RunState
     from raytune_ocr.tune import HyperparameterTuner
-    from raytune_ocr.tune.state import RunState
 
     tuner = HyperparameterTuner(
         str(space),
@@ -107,7 +107,7 @@ def timed(owner: Any, name: str) -> Any:
 
 def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any]) -> None:
     """Our trainable, its config looked up by name."""
-    from raytune_ocr.tune.trial import trial
+    from raytune_ocr.tune.execution.trainable import trial
 
     whole = {"config": configs[config["experiment_name"]], "timeout": None, "keeps_states": False}
     trial({**config, **whole}, data=data)
@@ -119,9 +119,9 @@ def plain_ray(space: Path, output: Path, reuse_actors: bool) -> dict[str, Any]:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    from benchmarks.empty import EmptyDataset
-    from raytune_ocr.tune.space import load_space
-    from raytune_ocr.tune.trial import data_key
+    from benchmarks.support.empty import EmptyDataset
+    from raytune_ocr.config.training_config import data_key
+    from raytune_ocr.tune.space.search_space import load_space
 
     configs = load_space(space, output_dir=str(output)).configs
     data = {data_key(config): EmptyDataset() for config in configs.values()}

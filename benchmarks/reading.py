@@ -25,9 +25,9 @@ import torch
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from benchmarks import judged
-from benchmarks.judged import LEFT_OUT, TRAINED, Cell
-from benchmarks.readers import (
+from benchmarks.support import judged_images as judged
+from benchmarks.support.judged_images import LEFT_OUT, TRAINED, Cell
+from benchmarks.support.other_readers import (
     KhmerOcrOcm,
     NotInstalledError,
     Ours,
@@ -35,13 +35,14 @@ from benchmarks.readers import (
     Reader,
     Tesseract,
 )
-from benchmarks.report import paired_ratio, table, write
+from benchmarks.support.report import paired_ratio, table, write
 from raytune_ocr.data.images import to_canvas
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.inference.locate import find_checkpoint
+from raytune_ocr.inference.reading import predict
 from raytune_ocr.models import create_model
-from raytune_ocr.predict import find_checkpoint, predict
 from raytune_ocr.statistics import wilson
-from raytune_ocr.training.optim import autocast_dtype
+from raytune_ocr.training.device import autocast_dtype
 
 TARGETS = {  # character and sequence accuracy that our best preset is to reach
     f"{TRAINED}, clean": (0.998, 0.99),

@@ -23,11 +23,13 @@ import numpy as np
 import psutil
 
 from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
-from benchmarks.report import RESULTS, table, write
-from raytune_ocr.config import TrainingConfig
+from benchmarks.support.report import RESULTS, table, write
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import load_results
-from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
-from raytune_ocr.tune.state import RunState
 
 HEAD = {"num_cpus": 0, "include_dashboard": False}
 FAR = {"files": 100_000, "nodes": 1_000, "dataset": 10_000_000}  # trials, nodes, images

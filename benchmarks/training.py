@@ -40,10 +40,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.limits import LIMITS, Kernel, fastest
-from benchmarks.report import table, write
-from benchmarks.turns import Loop, Stage, compare, missing_of, take_turns
-from raytune_ocr.config import TrainingConfig
+from benchmarks.support.limits import LIMITS, Kernel, fastest
+from benchmarks.support.report import table, write
+from benchmarks.support.turns import Loop, Stage, compare, missing_of, take_turns
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import (
     BatchAugment,
     PackedSplit,
@@ -52,16 +52,16 @@ from raytune_ocr.data import (
     create_dataset,
     generate_dataset,
 )
-from raytune_ocr.data.composed import COMPOSED_AT_ONCE
+from raytune_ocr.data.synthesis.batches import COMPOSED_AT_ONCE
 from raytune_ocr.training import (
     OCRTrainer,
     create_loss_function,
     create_model_from_config,
     create_optimizer,
 )
-from raytune_ocr.training.memory import keep_freed_memory
-from raytune_ocr.training.optim import autocast_dtype, get_device
-from raytune_ocr.training.trainer import seed_everything
+from raytune_ocr.training.allocator import keep_freed_memory
+from raytune_ocr.training.device import autocast_dtype, get_device
+from raytune_ocr.training.rng import seed_everything
 from raytune_ocr.tune import load_space
 from raytune_ocr.vocabulary import encode
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 
 METRIC = "val_char_accuracy"
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import paired_ratio, table, write
+from benchmarks.support.report import paired_ratio, table, write
 from benchmarks.tuners import METRIC, TUNERS, Job
 from raytune_ocr.data import generate_dataset
 from raytune_ocr.tune import load_space

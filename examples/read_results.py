@@ -7,8 +7,8 @@ seconds, memory in MiB, epochs count from 1.
 # %% What there is
 import sys
 
+from raytune_ocr.results.analysis import score_name
 from raytune_ocr.tune import best, compare, learning_curves, load_results
-from raytune_ocr.tune.analysis import score_name
 
 runs = sys.argv[1:]
 source = runs[0]

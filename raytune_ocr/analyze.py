@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _analyze(arguments: argparse.Namespace) -> int:
-    from raytune_ocr.tune.report_page import write_report
+    from raytune_ocr.report.report_page import write_report
 
     refresh = arguments.every if arguments.watch else 0
     while True:

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _generate(arguments: argparse.Namespace) -> int:
-    from raytune_ocr.data.generator import generate_dataset
+    from raytune_ocr.data.synthesis.generator import generate_dataset
 
     started = time.perf_counter()
     metadata = generate_dataset(

@@ -4,7 +4,7 @@
 
 Web fonts (.woff2, e.g. from npm's @fontsource packages) are converted on the way, which takes
 `pip install 'raytune-ocr[fonts]'`. Variable fonts are rasterised at several weights. The list
-of sources and licences is `raytune_ocr/data/GLYPHS.md`.
+of sources and licences is `raytune_ocr/data/synthesis/GLYPHS.md`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from fontTools.ttLib import TTFont
 from fontTools.varLib.instancer import instantiateVariableFont
 
-from raytune_ocr.data.glyphs import RESERVED_FAMILIES, GlyphSheet, belongs_to
+from raytune_ocr.data.synthesis.glyphs import RESERVED_FAMILIES, GlyphSheet, belongs_to
 
-OUTPUT = Path(__file__).parents[1] / "raytune_ocr" / "data" / "glyphs.npz"
+OUTPUT = Path(__file__).parents[1] / "raytune_ocr" / "data" / "synthesis" / "glyphs.npz"
 SUFFIXES = (".ttf", ".otf", ".woff2")
 VARIATIONS = [
     {"wght": weight, "wdth": width} for weight in (100, 400, 700, 900) for width in (75, 100)

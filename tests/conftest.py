@@ -15,3 +15,5 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # 30 are too few o
 settings.register_profile("repeatable", derandomize=True, max_examples=200, deadline=None)
 settings.register_profile("explore", max_examples=10_000, deadline=None)
 settings.load_profile("repeatable")
+
+pytest_plugins = ["tests.fixtures.runs"]

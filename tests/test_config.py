@@ -4,7 +4,10 @@ import math
 import pytest
 import yaml
 
-from raytune_ocr.config import RULES, TrainingConfig, environment_overrides, load_yaml
+from raytune_ocr.config.environment import environment_overrides
+from raytune_ocr.config.rules import RULES
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import (
     ConfigurationError,
     ConfigurationNotFoundError,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raytune_ocr.tune.arguments import build_parser
+from raytune_ocr.tune.cli.parser import build_parser
 
 PIP = "~/venv/bin/pip install -q"
 ROOT = Path(__file__).parents[1]

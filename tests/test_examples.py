@@ -45,8 +45,10 @@ def test_a_model_of_ones_own_is_trained_and_tuned_with_no_change_to_the_package(
 
 
 def test_the_example_of_reading_results_runs(tmp_path):
-    from raytune_ocr.config import TrainingConfig
-    from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
+    from raytune_ocr.config.training_config import TrainingConfig
+    from raytune_ocr.results.document import results_document, write_json
+    from raytune_ocr.results.record import TrialRecord
+    from raytune_ocr.results.tables import write_tables
 
     record = TrialRecord(TrainingConfig(output_dir=str(tmp_path)), "completed", "max_epochs")
     for epoch in (1, 2):
@@ -69,8 +71,10 @@ def test_the_example_of_reading_results_runs(tmp_path):
 
 
 def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
-    from raytune_ocr.config import TrainingConfig
-    from raytune_ocr.tune.results import TrialRecord, results_document, write_json, write_tables
+    from raytune_ocr.config.training_config import TrainingConfig
+    from raytune_ocr.results.document import results_document, write_json
+    from raytune_ocr.results.record import TrialRecord
+    from raytune_ocr.results.tables import write_tables
 
     config = TrainingConfig(output_dir=str(tmp_path), early_stopping_monitor="val_accuracy")
     record = TrialRecord(config, "completed", "max_epochs")

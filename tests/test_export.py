@@ -9,18 +9,20 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import SyntheticComposer, generate_dataset
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.export import load_exported, main, write_onnx, write_safetensors
-from raytune_ocr.model_card import Data, Validation, model_card
+from raytune_ocr.export import main
+from raytune_ocr.inference.formats import load_exported, write_onnx, write_safetensors
+from raytune_ocr.inference.model_card import Data, Validation, model_card
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main as predict
+from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training import create_model_from_config, train_from_config
-from raytune_ocr.training.build import whole
 from raytune_ocr.training.evaluate import Counts
-from raytune_ocr.tune.held_out import read_test_split
-from raytune_ocr.tune.results import TrialRecord, results_document, write_json
+from raytune_ocr.training.model_config import whole
+from raytune_ocr.tune.selection.test_split import read_test_split
 
 
 @pytest.fixture(scope="module", params=["small", "ctc_small"])

@@ -6,17 +6,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from raytune_ocr.config import TrainingConfig, load_yaml
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.journal import RunState, fingerprint
+from raytune_ocr.results.journal_schema import GENERATION, HALVING
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
-from raytune_ocr.tune.halving import SuccessiveHalving
 from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
-from raytune_ocr.tune.population import Population
-from raytune_ocr.tune.results import TrialRecord, results_document, write_json
-from raytune_ocr.tune.schedulers import create_scheduler
-from raytune_ocr.tune.space import find_space, read_space
-from raytune_ocr.tune.state import GENERATION, HALVING, RunState, fingerprint
+from raytune_ocr.tune.schedulers.population_based import Population
+from raytune_ocr.tune.schedulers.registry import create_scheduler
+from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
+from raytune_ocr.tune.space.search_space import find_space, read_space
 
 RESULTS = {
     "truncated": b"{",

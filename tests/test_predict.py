@@ -12,12 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer
 from raytune_ocr.errors import CheckpointError, DataNotFoundError
-from raytune_ocr.predict import find_checkpoint, find_images, main, predict
+from raytune_ocr.inference.locate import find_checkpoint, find_images
+from raytune_ocr.inference.reading import predict
+from raytune_ocr.predict import main
 from raytune_ocr.training import load_reader, train_from_config
-from raytune_ocr.training.optim import autocast_dtype
+from raytune_ocr.training.device import autocast_dtype
 from raytune_ocr.vocabulary import DIGITS, encode
 
 
@@ -217,7 +219,7 @@ def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
 def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     run, scans, capsys, monkeypatch
 ):
-    monkeypatch.setattr("raytune_ocr.training.optim.autocast_dtype", lambda device: None)
+    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: None)
     command = [str(run / "results.json"), str(scans)]
     assert main([*command, "--mixed-precision"]) == 0
     told = capsys.readouterr()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr import analyze, export, generate, predict, train
-from raytune_ocr.tune import arguments as tune
+from raytune_ocr.tune.cli import parser as tune
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

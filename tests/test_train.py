@@ -14,8 +14,9 @@ from PIL import Image
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.export import main as export
 from raytune_ocr.predict import main as predict
-from raytune_ocr.train import create_config, from_now_on, main
-from raytune_ocr.training.callbacks import read_epoch_log
+from raytune_ocr.train import main
+from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
+from raytune_ocr.training.experiments.resume import create_config, from_now_on
 
 
 @pytest.fixture

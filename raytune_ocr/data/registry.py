@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from raytune_ocr.config import DEFAULT_METADATA_PATH, TrainingConfig
+from raytune_ocr.config.training_config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.errors import DataLoaderError, unknown_name
 from raytune_ocr.plugins import DATASETS, load_plugin, plugin_names, unknown_keywords
 

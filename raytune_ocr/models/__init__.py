@@ -15,7 +15,6 @@ from raytune_ocr.models.registry import (
     parameter_count,
     settings_of_file,
 )
-from raytune_ocr.models.second_look import read_carefully, read_once
 
 __all__ = [
     "ALIASES",
@@ -38,7 +37,5 @@ __all__ = [
     "is_ctc",
     "log_likelihood",
     "parameter_count",
-    "read_carefully",
-    "read_once",
     "settings_of_file",
 ]

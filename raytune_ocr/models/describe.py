@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -92,3 +93,12 @@ def format_models(rows: Iterable[Mapping[str, Any]]) -> str:
         ).rstrip()
         for line in lines
     )
+
+
+@cache
+def work(model_name: str) -> int:
+    """Operations of one of our readers for one image, as its preset has it; 0 for other models."""
+    from raytune_ocr.models import create_model, flops
+    from raytune_ocr.models.presets import ALIASES, PRESETS
+
+    return flops(create_model(model_name)) if model_name in {*PRESETS, *ALIASES} else 0

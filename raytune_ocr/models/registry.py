@@ -11,7 +11,8 @@ from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
-from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH, load_yaml
+from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ModelCreationError, unknown_name
 from raytune_ocr.models.presets import ALIASES, PRESETS, RULES, Architecture
 from raytune_ocr.models.readers import READERS, Reader

@@ -1,66 +1,49 @@
-"""The loop, what it is built from, and the trainers on top of it.
+"""The loop, what it is built from, and the trainers on top of it."""
 
-Names are loaded when they are first used: none of them is needed to answer `--help`.
-"""
+from raytune_ocr.lazy import lazy_names
 
-from __future__ import annotations
-
-import importlib
-from typing import Any
-
-_HOMES = {
-    "raytune_ocr.config": ["TrainingConfig"],
-    "raytune_ocr.vocabulary": [
-        "BLANK_TOKEN_ID",
-        "DEFAULT_CHAR_TO_IDX",
-        "DEFAULT_IDX_TO_CHAR",
-        "EOS_TOKEN_ID",
-        "PAD_TOKEN_ID",
-    ],
-    "raytune_ocr.training.base": ["BaseTrainer", "RunFolder"],
-    "raytune_ocr.training.callbacks": ["Callback", "EarlyStopping"],
-    "raytune_ocr.training.checkpoint": ["CheckpointManager"],
-    "raytune_ocr.training.losses": [
-        "CTCLoss",
-        "CrossEntropyLoss",
-        "FocalLoss",
-        "OCRLoss",
-        "create_loss_function",
-    ],
-    "raytune_ocr.training.metrics": [
-        "ClassificationMetrics",
-        "MetricsTracker",
-        "OCRMetrics",
-        "analyze_errors",
-        "calculate_character_accuracy",
-        "calculate_edit_distance",
-        "calculate_sequence_accuracy",
-        "create_metrics_calculator",
-    ],
-    "raytune_ocr.training.build": [
-        "ClassifierTrainer",
-        "create_model_from_config",
-        "create_trainer",
-        "load_reader",
-        "train_from_config",
-    ],
-    "raytune_ocr.training.experiment": ["ExperimentManager", "ExperimentTrainer"],
-    "raytune_ocr.training.ocr": ["OCRTrainer"],
-    "raytune_ocr.training.optim": [
-        "create_optimizer",
-        "create_scheduler",
-        "get_device",
-        "setup_optimizer_and_scheduler",
-        "setup_training_environment",
-    ],
-    "raytune_ocr.training.trainer": ["Trainer", "seed_everything"],
-}
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME_OF:
-        return getattr(importlib.import_module(_HOME_OF[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "raytune_ocr.config": ["TrainingConfig"],
+        "raytune_ocr.vocabulary": [
+            "BLANK_TOKEN_ID",
+            "DEFAULT_CHAR_TO_IDX",
+            "DEFAULT_IDX_TO_CHAR",
+            "EOS_TOKEN_ID",
+            "PAD_TOKEN_ID",
+        ],
+        "raytune_ocr.training.base": ["BaseTrainer"],
+        "raytune_ocr.training.build": ["create_trainer", "train_from_config"],
+        "raytune_ocr.training.callbacks": ["Callback", "EarlyStopping"],
+        "raytune_ocr.training.checkpoint": ["CheckpointManager"],
+        "raytune_ocr.training.classifier": ["ClassifierTrainer"],
+        "raytune_ocr.training.device": ["get_device", "setup_training_environment"],
+        "raytune_ocr.training.experiments.folder": ["ExperimentManager"],
+        "raytune_ocr.training.experiments.trainer": ["ExperimentTrainer"],
+        "raytune_ocr.training.losses": [
+            "CTCLoss",
+            "CrossEntropyLoss",
+            "FocalLoss",
+            "OCRLoss",
+            "create_loss_function",
+        ],
+        "raytune_ocr.training.lr_schedules": ["create_scheduler"],
+        "raytune_ocr.training.metrics": [
+            "ClassificationMetrics",
+            "MetricsTracker",
+            "OCRMetrics",
+            "analyze_errors",
+            "calculate_character_accuracy",
+            "calculate_edit_distance",
+            "calculate_sequence_accuracy",
+            "create_metrics_calculator",
+        ],
+        "raytune_ocr.training.model_config": ["create_model_from_config", "load_reader"],
+        "raytune_ocr.training.ocr": ["OCRTrainer"],
+        "raytune_ocr.training.optim": ["create_optimizer", "setup_optimizer_and_scheduler"],
+        "raytune_ocr.training.rng": ["seed_everything"],
+        "raytune_ocr.training.run_folder": ["RunFolder"],
+        "raytune_ocr.training.trainer": ["Trainer"],
+    },
+)

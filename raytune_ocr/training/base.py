@@ -12,61 +12,28 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.training.callbacks import (
-    BestWeights,
-    Callback,
-    EarlyStoppingCallback,
-    EpochLog,
-    FunctionCallback,
-    TensorBoardLogger,
-)
-from raytune_ocr.training.changes import Changes
+from raytune_ocr.training.callbacks.base import Callback, FunctionCallback
+from raytune_ocr.training.callbacks.checkpoints import BestWeights
+from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
+from raytune_ocr.training.callbacks.epoch_log import EpochLog
+from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
 from raytune_ocr.training.checkpoint import CheckpointManager, read_state, write_state
+from raytune_ocr.training.loops import Augment, MeasuredLoop, loop_settings
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
+from raytune_ocr.training.run_folder import RunFolder
 from raytune_ocr.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-
-MEBIBYTE = 2**20
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-
-
-class RunFolder:
-    """Where the files of one run are; every path is a property."""
-
-    def __init__(self, output_dir: str | os.PathLike[str], experiment_name: str) -> None:
-        self.path = Path(output_dir) / experiment_name
-
-    @property
-    def checkpoints(self) -> Path:
-        """Numbered checkpoints and `best_model.pt`."""
-        return self.path / "checkpoints"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def log_file(self) -> Path:
-        """One line an epoch."""
-        return self.path / "logs" / "training.log"
-
-    @property
-    def config_file(self) -> Path:
-        """The config that rebuilds the run."""
-        return self.path / "config.yaml"
 
 
 class BaseTrainer(ABC):
@@ -313,56 +280,3 @@ class _Saves(Callback):
 
     def _save_best(self) -> None:
         write_state(self.trainer.checkpoints.best_path, self.trainer.best_state())
-
-
-class ValidatedTrainer(Trainer):
-    """The loop with `val_` before what is measured on the validation split."""
-
-    eval_prefix = "val"
-
-
-class MeasuredLoop(ValidatedTrainer):
-    """The loop that augments batches on the device and measures what an epoch takes."""
-
-    augment: Augment | None = None
-    seed = 0
-    batch_size = 0
-
-    def train_epoch(
-        self, train_dataloader: Any, eval_dataloader: Any = None, epoch: int = 0
-    ) -> dict[str, float]:
-        """As `Trainer.train_epoch`, with the process's memory and CPU use.
-
-        `seconds` covers training and validation, `images_per_second` training alone.
-        """
-        self._generator = torch.Generator(self.device)
-        self._generator.manual_seed(self.seed * 1_000_003 + epoch)
-        cpu_before, started = time.process_time(), time.perf_counter()
-        metrics = super().train_epoch(train_dataloader, eval_dataloader, epoch)
-        seconds = time.perf_counter() - started
-        cpu_seconds = time.process_time() - cpu_before  # of all its threads
-        metrics["images_per_second"] = metrics.pop("samples_per_second")
-        metrics["batch_size"] = self.batch_size  # less than at first, where memory ran out
-        metrics["threads"] = torch.get_num_threads()  # figures are the same only with as many
-        metrics["seconds"] = seconds
-        metrics["memory_mb"] = psutil.Process().memory_info().rss / MEBIBYTE
-        metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)
-        if self.device.type == "cuda":
-            metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / MEBIBYTE
-        return metrics
-
-    def _prepare_batch(self, batch: Any) -> tuple[Any, Any]:
-        inputs, targets = super()._prepare_batch(batch)
-        if self.augment is not None and self.model.training:
-            inputs = self.augment(inputs, self._generator)
-        return inputs, targets
-
-
-def loop_settings(config: TrainingConfig) -> dict[str, Any]:
-    """The settings that the loop itself reads, by its own names."""
-    return {
-        "max_grad_norm": config.gradient_clip_norm,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "mixed_precision": config.mixed_precision,
-        "ema_decay": config.ema_decay,
-    }

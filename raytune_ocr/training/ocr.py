@@ -11,40 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BatchAugment
-from raytune_ocr.training.base import BaseTrainer, MeasuredLoop
-from raytune_ocr.training.callbacks import Callback
+from raytune_ocr.training.base import BaseTrainer
+from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.evaluate import PREDICTIONS, prediction_sheet
+from raytune_ocr.training.loops import MeasuredLoop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import OCRMetrics, analyze_errors, decoded_ids
-from raytune_ocr.training.trainer import Metrics
 from raytune_ocr.vocabulary import DEFAULT_CHAR_TO_IDX, decode
-
-
-class ReaderLoop(MeasuredLoop):
-    """The loop for readers, whose encoders may also be read by CTC."""
-
-    def _forward_pass(self, inputs: Tensor) -> Any:
-        read = getattr(self.model, "read", self.model)
-        return read(inputs)
-
-    def _compute_loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        assert self.loss_fn is not None
-        auxiliary = getattr(outputs, "ctc_logits", None)
-        return self.loss_fn(_logits(outputs), targets, ctc_logits=auxiliary)["loss"]
-
-    def _update_metrics(self, calculator: Metrics, outputs: Any, targets: Tensor) -> None:
-        calculator.update(_logits(outputs), targets)
 
 
 def kind_of(model: nn.Module, config: TrainingConfig) -> str:
     """How a reader's logits are read: as it says itself, else as its loss has them."""
     return getattr(model, "kind", "ctc" if config.loss_type == "ctc" else "attention")
-
-
-def _logits(outputs: Any) -> Tensor:
-    return getattr(outputs, "logits", outputs)
 
 
 class OCRTrainer(BaseTrainer):

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -28,18 +26,15 @@ from raytune_ocr.errors import (
     ExperimentFailedError,
     RaytuneOCRError,
 )
+from raytune_ocr.training.allocator import keep_freed_memory
 from raytune_ocr.training.averaging import MovingAverage
-from raytune_ocr.training.callbacks import (
-    BestCheckpoint,
-    Callback,
-    EarlyStoppingCallback,
-    FunctionCallback,
-    PeriodicCheckpoint,
-    monitored,
-)
+from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, monitored
+from raytune_ocr.training.callbacks.checkpoints import BestCheckpoint, PeriodicCheckpoint
+from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.checkpoint import read_state, write_state
-from raytune_ocr.training.memory import keep_freed_memory
-from raytune_ocr.training.optim import autocast_dtype, catch_up, get_device
+from raytune_ocr.training.device import autocast_dtype, get_device
+from raytune_ocr.training.lr_schedules import catch_up
+from raytune_ocr.training.rng import rng_state, set_rng_state
 
 STATE_FORMAT = 1
 
@@ -507,37 +502,6 @@ class _Means:
         for name, value in figures.items():
             before = self.figures.get(name, 0.0)
             self.figures[name] = before + (value - before) * samples / self.samples
-
-
-def rng_state(device: torch.device) -> dict[str, Any]:
-    """States of the generators that training draws from, as tensors and plain values."""
-    kind, keys, *rest = np.random.get_state()
-    state = {
-        "torch": torch.get_rng_state(),
-        "numpy": [kind, torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
-        "python": random.getstate(),
-    }
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def set_rng_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Undo what was drawn since `rng_state`."""
-    torch.set_rng_state(state["torch"].cpu())
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and PyTorch, on every device."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _as_callback(callback: Callback | Callable[..., None]) -> Callback:

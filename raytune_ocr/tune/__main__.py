@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import again, tell
-from raytune_ocr.config import check, parse_value
+from raytune_ocr.config.environment import parse_value
+from raytune_ocr.config.rules import check
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
-from raytune_ocr.tune.arguments import build_parser
+from raytune_ocr.tune.cli.parser import build_parser
 from raytune_ocr.tune.options import TUNING
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Checked fields from `--set` and `--seed`."""
-    from raytune_ocr.tune.sections import SECTIONS
+    from raytune_ocr.tune.space.sections import SECTIONS
 
     dotted = {f"{s}.{key}": field for s, keys in SECTIONS.items() for key, field in keys.items()}
     overrides: dict[str, Any] = {}
@@ -91,12 +92,12 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         print(format_models(describe_models()))
         return 0
     if arguments.reproduce is not None:
-        from raytune_ocr.tune.reproduce import main as reproduce
+        from raytune_ocr.tune.cli.reproduce_command import main as reproduce
 
         return reproduce(arguments)
     tuner = create_tuner(arguments)
     if arguments.list or arguments.dry_run:
-        from raytune_ocr.tune.look import dry_run, list_experiments
+        from raytune_ocr.tune.cli.dry_run import dry_run, list_experiments
 
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
-from raytune_ocr.tune.budget import TARGET_METRICS, Target
+from raytune_ocr.results.targets import TARGET_METRICS, Target
 
 if TYPE_CHECKING:
-    from raytune_ocr.tune.storage import Storage
+    from raytune_ocr.tune.storage.storage import Storage
 
 SEARCHES = ("random", "optuna")
 SCHEDULERS = ("asha", "halving", "hyperband", "median", "pbt", "none")

@@ -10,21 +10,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config import load_yaml
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import why_not_writable
-from raytune_ocr.tune.cluster import Cluster
-from raytune_ocr.tune.control import Control
-from raytune_ocr.tune.lock import RunLock
+from raytune_ocr.results.journal import STATE_FILE, Kept, RunState
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tune.cluster.cluster import Cluster
+from raytune_ocr.tune.execution.console import summary
+from raytune_ocr.tune.execution.run import Run, no_room
+from raytune_ocr.tune.execution.trial_runner import Control
 from raytune_ocr.tune.options import chosen_options
-from raytune_ocr.tune.report import summary
-from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.run import Run, no_room
-from raytune_ocr.tune.space import Space, anchor_homes, find_space, read_space
-from raytune_ocr.tune.state import STATE_FILE, Kept, RunState
-from raytune_ocr.tune.storage import RunCopy, Storage
-from raytune_ocr.tune.tracking import check_trackers
-from raytune_ocr.tune.warm_start import KNOWN, KnownPoints, read_known, refine
+from raytune_ocr.tune.search.refine import refine
+from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
+from raytune_ocr.tune.space.search_space import Space, anchor_homes, find_space, read_space
+from raytune_ocr.tune.storage.mirror import RunCopy
+from raytune_ocr.tune.storage.run_lock import RunLock
+from raytune_ocr.tune.storage.storage import Storage
+from raytune_ocr.tune.tracking.registry import check_trackers
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import overhead, report
+from benchmarks import overhead
+from benchmarks.support import report
 
 
 def row(trials, seconds):

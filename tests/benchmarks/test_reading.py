@@ -7,8 +7,10 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
-from benchmarks import judged, reading, report
-from benchmarks.readers import (
+from benchmarks import reading
+from benchmarks.support import judged_images as judged
+from benchmarks.support import report
+from benchmarks.support.other_readers import (
     NotInstalledError,
     Preparation,
     Tesseract,
@@ -16,11 +18,11 @@ from benchmarks.readers import (
     dark_on_light,
     digits_of,
 )
-from raytune_ocr.config import TrainingConfig
-from raytune_ocr.data.synthetic import SyntheticComposer
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.data.synthesis.composer import SyntheticComposer
 from raytune_ocr.models import create_model
 from raytune_ocr.training.checkpoint import write_state
-from raytune_ocr.training.optim import autocast_dtype
+from raytune_ocr.training.device import autocast_dtype
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import report, training
-from benchmarks.limits import Kernel, fastest
+from benchmarks import training
+from benchmarks.support import report
+from benchmarks.support.limits import Kernel, fastest
 
 
 def test_every_model_of_the_full_space_has_a_preset():

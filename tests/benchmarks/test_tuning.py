@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import report, tuning
+from benchmarks import tuning
+from benchmarks.support import report
 
 
 def row(tuner, seconds, best):

@@ -2,8 +2,9 @@ import pytest
 import torch
 from PIL import Image
 
-from raytune_ocr.data import BaseDataset, DatasetRegistry, GlyphSheet, datasets
-from raytune_ocr.data.generator import generate_dataset
+from raytune_ocr.data import BaseDataset, DatasetRegistry, GlyphSheet
+from raytune_ocr.data.datasets import base as datasets
+from raytune_ocr.data.synthesis.generator import generate_dataset
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 
@@ -49,7 +50,7 @@ def test_the_seed_decides_the_order_of_training(folder):
 def test_the_default_set_is_made_where_it_is_absent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sheet = GlyphSheet.load_bundled().select([0])
-    monkeypatch.setattr("raytune_ocr.data.generator.glyph_sheet", lambda *_: sheet)
+    monkeypatch.setattr("raytune_ocr.data.synthesis.generator.glyph_sheet", lambda *_: sheet)
     monkeypatch.setattr(
         datasets, "ensure_default_data", lambda p, _: generate_dataset(p.parent, 20)
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from raytune_ocr.config import DEFAULT_MODEL_CONFIG_PATH
+from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH
 from raytune_ocr.errors import ConfigurationNotFoundError, ModelCreationError
 from raytune_ocr.models import (
     AttentionReader,

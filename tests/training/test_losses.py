@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import CrossEntropyLoss, CTCLoss, FocalLoss, OCRLoss, create_loss_function
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, PAD_TOKEN_ID, encode

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer, create_data_loaders
 from raytune_ocr.errors import CheckpointError, ConfigurationError, ExperimentFailedError
 from raytune_ocr.models import ModelRegistry, create_model

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn, optim
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training import create_optimizer, setup_optimizer_and_scheduler
-from raytune_ocr.training.optim import catch_up
+from raytune_ocr.training.lr_schedules import catch_up
 
 STEPS = """
 import sys, torch

@@ -16,7 +16,8 @@ from raytune_ocr.errors import (
     ExperimentFailedError,
 )
 from raytune_ocr.training import Callback, Trainer, seed_everything
-from raytune_ocr.training.callbacks import EarlyStoppingCallback, EpochLog, read_epoch_log
+from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
+from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
 
 
 def loader(samples=64, batch_size=16, shuffle=True):

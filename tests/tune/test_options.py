@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.results.targets import Target
 from raytune_ocr.tune import HyperparameterTuner
-from raytune_ocr.tune.arguments import SEARCH_TEXT, build_parser
-from raytune_ocr.tune.budget import Target
+from raytune_ocr.tune.cli.parser import SEARCH_TEXT, build_parser
 from raytune_ocr.tune.options import (
     TUNING,
     chosen_options,

@@ -13,15 +13,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from raytune_ocr.config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.predict import main as predict
+from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.lock import RunLock
-from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.state import RunState
+from raytune_ocr.tune.storage.run_lock import RunLock
 
 ENDLESS = """
 experiments:

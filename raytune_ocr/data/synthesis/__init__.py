@@ -1,0 +1,1 @@
+"""Synthetic images: glyphs, strokes, composed strings and generated sets."""

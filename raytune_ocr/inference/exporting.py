@@ -1,0 +1,146 @@
+"""Exports a reader, and checks each format against PyTorch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import CheckpointError, DataLoaderError
+from raytune_ocr.files import replacing
+from raytune_ocr.inference.model_card import Data, model_card, validate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from raytune_ocr.data import PackedSplit
+from raytune_ocr.inference.formats import (
+    CARD,
+    CONFIG,
+    ONNX,
+    WEIGHTS,
+    load_exported,
+    needed,
+    write_onnx,
+    write_safetensors,
+)
+
+TOLERANCE = 1e-3  # of a logit: far below what changes a reading
+
+
+CHECKED = 256  # images that both models read
+
+
+def logits_of(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Logits of images uint8 [N, H, W]."""
+    import numpy as np
+    import torch
+
+    with torch.inference_mode():
+        parts = [
+            model(torch.from_numpy(images[at : at + batch_size]).unsqueeze(1)).float().numpy()
+            for at in range(0, len(images), batch_size)
+        ]
+    return np.concatenate(parts)
+
+
+def milliseconds(model: nn.Module, images: np.ndarray, repeats: int = 10) -> float:
+    """Median time for all `images` as one batch."""
+    logits_of(model, images, len(images))
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        logits_of(model, images, len(images))
+        times.append(time.perf_counter() - started)
+    return sorted(times)[repeats // 2] * 1000
+
+
+def export(
+    results: Path,
+    output: Path,
+    data: str | None = None,
+    say: Callable[[str], None] = print,
+    allow_outside: bool = False,
+) -> dict[str, Any]:
+    """Write weights, config, ONNX and a model card, and check that they read alike.
+
+    Args:
+        results: a results JSON (its best model), a trial's folder or a checkpoint.
+        data: metadata of real images (default: what the config names).
+        allow_outside: accept image paths that leave the data's folder and the working one.
+
+    Returns:
+        `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
+
+    Raises:
+        CheckpointError: also when the ONNX model does not read as PyTorch does.
+        ConfigurationError: when the extra is not installed.
+        DataLoaderError: when there are no images to check with.
+    """
+    from raytune_ocr.data.split_files import dataset_info, load_split, split_sizes
+    from raytune_ocr.inference.locate import find_checkpoint
+    from raytune_ocr.training.model_config import load_reader, whole
+
+    for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
+        needed(module)
+    model, config = load_reader(find_checkpoint(results))
+    path = data or config.metadata_path
+    try:
+        split = load_split(path, config.val_split, allow_outside=allow_outside)
+    except DataLoaderError as error:
+        raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
+    output.mkdir(parents=True, exist_ok=True)
+    write_safetensors(output / WEIGHTS, model)
+    whole(config, model).save_yaml(output / CONFIG)
+    write_onnx(output / ONNX, model)
+    report = _check(model, output, split, say)
+    data_facts = Data(path, split_sizes(path, allow_outside), dataset_info(path))
+    card = model_card(config, data_facts, validate(model, split), report, _document(results))
+    with replacing(output / CARD) as aside:
+        aside.write_text(card, encoding="utf-8")
+    return report
+
+
+def _check(
+    model: nn.Module, output: Path, split: PackedSplit, say: Callable[[str], None]
+) -> dict[str, Any]:
+    import numpy as np
+
+    images = split.images[:CHECKED]
+    wanted = logits_of(model, images)
+    report: dict[str, Any] = {"images_checked": len(images)}
+    for name in (WEIGHTS, ONNX):
+        loaded = load_exported(output / name)
+        # An odd last batch, too: the batch is dynamic.
+        difference = float(np.abs(logits_of(loaded, images, 37) - wanted).max())
+        if not difference <= TOLERANCE:
+            raise CheckpointError(
+                f"{output / name}: logits must be within {TOLERANCE} of PyTorch's,"
+                f" the largest difference is {difference:.3g}"
+            )
+        size = (output / name).stat().st_size
+        one, many = milliseconds(loaded, images[:1]), milliseconds(loaded, images[:64])
+        rate = len(images[:64]) / many * 1000
+        report[name] = {
+            "bytes": size,
+            "largest_difference": difference,
+            "ms_one_image": one,
+            "images_per_second": rate,
+        }
+        say(
+            f"{output / name}: {size / 1e6:.2f} MB, {one:.1f} ms an image alone, {rate:.0f} images"
+            f" a second by 64; largest difference {difference:.2g} over {len(images)} images"
+        )
+    report["largest_difference"] = report[ONNX]["largest_difference"]
+    return report
+
+
+def _document(results: Path) -> dict[str, Any]:
+    """The results JSON, if that is what the model came from."""
+    from raytune_ocr.inference.locate import find_results
+
+    path = find_results(results)
+    return json.loads(path.read_text(encoding="utf-8")) if path else {}

@@ -1,0 +1,295 @@
+"""The card beside a shipped model: what it was made of, how well it reads, where not to trust it.
+
+Every figure is computed from the run and the model; nothing is said that was not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.statistics import wilson
+from raytune_ocr.vocabulary import DIGITS
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from raytune_ocr.config.training_config import TrainingConfig
+    from raytune_ocr.data import PackedSplit
+    from raytune_ocr.training.evaluate import Counts
+
+MOST_CONFUSED = 3
+WEIGHTS = ("thin", "extralight", "light", "medium", "semibold", "bold", "extrabold", "black")
+STYLES = frozenset((*WEIGHTS, "ultrablack", "regular", "italic", "condensed", "ultra-expanded"))
+PLAIN = str.maketrans(DIGITS, "0123456789")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How the model to ship reads the validation split.
+
+    Attributes:
+        counts: right strings and digits, out of all.
+        by_length: right strings and all of them, by their number of digits.
+        confusions: "there->read" and how often, the most frequent first.
+        confidence: mean confidence of right and of wrong readings; None without any.
+    """
+
+    counts: Counts
+    by_length: Mapping[int, tuple[int, int]]
+    confusions: Sequence[tuple[str, int]]
+    confidence: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the model was trained on.
+
+    Attributes:
+        name: its path.
+        sizes: images by split.
+        info: what its metadata says of itself (`generator`, `faces`), or nothing.
+    """
+
+    name: str
+    sizes: Mapping[str, int]
+    info: Mapping[str, Any]
+
+
+def validate(model: nn.Module, split: PackedSplit) -> Validation:
+    """Read the whole validation split."""
+    from raytune_ocr.inference.reading import read_images
+    from raytune_ocr.training import analyze_errors
+    from raytune_ocr.training.evaluate import counts, measure
+
+    readings = read_images(model, split.images)
+    texts = split.texts
+    lengths: dict[int, tuple[int, int]] = {}
+    sure: tuple[list[float], list[float]] = ([], [])
+    for (read, confidence), there in zip(readings, texts, strict=True):
+        right, total = lengths.get(len(there), (0, 0))
+        lengths[len(there)] = right + (read == there), total + 1
+        sure[read != there].append(confidence)
+    errors = analyze_errors((read for read, _ in readings), texts)
+    return Validation(
+        counts(measure(model, split)),
+        dict(sorted(lengths.items())),
+        list(errors["confusions"].items())[:MOST_CONFUSED],
+        (fmean(sure[0]) if sure[0] else None, fmean(sure[1]) if sure[1] else None),
+    )
+
+
+def model_card(
+    config: TrainingConfig,
+    data: Data,
+    validation: Validation,
+    files: Mapping[str, Any],
+    document: Mapping[str, Any],
+) -> str:
+    """The card as Markdown.
+
+    Args:
+        files: what `export` returns: a mapping for each file, and `images_checked`.
+        document: the results JSON of the run; empty for a model that no run recorded.
+    """
+    best = document.get("best_result") or {}
+    sections = {
+        "Data": _data(config, data),
+        "Protocol": _protocol(config, document, best),
+        "Figures": _figures(config, validation, best),
+        "Files": _files(files),
+        "Limits": _limits(data, validation, best),
+    }
+    head = (
+        f"# {config.experiment_name}: a reader of Khmer digits\n\n"
+        f"Model `{config.model_name}`, loss `{config.loss_type}`; `config.yaml` says all. Input: "
+        "uint8 [B, 1, 64, 128], grey.\n\n"
+        "    python -m raytune_ocr.predict THIS_FOLDER IMAGES\n"
+    )
+    return head + "".join(f"\n## {title}\n{text}\n" for title, text in sections.items())
+
+
+def _data(config: TrainingConfig, data: Data) -> str:
+    sizes = ", ".join(f"{count} {name}" for name, count in data.sizes.items())
+    made = data.info.get("generator")
+    origin = f" Made by `{made}`, seed {data.info.get('seed', 'not told')}." if made else ""
+    return (
+        f"`{data.name}`: {sizes} images.{origin} Trained on {_trained_on(config)}, "
+        f"{'augmented' if config.augmentation else 'as they are'}."
+    )
+
+
+def _trained_on(config: TrainingConfig) -> str:
+    """The training split, or what was composed instead of it."""
+    options = config.dataset_options
+    if not options.get("composed"):
+        return f"`{config.train_split}`"
+    told = [f"{options['composed']} images an epoch, composed for it and new in each"]
+    if "variety" in options:
+        told.append(f"variety {options['variety']}")
+    if options.get("leave_out"):
+        told.append(f"none of the families {', '.join(options['leave_out'])}")
+    return ", ".join(told)
+
+
+def _protocol(config: TrainingConfig, document: Mapping[str, Any], best: Mapping[str, Any]) -> str:
+    if not best:
+        return f"One training run, seed {config.seed}; no search was recorded."
+    trials = document["all_results"]
+    told = [
+        f"The best of {len(trials)} trials ({document['experiments_completed']} completed) by "
+        f"validation character, then sequence accuracy; seed {config.seed}, epoch "
+        f"{best['best_epoch']} of {best['total_epochs']}, chosen by "
+        f"`{config.early_stopping_monitor}`."
+    ]
+    told.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
+    versions = document.get("environment") or {}
+    if versions:
+        told.append(f"Trained with torch {versions.get('torch')} on {versions.get('device')}.")
+    return " ".join(told)
+
+
+def _confirmed(confirmation: Mapping[str, Any], name: str) -> Iterator[str]:
+    for candidate in confirmation.get("candidates", []):
+        if candidate["experiment_name"] == name and candidate["mean"] is not None:
+            seeds = len(candidate["scores"])
+            spread = (
+                "" if candidate["std"] is None else f", standard deviation {candidate['std']:.4f}"
+            )
+            yield (
+                f"Trained again with {seeds} fresh seeds: mean `{confirmation['metric']}` "
+                f"{candidate['mean']:.4f}{spread}. {confirmation.get('verdict', '')}"
+            )
+
+
+def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, Any]) -> str:
+    right_strings, strings, right_digits, digits = validation.counts
+    rows = [
+        _figure(
+            config.val_split,
+            "strings",
+            right_strings / strings,
+            wilson(right_strings, strings),
+            strings,
+        ),
+        _figure(
+            config.val_split, "digits", right_digits / digits, wilson(right_digits, digits), digits
+        ),
+    ]
+    for what, kind, total in (("strings", "seq", "images"), ("digits", "char", "digits")):
+        name = f"test_{kind}_accuracy"
+        if name in best:
+            rows.append(
+                _figure("test", what, best[name], best[f"{name}_interval"], best[f"test_{total}"])
+            )
+    return "\n".join(
+        [
+            "| split | share right of | value | 95 % (Wilson) | out of |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "Digits of one string are not independent, so their interval is too narrow. The epoch "
+            "and the winner were chosen by the validation figures, which flatters them; "
+            + (
+                "the test split was read once, for this model, after that."
+                if "test_seq_accuracy" in best
+                else "no test split was read."
+            )
+            + " They are of the likeliest digits of one look at each image; "
+            "`python -m raytune_ocr.predict` looks again at what is doubtful.",
+        ]
+    )
+
+
+def _figure(split: str, what: str, value: float, interval: Sequence[float], total: int) -> str:
+    low, high = interval
+    return f"| {split} | {what} | {value:.4f} | {low:.4f} to {high:.4f} | {total} |"
+
+
+def _files(files: Mapping[str, Any]) -> str:
+    rows = [
+        f"| {name} | {told['bytes'] / 1e6:.2f} | {told['ms_one_image']:.1f} |"
+        f" {told['images_per_second']:.0f} | {told['largest_difference']:.2g} |"
+        for name, told in files.items()
+        if isinstance(told, Mapping)
+    ]
+    return "\n".join(
+        [
+            "| file | MB | ms for one image | images/s by 64 | largest difference |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "Times on the CPU of the machine that made the export; difference: the largest of a "
+            f"logit from PyTorch's, over {files['images_checked']} real images.",
+        ]
+    )
+
+
+def _limits(data: Data, validation: Validation, best: Mapping[str, Any]) -> str:
+    lengths = validation.by_length
+    right, total = validation.counts[:2]
+    worst = min(lengths, key=lambda length: lengths[length][0] / lengths[length][1])
+    lines = [
+        f"- {total - right} of {total} strings of the validation split were misread.",
+        f"- Strings of {min(lengths)} to {max(lengths)} digits were measured; those of {worst} are "
+        f"read worst, {lengths[worst][0]} of {lengths[worst][1]}.",
+        *_confusions(validation),
+        _faces(data),
+        "- Other characters are read as digits.",
+    ]
+    gap = _gap(best)
+    return "\n".join([*lines, gap] if gap else lines)
+
+
+def _confusions(validation: Validation) -> Iterator[str]:
+    if validation.confusions:
+        told = ", ".join(
+            f"{pair.translate(PLAIN).replace('->', ' as ')} ({times})"
+            for pair, times in validation.confusions
+        )
+        yield f"- Most often taken for another digit: {told}."
+    right, wrong = validation.confidence
+    if right is not None and wrong is not None:
+        yield (
+            f"- Confidence is not calibrated: on average {right:.2f} where it is right and "
+            f"{wrong:.2f} where it is wrong."
+        )
+
+
+def _faces(data: Data) -> str:
+    faces = data.info.get("faces")
+    if not faces:
+        return (
+            "- The data does not name its fonts or writers; others than its own were not measured."
+        )
+    known = families(map(str, faces))
+    return (
+        f"- Printed digits of {len(faces)} faces in {len(known)} families: {', '.join(known)}. "
+        "Other families and handwriting were not measured."
+    )
+
+
+def families(faces: Iterable[str]) -> list[str]:
+    """Names of faces without their styles, each once.
+
+    >>> families(["Moul Regular", "Battambang Black Regular", "Battambang Bold"])
+    ['Battambang', 'Moul']
+    """
+    found = set()
+    for face in faces:
+        words = face.split()
+        while len(words) > 1 and words[-1].casefold() in STYLES:
+            words.pop()
+        found.add(" ".join(words))
+    return sorted(found)
+
+
+def _gap(best: Mapping[str, Any]) -> str:
+    if "test_seq_accuracy" not in best or best.get("best_val_seq_accuracy") is None:
+        return ""
+    gap = best["best_val_seq_accuracy"] - best["test_seq_accuracy"]
+    word = "worse" if gap > 0 else "better"
+    told = f"{abs(gap):.4f} {word} than" if gap else "as well as"
+    return f"- The strings of the test split are read {told} those of validation."

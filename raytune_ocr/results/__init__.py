@@ -1,0 +1,1 @@
+"""What a run leaves: the journal, the results JSON, tables and their analysis."""

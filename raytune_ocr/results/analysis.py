@@ -1,0 +1,260 @@
+"""Tables that answer questions about runs: curves, the best, comparisons, importance, the front.
+
+Nothing is drawn here. Accuracies go from 0 to 1, times are in seconds, epochs count from 1.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.results.document import read_document
+from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCH_COLUMNS, EPOCHS_TABLE, SCORES
+from raytune_ocr.results.run_folders import run_folders
+from raytune_ocr.results.tables import best_first, load_results
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source = str | os.PathLike[str]
+
+
+def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
+    """A row a trial and epoch, of trials that still run as well.
+
+    Args:
+        source: a results JSON or an output folder.
+        confirming: also of the trials that trained the best ones again with other seeds.
+
+    Returns:
+        `experiment_name`, `epoch` (from 1), losses, accuracies (0..1), `learning_rate`, `seconds`
+        (of the epoch), `memory_mb` (MiB) and the like; no rows where a run left no `epochs.csv`, or
+        another run has taken its folder.
+
+    Raises:
+        DataNotFoundError: when there are no results.
+    """
+    import pandas as pd
+
+    path, document = read_document(source)
+    names = (EPOCHS_TABLE, CONFIRMING_EPOCHS_TABLE) if confirming else (EPOCHS_TABLE,)
+    for folder in run_folders(path, document):
+        files = [folder / name for name in names if (folder / name).exists()]
+        if files:
+            return pd.concat(map(read_epochs, files), ignore_index=True)
+    return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+
+
+def read_epochs(file: Path) -> pd.DataFrame:
+    """A table as it was written: figures to the last bit, and names such as 001 or null."""
+    import pandas as pd
+
+    return pd.read_csv(
+        file,
+        engine="python",  # the other one rounds
+        dtype={"experiment_name": str},
+        keep_default_na=False,
+        na_values=[""],
+    )
+
+
+def score_name(table: pd.DataFrame) -> str:
+    """The column that trials of `table` are ranked by.
+
+    Raises:
+        DataNotFoundError: when no trial has a score.
+    """
+    for name in SCORES:
+        if name in table and table[name].notna().any():
+            return name
+    raise DataNotFoundError("no trial has a score: none was trained to the end of an epoch")
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Completed trials with a score, best first."""
+    return best_first(table[(table["status"] == "completed") & table[score_name(table)].notna()])
+
+
+def best(source: Source | Sequence[Source]) -> pd.Series:
+    """The row of `load_results(source)` of the winner; of several runs, of the better winner.
+
+    Raises:
+        DataNotFoundError: when no trial completed.
+    """
+    table = load_results(source)
+    if table.empty or not len(done := ranked(table)):
+        raise DataNotFoundError(f"{source}: no trial completed, so there is no best one")
+    if isinstance(source, (str, os.PathLike)):
+        return done.loc[_place_of_winner(source, done)]
+    of_run = {one: done[done["source"] == str(one)] for one in source}
+    return done.loc[min(_place_of_winner(one, own) for one, own in of_run.items() if len(own))]
+
+
+def winner_name(source: Source) -> str | None:
+    """The trial that the run itself calls the best one: by confirmation or loss, if so asked."""
+    _, document = read_document(source)
+    result = document.get("best_result")
+    return result.get("experiment_name") if isinstance(result, dict) else None
+
+
+def _place_of_winner(source: Source, done: pd.DataFrame) -> int:
+    """Of a ranking's rows of one run; the first where the run names none of them."""
+    named = done.index[done["experiment_name"] == winner_name(source)]
+    return int((named if len(named) else done.index)[0])
+
+
+def compare(runs: Sequence[Source]) -> pd.DataFrame:
+    """Runs side by side: a row a run, in the order given.
+
+    Returns:
+        `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
+        `best_score` (of that trial in the search), `median_score` (0..1), `epochs`,
+        `training_time` (seconds, of all trials; what heirs have of their parents counts once).
+    """
+    import pandas as pd
+
+    return pd.DataFrame([_run_row(source) for source in runs])
+
+
+def _run_row(source: Source) -> dict[str, Any]:
+    table = load_results(source)
+    statuses = list(table.get("status", []))
+    epochs, seconds = (
+        table[n].sum() if n in table else 0 for n in ("total_epochs", "training_time")
+    )
+    twice = _inherited(source, table)
+    row = {
+        "source": str(source),
+        "trials": len(table),
+        "completed": statuses.count("completed"),
+        "failed": statuses.count("failed"),
+        "best_trial": None,
+        "score": None,
+        "best_score": math.nan,
+        "median_score": math.nan,
+        "epochs": int(epochs - twice[0]),
+        "training_time": float(seconds - twice[1]),
+    }
+    if row["completed"]:
+        score, done = score_name(table), ranked(table)
+        winner = done.loc[_place_of_winner(source, done)]
+        row |= {"best_trial": winner["experiment_name"], "score": score}
+        row |= {"best_score": winner[score], "median_score": done[score].median()}
+    return row
+
+
+def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
+    """Epochs that a population's heirs have of their parents, which trained them, and seconds."""
+    if "parent_epoch" not in table:
+        return 0, 0.0
+    epochs = table.set_index("experiment_name")["parent_epoch"]
+    curves = learning_curves(source)
+    if curves.empty:  # as long as their others, then
+        return epochs.sum(), (table["train_time_per_epoch"] * table["parent_epoch"]).sum()
+    shared = curves["epoch"] <= curves["experiment_name"].map(epochs)
+    return epochs.sum(), curves["seconds"][shared].sum()
+
+
+def score_of(result: dict[str, Any]) -> float:
+    """What a result is ranked by, 0 to 1; NaN when it has no score."""
+    found = (result.get(name) for name in SCORES)
+    return next((float(value) for value in found if value is not None), math.nan)
+
+
+def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
+    """Completed trials by cost, with `on_front`: no cheaper trial is as good or better.
+
+    Returns:
+        `experiment_name`, `cost` (seconds), `score` (0..1), `on_front`.
+
+    Raises:
+        DataNotFoundError: when no trial has a score, or the results tell no cost.
+    """
+    if cost not in table:
+        raise DataNotFoundError(f"The results do not tell {cost}.")
+    done = ranked(table)
+    found = done[["experiment_name", cost, score_name(table)]].dropna()
+    found.columns = ["experiment_name", "cost", "score"]
+    found = found.sort_values(["cost", "score"], ascending=[True, False], ignore_index=True)
+    before = found["score"].cummax().shift(fill_value=-math.inf)
+    return found.assign(on_front=found["score"] > before)
+
+
+def failures(table: pd.DataFrame) -> pd.DataFrame:
+    """`experiment_name` and `error_message` of failed trials."""
+    if "error_message" not in table:
+        table = table.assign(error_message="")
+    failed = table[table["status"] == "failed"]
+    return failed[["experiment_name", "error_message"]].reset_index(drop=True)
+
+
+def targets_table(source: Source) -> pd.DataFrame:
+    """A row a trial and target: `experiment_name`, `target`, `goal`, `value`, `met`."""
+    import pandas as pd
+
+    _, document = read_document(source)
+    rows = [
+        {"experiment_name": result["experiment_name"], "target": name, **target}
+        for result in document["all_results"]
+        for name, target in (result.get("targets") or {}).items()
+    ]
+    return pd.DataFrame(rows, columns=["experiment_name", "target", "goal", "value", "met"])
+
+
+def unfinished(source: Source) -> list[tuple[str, int]]:
+    """Trials without a result yet, and their last epoch, while a run goes on or was ended."""
+    curves = learning_curves(source, confirming=True)
+    _, document = read_document(source)
+    confirming = (document.get("confirmation") or {}).get("results", [])
+    done = {result["experiment_name"] for result in [*document["all_results"], *confirming]}
+    left = curves[~curves["experiment_name"].isin(done)]
+    return [(str(n), int(e)) for n, e in left.groupby("experiment_name")["epoch"].max().items()]
+
+
+def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
+    """What the best trials reached with fresh seeds, and the verdict on the winner's lead.
+
+    Returns:
+        A row a trial and seed, best mean first: `experiment_name`, `metric`, `seed`, `score`, and
+        of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows where
+        nothing was confirmed, or nothing yet; the verdict is "" where nothing was begun.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    told = document.get("confirmation") or {}
+    columns = ["experiment_name", "metric", "seed", "score", "mean", "std", "low", "high"]
+    rows = []
+    for each in told.get("candidates", []):
+        for seed, score in each["scores"].items():
+            of_all = [each["mean"], each["std"], *each["interval"]]
+            rows.append([each["experiment_name"], told["metric"], int(seed), score, *of_all])
+    return pd.DataFrame(rows, columns=columns), told.get("verdict", "")
+
+
+def held_out(source: Source) -> pd.DataFrame:
+    """The winner's accuracies beside each other, validation and test.
+
+    Returns:
+        `experiment_name`, `split`, `accuracy` (char or seq), `value`, `low` and `high` (Wilson,
+        95 %; from 0 to 1). No rows where the test split was not read.
+    """
+    import pandas as pd
+
+    _, document = read_document(source)
+    best = document.get("best_result") or {}
+    columns = ["experiment_name", "split", "accuracy", "value", "low", "high"]
+    rows = [
+        [best["experiment_name"], split, kind, best[name], *best[f"{name}_interval"]]
+        for kind in ("char", "seq")
+        for split, name in (
+            ("validation", f"best_val_{kind}_accuracy"),
+            ("test", f"test_{kind}_accuracy"),
+        )
+        if best.get(f"{name}_interval")
+    ]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,205 @@
+"""What a run leaves to read: one JSON, `trials.csv` and `epochs.csv`, and how to load them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config.resources import NO_RESOURCES, Resources
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.targets import compare_with_targets
+
+if TYPE_CHECKING:
+    pass
+
+HYPERPARAMETERS = (
+    "model_name",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "loss_type",
+    "scheduler_type",
+    "optimizer_type",
+)
+EPOCH_COLUMNS = (
+    "experiment_name",
+    "epoch",
+    "train_loss",
+    "train_char_accuracy",
+    "val_loss",
+    "val_char_accuracy",
+    "val_seq_accuracy",
+    "val_cer",
+    "learning_rate",
+    "batch_size",
+    "threads",
+    "seconds",
+    "images_per_second",
+    "memory_mb",
+    "cpu_percent",
+)
+MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # where there are any
+EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
+CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
+CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
+CONFIRMING_TABLES = (CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE)
+FINISHED = ("completed", "failed")
+USED = ("batch_size_used", "accumulation_used", "threads")
+SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
+
+
+@dataclass
+class TrialRecord:
+    """All that is known of one trial.
+
+    Attributes:
+        status: pending, running, completed or failed.
+        stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
+            nan, error, or "".
+        epochs: a row of metrics for each epoch, in order, without gaps or doubles.
+        used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
+            the config's.
+        unsaved: rows that the run's state does not have yet.
+        confirms: the trial of the search that this one trains again with another seed, or "".
+        parent: the trial whose first `parent_epoch` epochs are this one's as well, or "".
+    """
+
+    config: TrainingConfig
+    status: str = "pending"
+    stop_reason: str = ""
+    error_message: str = ""
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    used: dict[str, int] = field(default_factory=dict)
+    search: str = ""
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    resources: Resources = NO_RESOURCES
+    unsaved: list[dict[str, Any]] = field(default_factory=list)
+    confirms: str = ""
+    parent: str = ""
+    parent_epoch: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.config.experiment_name
+
+    @property
+    def config_used(self) -> TrainingConfig:
+        """What to go on with: the config, or less of a batch where memory did not do for it."""
+        config, used = self.config, self.used
+        return dataclasses.replace(
+            config,
+            batch_size=used.get("batch_size_used", config.batch_size),
+            gradient_accumulation_steps=used.get(
+                "accumulation_used", config.gradient_accumulation_steps
+            ),
+        )
+
+    def add(self, result: Mapping[str, Any]) -> None:
+        """Take in a report; an epoch that was done again replaces what it was before."""
+        if "epoch" not in result:
+            return
+        names = (*EPOCH_COLUMNS, *MORE_EPOCH_COLUMNS)
+        row = {name: result[name] for name in names if name in result}
+        row["experiment_name"] = self.name
+        self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
+        self.epochs.append(row)
+        self.unsaved.append(row)
+        self.used |= {name: result[name] for name in USED if name in result}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a resume has nothing left to do for it; not so if only the run ended it."""
+        return self.status in FINISHED and self.stop_reason not in CUT
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """The row of the epoch that `best_model.pt` is of."""
+        return dict(self.config.best_of(self.epochs))
+
+    @property
+    def score_name(self) -> str:
+        """What trials of this kind are ranked by first."""
+        reads = "val_char_accuracy" in self.best
+        return "val_char_accuracy" if reads else self.config.early_stopping_monitor
+
+    @property
+    def score(self) -> tuple[float, ...]:
+        """What it is ranked by, higher is better: character, then sequence accuracy.
+
+        Classifiers, which have neither, go by the metric that they were told to follow.
+        """
+        best = self.best
+        if self.score_name == "val_char_accuracy":
+            return best["val_char_accuracy"], best["val_seq_accuracy"]
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        return (sign * best[self.config.early_stopping_monitor],)
+
+    def mean_score(self, epoch: int) -> float:
+        """Mean of what is monitored up to `epoch`, higher is better; NaN where there is none."""
+        monitor = self.config.early_stopping_monitor
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        values = [row.get(monitor, math.nan) for row in self.epochs if row["epoch"] <= epoch]
+        known = [value for value in values if not math.isnan(value)]
+        return sign * fmean(known) if known else math.nan
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The best model, if it is there."""
+        folder = Path(self.config.output_dir) / self.name
+        path = (folder / "checkpoints" / "best_model.pt").absolute()
+        return path if path.exists() else None
+
+    def to_result(self, targets: Mapping[str, float]) -> dict[str, Any]:
+        """One entry of the JSON."""
+        best, config = self.best, self.config.to_dict()
+        seconds = sum(row["seconds"] for row in self.epochs)
+        result = {
+            "experiment_name": self.name,
+            "status": self.status,
+            "stop_reason": self.stop_reason,
+            "training_time": seconds,
+            "best_val_char_accuracy": best.get("val_char_accuracy"),
+            "best_val_seq_accuracy": best.get("val_seq_accuracy"),
+            "best_epoch": best.get("epoch"),
+            "final_train_loss": self.epochs[-1]["train_loss"] if self.epochs else None,
+            "total_epochs": len(self.epochs),
+            "train_time_per_epoch": seconds / len(self.epochs) if self.epochs else None,
+            "hyperparameters": {name: config[name] for name in HYPERPARAMETERS}
+            | dict(self.sampled),
+            "seed": config["seed"],
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "config": config,
+        }
+        result.update(self.used)
+        if self.search:
+            result["search"], result["sampled"] = self.search, dict(self.sampled)
+        if self.parent:
+            result["parent"], result["parent_epoch"] = self.parent, self.parent_epoch
+        if "val_accuracy" in best:
+            result["best_val_accuracy"] = best["val_accuracy"]
+        if self.status == "failed":
+            result["error_message"] = self.error_message
+        result["targets"] = compare_with_targets(result, targets)
+        return result
+
+
+def ranking(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Completed trials of the search, best score first; those that confirm have no place."""
+    finished = [r for r in records if r.status == "completed" and r.best and not r.confirms]
+    return sorted(finished, key=lambda record: record.score, reverse=True)
+
+
+TIME_BUDGET = "time_budget"
+
+
+TARGET = "target"
+
+
+CUT = (TIME_BUDGET, TARGET)
+"""Stop reasons of trials that ended with the run, not for a reason of their own."""

@@ -1,0 +1,22 @@
+"""What watches the loop: early stopping, checkpoints, logs, pictures, progress."""
+
+from raytune_ocr.lazy import lazy_names
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "raytune_ocr.training.callbacks.base": ["Callback"],
+        "raytune_ocr.training.callbacks.checkpoints": [
+            "BestCheckpoint",
+            "BestWeights",
+            "PeriodicCheckpoint",
+        ],
+        "raytune_ocr.training.callbacks.early_stopping": [
+            "EarlyStopping",
+            "EarlyStoppingCallback",
+        ],
+        "raytune_ocr.training.callbacks.epoch_log": ["CurvesPicture", "EpochLog"],
+        "raytune_ocr.training.callbacks.progress_bar": ["InterruptAfterBatch", "ProgressBar"],
+        "raytune_ocr.training.callbacks.tensorboard": ["TensorBoardLogger"],
+    },
+)

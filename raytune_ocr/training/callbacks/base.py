@@ -1,0 +1,79 @@
+"""Callbacks: what watches, saves and stops the loop. Each keeps its state over a resume.
+
+A callback is called `(trainer, epoch, metrics)` after every epoch, epoch counted from 0.
+Stopping is a flag: `trainer.should_stop = True`, with the cause in `trainer.stop_reason`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from raytune_ocr.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+class Callback:
+    """Does nothing; subclasses say when they act."""
+
+    watches_steps = False  # True: on_step_end is called
+
+    @property
+    def name(self) -> str:
+        """The key of its state in a checkpoint."""
+        return type(self).__name__
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        """Before the first epoch of this call of `train`."""
+
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Before an epoch, counted from 0; also before the first one after a resume."""
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        """After each training batch, if `watches_steps`; `step` counts from 0 in the epoch."""
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        """After training, evaluation and the schedule of an epoch; may add to `metrics`."""
+
+    def on_callback_error(self, trainer: Trainer) -> None:
+        """When another callback raised: the epoch is whole, and the error ends the training."""
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        """After the last epoch, also when an error ended the training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to survive a resume."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up `state_dict()`."""
+
+    def __call__(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.on_epoch_end(trainer, epoch, metrics)
+
+
+class FunctionCallback(Callback):
+    """A plain function `(trainer, epoch, metrics)` as a callback of its name."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function = function
+
+    @property
+    def name(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.function(trainer, epoch, metrics)
+
+
+def monitored(metrics: Mapping[str, float], name: str) -> float:
+    """`metrics[name]`, or a ConfigurationError that lists the metrics there are."""
+    if name not in metrics:
+        known = ", ".join(sorted(metrics))
+        raise ConfigurationError(f"monitor: nobody reports {name!r}; there are {known}")
+    return metrics[name]

@@ -1,0 +1,102 @@
+"""The progress bar, and Ctrl-C between two batches."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raytune_ocr.training.trainer import Trainer
+from raytune_ocr.training.callbacks.base import Callback
+
+
+class ProgressBar(Callback):
+    """A bar an epoch with batches a second (it/s) on a terminal; a line an epoch everywhere."""
+
+    watches_steps = True
+
+    def __init__(self, batches: int, total_epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.batches = batches
+        self.total_epochs = total_epochs
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self.bar.start()
+        self._next(trainer.epoch)
+
+    def _next(self, epoch: int) -> None:
+        self._task = self.bar.add_task(
+            f"epoch {epoch + 1}/{self.total_epochs}", total=self.batches, rate=""
+        )
+        self._started = time.perf_counter()
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        rate = (step + 1) / max(time.perf_counter() - self._started, 1e-9)
+        text = f"{rate:.1f} it/s  loss {figures['loss']:.4f}"
+        self.bar.update(self._task, completed=step + 1, rate=text)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        self.bar.remove_task(self._task)
+        rate = self.batches / max(time.perf_counter() - self._started, 1e-9)
+        names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+        told = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+        line = f"epoch {epoch + 1}/{self.total_epochs}  {told}  {rate:.1f} it/s"
+        self.bar.console.print(line, highlight=False, soft_wrap=True)
+        if epoch + 1 < self.total_epochs and not trainer.should_stop:
+            self._next(epoch + 1)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        self.bar.stop()
+
+
+class InterruptAfterBatch(Callback):
+    """Ctrl-C ends training after the batch at hand, never within a library; twice, at once.
+
+    An exception that a signal raises anywhere may be swallowed by a finalizer, and then nothing
+    stops.
+    """
+
+    watches_steps = True
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        self._asked = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+
+    def _note(self, number: int, frame: Any) -> None:
+        self._asked = True
+        signal.signal(number, self._before)
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)

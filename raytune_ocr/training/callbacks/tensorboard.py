@@ -1,0 +1,107 @@
+"""TensorBoard."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    from raytune_ocr.training.trainer import Trainer
+from raytune_ocr.training.callbacks.base import Callback
+
+STEPS = "steps"  # the folder of what is noted of single steps, in TensorBoard's
+
+
+def event_writer(folder: Path, purge_step: int | None = None) -> SummaryWriter:
+    """TensorBoard's writer of one more part of a trial.
+
+    TensorBoard reads a folder's files by their names: second, host, process id as text. Of two
+    parts of one second the later might be read first, and lost to the other's purge; so a part
+    begins no sooner than the second after the one before it.
+
+    Args:
+        purge_step: what earlier parts hold of this step and later ones is not shown.
+    """
+    from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
+
+    if any(folder.glob(f"events.out.tfevents.{int(time.time())}.*")):
+        time.sleep(1 - time.time() % 1)
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+class TensorBoardLogger(Callback):
+    """Scalars under their own names, `train_loss` and so on, by epoch from 1.
+
+    What is noted of single steps stands in a folder of its own below: where a resume lets
+    TensorBoard forget epochs that are trained again, it would forget all steps above that number.
+
+    Args:
+        settings: of the run, shown under HParams, constants as well.
+        metrics: names of the scalars that HParams sets beside them.
+        pictures: called once training ended by itself; gives uint8 [H, W, 3] by name.
+    """
+
+    watches_steps = True
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every_n_steps: int = 25,
+        settings: Mapping[str, Any] | None = None,
+        metrics: Sequence[str] = (),
+        pictures: Callable[[], Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self.settings = dict(settings or {})
+        self.metrics = metrics
+        self.pictures = pictures
+        self._steps = 0
+        self._steps_writer: SummaryWriter | None = None
+
+    def on_train_begin(self, trainer: Trainer) -> None:
+        from torch.utils.tensorboard.summary import hparams  # slow to import
+
+        self._steps_writer, self._resumed_at = None, self._steps
+        self.writer = event_writer(self.folder, purge_step=trainer.epoch + 1)
+        if self.settings:
+            plain = {name: _plain(value) for name, value in self.settings.items()}
+            for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):
+                self.writer._get_file_writer().add_summary(summary)
+
+    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+        self._steps += 1
+        if self._steps % self.every_n_steps == 0:
+            if self._steps_writer is None:
+                self._steps_writer = event_writer(self.folder / STEPS, self._resumed_at + 1)
+            self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
+
+    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(name, value, epoch + 1)
+
+    def on_train_end(self, trainer: Trainer) -> None:
+        ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
+        if self.pictures is not None and trainer.epoch and ended_by_itself:
+            for name, pixels in self.pictures().items():
+                self.writer.add_image(name, pixels, trainer.epoch, dataformats="HWC")
+        self.writer.close()
+        if self._steps_writer is not None:
+            self._steps_writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._steps = state["steps"]
+
+
+def _plain(value: Any) -> Any:
+    """What HParams can show: numbers and flags as they are, anything else as text."""
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,1 @@
+"""Numbered experiment folders: train, resume and fork."""

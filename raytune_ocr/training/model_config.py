@@ -1,0 +1,105 @@
+"""Models from a config or a checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH, TrainingConfig
+from raytune_ocr.errors import CheckpointError
+from raytune_ocr.models import ModelRegistry, Reader, create_model
+from raytune_ocr.plugins import import_modules
+from raytune_ocr.training.checkpoint import read_state
+from raytune_ocr.training.ocr import kind_of
+
+
+def without_model_file(config: TrainingConfig) -> TrainingConfig:
+    """`config` with the settings of its `model_config_path` in its `model_options`.
+
+    A trial runs in a folder of its own and maybe on another node, and what it trained is read
+    elsewhere again: the same path names nothing there, or another file. A registered model that
+    reads the file itself is told where it is on this machine.
+    """
+    from raytune_ocr.models import ALIASES, PRESETS, settings_of_file
+
+    name, path = config.model_name, config.model_config_path
+    if not (path and Path(path).exists()):
+        return config
+    if ALIASES.get(name, name) not in PRESETS:
+        return dataclasses.replace(config, model_config_path=str(Path(path).absolute()))
+    flag = {"gradient_checkpointing": True} if config.gradient_checkpointing else {}
+    options = {**settings_of_file(name, path), **flag, **config.model_options}
+    return dataclasses.replace(config, model_config_path="", model_options=options)
+
+
+def create_model_from_config(
+    config: TrainingConfig, offered: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The model that `config` names, with its YAML of overrides if that file exists.
+
+    A reader of digits always has a `kind`.
+
+    Args:
+        offered: keywords that the data suggests (`num_classes`); those that the model's signature
+            names are passed. `config.model_options` always are.
+
+    Raises:
+        ModelCreationError, ConfigurationError: for an unknown name or overrides that do not fit.
+    """
+    import_modules(config.imports)
+    default_is_absent = (
+        config.model_config_path == DEFAULT_MODEL_CONFIG_PATH
+        and not Path(config.model_config_path).exists()
+    )
+    named = inspect.signature(ModelRegistry.factory(config.model_name)).parameters
+    overrides = {name: value for name, value in (offered or {}).items() if name in named}
+    if config.gradient_checkpointing:
+        overrides["gradient_checkpointing"] = True
+    model = create_model(
+        config.model_name,
+        vocab_size=config.vocab_size,
+        max_sequence_length=config.max_sequence_length,
+        config_path=None if default_is_absent else config.model_config_path,
+        **{**overrides, **config.model_options},
+    )
+    if config.dataset_name == KHMER_DIGITS and not hasattr(model, "kind"):
+        model.kind = kind_of(model, config)  # whoever reads with it knows no config
+    return model
+
+
+def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
+    """`config` with one of our readers' architecture in it, so that no other file is needed."""
+    if not isinstance(model, Reader):
+        return config
+    fields = ("kind", "vocab_size", "max_sequence_length")  # they have places of their own
+    options = {name: value for name, value in model.config.items() if name not in fields}
+    return dataclasses.replace(config, model_options=options, model_config_path="")
+
+
+def load_reader(path: str | os.PathLike[str]) -> tuple[nn.Module, TrainingConfig]:
+    """The reader in a checkpoint, in evaluation mode on the CPU, and the config it came from.
+
+    Raises:
+        CheckpointError: when the file is damaged or no reader's.
+    """
+    state = read_state(path)
+    if "config" not in state or "model_state_dict" not in state:
+        raise CheckpointError(f"{path}: holds no reader (no config beside its weights)")
+    config = TrainingConfig.from_dict(state["config"], environment={})
+    if config.dataset_name != KHMER_DIGITS:
+        raise CheckpointError(
+            f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
+        )
+    model = create_model_from_config(config)
+    try:
+        model.load_state_dict(state["model_state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
+    return model.eval(), config

@@ -1,0 +1,33 @@
+"""The paths of one training run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class RunFolder:
+    """Where the files of one run are; every path is a property."""
+
+    def __init__(self, output_dir: str | os.PathLike[str], experiment_name: str) -> None:
+        self.path = Path(output_dir) / experiment_name
+
+    @property
+    def checkpoints(self) -> Path:
+        """Numbered checkpoints and `best_model.pt`."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def log_file(self) -> Path:
+        """One line an epoch."""
+        return self.path / "logs" / "training.log"
+
+    @property
+    def config_file(self) -> Path:
+        """The config that rebuilds the run."""
+        return self.path / "config.yaml"

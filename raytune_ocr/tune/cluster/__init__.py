@@ -1,0 +1,1 @@
+"""The Ray cluster: nodes, placement, the client, what is private to Ray."""

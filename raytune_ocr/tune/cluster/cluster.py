@@ -1,0 +1,238 @@
+"""Ray itself: where it runs, what it says, what it has. What runs in it stands elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.cluster import head_watchdog as head
+from raytune_ocr.tune.cluster.node_checks import modules_to_ship
+from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
+from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
+
+logger = logging.getLogger(__name__)
+
+RAY_LOG = "ray.log"
+JOIN_TRIES = 3
+MOST_CPUS = 4  # that a trial is given more than it asks for
+SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
+
+
+class Cluster:
+    """This machine's own Ray, a cluster's, or one that is up already in this process.
+
+    Args:
+        address: of a cluster; None: what RAY_ADDRESS says, else this machine alone.
+        log_folder: Ray's own words go to `ray.log` in there.
+    """
+
+    def __init__(self, address: str | None, log_folder: Path) -> None:
+        self.address = address or os.environ.get("RAY_ADDRESS")
+        self.log_file = log_folder / RAY_LOG
+        self._avoided: dict[str, Any] = {}  # what keeps trials from nodes, by the node's id
+
+    @contextmanager
+    def running(self, imports: Iterable[str] = ()) -> Iterator[None]:
+        """Ray is up inside; what was started or joined here is left at the end.
+
+        Args:
+            imports: modules that trials import: a cluster is sent the user's own.
+
+        Raises:
+            ConfigurationError: when there is no cluster at the address, or one of another version.
+        """
+        prepare_environment(local=self.address is None)
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if self.address:
+            settings["address"] = self.address
+            if modules := modules_to_ship(imports):
+                settings["runtime_env"] = {"py_modules": modules}
+        else:
+            settings.update(address="local", include_dashboard=False)
+        with self.silenced(), self._told_of_address():
+            if self.address:
+                head.find(self.address)
+            _join(settings)
+        try:
+            yield
+        finally:
+            with self.silenced():
+                ray.shutdown()
+
+    @contextmanager
+    def _told_of_address(self) -> Iterator[None]:
+        """A cluster that cannot be joined is an error of the address, with Ray's words in it."""
+        from ray.exceptions import RayError
+
+        try:
+            yield
+        except (ConnectionError, ImportError, RayError, RuntimeError, ValueError) as error:
+            if self.address is None:
+                raise
+            hint = "; Ray Client needs pip install 'raytune-ocr[cluster]'"
+            raise ConfigurationError(
+                f"--address: no Ray cluster that can be joined at {self.address}: {error}"
+                + (hint if isinstance(error, ImportError) else "")
+            ) from None
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Ray's own words go to the log file; errors still raise."""
+        for name in ("ray", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with (
+            self.log_file.open("a", encoding="utf-8") as log,
+            redirect_stdout(log),
+            redirect_stderr(log),
+        ):
+            yield
+
+    def nodes(self) -> list[dict[str, float]]:
+        """What each node that is up has."""
+        import ray
+
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+    def offers(self) -> list[dict[str, float]]:
+        """What each node has that is up or, as far as that is known, may be started."""
+        return [*self.nodes(), *((self.address and node_types()) or [])]
+
+    def request(self, cpus: float, gpus: float | None, memory: int) -> dict[str, float]:
+        """What one trial asks of a node.
+
+        Args:
+            gpus: None: a share of one if any node has or may have one.
+            memory: bytes that it is expected to take; `evened` where nodes have plenty. Where no
+                node has as much, all that one has is asked for, so that a trial has a node to
+                itself; where a node that fits does not tell its memory, none is.
+        """
+        offers = self.offers()
+        if gpus is None:
+            gpus = SHARED_GPU if any(node.get("GPU", 0) for node in offers) else 0.0
+        request = {"cpu": cpus, **({"gpu": gpus} if gpus else {})}
+        fitting = [node for node in offers if fits(request, node)]
+        if fitting and all(node.get("memory") for node in fitting):
+            most = max(node["memory"] for node in fitting)
+            request["memory"] = min(evened(memory, cpus, fitting), most)
+        return request
+
+    def places(self, request: Mapping[str, float]) -> int:
+        """Trials of that request that Ray has room for at a time; one at least.
+
+        And one more where an autoscaler may start nodes: it does so for what waits.
+        """
+        grows = self.address is not None and node_types() is not None
+        return max(1, places(request, self.nodes()) + grows)
+
+    def share(self, request: Mapping[str, float], trials: int) -> float:
+        """CPUs for each of so many trials, so that all of them run at a time.
+
+        What is asked for at least; `MOST_CPUS` at most, since the models are small.
+        """
+        nodes = self.nodes()
+        wider = (
+            cpus
+            for cpus in range(MOST_CPUS, int(request["cpu"]), -1)
+            if places({**request, "cpu": cpus}, nodes) >= trials
+        )
+        return float(next(wider, request["cpu"]))
+
+    def check(self, request: Mapping[str, float]) -> None:
+        """A request that can never be met would wait for ever; say so at once.
+
+        Where a cluster may grow in ways that are not known here, it is told, and waited for.
+
+        Raises:
+            ConfigurationError: when no node that is up or may be started can run a trial.
+        """
+        wrong = problem(request, self.offers())
+        if not wrong:
+            return
+        if self.address is None or node_types() is not None or "whole number" in wrong:
+            raise ConfigurationError(wrong)
+        logger.warning("%s; waiting for nodes that have them", wrong)
+
+    def waits_for(self, request: Mapping[str, float]) -> str:
+        """What a pending trial of that request waits for; "" when it is about to start."""
+        import ray
+
+        asked = ray.get(ray.remote(num_cpus=0)(_free).remote()) if is_client() else _free()
+        return waits_for(request, self.nodes(), asked)
+
+    def avoid(self, node: str) -> bool:
+        """No trial starts on the node of that id any more; False: it is avoided already.
+
+        Something idle takes all that it has, as soon as that is free.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        there = next((n["Resources"] for n in ray.nodes() if n["NodeID"] == node), None)
+        if there is None or node in self._avoided:
+            return False
+        self._avoided[node] = (
+            ray.remote(_Idle)
+            .options(
+                num_cpus=there.get("CPU", 0),
+                num_gpus=there.get("GPU", 0),
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            )
+            .remote()
+        )
+        return True
+
+
+def _join(settings: Mapping[str, Any]) -> None:
+    """Start or join Ray; again where a busy head did not start a client's server in Ray's time."""
+    import ray
+
+    for left in reversed(range(JOIN_TRIES)):
+        try:
+            ray.init(**settings)
+            return
+        except (ConnectionError, RuntimeError) as error:
+            if not left or "Starting Ray client server failed" not in str(error):
+                raise
+
+
+class _Idle:
+    """Does nothing."""
+
+
+def _free() -> list[dict[str, float]]:
+    """What nobody uses of each node; only Ray's own processes can ask."""
+    from ray._private.state import state
+
+    return list(state.available_resources_per_node().values())
+
+
+def prepare_environment(local: bool) -> None:
+    """What has to stand in the environment before Ray is imported."""
+    defaults = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no accuracy
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # epochs.csv and TensorBoard are written here
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py has one
+        "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Ray's own snapshots are not used
+        "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor what it keeps of each state
+        "RAY_CLIENT_RECONNECT_GRACE_PERIOD": RECONNECT_SECONDS,
+    }
+    if local:
+        defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this run's own Ray, in no file
+        defaults["RAY_raylet_start_wait_time_s"] = "120"  # 30 are too few on a busy machine
+        defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,167 @@
+"""What each node of a cluster must be able to do, checked on it before its trials are trusted.
+
+It must see where the run is kept, have this package, and import the user's modules. Nodes that are
+up are asked before any trial starts. One that joins later is asked by the first trial there: it
+looks for a mark of the driver's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+import sysconfig
+import time
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from raytune_ocr.errors import BlindNodeError, ConfigurationError
+from raytune_ocr.plugins import import_modules
+from raytune_ocr.tune.storage.storage import Storage
+
+FOLDER = ".probe"
+PROBE_SECONDS = 60.0
+TRIES, PAUSE = 4, 3.0  # where a node may be about to go away; seconds
+CRASHED, IMPORT = "cannot run this package", "cannot do this: import"
+ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
+BLIND = re.compile(r"BlindNodeError: (?P<told>.*: node \S+ \((?P<node>\w+)\) .*)")
+
+
+class Mark:
+    """A file of the driver's where the run is kept, which every node must see while it goes on.
+
+    Args:
+        storage: where the run is kept.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.word = secrets.token_hex(8)
+
+    def leave(self) -> None:
+        """Write it; raises ConfigurationError where that cannot be done."""
+        try:
+            self.storage.write(f"{FOLDER}/driver", self.word.encode())
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.storage.place}: cannot be written to: {error}; {ELSEWHERE}"
+            ) from None
+
+    def remove(self) -> None:
+        """Take it away."""
+        self.storage.remove_folder(FOLDER)
+
+    def problem(self) -> str:
+        """Why this node cannot be trusted with the run; "" if it can."""
+        try:
+            if self.storage.read(f"{FOLDER}/driver") != self.word.encode():
+                return "sees another content than the driver"
+        except OSError as error:
+            return f"cannot see or write it: {error}"
+        return ""
+
+    def look(self) -> None:
+        """On a node, before a trial: raises BlindNodeError if the node does not see it."""
+        import ray
+
+        if why := self.problem():
+            node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+            raise BlindNodeError(f"{self.storage.place}: node {address} ({node}) {why}")
+
+
+def check_nodes(mark: Mark, imports: Sequence[str]) -> None:
+    """Ask every node that is up; one that is lost meanwhile is none.
+
+    Raises:
+        ConfigurationError: names every node that cannot be used, and why.
+    """
+    problems = _ask(mark, imports)
+    for _ in range(TRIES - 1):
+        if not any(CRASHED in problem for problem in problems):
+            break
+        time.sleep(PAUSE)  # until Ray has noticed that the node is gone
+        problems = _ask(mark, imports)
+    if problems:
+        blind = any(IMPORT not in problem for problem in problems)
+        raise ConfigurationError("\n".join([*problems, *([ELSEWHERE] if blind else [])]))
+
+
+def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
+    """What is wrong with the nodes that are up."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    probe = ray.remote(num_cpus=0, max_retries=0)(_probe)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    answers = [
+        probe.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(mark, node["NodeID"], list(imports))
+        for node in nodes
+    ]
+    import_module("ray.tune")  # takes about as long as nodes take to answer, and is needed next
+    ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
+    return sorted(
+        f"{mark.storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
+        for node, answer in zip(nodes, answers, strict=True)
+        if (why := _problem(mark, node["NodeID"], answer))
+    )
+
+
+def _probe(mark: Mark, node: str, imports: Sequence[str]) -> str:
+    """On a node: read what the driver wrote, write an answer, import what trials will."""
+    if why := mark.problem():
+        return why
+    try:
+        mark.storage.write(f"{FOLDER}/{node}", mark.word.encode())
+    except OSError as error:
+        return f"cannot see or write it: {error}"
+    try:
+        import_modules(imports)
+    except ConfigurationError as error:
+        return f"cannot do this: {error}; install it there, or put it beside what you start"
+    return ""
+
+
+def _problem(mark: Mark, node: str, answer: Any) -> str:
+    """What is wrong with a node's answer; "" if nothing."""
+    import ray
+    from ray.exceptions import GetTimeoutError, RayError
+
+    try:
+        told: str = ray.get(answer, timeout=0.1)
+        if told:
+            return told
+        seen = mark.storage.read(f"{FOLDER}/{node}")
+        return "" if seen == mark.word.encode() else "writes elsewhere"
+    except GetTimeoutError:
+        return f"did not answer in {PROBE_SECONDS:g} s"
+    except RayError as error:
+        return f"{CRASHED}: {str(error).splitlines()[-1]}"
+    except OSError as error:
+        return f"writes where the driver does not see it: {error}"
+
+
+def modules_to_ship(imports: Iterable[str]) -> list[ModuleType]:
+    """The user's own modules, which nodes get from the driver; installed ones they must have.
+
+    Args:
+        imports: names of modules that have been imported here.
+    """
+    installed = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "platlib")]
+    names = dict.fromkeys(name.partition(".")[0] for name in imports)
+    found = [sys.modules[name] for name in names if name in sys.modules]
+    return [module for module in found if _is_own(module, installed)]
+
+
+def _is_own(module: ModuleType, installed: Sequence[Path]) -> bool:
+    places = list(getattr(module, "__path__", [])) or [getattr(module, "__file__", None) or ""]
+    if len(places) != 1 or not places[0]:  # Ray ships no package in pieces
+        return False
+    place = Path(places[0])
+    return (place.is_dir() or place.suffix == ".py") and not any(
+        folder in place.parents for folder in installed
+    )

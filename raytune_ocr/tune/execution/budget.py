@@ -1,0 +1,67 @@
+"""When a run has had enough: its time is over, or a trial is as good as was asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from raytune_ocr.results.record import TARGET, TIME_BUDGET
+from raytune_ocr.results.targets import Target
+
+if TYPE_CHECKING:
+    from raytune_ocr.results.record import TrialRecord
+
+
+class Budget:
+    """What a run may spend; `reason` says what has ended it.
+
+    Args:
+        seconds: from `begin` on; None: without end.
+        target: that ends the run when it is reached.
+    """
+
+    def __init__(self, seconds: float | None = None, target: Target | None = None) -> None:
+        self.seconds = seconds
+        self.target = target
+        self.reason = ""
+        self._end = math.inf
+
+    def start(self, records: Iterable[TrialRecord]) -> None:
+        """Nothing is spent yet, but what earlier trials have reached counts."""
+        self.reason, self._end = "", math.inf
+        for record in records:
+            self.note(record)
+
+    def begin(self) -> None:
+        """Time runs from now on."""
+        if self.seconds is not None:
+            self._end = time.monotonic() + self.seconds
+
+    def note(self, record: TrialRecord) -> None:
+        """A trial has reported."""
+        if self.target is not None and self.target.reached(record):
+            self.reason = self.reason or TARGET
+
+    def spent(self) -> bool:
+        """Whether the search has to end."""
+        return bool(self.reason) or self.out_of_time()
+
+    def out_of_time(self) -> bool:
+        """Whether all has to end, what confirms the search as well."""
+        if time.monotonic() >= self._end:
+            self.reason = TIME_BUDGET
+            return True
+        return False
+
+    def cut(self, records: Iterable[TrialRecord]) -> None:
+        """Trials that were begun end as they are; a resume goes on with them.
+
+        One that confirms another counts only when it was trained to its end.
+        """
+        for record in records:
+            if record.status in ("running", "pending") and self.reason:
+                counts = bool(record.epochs) and not record.confirms
+                record.status = "completed" if counts else "pending"
+                record.stop_reason = self.reason if counts else ""

@@ -1,0 +1,100 @@
+"""What trials leave in a run's folder, and how much of it stays: states, models, logs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from raytune_ocr.errors import CheckpointError
+from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
+from raytune_ocr.training.model_config import without_model_file
+from raytune_ocr.tune.execution.trainable import STATE_NAME
+from raytune_ocr.tune.execution.trial_timeout import was_abandoned
+from raytune_ocr.tune.selection.confirmation import winner
+from raytune_ocr.tune.storage.mirror import RunCopy, state_folder
+
+logger = logging.getLogger(__name__)
+BEST_MODELS_KEPT = 10
+SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # of a trial whose own is there already, as Ray names it
+RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
+
+
+def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
+    """Trials of these names begin anew: nothing of older ones is left, here or in the storage."""
+    for name in names:
+        copy.remove(name)
+        for part in ("checkpoints", "tensorboard", "logs"):
+            shutil.rmtree(folder / name / part, ignore_errors=True)
+        remove_states(folder / name)
+        was_abandoned(folder / name)  # told now, and not to the new one
+
+
+def forget_confirmation(folder: Path, copy: RunCopy) -> None:
+    """Tables of trials that confirmed others go, here and in the storage: a run may write none."""
+    for name in CONFIRMING_TABLES:
+        (folder / name).unlink(missing_ok=True)
+        if copy.storage:
+            with suppress(FileNotFoundError):
+                copy.storage.remove(name)
+
+
+def hand_down(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
+    """Let a new trial go on from where its parent is: copy its state and its best model.
+
+    Where there is no whole state of that very epoch, it trains from the start, to the same end.
+    """
+    from raytune_ocr.training.checkpoint import BEST_NAME, read_state, write_state
+
+    copy.pull_trial(child.parent)
+    state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"
+    for name in (f"checkpoints/{BEST_NAME}", state):
+        try:
+            content = read_state(folder / child.parent / name)
+        except CheckpointError as error:
+            logger.warning("%s: %s; it is trained from the start", child.name, error)
+            return
+        content["config"] = without_model_file(child.config).to_dict()
+        write_state(folder / child.name / name, content)
+    copy.push_trial(child.name)
+
+
+def remove_states(trial: Path, keep: int = 0) -> None:
+    """All of a trial's states but the newest `keep`."""
+    folders = trial.glob("checkpoint_*")
+    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for folder in newest_first[keep:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_ray_state(folder: Path) -> None:
+    """Ray's own snapshot of the run, which a resume does not use and which holds pickles.
+
+    And the folders, left empty, that it makes for trials that go on after a wait.
+    """
+    for pattern in RAY_STATE:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in folder.glob(SECOND_FOLDER):
+        with suppress(OSError):  # a file, or not empty
+            path.rmdir()
+
+
+def tidy(folder: Path, copy: RunCopy, records: Iterable[TrialRecord]) -> None:
+    """States of finished trials go, but the winner's; best models of the first few stay."""
+    records = list(records)
+    ranked = [record.name for record in ranking(records)]
+    best = winner(records)
+    for record in records:
+        if not record.is_over:
+            continue
+        remove_states(folder / record.name, keep=1 if record is best else 0)
+        models = folder / record.name / "checkpoints"
+        for path in models.glob("checkpoint_epoch_*.pt"):
+            path.unlink(missing_ok=True)
+        if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
+            shutil.rmtree(models, ignore_errors=True)
+        if record is not best:
+            copy.prune(record.name)

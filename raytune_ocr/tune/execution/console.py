@@ -1,0 +1,212 @@
+"""What a person sees: a live table, plain lines where there is no terminal, and the summary."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.progress import clock
+from raytune_ocr.results.record import TrialRecord, ranking
+from raytune_ocr.results.targets import compare_with_targets
+from raytune_ocr.tune.execution.throttle import Pace
+
+
+class ProgressReport:
+    """Shows the records while they change; if `quiet`, only the trials that failed."""
+
+    def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
+        self.records = records
+        self.quiet = quiet
+        # Bound now: while Ray runs, sys.stdout and sys.stderr point to a log file.
+        self.console = Console(file=sys.stderr)
+        self._lines = sys.stdout
+        self._live: Live | None = None
+        self._told: dict[str, tuple[str, int]] = {}
+        self._pace = Pace(seconds=0.1)
+        self._changed = False
+
+    def __enter__(self) -> ProgressReport:
+        if not self.quiet and self.console.is_terminal:
+            self._live = Live(self._table(), console=self.console, auto_refresh=False)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+            self._live.__exit__(None, None, None)
+
+    def update(self, record: TrialRecord) -> None:
+        """Show that a record changed."""
+        if self._live is not None:
+            self._changed = True
+            self.refresh()
+        elif not self.quiet or record.status == "failed":
+            told = (record.status, len(record.epochs))
+            if self._told.get(record.name) != told:
+                self._told[record.name] = told
+                lines = self.console.file if self.quiet else self._lines
+                print(plain_line(record), file=lines, flush=True)
+
+    def refresh(self) -> None:
+        """Draw the table if something changed, at most ten times a second."""
+        if self._live is not None and self._changed and self._pace.ready():
+            with self._pace.measured():
+                self._live.update(self._table(), refresh=True)
+            self._changed = False
+
+    def say(self, text: str) -> None:
+        """A line about the run as a whole."""
+        if self._live is not None:
+            self._live.console.print(text)
+        elif not self.quiet:
+            print(text, file=self._lines, flush=True)
+
+    def _table(self) -> Table:
+        records = visible(list(self.records.values()), self.console.height - 3)
+        labels = list(figures(records[0], {}))
+        columns = ("preset", "epoch", "loss", *labels, "best", "state", "left")
+        table = Table(*columns, box=None, pad_edge=False)
+        for record in records:
+            table.add_row(*cells(record, len(labels)))
+        if more := len(self.records) - len(records):
+            table.add_row(f"and {more} more")
+        return table
+
+
+def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]:
+    """As many records as there are lines for: those that run first, those that wait last."""
+    if len(records) <= lines:
+        return records
+    order = {"running": 0, "failed": 1, "completed": 2, "pending": 3}
+    first = sorted(records, key=lambda record: order[record.status])[: max(1, lines - 1)]
+    chosen = {record.name for record in first}
+    return [record for record in records if record.name in chosen]
+
+
+def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
+    """What is told of an epoch, by label: both accuracies of a reader, else what is monitored."""
+    names = {"char": "val_char_accuracy", "seq": "val_seq_accuracy"}
+    if record.config.dataset_name != KHMER_DIGITS:
+        monitor = record.config.early_stopping_monitor
+        names = {monitor.removeprefix("val_"): monitor}
+    return {label: _figure(row.get(name)) for label, name in names.items()}
+
+
+def cells(record: TrialRecord, width: int = 2) -> list[str]:
+    """The live table's row of one trial, with `width` figures in it."""
+    last = record.epochs[-1] if record.epochs else {}
+    told = [*figures(record, last).values(), "-"][:width]
+    best = next(iter(figures(record, record.best).values()))
+    loss = _figure(last.get("train_loss"))
+    return [record.name, epoch_of(record), loss, *told, best, state_of(record), time_left(record)]
+
+
+def epoch_of(record: TrialRecord) -> str:
+    """Epochs done, of how many."""
+    done = record.epochs[-1]["epoch"] if record.epochs else 0
+    return f"{done}/{record.config.num_epochs}"
+
+
+def plain_line(record: TrialRecord) -> str:
+    """The same as one line of text."""
+    last = record.epochs[-1] if record.epochs else {}
+    told = {"loss": _figure(last.get("train_loss")), **figures(record, last)}
+    line = "  ".join(f"{label} {value}" for label, value in told.items())
+    left = time_left(record)
+    rest = f"  {left} left" if left else ""
+    if record.error_message:
+        rest = f": {record.error_message}"
+    return f"{record.name:<24} epoch {epoch_of(record):<7} {line}  {state_of(record)}{rest}"
+
+
+def state_of(record: TrialRecord) -> str:
+    """Status and, once it is known, the reason."""
+    return f"{record.status} ({record.stop_reason})" if record.stop_reason else record.status
+
+
+def time_left(record: TrialRecord) -> str:
+    """At most, by the mean epoch so far; "" unless it runs."""
+    if record.status != "running" or not record.epochs:
+        return ""
+    mean = sum(row["seconds"] for row in record.epochs) / len(record.epochs)
+    return clock(mean * (record.config.num_epochs - record.epochs[-1]["epoch"]))
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def summary(
+    records: Iterable[TrialRecord],
+    targets: Mapping[str, float],
+    paths: Sequence[tuple[str, str]],
+    document: Mapping[str, Any],
+) -> str:
+    """Ranking, who was stopped when and why, targets, and where everything is.
+
+    Args:
+        document: the results JSON: what was confirmed, and how the test split was read.
+    """
+    records = list(records)
+    ranked = ranking(records)
+    lines = ["", "Ranking (validation)"]
+    for place, record in enumerate(ranked, 1):
+        best = record.best
+        told = "  ".join(f"{label} {value}" for label, value in figures(record, best).items())
+        lines.append(
+            f"{place:>3}. {record.name:<24} {told}  epoch {best['epoch']} of "
+            f"{len(record.epochs)}  {record.stop_reason}"
+        )
+    if not ranked:
+        lines.append("  no trial completed")
+    for record in records:
+        if record.status == "failed":
+            last = len(record.epochs)
+            lines.append(f"  failed: {record.name} after {last} epochs: {record.error_message}")
+        elif record.status != "completed":
+            lines.append(f"  unfinished: {record.name} after {len(record.epochs)} epochs")
+    best = document["best_result"]
+    lines.extend(_confirmed(document.get("confirmation")))
+    lines.extend(_test_lines(best or {}))
+    if best and targets:
+        lines.append(f"Targets of {best['experiment_name']}")
+        compared = compare_with_targets(best, targets)
+        for name, row in compared.items():
+            verdict = "met" if row["met"] else "not met"
+            value = "-" if row["value"] is None else f"{row['value']:.4g}"
+            lines.append(f"  {name:<24} goal {row['goal']:g}  value {value}  {verdict}")
+    lines.extend(f"{label:<16} {path}" for label, path in paths)
+    return "\n".join(lines)
+
+
+def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
+    if confirmation is None:
+        return []
+    seeds = ", ".join(map(str, confirmation["seeds"]))
+    lines = [f"Confirmed with the seeds {seeds} ({confirmation['metric']})"]
+    for candidate in confirmation["candidates"]:
+        low, high = candidate["interval"] or (None, None)
+        lines.append(
+            f"     {candidate['experiment_name']:<24} mean {_figure(candidate['mean'])}  "
+            f"std {_figure(candidate['std'])}  95 % of the mean {_figure(low)} to {_figure(high)}"
+        )
+    return [*lines, f"  {confirmation['verdict']}"]
+
+
+def _test_lines(best: Mapping[str, Any]) -> list[str]:
+    if "test_char_accuracy" not in best:
+        return []
+    lines = [f"Test split, read for {best['experiment_name']} alone ({best['test_images']} images)"]
+    for label in ("char", "seq"):
+        low, high = best[f"test_{label}_accuracy_interval"]
+        value = best[f"test_{label}_accuracy"]
+        lines.append(f"  {label} {_figure(value)}  95 % {_figure(low)} to {_figure(high)}")
+    return lines

@@ -1,0 +1,77 @@
+"""Memory of nodes: what a trial is expected to take, and what happens when it runs out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from raytune_ocr.config.training_config import with_half_the_batch
+from raytune_ocr.results.record import TrialRecord
+
+logger = logging.getLogger(__name__)
+
+KILLED = re.compile(r"Actor\((\w+)\)[^\n]*?memory used=([\d.]+)GB")
+LOW_ON_MEMORY = "running low on memory"
+MEBIBYTE = 2**20
+WORKER_MB = 600  # of a trial that nobody has measured: PyTorch, a small model and its batches
+RESERVE = 1.2  # over what was measured
+STEP_MB = 100  # of requests: a trial starts in the process of another one if they asked for as much
+
+
+def memory_needed(record: TrialRecord, others: Iterable[TrialRecord]) -> int:
+    """Bytes to set aside for a trial.
+
+    A fifth more than its own peak so far; else than the highest peak of the run's trials that
+    have reported; else 600 MiB; in steps of 100 MiB. Ray starts no more trials on a node than
+    these fit into.
+    """
+    peaks = [_peak(record)] if record.epochs else [_peak(other) for other in others]
+    measured = RESERVE * max(peaks, default=0.0)
+    return math.ceil((measured or WORKER_MB) / STEP_MB) * STEP_MB * MEBIBYTE
+
+
+def _peak(record: TrialRecord) -> float:
+    """MiB of the last epoch, since processes hardly shrink; 0 before the first."""
+    return float(record.epochs[-1].get("memory_mb", 0.0)) if record.epochs else 0.0
+
+
+def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
+    """Ids of the actors that Ray's memory monitor ended and the GB they took; None: it did not.
+
+    Ray 2.60 lets such an end go through its controller as an error that it does not expect, which
+    ends the whole run (`RuntimeError`), whatever retries were asked for.
+    """
+    from ray.exceptions import OutOfMemoryError
+
+    cause = error.__cause__
+    if not isinstance(cause, OutOfMemoryError):
+        return None
+    return {actor: float(used) for actor, used in KILLED.findall(str(cause))}
+
+
+def actor_id(trial: Any) -> str:
+    """Of the actor in which one of Ray's trials runs."""
+    return str(trial.temporary_state.ray_actor._actor_id.hex())
+
+
+def go_on_with_less(record: TrialRecord) -> None:
+    """Half the batch and twice the accumulation from here on; with a batch of one it failed."""
+    config = record.config_used
+    if config.batch_size == 1:
+        record.status, record.stop_reason = "failed", "error"
+        record.error_message = "MemoryError: its node ran out of memory with a batch of one"
+    else:
+        less = with_half_the_batch(config)
+        record.used |= {
+            "batch_size_used": less.batch_size,
+            "accumulation_used": less.gradient_accumulation_steps,
+        }
+        logger.warning(
+            "%s: ended by Ray's memory monitor; goes on with a batch of %d, accumulated %d times",
+            record.name,
+            less.batch_size,
+            less.gradient_accumulation_steps,
+        )

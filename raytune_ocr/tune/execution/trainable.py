@@ -1,0 +1,216 @@
+"""One trial: what runs in a Ray worker. Ray comes in through `report` alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.config.training_config import TrainingConfig, data_key, with_half_the_batch
+from raytune_ocr.errors import (
+    DETERMINISTIC_ERRORS,
+    CheckpointError,
+    DivergenceError,
+    TrialTimeoutError,
+)
+from raytune_ocr.files import DISK_FULL
+from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.tune.cluster.node_checks import Mark
+from raytune_ocr.tune.execution.trial_timeout import Deadline, was_abandoned
+from raytune_ocr.tune.storage.mirror import Mirror, keep_state
+from raytune_ocr.tune.storage.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+TRIAL_TIMEOUT = "trial_timeout"
+
+Report = Callable[[dict[str, Any], "str | None"], None]
+Marked = Callable[[Path], None]
+
+
+def run_trial(
+    config: TrainingConfig,
+    data: Any,
+    report: Report,
+    threads: int = 1,
+    resume_from: Path | None = None,
+    timeout: float | None = None,
+    marked: Marked = lambda marker: None,
+) -> None:
+    """Train as `config` says, a report each epoch, for `timeout` seconds at most.
+
+    An error that would come back on every try is reported as `error_message` instead of raised,
+    so that the trial is not tried again. Where memory runs out, it goes on from its last state
+    with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
+    of the time as the stop reason `trial_timeout`. Where the process hangs, `marked` is given the
+    marker that the next attempt is to find in the trial's folder.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+    about: dict[str, Any] = {
+        "experiment_name": config.experiment_name,
+        "num_epochs": config.num_epochs,
+        "threads": threads,
+    }
+
+    begun = resume_from is not None
+
+    def tell(row: dict[str, Any], folder: str | None) -> None:
+        nonlocal begun
+        begun = True
+        report({**about, **row}, folder)
+
+    folder = Path(config.output_dir) / config.experiment_name
+    deadline = None if timeout is None else Deadline(timeout, folder, marked)
+    try:
+        if was_abandoned(folder):
+            raise TrialTimeoutError("its process hung")
+        _train(config, data, tell, about, resume_from, [deadline] if deadline else [])
+    except TrialTimeoutError as error:
+        told = {} if begun else {"error_message": f"no epoch was done in time: {error}"}
+        report({**about, **told, "stop_reason": TRIAL_TIMEOUT}, None)
+    except DETERMINISTIC_ERRORS as error:
+        reason = "nan" if isinstance(error, DivergenceError) else "error"
+        message = f"{type(error).__name__}: {error}"
+        report({**about, "error_message": message, "stop_reason": reason}, None)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        report({**about, "disk_full": f"{config.experiment_name}: {error}"}, None)
+    finally:
+        if deadline is not None:
+            deadline.cancel()
+
+
+def _train(
+    config: TrainingConfig,
+    data: Any,
+    report: Report,
+    about: dict[str, Any],
+    resume_from: Path | None,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Train; with half the batch where memory runs out, which `about` is told."""
+    import torch
+
+    from raytune_ocr.training import train_from_config
+
+    while True:
+        try:
+            train_from_config(
+                config, data, report=report, resume_from=resume_from, callbacks=callbacks
+            )
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error) or config.batch_size == 1:
+                raise
+            logger.warning("%s: out of memory; half the batch is tried", config.experiment_name)
+        config = with_half_the_batch(config)
+        about |= {
+            "batch_size_used": config.batch_size,
+            "accumulation_used": config.gradient_accumulation_steps,
+        }
+        resume_from = newest_state(Path(config.output_dir) / config.experiment_name)
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the device or in the process."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def trial(
+    config: dict[str, Any],
+    data: dict[str, Any],
+    storage: Storage | None = None,
+    mark: Mark | None = None,
+) -> None:
+    """The function trainable; `data` comes from the object store.
+
+    Args:
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None),
+            `until` (the epoch after which it waits for others, or None) and `keeps_states` (where
+            it goes on as another of Ray's trials afterwards, or others go on from its states).
+        data: datasets by `data_key`.
+        storage: where the run is kept; None: in the output folder, which every node sees.
+        mark: of the driver's, which every node must see.
+
+    Raises:
+        BlindNodeError: this one does not.
+    """
+    os.environ.setdefault("PL_DISABLE_FORK", "1")  # as Ray Tune sets it, for models of Lightning
+    if mark is not None:
+        mark.look()
+    settings = TrainingConfig.from_dict(config["config"], environment={})
+    dataset = data[data_key(settings)]
+    threads, timeout = config["threads"], config["timeout"]
+    with _home(settings, storage, config["keeps_states"]) as (settings, report, marked):
+        state = newest_state(Path(settings.output_dir) / settings.experiment_name)
+        run_trial(settings, dataset, report, threads, state, timeout, marked)
+
+
+@contextmanager
+def _home(
+    config: TrainingConfig, storage: Storage | None, keeps_states: bool
+) -> Iterator[tuple[TrainingConfig, Report, Marked]]:
+    """Where a trial works: its folder, or a scratch folder that is copied to the storage.
+
+    So is the marker of a process that hung, at once: the next attempt has another scratch folder.
+    Its states are Ray's checkpoints, or with `keeps_states` its own, named by their epochs.
+    """
+    from ray import tune
+
+    def report(row: dict[str, Any], state: str | None) -> None:
+        if state and keeps_states:
+            keep_state(Path(config.output_dir) / config.experiment_name, state, row["epoch"])
+            state = None
+        tune.report(row, checkpoint=tune.Checkpoint.from_directory(state) if state else None)
+
+    if storage is None:
+        yield config, report, lambda marker: None
+        return
+    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
+        name = config.experiment_name
+        mirror = Mirror(storage, Path(scratch) / name, name)
+        mirror.pull()
+
+        def copy_and_report(row: dict[str, Any], state: str | None) -> None:
+            if state:
+                keep_state(mirror.folder, state, row["epoch"])
+            mirror.push()
+            tune.report(row)
+
+        def copy_marker(marker: Path) -> None:
+            storage.send(marker, f"{name}/{marker.name}")
+
+        yield dataclasses.replace(config, output_dir=scratch), copy_and_report, copy_marker
+        mirror.push()
+
+
+def newest_state(folder: Path) -> Path | None:
+    """The newest whole state below a trial's folder; damaged ones are named and passed over."""
+    from raytune_ocr.training.checkpoint import read_state
+
+    states = folder.glob(f"checkpoint_*/{STATE_NAME}")
+    for path in sorted(states, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            read_state(path)
+            return path
+        except CheckpointError as error:
+            logger.warning("%s; the state before it is used", error)
+    return None

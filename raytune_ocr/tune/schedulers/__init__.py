@@ -1,0 +1,1 @@
+"""Which trial trains next, and until which epoch. Nothing here knows Ray, files or the clock."""

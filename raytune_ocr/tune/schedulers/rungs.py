@@ -1,0 +1,17 @@
+"""Rungs of successive halving and ASHA."""
+
+from __future__ import annotations
+
+
+def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:
+    """Epochs at which trials are judged.
+
+    >>> rung_epochs(5, 3, 40)
+    [5, 15]
+    """
+    rungs = []
+    epoch = grace_period
+    while epoch < max_epochs:
+        rungs.append(epoch)
+        epoch *= reduction_factor
+    return rungs

@@ -1,0 +1,1 @@
+"""Which parameters the next trial has. Nothing here knows Ray, files or epochs to spend."""

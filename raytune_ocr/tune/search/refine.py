@@ -1,0 +1,96 @@
+"""Search around the best trial of an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from raytune_ocr.config.rules import RULES
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tune.search.warm_start import Known, Source, flattened, read_known
+from raytune_ocr.tune.space.domains import DIGITS
+from raytune_ocr.tune.space.experiment import Experiment
+from raytune_ocr.tune.space.experiment_parser import read_experiment
+from raytune_ocr.tune.space.search_space import Space
+from raytune_ocr.tune.space.sections import SECTIONS
+
+REFINED = "refined"
+
+
+REFINE_SAMPLES = 10
+
+
+def refine(space: Space, sources: Sequence[Source], num_samples: int | None = None) -> Space:
+    """The search of `space` that the best known trial came from, with domains around its values.
+
+    Each domain becomes `Domain.around` the best value; constants stay. Where the best trial came
+    from no search of `space`, its recorded config is searched instead: learning rate a third to
+    three times as high, weight decay a tenth to ten times, batch size half to double. Of settings
+    that were changed in mid-training by a population the last ones count.
+
+    Args:
+        num_samples: of that search, whatever the file says.
+
+    Raises:
+        DataNotFoundError, DataLoaderError: when the sources tell of no completed trial.
+    """
+    known = read_known(sources)
+    if not known.points:
+        told = ", ".join(map(str, sources))
+        raise DataNotFoundError(f"--refine: {told}: no completed trial with a score to go on from")
+    decided = {point.source for point in known.points if point.won}
+    winners = [point for point in known.points if point.won or point.source not in decided]
+    best = _settled(max(winners, key=lambda point: point.score), space)
+    searched = space.experiments.get(str(best.result.get("search", best.name)))
+    if searched is not None and searched.is_search:
+        domains = {
+            name: domain.around(best.fields[name]) if name in best.fields else domain
+            for name, domain in searched.domains.items()
+        }
+        near = replace(searched, domains=domains)
+    else:
+        near = _neighbourhood(best, space, num_samples)
+    return Space({near.name: near}, space.targets, space.seed)
+
+
+def _settled(best: Known, space: Space) -> Known:
+    """With what it ended with instead of `changes`, unless it was its file that had them."""
+    written = space.experiments.get(str(best.result.get("search", best.name)))
+    in_file = written is not None and "changes" in (written.content.get("training") or {})
+    if in_file or not best.fields.get("changes"):
+        return best
+    fields = {name: value for name, value in best.fields.items() if name in RULES}
+    config = TrainingConfig.from_dict(fields, environment={})
+    last = replace(config.after(config.num_epochs), changes=[])
+    return replace(best, fields=flattened(last.to_dict()))
+
+
+def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experiment:
+    """An experiment around a recorded config, whatever it came from."""
+    some = next(iter(space.experiments.values()))
+    fields = {name: value for name, value in best.fields.items() if name in RULES}
+    for name in ("experiment_name", *some.base):
+        fields.pop(name, None)
+    config = TrainingConfig.from_dict(fields, environment={})
+    rate, decay, batch = config.learning_rate, config.weight_decay, config.batch_size
+    near: dict[str, Any] = {"learning_rate": _within(rate, 3)}
+    if decay:
+        near["weight_decay"] = _within(decay, 10)
+    near["batch_size"] = {"choice": sorted({max(1, batch // 2), batch, batch * 2})}
+    written: dict[str, dict[str, Any]] = {}
+    values = fields | near
+    for section, keys in SECTIONS.items():
+        for key, name in keys.items():
+            if name in values:
+                written.setdefault(section, {})[key] = values.pop(name)
+    place = f"--refine: {best.name} of {best.source}"
+    samples = space.tuning.get("num_samples", REFINE_SAMPLES)
+    return read_experiment(REFINED, written, place, some.base, some.overrides, num_samples, samples)
+
+
+def _within(value: float, factor: float) -> dict[str, Any]:
+    return {
+        "loguniform": [float(f"{bound:.{DIGITS}g}") for bound in (value / factor, value * factor)]
+    }

@@ -1,0 +1,1 @@
+"""Which trial wins: confirmation with fresh seeds, the test split, reproduction."""

@@ -1,0 +1,233 @@
+"""Is the winner better, or only lucky? The best trials once more, with other seeds.
+
+A search reports the best of many noisy figures, so its winner's is too good. Here each of the few
+best trials is trained again with the same fresh seeds, to the end, and they are compared seed by
+seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count, islice
+from statistics import fmean, stdev
+from typing import Any
+
+from raytune_ocr.results.record import FINISHED, TrialRecord, ranking
+from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lead
+
+FIRST_SEED = 101
+LONGEST_NAME = 100  # the rule of `experiment_name`
+TEST = "two-sided paired t-test by seed"
+
+
+def confirming_records(
+    records: Iterable[TrialRecord], candidates: int, seeds: int
+) -> dict[str, TrialRecord]:
+    """New trials by name, `NAME-seed101` and so on: each of the best ones with each fresh seed.
+
+    Args:
+        records: of the search; its seeds are not used again.
+        candidates: how many of the best completed ones.
+        seeds: of each.
+    """
+    searched = {record.name: record for record in records if not record.confirms}
+    best = ranking(searched.values())[:candidates]
+    used = {record.config.seed for record in searched.values()}
+
+    def is_fresh(seed: int) -> bool:
+        names = {confirming_name(record.name, seed) for record in best}
+        return seed not in used and not names & searched.keys()
+
+    fresh = list(islice(filter(is_fresh, count(FIRST_SEED)), seeds))
+    return {
+        made.name: made for record in best for made in (_with_seed(record, seed) for seed in fresh)
+    }
+
+
+def confirming_name(name: str, seed: int) -> str:
+    """Of the trial that trains `name` with that seed; no longer than a name may be.
+
+    Of a name that is cut for that a digest stays, so that those of two trials are never the same.
+    """
+    ending = f"-seed{seed}"
+    if len(name + ending) > LONGEST_NAME:
+        ending = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}{ending}"
+    return name[: LONGEST_NAME - len(ending)] + ending
+
+
+def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
+    name = confirming_name(record.name, seed)
+    config = dataclasses.replace(record.config, experiment_name=name, seed=seed)
+    return TrialRecord(config, resources=record.resources, confirms=record.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A trial of the search, and what came of it with fresh seeds.
+
+    Attributes:
+        scores: its figures by seed, as they were measured.
+        failed: seeds with which it has none though it is over.
+        sign: -1 where lower figures are better.
+    """
+
+    name: str
+    scores: Mapping[int, float]
+    failed: Sequence[int] = ()
+    sign: int = 1
+
+    @property
+    def mean(self) -> float:
+        """NaN when every seed failed."""
+        return fmean(self.scores.values()) if self.scores else math.nan
+
+    @property
+    def standing(self) -> tuple[int, float]:
+        """What candidates are ranked by, higher is better: who fails less, then the mean."""
+        return -len(self.failed), self.sign * self.mean if self.scores else -math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """One entry of the JSON."""
+        values = list(self.scores.values())
+        return {
+            "experiment_name": self.name,
+            "mean": self.mean if self.scores else None,
+            "std": stdev(values) if len(values) > 1 else None,
+            "interval": list(bootstrap_mean(values)) if values else None,
+            "scores": {str(seed): value for seed, value in self.scores.items()},
+            "failed_seeds": list(self.failed),
+        }
+
+
+def candidates(records: Iterable[TrialRecord]) -> list[Candidate]:
+    """What confirmed trials reached, best first: fewest failed seeds, then the best mean.
+
+    The mean of the seeds that were lucky enough to complete says little of a trial that others
+    make fail, and it is of fewer.
+    """
+    confirming: dict[str, list[TrialRecord]] = {}
+    for record in records:
+        if record.confirms:
+            confirming.setdefault(record.confirms, []).append(record)
+    found = [_candidate(name, each) for name, each in confirming.items()]
+    return sorted(found, key=lambda candidate: candidate.standing, reverse=True)
+
+
+def _candidate(name: str, confirming: Sequence[TrialRecord]) -> Candidate:
+    done = [record for record in confirming if record.status == "completed" and record.best]
+    over = [record.config.seed for record in confirming if record.status in FINISHED]
+    scores = {record.config.seed: record.best[record.score_name] for record in done}
+    lower = any(
+        record.score_name == record.config.early_stopping_monitor
+        and record.config.early_stopping_mode == "min"
+        for record in done
+    )
+    failed = [seed for seed in over if seed not in scores]
+    return Candidate(name, scores, failed, -1 if lower else 1)
+
+
+def lead_of(first: Candidate, second: Candidate) -> Lead | None:
+    """How far ahead (better, be that lower), by the seeds that both have; None if there is none."""
+    both = [seed for seed in first.scores if seed in second.scores]
+    if not both:
+        return None
+    of_first, of_second = (
+        [each.sign * each.scores[seed] for seed in both] for each in (first, second)
+    )
+    return paired_lead(of_first, of_second)
+
+
+def winner(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The first of `candidates`, if the best ones were confirmed, else the best of the search.
+
+    None when no trial completed.
+    """
+    ranked = ranking(records)
+    confirming = [record for record in records if record.confirms]
+    if confirming and all(record.status in FINISHED for record in confirming):
+        first = candidates(records)[0]
+        if first.scores:
+            return next(record for record in ranked if record.name == first.name)
+    return ranked[0] if ranked else None
+
+
+def confirmation(
+    records: Sequence[TrialRecord], targets: Mapping[str, float]
+) -> dict[str, Any] | None:
+    """The JSON's `confirmation`; None when nothing was confirmed.
+
+    Returns:
+        `metric` (of the scores), `seeds`, `candidates` (best first, each with `mean`, `std`,
+        `interval` (95 % bootstrap of the mean), `scores` by seed and `failed_seeds`), `complete`,
+        and `results` (an entry a trial, as in `all_results`), and the `verdict` in words. Once
+        complete also `winner`, `runner_up`, `lead` (over the seeds that both have; > 0 where the
+        winner is better, be that lower), `p_value` (of `test`) and `within_noise`.
+    """
+    confirming = [record for record in records if record.confirms]
+    if not confirming:
+        return None
+    ordered = candidates(records)
+    done = [record for record in confirming if record.status in FINISHED]
+    complete = len(done) == len(confirming)
+    under_way = f"Under way: {len(done)} of {len(confirming)} trainings with fresh seeds are over."
+    return {
+        "metric": confirming[0].score_name,
+        "seeds": sorted({record.config.seed for record in confirming}),
+        "candidates": [candidate.to_dict() for candidate in ordered],
+        "complete": complete,
+        **(_comparison(ordered) if complete else {"verdict": under_way}),
+        "results": [record.to_result(targets) for record in done],
+    }
+
+
+def _comparison(ordered: Sequence[Candidate]) -> dict[str, Any]:
+    first, second = ordered[0], ordered[1] if len(ordered) > 1 else None
+    lead = lead_of(first, second) if second else None
+    return {
+        "winner": first.name if first.scores else None,
+        "runner_up": second.name if second else None,
+        "lead": lead.difference if lead else None,
+        "p_value": lead.p_value if lead else None,
+        "test": TEST,
+        "within_noise": lead.is_noise if lead else None,
+        "verdict": " ".join([verdict(first, second, lead), *_failures(ordered)]),
+    }
+
+
+def verdict(first: Candidate, second: Candidate | None, lead: Lead | None) -> str:
+    """Whether the winner is better or only lucky, in a sentence."""
+    if not first.scores:
+        return "No trial completed with another seed, so nothing is confirmed."
+    if second is None:
+        return f"{first.name} was the only one, so there is nothing to compare it with."
+    if lead is None:
+        return f"{second.name} completed with none of the seeds of {first.name}: no comparison."
+    seeds = f"{lead.pairs} seed{'s' if lead.pairs > 1 else ''}"
+    if lead.difference < 0:
+        why = "failed less often" if len(first.failed) < len(second.failed) else "has the best mean"
+        return (
+            f"{first.name} {why}, though {second.name} is {-lead.difference:.4f} ahead of it in "
+            f"the mean of the {seeds} that both completed."
+        )
+    ahead = f"{first.name} is {lead.difference:.4f} ahead of {second.name} in the mean"
+    if lead.p_value is None:
+        return f"{ahead}; {seeds} cannot tell that lead from noise."
+    told = f"{TEST} over {seeds}, p = {lead.p_value:.2g}"
+    if lead.is_noise:
+        return f"{ahead}; that lead is within noise ({told})."
+    return f"{ahead}; that is more than noise at the {SIGNIFICANT:.0%} level ({told})."
+
+
+def _failures(ordered: Sequence[Candidate]) -> list[str]:
+    """A sentence on those that failed with some of the seeds, if any completed."""
+    if not ordered[0].scores:
+        return []
+    told = [
+        f"{each.name} with {len(each.failed)} of {len(each.failed) + len(each.scores)} seeds"
+        for each in ordered
+        if each.failed
+    ]
+    return [f"Failed: {'; '.join(told)}."] if told else []

@@ -1,0 +1,266 @@
+"""Train a recorded trial again, without Ray, and say whether its figures come out the same."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
+from raytune_ocr.errors import (
+    DETERMINISTIC_ERRORS,
+    ConfigurationError,
+    DataNotFoundError,
+    RaytuneOCRError,
+    unknown_name,
+)
+from raytune_ocr.results.analysis import learning_curves
+from raytune_ocr.results.document import environment, read_document
+from raytune_ocr.results.run_folders import why_gone
+from raytune_ocr.training.callbacks.base import Callback
+
+Say = Callable[[str], None]
+
+OF_THE_MACHINE = ("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb")
+"""What an epoch took: never the same twice, and not compared."""
+
+
+def reproduce(
+    source: str | os.PathLike[str],
+    name: str | None = None,
+    *,
+    data: str | None = None,
+    allow_outside: bool = False,
+    say: Say = print,
+) -> bool:
+    """Train a trial again from its recorded config and seed, for as many epochs as it had.
+
+    On the same machine, with the same versions, every figure must be identical to the last bit.
+    Where memory ran out, the batch is halved after the same epoch.
+
+    Args:
+        source: a results JSON or an output folder; the epochs come from the tables of the run.
+        name: of the trial, also one that confirmed another (default: the best result).
+        data: the data to train on (default: what the config names).
+        say: told the versions that differ, then each epoch's verdict.
+
+    Returns:
+        Whether everything was identical.
+
+    Raises:
+        ConfigurationError: no trial of that name.
+        DataNotFoundError: the run's `epochs.csv` is not there to compare with.
+        DataLoaderError: the data cannot be used.
+    """
+    from raytune_ocr.data import create_dataset
+    from raytune_ocr.plugins import import_modules
+
+    path, document = read_document(source)
+    result = find_result(path, document, name)
+    recorded = recorded_epochs(path, result["experiment_name"]) if result["total_epochs"] else {}
+    for line in other_environment(document.get("environment") or {}):
+        say(line)
+    config = TrainingConfig.from_dict(result["config"], environment={})
+    config.use_tensorboard = False
+    if data is not None:
+        config.metadata_path = data
+    import_modules(config.imports)
+    dataset = create_dataset(config, allow_outside=allow_outside)
+    dataset.prepare()
+    say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
+    if "batch_size_used" in result and not all("batch_size" in r for r in recorded.values()):
+        say(
+            f"its batch was halved from {config.batch_size} to {result['batch_size_used']} for "
+            "want of memory, and after which epoch is not recorded; it is halved from the start, "
+            "so only what was trained before that can differ"
+        )
+    comparison = Comparison(recorded, say)
+    batch, threads = result.get("batch_size_used", config.batch_size), result.get("threads") or 1
+    parts = parts_of(config, recorded, batch, int(threads))
+    error = _train_again(parts, dataset, comparison)
+    identical = comparison.is_identical
+    if error or result.get("error_message"):
+        same = error == result.get("error_message")
+        say(f"the error is {'identical' if same else 'another'}: {error or 'none'}")
+        identical = identical and same
+    elif not comparison.is_complete:
+        say(f"it ended after epoch {len(comparison.verdicts)} of {len(recorded)}")
+    say(f"{config.experiment_name}: {'identical' if identical else 'NOT identical'}")
+    return identical
+
+
+class Comparison(Callback):
+    """Compares each epoch with what was recorded of it, and ends after the last one of those."""
+
+    def __init__(self, recorded: Mapping[int, Mapping[str, float]], say: Say) -> None:
+        self.recorded = recorded
+        self.say = say
+        self.verdicts: list[bool] = []
+
+    def on_epoch_end(self, trainer: Any, epoch: int, metrics: dict[str, float]) -> None:
+        number, last = epoch + 1, len(self.recorded)
+        before = self.recorded.get(number, {"epoch": math.nan})
+        found = list(differences(before, {"epoch": number, **metrics}))
+        self.verdicts.append(not found)
+        self.say(f"epoch {number}/{last}: {'; '.join(found) or 'identical'}")
+        if number >= last:
+            trainer.should_stop = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many epochs were trained as were recorded."""
+        return len(self.verdicts) == len(self.recorded)
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether every epoch was the same, and none is missing."""
+        return self.is_complete and all(self.verdicts)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Epochs that were trained alike: the config with their batch, the threads, the last one."""
+
+    config: TrainingConfig
+    threads: int
+    last: int
+
+
+def parts_of(
+    config: TrainingConfig,
+    recorded: Mapping[int, Mapping[str, float]],
+    batch_size: int,
+    threads: int,
+) -> list[Part]:
+    """A trial's parts by the batches and threads that are recorded of its epochs, one at least.
+
+    Args:
+        batch_size, threads: of epochs of which none is recorded.
+    """
+    parts = [Part(_with_batch(config, batch_size), threads, 0)] if not recorded else []
+    for epoch, row in sorted(recorded.items()):
+        size = int(row.get("batch_size", batch_size))
+        part = Part(_with_batch(config, size), int(row.get("threads", threads)), epoch)
+        if parts and replace(parts[-1], last=epoch) == part:
+            parts.pop()
+        parts.append(part)
+    return parts
+
+
+def _with_batch(config: TrainingConfig, batch: int) -> TrainingConfig:
+    """The config with its batch halved until it is as small."""
+    while config.batch_size > max(1, batch):
+        config = with_half_the_batch(config)
+    return config
+
+
+class _PartEnded(RaytuneOCRError):
+    """The next part goes on from the state of this epoch."""
+
+
+def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison) -> str:
+    """Train in a folder that is gone afterwards; the error that it ended with, or ""."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        state = None
+        try:
+            for number, part in enumerate(parts, 1):
+                torch.set_num_threads(part.threads)
+                kept = Path(folder) / f"part_{number}"
+                last = number == len(parts)
+                _train_part(part, dataset, comparison, folder, state, None if last else kept)
+                state = kept
+        except DETERMINISTIC_ERRORS as error:
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _train_part(
+    part: Part,
+    dataset: Any,
+    comparison: Comparison,
+    output_dir: str,
+    resume_from: Path | None,
+    keep: Path | None,
+) -> None:
+    """Train from a state; to the part's last epoch, if that one's state is to be kept."""
+    from raytune_ocr.training import train_from_config
+
+    def report(row: Mapping[str, Any], state: str | None) -> None:
+        if keep is not None and state is not None and row["epoch"] == part.last:
+            shutil.copytree(state, keep)
+            raise _PartEnded
+
+    with suppress(_PartEnded):
+        train_from_config(
+            replace(part.config, output_dir=output_dir),
+            dataset,
+            callbacks=[comparison],
+            report=report,
+            resume_from=resume_from,
+        )
+
+
+def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """The best result, or the one of that name, with the config that it takes to train it.
+
+    Raises:
+        ConfigurationError: when there is none, or it tells no config (the original system's).
+    """
+    confirming = (document.get("confirmation") or {}).get("results", [])
+    known = {
+        result["experiment_name"]: result for result in [*document["all_results"], *confirming]
+    }
+    found = document.get("best_result") if name is None else known.get(name)
+    if found is None and name is None:
+        raise ConfigurationError(f"{path}: no trial completed; name one by --trial")
+    if found is None:
+        raise ConfigurationError(f"{path}: --trial: {unknown_name('trial', name, known)}")
+    if not found.get("config"):
+        raise ConfigurationError(
+            f"{path}: {found['experiment_name']}: must hold the trial's whole config, got none"
+        )
+    return found
+
+
+def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
+    """The rows of a trial by epoch, without what the machine decides.
+
+    Raises:
+        DataNotFoundError: when the run left none, or another one has taken its folder.
+    """
+    curves = learning_curves(path, confirming=True)
+    rows = curves[curves["experiment_name"] == name]
+    if rows.empty:
+        why = why_gone(read_document(path)[1]) or (
+            f"no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
+        )
+        raise DataNotFoundError(f"{path}: {why}")
+    kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
+    for name in ("batch_size", "threads"):
+        if name in kept and kept[name].isna().any():  # begun by an older version
+            kept = kept.drop(columns=name)
+    return {int(row["epoch"]): row for row in kept.to_dict("records")}
+
+
+def differences(recorded: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
+    """What is not the same, in words; a figure that was not recorded is not compared."""
+    for name, before in recorded.items():
+        value = now.get(name, math.nan)
+        if before != value and not (math.isnan(before) and math.isnan(value)):
+            yield f"{name} was {before:.17g}, is {value:.17g}"
+
+
+def other_environment(recorded: Mapping[str, Any]) -> Iterator[str]:
+    """What is another version or machine than when the results were made, in words."""
+    here = environment()
+    for name, before in recorded.items():
+        if name in here and here[name] != before:
+            yield f"another {name}: was {before}, is {here[name]}"

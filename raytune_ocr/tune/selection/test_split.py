@@ -1,0 +1,77 @@
+"""The test split: read for the winner alone, after everything was chosen without it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import CheckpointError, DataLoaderError
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.statistics import wilson
+
+if TYPE_CHECKING:
+    from raytune_ocr.data import PackedSplit
+
+logger = logging.getLogger(__name__)
+
+TEST_SPLIT = "test"
+
+
+def read_test_split(record: TrialRecord, allow_outside: bool = False) -> dict[str, Any]:
+    """How a trial's best model reads the test split, with 95 % intervals of Wilson.
+
+    Returns:
+        `test_char_accuracy` and `test_seq_accuracy` (0 to 1), each with `_interval` [low, high];
+        `test_images`, `test_digits`; and the intervals of both best validation accuracies. Nothing
+        for a model that reads no digits, for data without a test split, or where the trial was
+        trained or chosen on it.
+    """
+    config = record.config
+    if config.dataset_name != KHMER_DIGITS or record.checkpoint is None:
+        return {}
+    if TEST_SPLIT in (config.train_split, config.val_split):
+        return {}
+    try:
+        return _read(record, allow_outside)
+    except (CheckpointError, DataLoaderError) as error:  # the run itself is whole
+        logger.warning("the test split was not read: %s", error)
+        return {}
+
+
+def _read(record: TrialRecord, allow_outside: bool) -> dict[str, Any]:
+    from raytune_ocr.data.split_files import load_split, split_sizes
+    from raytune_ocr.training import load_reader
+    from raytune_ocr.training.evaluate import counts, measure, with_intervals
+
+    config = record.config
+    if TEST_SPLIT not in split_sizes(config.metadata_path, allow_outside):
+        return {}
+    model, _ = load_reader(str(record.checkpoint))
+    split = load_split(config.metadata_path, TEST_SPLIT, allow_outside=allow_outside)
+    validation = _validated_on(config, allow_outside)
+    totals = {
+        "best_val_char_accuracy": validation.digits,
+        "best_val_seq_accuracy": len(validation),
+    }
+    result = record.to_result({})
+    intervals = {
+        f"{name}_interval": list(wilson(round(result[name] * total), total))
+        for name, total in totals.items()
+    }
+    return {**with_intervals(TEST_SPLIT, counts(measure(model, split))), **intervals}
+
+
+def _validated_on(config: TrainingConfig, allow_outside: bool) -> PackedSplit:
+    """What the accuracies of validation are shares of: no split of the data where it is composed.
+
+    The training split is not read for that.
+    """
+    from raytune_ocr.data import create_dataset
+    from raytune_ocr.data.split_files import load_split
+
+    dataset = create_dataset(config, allow_outside=allow_outside)
+    if dataset.composed:
+        return dataset.validation
+    return load_split(config.metadata_path, config.val_split, allow_outside=allow_outside)

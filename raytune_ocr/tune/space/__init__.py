@@ -1,0 +1,1 @@
+"""Experiments of a YAML file: sections, search domains, checks."""

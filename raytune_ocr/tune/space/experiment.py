@@ -1,0 +1,257 @@
+"""An experiment: sections whose leaves may be domains, and the trials that come of it.
+
+A preset is an experiment without domains: one trial, named after it. A searched experiment `name`
+has the trials `name_0001`, `name_0002`, ...; what they are drawn from is told apart by their
+numbers alone, so that the same seed gives the same trials, however many are asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from raytune_ocr.config.resources import NO_RESOURCES, Resources
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.space.domains import Domain, Path
+from raytune_ocr.tune.space.sections import build_config, fields_of
+
+ATTEMPTS = 100  # to draw a point that is valid and new
+FOLLOWS = {
+    "loss_type": {"model_name"},
+    "early_stopping_monitor": {"dataset_name"},
+    "early_stopping_mode": {"dataset_name", "early_stopping_monitor"},
+}
+"""Fields whose defaults `sections.fields_of` has from others."""
+
+Skip = Callable[[TrainingConfig], bool]
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one trial will be: its config, and the values that were drawn for it, by field."""
+
+    config: TrainingConfig
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the trial."""
+        return self.config.experiment_name
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment, checked.
+
+    Attributes:
+        name: its key in the file.
+        place: where it stands, for messages.
+        content: its sections, domains included.
+        domains: by field, `model_options.width` for a part of one; those that others depend on
+            come first.
+        num_samples: trials, for each combination of `grid` values.
+        resources: of each trial.
+        base, overrides: fields that the sections override, and that override the sections.
+    """
+
+    name: str
+    place: str
+    content: Mapping[str, Any]
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    num_samples: int = 1
+    resources: Resources = NO_RESOURCES
+    base: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it has domains."""
+        return bool(self.domains)
+
+    @cached_property
+    def cells(self) -> list[dict[str, Any]]:
+        """All combinations of the values of its grids; one that is empty where it has none.
+
+        A grid is missing from those whose other grids let its conditions not hold.
+        """
+        grids = {name: d for name, d in self.domains.items() if d.kind == "grid"}
+        rows = itertools.product(*(grid.values for grid in grids.values()))
+        cells = [dict(zip(grids, row, strict=True)) for row in rows]
+        if not any(grid.when for grid in grids.values()):
+            return cells
+        there = map(self._there, cells)
+        return list({key_of(cell): cell for cell in there}.values())
+
+    @property
+    def size(self) -> int:
+        """Trials that it may have; fewer where there are not so many different points."""
+        return len(self.cells) * self.num_samples if self.is_search else 1
+
+    def trial_name(self, number: int) -> str:
+        """Of the trial of that number, from 1."""
+        return f"{self.name}_{number:04d}" if self.is_search else self.name
+
+    def values(self, pick: Callable[[str, Domain], Any]) -> dict[str, Any]:
+        """A value of each domain whose conditions hold, by field; `pick` is asked in order."""
+        values: dict[str, Any] = {}
+        for name, domain in self.domains.items():
+            if self._applies(domain, values):
+                values[name] = pick(name, domain)
+        return values
+
+    def values_among(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of a trial's fields that are values of domains whose conditions hold for it."""
+        told = {**self._fixed, **fields}
+        return {
+            name: fields[name]
+            for name, domain in self.domains.items()
+            if name in fields
+            and all(value_of(told, other) in allowed for other, allowed in domain.when)
+        }
+
+    @cached_property
+    def _fixed(self) -> dict[str, Any]:
+        """Fields of the sections without what is searched, and defaults that follow from them."""
+        content = fill(self.content, self.domains, {})
+        return fields_of(content, self.place, self.base, self.overrides)
+
+    def point(self, values: Mapping[str, Any], number: int) -> Point:
+        """The trial of these values; raises ConfigurationError where they do not fit together."""
+        base = {**self.base, "experiment_name": self.trial_name(number)}
+        filled = fill(self.content, self.domains, values)
+        return Point(build_config(filled, self.place, base, self.overrides), values)
+
+    def points(self, seed: int, skip: Skip | None = None) -> Iterator[Point]:
+        """Points drawn at random, no two alike, none that `skip` knows; always the same ones.
+
+        Raises:
+            ConfigurationError: when no valid point can be drawn.
+        """
+        if not self.is_search:
+            point = self.point({}, 1)
+            if skip is None or not skip(point.config):
+                yield point
+            return
+        seen: set[str] = set()
+        cells = self.cells
+        for index in range(self.size):
+            cell = cells[index % len(cells)]
+            rng = random.Random(f"{seed}/{self.name}/{index}")
+            drawn = self.draw(rng, len(seen) + 1, seen, skip, cell)
+            if drawn is not None:
+                seen.add(key_of(drawn.values))
+                yield drawn
+
+    def draw(
+        self,
+        rng: random.Random,
+        number: int,
+        seen: set[str],
+        skip: Skip | None = None,
+        cell: Mapping[str, Any] | None = None,
+    ) -> Point | None:
+        """A random point that is not in `seen`; None where there seems to be none left.
+
+        Raises:
+            ConfigurationError: when no valid point can be drawn.
+        """
+        cell = cell or {}
+        fault: ConfigurationError | None = None
+        repeats = 0
+        for _ in range(ATTEMPTS):
+            values = self.values(lambda name, domain: cell.get(name, domain.draw(rng)))
+            try:
+                point = self.point(values, number)
+            except ConfigurationError as error:
+                fault = error
+            else:
+                if key_of(values) not in seen and not (skip and skip(point.config)):
+                    return point
+                repeats += 1
+            if values.keys() <= cell.keys():  # nothing was drawn, nothing else comes
+                break
+        if fault and not repeats:
+            raise ConfigurationError(
+                f"{self.place}: no valid point was drawn from its domains; the last one was "
+                f"{dict(values)}:\n{fault}"
+            )
+        return None
+
+    def _there(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+        """`cell` without the grids that are in no trial of it, whatever else is drawn."""
+        values: dict[str, Any] = {}
+        drawn: set[str] = set()
+        for name, domain in self.domains.items():
+            known = tuple(
+                (other, allowed)
+                for other, allowed in domain.when
+                if other not in drawn and (other in values or not drawn & FOLLOWS.get(other, set()))
+            )
+            if not self._applies(replace(domain, when=known), values):
+                continue
+            if name in cell:
+                values[name] = cell[name]
+            if name not in cell or known != domain.when:
+                drawn.add(name.split(".")[0])
+        return values
+
+    def _applies(self, domain: Domain, values: Mapping[str, Any]) -> bool:
+        if not domain.when:
+            return True
+        filled = fill(self.content, self.domains, values)
+        fields = fields_of(filled, self.place, self.base, self.overrides)
+        return all(value_of(fields, name) in allowed for name, allowed in domain.when)
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """Equal for equal values."""
+    return json.dumps(values, sort_keys=True)
+
+
+def value_of(fields: Mapping[str, Any], name: str) -> Any:
+    """Of a field, set or not."""
+    return fields[name] if name in fields else getattr(TrainingConfig(), name)
+
+
+def fill(
+    content: Mapping[str, Any], domains: Mapping[str, Domain], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The sections with the drawn values in place of the domains; leaves without one are gone."""
+    filled = copied(content)
+    for name, domain in domains.items():
+        if name in values:
+            put(filled, domain.path, values[name])
+        else:
+            _drop(filled, domain.path)
+    return filled
+
+
+def copied(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections again, to be changed."""
+    return {k: copy.deepcopy(dict(v)) if isinstance(v, Mapping) else v for k, v in content.items()}
+
+
+def put(content: Any, path: Path, value: Any) -> None:
+    """Set the leaf at `path` in nested mappings and lists."""
+    for key in path[:-1]:
+        content = content[key]
+    content[path[-1]] = copy.deepcopy(value)
+
+
+def _drop(content: dict[str, Any], path: Path) -> None:
+    """Take a leaf out; of a list, the whole list."""
+    *way, last = path
+    inner: Any = content
+    for key in way:
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    if isinstance(inner, dict):
+        inner.pop(last, None)
+    else:
+        content[path[0]].pop(path[1], None)

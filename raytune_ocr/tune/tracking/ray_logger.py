@@ -1,0 +1,69 @@
+"""Ray's own callbacks for trackers, told of trials as this package knows them.
+
+Their settings stand under their plain names, a step is an epoch, and a trial is one run, also where
+Ray runs it several times over: because it had to wait for others in between, its process was lost,
+or the run was resumed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_ocr.tune.schedulers.pause import is_turn_over
+
+
+class Described:
+    """Hands on what happens to a trial as if it was all one trial of Ray's."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._first: dict[str, Any] = {}  # of Ray's trials, by name
+        self._open: set[str] = set()
+
+    def log_trial_start(self, trial: Any) -> None:
+        """With the settings that it trains with, not with how it was asked for."""
+        name = trial.config["experiment_name"]
+        self._open.add(name)
+        if self._first.setdefault(name, trial) is not trial:
+            return
+        asked = trial.config
+        trial.config = dict(asked["config"])
+        try:
+            super().log_trial_start(trial)  # type: ignore[misc]
+        finally:
+            trial.config = asked
+
+    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
+        """By its epoch."""
+        first = self._first[trial.config["experiment_name"]]
+        told = {**result, "training_iteration": result.get("epoch", iteration)}
+        super().log_trial_result(iteration, first, told)  # type: ignore[misc]
+
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+        """Unless only its turn has ended."""
+        name = trial.config["experiment_name"]
+        if failed or not is_turn_over(trial, trial.last_result or {}):
+            self._open.discard(name)
+            super().log_trial_end(self._first[name], failed)  # type: ignore[misc]
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Those that waited for a turn that never came have ended as well."""
+        for name in sorted(self._open):
+            super().log_trial_end(self._first[name])  # type: ignore[misc]
+        super().on_experiment_end(trials, **info)  # type: ignore[misc]
+
+
+class OfRun:
+    """Knows a trial by a name that no other run has one of.
+
+    Args:
+        run: what tells this run from any other; resumed, it is the same.
+    """
+
+    def __init__(self, *arguments: Any, run: str, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.run = run
+
+    def whole_name(self, trial: Any) -> str:
+        """The run and the trial in it."""
+        return f"{self.run}/{trial.config['experiment_name']}"

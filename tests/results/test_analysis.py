@@ -1,0 +1,295 @@
+"""Tables about runs, and the page that shows them."""
+
+import json
+import math
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from raytune_ocr.analyze import main
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.results.analysis import pareto, unfinished
+from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
+from raytune_ocr.results.importance import FEWEST_TRIALS, importance, varied
+from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal_schema import RUNG
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.tables import write_tables
+from raytune_ocr.tune import best, compare, learning_curves, load_results
+from raytune_ocr.tune.selection.confirmation import winner
+from raytune_ocr.tune.selection.reproduce import recorded_epochs
+
+SECTIONS = [
+    *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
+    *("Parallel coordinates", "What mattered"),
+    *("Accuracy against cost", "How the winner reads", "Time and resources", "Failures"),
+]
+
+
+def trial(folder, number, score, seconds=2.0, status="completed", **settings):
+    config = TrainingConfig(
+        experiment_name=f"trial_{number}", output_dir=str(folder), metadata_path="none", **settings
+    )
+    made = TrialRecord(config, status, "max_epochs" if status == "completed" else "error")
+    for epoch in (1, 2, 3):
+        made.add(
+            {
+                "epoch": epoch,
+                "train_loss": 1 / epoch,
+                "val_loss": 1 / epoch,
+                "val_char_accuracy": score * epoch / 3,
+                "val_seq_accuracy": score / 2,
+                "seconds": seconds,
+                "images_per_second": 900.0,
+                "memory_mb": 400.0,
+                "cpu_percent": 99.0,
+            }
+        )
+    return made
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Eight trials whose score follows the learning rate, and one that failed."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    records = [
+        trial(
+            folder,
+            number,
+            score=0.5 + number / 20,
+            seconds=9.0 - number,
+            learning_rate=1e-3 * (number + 1),
+            optimizer_type=("adam", "adamw")[number % 2],
+        )
+        for number in range(8)
+    ]
+    lost = trial(folder, 8, 0.1, status="failed")
+    lost.error_message = "DivergenceError: <loss> must be finite"
+    records.append(lost)
+    targets = {"character_accuracy": 0.8}
+    write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
+    write_tables(folder, records, targets)
+    state = RunState(folder)
+    state.rewrite({}, {})
+    state.keep(RUNG, {"epoch": 2, "trial": "trial_0", "score": 0.5, "stopped": False})
+    return folder
+
+
+def test_learning_curves_have_a_row_a_trial_and_epoch(run):
+    curves = learning_curves(run)
+    assert len(curves) == 27
+    assert {"experiment_name", "epoch", "val_char_accuracy", "seconds"} <= set(curves)
+    pd.testing.assert_frame_equal(learning_curves(run / RESULTS_COPY), curves)
+
+
+@pytest.mark.parametrize("name", ["001", "2024", "1e3", "null", "None", "NA", "true"])
+def test_a_name_that_looks_like_something_else_stays_a_name(name, tmp_path):
+    record = trial(tmp_path, 0, 0.5)
+    record.epochs[1]["val_loss"] = math.nan
+    config = replace(record.config, experiment_name=name)
+    named = TrialRecord(config, "running")
+    for row in record.epochs:
+        named.add(row)
+    write_json(tmp_path / RESULTS_COPY, results_document([named], {}, "20260101_000000"))
+    write_tables(tmp_path, [named], {})
+    curves = learning_curves(tmp_path)
+    assert curves["experiment_name"].tolist() == [name] * 3
+    assert curves["val_loss"].isna().tolist() == [False, True, False]
+    assert unfinished(tmp_path) == [(name, 3)]
+    assert list(recorded_epochs(tmp_path / RESULTS_COPY, name)) == [1, 2, 3]
+
+
+def test_the_best_is_the_best_completed_trial(run):
+    assert best(run)["experiment_name"] == "trial_7"
+    assert best(run)["best_val_char_accuracy"] == pytest.approx(0.85)
+
+
+def confirming(record, seed, score):
+    made = trial(record.config.output_dir, f"{record.name}-seed{seed}", score)
+    made.config.seed, made.confirms = seed, record.name
+    return made
+
+
+def test_the_best_is_the_one_that_was_confirmed_and_not_the_luckiest(run, tmp_path):
+    lucky, good = trial(tmp_path, 1, 0.9), trial(tmp_path, 2, 0.8)
+    again = [confirming(lucky, 101, 0.6), confirming(good, 101, 0.7)]
+    records = [lucky, good, *again]
+    document = results_document(records, {}, "20260101_000000", best=winner(records))
+    write_json(tmp_path / "r.json", document)
+    assert best(tmp_path / "r.json")["experiment_name"] == "trial_2"
+    told = compare([tmp_path / "r.json", run])
+    assert told["best_trial"].tolist() == ["trial_2", "trial_7"]
+    assert told["best_score"].tolist() == pytest.approx([0.8, 0.85])
+    assert best([tmp_path / "r.json", run])["source"] == str(run)  # 0.9 won nothing
+
+
+def test_the_best_of_classifiers_that_follow_the_loss_is_the_one_of_the_results(tmp_path):
+    records = []
+    for name, accuracy, loss in (("sure", 0.90, 0.2), ("unsure", 0.91, 0.5)):
+        config = TrainingConfig(experiment_name=name, early_stopping_monitor="val_loss")
+        records.append(TrialRecord(config, "completed", "max_epochs"))
+        row = {"epoch": 1, "train_loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
+        records[-1].add({**row, "seconds": 1.0})
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    assert best(tmp_path / "r.json")["experiment_name"] == "sure"
+
+
+def test_results_that_name_no_winner_have_the_one_with_the_best_score(run):
+    document = json.loads((run / RESULTS_COPY).read_text())
+    for unknown in (None, {"experiment_name": "lost"}, {}, "trial_1"):
+        write_json(run / "r.json", {**document, "best_result": unknown})
+        assert best(run / "r.json")["experiment_name"] == "trial_7"
+
+
+def test_without_a_completed_trial_there_is_no_best(tmp_path):
+    write_json(tmp_path / "r.json", results_document([], {}, "20260101_000000"))
+    with pytest.raises(DataNotFoundError, match="no trial completed"):
+        best(tmp_path / "r.json")
+
+
+def test_runs_are_compared_in_the_order_given(run, tmp_path):
+    empty = tmp_path / "empty.json"
+    write_json(empty, results_document([], {}, "20260101_000000"))
+    table = compare([run, empty])
+    assert table["trials"].tolist() == [9, 0]
+    assert (table["completed"][0], table["failed"][0], table["best_trial"][0]) == (8, 1, "trial_7")
+    assert table["training_time"][0] == pytest.approx(load_results(run)["training_time"].sum())
+    assert math.isnan(table["best_score"][1])
+
+
+def test_epochs_that_an_heir_has_of_its_parent_are_counted_once(tmp_path):
+    parent, heir = trial(tmp_path, 1, 0.5, seconds=9.0), trial(tmp_path, 2, 0.6, seconds=2.0)
+    heir.parent, heir.parent_epoch = parent.name, 2
+    for row in heir.epochs[:2]:
+        row["seconds"] = 9.0
+    records = [parent, heir]
+    write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "20260101_000000"))
+    without_curves = compare([tmp_path])
+    write_tables(tmp_path, records, {})
+    told = compare([tmp_path])
+    assert told["epochs"].tolist() == without_curves["epochs"].tolist() == [4]
+    assert told["training_time"].tolist() == [3 * 9.0 + 2.0]
+    assert without_curves["training_time"][0] == pytest.approx(27 + 20 / 3)
+
+
+def test_what_varied_is_what_the_experiments_set(run):
+    assert set(varied(run)) == {"learning_rate", "optimizer_type"}
+
+
+def test_settings_that_changed_in_mid_training_are_as_they_were_at_the_end(tmp_path):
+    changes = [{"after_epoch": 1, "learning_rate": 3e-4}, {"after_epoch": 3, "weight_decay": 0.5}]
+    records = [trial(tmp_path, 1, 0.5), trial(tmp_path, 2, 0.6, changes=changes)]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    table = varied(tmp_path / "r.json")  # three epochs each: nothing came after the third
+    assert table.to_dict("list") == {"learning_rate": [1e-3, 3e-4]}
+
+
+def test_what_decides_the_score_is_most_important_and_above_chance(run):
+    table = importance(run)
+    assert table["setting"].tolist()[0] == "learning_rate"
+    first = table.iloc[0]
+    assert first["importance"] > first["chance"]
+    assert 0 <= first["low"] <= first["high"] <= 1 + 1e-9
+    pd.testing.assert_frame_equal(table, importance(run))
+
+
+def focal_or_not(folder, number, gamma=None):
+    """A trial of a search where `focal_gamma` is drawn for the focal loss alone, the better one."""
+    drawn = {"loss_type": "crossentropy"} if gamma is None else {"loss_type": "focal"}
+    drawn |= {} if gamma is None else {"focal_gamma": gamma}
+    score = 0.5 + 0.3 * (gamma is not None) + number * 7 % 5 / 100
+    made = trial(folder, number, score, **drawn)
+    made.search, made.sampled = "found", drawn
+    return made
+
+
+def test_a_setting_without_effect_is_not_credited_with_what_switched_it_off(tmp_path):
+    gammas = [None, 3.0, None, 4.0, None, 5.0, None, 4.5, None, 3.5, None, 5.5]
+    records = [focal_or_not(tmp_path, number, gamma) for number, gamma in enumerate(gammas)]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    settings = varied(tmp_path / "r.json")
+    assert settings["focal_gamma"].isna().tolist() == [gamma is None for gamma in gammas]
+    table = importance(tmp_path / "r.json").set_index("setting")
+    assert table["trials"].to_dict() == {"loss_type": 12, "focal_gamma": 6}
+    assert table["importance"]["focal_gamma"] < table["chance"]["focal_gamma"]
+
+
+def test_a_setting_that_was_the_same_wherever_it_had_an_effect_has_not_varied(tmp_path):
+    records = [focal_or_not(tmp_path, n, gamma) for n, gamma in enumerate([None, 3.0, 3.0])]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    assert list(varied(tmp_path / "r.json")) == ["loss_type"]
+
+
+def test_few_trials_give_no_importance(tmp_path):
+    records = [trial(tmp_path, n, 0.5 + n / 10, patience=n) for n in range(FEWEST_TRIALS - 1)]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    assert importance(tmp_path / "r.json").empty
+
+
+def test_a_dearer_trial_is_on_the_front_only_if_it_is_better(tmp_path):
+    records = [
+        trial(tmp_path, number, score, seconds)
+        for number, (score, seconds) in enumerate([(0.5, 1.0), (0.9, 3.0), (0.8, 4.0), (0.5, 2.0)])
+    ]
+    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
+    front = pareto(load_results(tmp_path / "r.json"))
+    assert front[front["on_front"]]["experiment_name"].tolist() == ["trial_0", "trial_1"]
+
+
+def test_the_page_shows_every_section_or_says_why_not(run, tmp_path):
+    output = tmp_path / "report"
+    assert main([str(run), "--output", str(output)]) == 0
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(.*?)</h2>", page) == SECTIONS
+    for section in re.findall(r"<section.*?</section>", page, re.DOTALL):
+        assert any(part in section for part in ("<img", "<table", 'class="none"'))
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "&lt;loss&gt; must be finite" in page  # told, and escaped
+    assert "rungs at epochs 2" in page
+    for name in ("curves", "parallel", "importance", "pareto"):
+        with Image.open(output / f"{name}.png") as picture:
+            assert picture.width > 300
+    for name in ("trials", "epochs", "pareto", "failures", "targets", "importance", "settings"):
+        table = pd.read_csv(output / f"{name}.csv")
+        assert len(pd.read_parquet(output / f"{name}.parquet")) == len(table) > 0
+
+
+def test_a_run_whose_first_trial_is_under_way_has_a_page(tmp_path):
+    folder = tmp_path / "run"
+    records = [trial(folder, 0, 0.5, status="running")]
+    write_json(folder / RESULTS_COPY, results_document([], {}, "20260101_000000"))
+    write_tables(folder, records, {})
+    assert main([str(folder), "--output", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Still training: trial_0 (epoch 3)" in page
+    assert page.count("data:image/png") == 2  # the curves, for light and dark
+
+
+def test_several_runs_stand_side_by_side_and_watching_reloads(run, tmp_path):
+    from raytune_ocr.report.report_page import write_report
+
+    page = write_report([run, run], tmp_path / "two", refresh=7).read_text(encoding="utf-8")
+    assert "Runs side by side" in page
+    assert re.findall(r"<h2>(Run \d: .*?)</h2>", page) == [
+        f"Run {number}: {title}" for number in (1, 2) for title in SECTIONS
+    ]
+    assert 'http-equiv="refresh" content="7"' in page
+
+
+def test_results_of_the_original_system_make_a_page(tmp_path):
+    old = {"experiment_name": "a", "status": "failed", "error": "ctc", "best_val_loss": math.inf}
+    good = {"experiment_name": "b", "status": "completed", "best_val_char_accuracy": 0.3}
+    (tmp_path / "old.json").write_text(json.dumps({"all_results": [old, good]}))
+    assert main([str(tmp_path / "old.json"), "--output", str(tmp_path / "out")]) == 0
+
+
+def test_what_is_no_results_is_told(tmp_path, capsys):
+    assert main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
+    assert "no such results file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,60 @@
+"""The Ray that a run starts for itself is nobody else's, though it listens on the network."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from raytune_ocr.results.journal import RunState
+
+LONG = """
+experiments:
+  long:
+    model: {{name: ctc_small}}
+    training: {{num_epochs: 9999, batch_size: 16, use_tensorboard: false}}
+    scheduler: {{type: none}}
+    early_stopping: {{patience: 0}}
+"""
+STRANGER = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], logging_level="ERROR")
+except ConnectionError:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.slow
+def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, data, tmp_path):
+    unset = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS")
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment["HOME"] = str(tmp_path)
+    words = [
+        *("--config", str(write_space(LONG)), "--data", str(data)),
+        *("--output-dir", str(tmp_path / "out"), "--results-file", str(tmp_path / "r.json")),
+    ]
+    run = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *words], env=environment)
+    try:
+        until = time.monotonic() + 120
+        while not any(t.epochs for t in RunState(tmp_path / "out").read().trials.values()):
+            assert run.poll() is None and time.monotonic() < until
+            time.sleep(0.2)
+        family = psutil.Process(run.pid).children(recursive=True)
+        told = " ".join(word for process in family for word in process.cmdline())
+        address = re.search(r"--gcs-address=(\S+:\d+)", told)[1]
+        stranger = subprocess.run(
+            [sys.executable, "-c", STRANGER, address],
+            env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+            timeout=90,
+        )
+        assert stranger.returncode == 7
+        assert run.poll() is None
+        assert "RAY_AUTH_TOKEN" not in told
+        assert not (tmp_path / ".ray" / "auth_token").exists()
+    finally:
+        run.terminate()
+        run.wait(60)

@@ -1,0 +1,84 @@
+import time
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.targets import Target
+from raytune_ocr.tune.execution.budget import Budget
+
+
+def record(*accuracies, status="running"):
+    made = TrialRecord(TrainingConfig(experiment_name="a"), status=status)
+    for epoch, value in enumerate(accuracies, 1):
+        made.epochs.append({"epoch": epoch, "val_char_accuracy": value, "val_cer": 1 - value})
+    return made
+
+
+def test_without_limits_a_run_is_never_over():
+    budget = Budget()
+    budget.start([record(1.0)])
+    assert not budget.spent() and budget.reason == ""
+
+
+def test_time_ends_a_run():
+    budget = Budget(seconds=0.05)
+    budget.start([])
+    time.sleep(0.06)
+    assert not budget.spent()  # not before it begins
+    budget.begin()
+    assert not budget.spent()
+    time.sleep(0.06)
+    assert budget.spent() and budget.reason == "time_budget"
+
+
+def test_a_target_counts_whenever_it_was_reached_and_errors_count_downwards():
+    assert Target("character_accuracy", 0.9).reached(record(0.5, 0.9, 0.4))
+    assert not Target("character_accuracy", 0.91).reached(record(0.5, 0.9))
+    assert Target("val_cer", 0.2).reached(record(0.5, 0.9))
+    assert not Target("val_cer", 0.05).reached(record(0.5, 0.9))
+    assert not Target("val_accuracy", 0.0).reached(record(0.5)) and not Target(
+        "character_accuracy", 0.1
+    ).reached(record())
+
+
+def test_a_target_that_was_reached_before_ends_a_resumed_run_at_once():
+    budget = Budget(target=Target("character_accuracy", 0.8))
+    budget.start([record(0.9, status="completed")])
+    assert budget.spent() and budget.reason == "target"
+
+
+def test_trials_under_way_are_cut_and_a_resume_is_not_over_with_them():
+    budget = Budget(seconds=0.0001)
+    running, begun, done = record(0.5), record(), record(0.7, status="completed")
+    done.stop_reason = "max_epochs"
+    budget.start([])
+    budget.begin()
+    time.sleep(0.001)
+    assert budget.spent()
+    budget.cut([running, begun, done])
+    assert (running.status, running.stop_reason, running.is_over) == (
+        *("completed", "time_budget"),
+        False,
+    )
+    assert (begun.status, begun.stop_reason) == ("pending", "")
+    assert done.stop_reason == "max_epochs" and done.is_over
+
+
+def test_what_confirms_a_winner_goes_on_after_the_target_but_not_after_the_time():
+    budget = Budget(seconds=0.05, target=Target("character_accuracy", 0.8))
+    budget.start([record(0.9, status="completed")])
+    budget.begin()
+    assert budget.spent() and not budget.out_of_time()
+    time.sleep(0.06)
+    assert budget.out_of_time() and budget.reason == "time_budget"
+    confirming = record(0.9)
+    confirming.confirms = "a"
+    budget.cut([confirming])
+    assert (confirming.status, confirming.stop_reason) == ("pending", "")
+
+
+def test_a_cut_trial_that_reached_the_target_of_the_resumed_run_stays_in_its_results():
+    budget = Budget(target=Target("character_accuracy", 0.8))
+    resumed = record(0.9, status="pending")
+    budget.start([resumed])
+    budget.cut([resumed])
+    assert (resumed.status, resumed.stop_reason) == ("completed", "target")

@@ -1,0 +1,40 @@
+"""What an old run leaves in a folder, and what a new one there finds of it."""
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.analysis import unfinished
+from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.tables import write_tables
+from raytune_ocr.tune.execution.cleanup import forget, forget_confirmation
+from raytune_ocr.tune.execution.trial_timeout import MARKER, was_abandoned
+from raytune_ocr.tune.storage.mirror import RunCopy
+from raytune_ocr.tune.storage.storage import Storage
+from tests.fixtures.materials import train_record
+
+
+def record(name, confirms=""):
+    made = TrialRecord(TrainingConfig(experiment_name=name), "completed", confirms=confirms)
+    train_record(made, 2, 0.5)
+    return made
+
+
+def test_a_run_that_confirms_nothing_has_no_trials_of_one_before_that_did(tmp_path):
+    folder, there = tmp_path / "out", tmp_path / "storage"
+    folder.mkdir()
+    copy = RunCopy(Storage.at(there), folder)
+    write_tables(folder, [record("a"), record("a-seed101", confirms="a")], {})
+    copy.push(now=True)
+    for _ in range(2):  # where there are none, nothing is to be done
+        forget_confirmation(folder, copy)
+    write_tables(folder, [record("a")], {})
+    write_json(folder / "results.json", results_document([record("a")], {}, "now"))
+    assert unfinished(folder) == []
+    for place in (folder, there):
+        assert sorted(file.name for file in place.glob("*.csv")) == ["epochs.csv", "trials.csv"]
+
+
+def test_a_trial_that_begins_anew_is_not_told_that_an_older_one_hung(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / MARKER).touch()
+    forget(tmp_path, RunCopy(None, tmp_path), ["a"])
+    assert not was_abandoned(tmp_path / "a")

@@ -1,0 +1,191 @@
+"""The driver dies again and again at moments of chance: nothing is lost, nothing is different."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal_schema import GENERATION, HALVING, RUNG
+from raytune_ocr.results.record import FINISHED
+
+ROOT = Path(__file__).parents[3]
+KILLS = 20
+TRIALS, EPOCHS = 10, 10
+SLOW = """
+import time
+from benchmarks.empty import Empty, EmptyDataset  # noqa: F401
+from raytune_ocr.models import ModelRegistry
+
+@ModelRegistry.register("slow")
+class Slow(Empty):
+    def forward(self, inputs):
+        if self.training:
+            time.sleep(0.1)
+        return super().forward(inputs)
+"""
+EXPERIMENT = """
+  t{number}:
+    model: {{name: slow, imports: [slow_model]}}
+    data: {{name: empty}}
+    training: {{num_epochs: {epochs}, seed: {number}, learning_rate: {rate}}}
+    scheduler: {{type: none}}
+    early_stopping: {{patience: 0, monitor: val_loss, mode: min}}
+"""
+
+
+@pytest.fixture
+def cluster(start_cluster, monkeypatch):
+    """A Ray that stays up, so that a driver costs seconds; a driver's trials die with it."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # a driver's own does not reach its workers
+    return start_cluster(num_cpus=1)
+
+
+class Run:
+    """One output folder and the drivers that work on it."""
+
+    def __init__(self, folder, name, address, *more):
+        self.folder, self.output = folder, folder / name
+        self.results = folder / f"{name}.json"
+        self.words = [
+            *(sys.executable, "-m", "raytune_ocr.tune", "--config", "space.yaml", "--quiet"),
+            *("--output-dir", str(self.output), "--results-file", str(self.results)),
+            *("--max-concurrent", "1", "--grace-period", "2", "--reduction-factor", "2"),
+            *("--address", address, "--resume-if-any", "--set", "use_tensorboard=false"),
+            *more,
+        ]
+
+    def start(self):
+        path = f"{ROOT}:{self.folder}"
+        return subprocess.Popen(
+            self.words,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def trials(self):
+        return RunState(self.output).read().trials
+
+    def noted(self):
+        return sum(len(trial.epochs) for trial in self.trials().values())
+
+    def finished(self):
+        """Finished trials and how much they have logged: more would mean that they ran again."""
+        return {
+            name: (self.output / name / "logs" / "training.log").stat().st_size
+            for name, trial in self.trials().items()
+            if trial.status in FINISHED
+        }
+
+    def trained(self):
+        """Epochs by trial, those done again counted again."""
+        logs = self.output.glob("*/logs/training.log")
+        return {p.parents[1].name: len(p.read_text().splitlines()) for p in logs}
+
+    def figures(self):
+        columns = ["experiment_name", "epoch", "train_loss", "val_loss", "val_accuracy"]
+        return pd.read_csv(self.output / "epochs.csv")[columns].sort_values(
+            ["experiment_name", "epoch"], ignore_index=True
+        )
+
+    def verdicts(self):
+        keys = ("experiment_name", "status", "stop_reason", "total_epochs", "best_epoch")
+        document = json.loads(self.results.read_text())
+        return {tuple(result[key] for key in keys) for result in document["all_results"]}
+
+
+@pytest.mark.slow
+def test_a_driver_killed_twenty_times_ends_as_one_that_was_not(cluster, tmp_path):
+    (tmp_path / "slow_model.py").write_text(SLOW)
+    experiments = (
+        EXPERIMENT.format(number=n, epochs=EPOCHS, rate=0.01 * (n % 4 + 1)) for n in range(TRIALS)
+    )
+    (tmp_path / "space.yaml").write_text("experiments:" + "".join(experiments))
+    calm, rough = (Run(tmp_path, name, cluster.address) for name in ("calm", "rough"))
+    process = calm.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    rng = random.Random(5)
+    for _ in range(KILLS):
+        before, finished = rough.noted(), rough.finished()
+        process = rough.start()
+        # Within an epoch, after one or two of them, or at any time of the start.
+        enough = before + rng.choice((1, 1, 1, 2))
+        until = time.monotonic() + rng.choice((60, 60, 60, rng.uniform(0, 4)))
+        while process.poll() is None and time.monotonic() < until and rough.noted() < enough:
+            time.sleep(0.02)
+        time.sleep(rng.uniform(0, 0.1))
+        assert process.poll() is None, process.communicate()[0]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert finished.items() <= rough.finished().items()
+        assert rough.noted() >= before
+    process = rough.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    assert rough.verdicts() == calm.verdicts()
+    assert {reason for _, _, reason, _, _ in calm.verdicts()} == {"max_epochs", "scheduler"}
+    pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
+    rungs = [RunState(run.output).read().notes[RUNG] for run in (calm, rough)]
+    assert rungs[0] == rungs[1]
+    again = {name: count - calm.trained()[name] for name, count in rough.trained().items()}
+    assert sum(again.values()) <= KILLS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scheduler", "kind", "kills", "ended", "trials"),
+    [
+        # The first is replaced after eight epochs: two more trials, one at each end of an interval.
+        ("pbt", GENERATION, (7, 8, 10, 19), 2, 6),
+        ("halving", HALVING, (8, 13), 3, 4),  # two of four end after two epochs, one after four
+    ],
+)
+def test_trials_that_wait_for_each_other_end_alike_where_the_driver_is_killed(
+    cluster, tmp_path, scheduler, kind, kills, ended, trials
+):
+    (tmp_path / "slow_model.py").write_text(SLOW)
+    rates = ("0.02", "0.01", "0.005", "0.002")
+    experiments = (EXPERIMENT.format(number=n, epochs=6, rate=r) for n, r in enumerate(rates))
+    (tmp_path / "space.yaml").write_text("experiments:" + "".join(experiments))
+    calm, rough = (
+        Run(tmp_path, name, cluster.address, "--scheduler", scheduler) for name in ("calm", "rough")
+    )
+    process = calm.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    rng = random.Random(8)
+    for enough in kills:  # epochs noted
+        process = rough.start()
+        until = time.monotonic() + 60
+        while time.monotonic() < until and rough.noted() < enough:
+            time.sleep(0.005)
+        time.sleep(rng.choice((0, 0, 0.1)))
+        assert process.poll() is None, process.communicate()[0]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = rough.start()
+    told, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, told
+
+    assert rough.verdicts() == calm.verdicts()
+    assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == ended
+    pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
+    decisions = [RunState(run.output).read().notes[kind] for run in (calm, rough)]
+    assert decisions[0] == decisions[1]
+    assert len(calm.verdicts()) == trials
+    again = sum(rough.trained().values()) - sum(calm.trained().values())
+    assert 0 <= again <= len(kills)

@@ -1,0 +1,209 @@
+"""What a run does next, and after a resume, without a Ray: its trials are trained by hand."""
+
+import errno
+
+import pytest
+
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.results.targets import Target
+from raytune_ocr.tune.execution.run import Run
+from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.search.warm_start import Known, KnownPoints
+from raytune_ocr.tune.space.search_space import read_space
+from raytune_ocr.tune.storage.mirror import RunCopy
+from raytune_ocr.tune.storage.storage import Storage
+from tests.fixtures.materials import train_record
+
+EPOCHS = 4
+
+
+@pytest.fixture
+def start_run(tmp_path):
+    """Begins a run of experiments in this test's folder, or goes on with it."""
+
+    def start(experiments, resume=False, known=None, storage=None, **options):
+        folder = tmp_path / "out"
+        folder.mkdir(exist_ok=True)
+        space = read_space({"experiments": experiments}, "space.yaml", output_dir=str(folder))
+        copy = RunCopy(storage and Storage.at(storage), folder)
+        run = Run(folder, TuneOptions(**options), copy, "t", tmp_path / "results.json")
+        run.start(space, known or KnownPoints(), resume)
+        if not resume:
+            run.forget_old()
+        run.save_state()
+        return run
+
+    return start
+
+
+def presets(*names, epochs=EPOCHS, **sections):
+    return {name: {"training": {"num_epochs": epochs}, **sections} for name in names}
+
+
+def train(run, record, epoch, value):
+    """As far as that epoch, to its end if that is the last one; the run hears of it."""
+    record.status = "running"
+    train_record(record, epoch, value)
+    if epoch == record.config.num_epochs:
+        record.status, record.stop_reason = "completed", "max_epochs"
+    run.note(record)
+
+
+def left_behind(storage, *names):
+    """What an older run's trials have left in a storage."""
+    for name in names:
+        for part in ("checkpoints/best_model.pt", "checkpoint_000004/state.pt"):
+            file = storage / name / part
+            file.parent.mkdir(parents=True)
+            file.write_text("of an older run")
+
+
+def stopped(run):
+    """As Ctrl-C leaves it."""
+    run.cut()
+    run.save_state()
+    run.state.close()
+
+
+def test_trials_whose_figures_go_opposite_ways_are_not_judged_by_each_other(start_run):
+    mixed = presets("reads") | presets("loses", early_stopping={"monitor": "val_loss"})
+    for scheduler in ("asha", "halving", "median", "pbt"):
+        with pytest.raises(ConfigurationError) as caught:
+            start_run(mixed, scheduler=scheduler)
+    told = str(caught.value)
+    assert "got reads, val_char_accuracy (max) and loses, val_loss (min)" in told
+    assert "--scheduler none" in told and "--set early_stopping.monitor" in told
+    assert len(start_run(mixed, scheduler="none").records) == 2
+    errors = presets("loses", "errs", early_stopping={"monitor": "val_loss"})
+    assert len(start_run(errors).records) == 2
+
+
+def test_a_cap_is_said_to_have_ended_a_run_only_where_it_did(start_run):
+    known = KnownPoints([Known("old.json", {"learning_rate": 1e-3, "model_name": "medium"}, 0.5)])
+    experiments = presets("a", "b", "c")
+    experiments["c"]["training"]["learning_rate"] = 2e-3
+    run = start_run(experiments, known=known, max_trials=50)
+    assert list(run.records) == ["c"]  # the others are known
+    train(run, run.records["c"], EPOCHS, 0.5)
+    assert run.ended_by == ""
+    run = start_run(experiments, max_trials=2)
+    for record in run.records.values():
+        train(run, record, EPOCHS, 0.5)
+    assert run.ended_by.startswith("2 of at most 3 trials were asked for")
+
+
+CONFIRMED = {
+    "scheduler": "none",
+    "target": Target("character_accuracy", 0.9),
+    "confirm": 2,
+    "confirm_seeds": 2,
+}
+
+
+def test_what_confirms_the_best_goes_on_after_the_target_and_a_resume(start_run):
+    run = start_run(presets("a", "b", "c"), **CONFIRMED)
+    train(run, run.records["a"], 1, 0.5)
+    train(run, run.records["b"], EPOCHS, 0.95)
+    run.cut()
+    first, second, *others = run.next()
+    assert (first.name, second.name) == ("b-seed101", "b-seed102")
+    train(run, first, EPOCHS, 0.9)
+    train(run, second, 1, 0.5)
+    stopped(run)
+    assert run.ended_by == "" and second.name in run.unfinished
+    again = start_run(presets("a", "b", "c"), resume=True, **CONFIRMED)
+    left = again.next()
+    assert [record.name for record in left] == [second.name, *(r.name for r in others)]
+    assert len(left[0].epochs) == 1  # it goes on where it was
+    assert again.records["a"].stop_reason == "target" and "c" not in again.records
+    for record in left:
+        train(again, record, EPOCHS, 0.8)
+    again.cut()
+    assert again.next() == [] and again.document()["confirmation"]["complete"]
+    assert "the target character_accuracy=0.9 is reached" in again.ended_by
+
+
+def test_what_confirms_and_was_lost_after_the_target_is_trained_again(start_run):
+    run = start_run(presets("a"), **CONFIRMED)
+    train(run, run.records["a"], EPOCHS, 0.95)
+    run.cut()
+    lost, _ = run.next()
+    train(run, lost, 1, 0.5)
+    run.cut()
+    assert lost in run.next() and lost.status == "pending"
+
+
+def test_a_run_that_ended_before_it_confirmed_does_so_when_that_is_asked_for(start_run):
+    run = start_run(presets("a", "b"), **CONFIRMED | {"confirm": None})
+    for name, value in (("a", 0.5), ("b", 0.95)):
+        train(run, run.records[name], EPOCHS, value)
+    stopped(run)
+    assert "is reached" in run.ended_by
+    again = start_run(presets("a", "b"), resume=True, **CONFIRMED)
+    assert again.ended_by == ""  # nothing is confirmed yet
+    assert len(again.next()) == 4
+
+
+def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(start_run, tmp_path):
+    """Even where the output folder knows of no older run, and in a part that goes on."""
+    pytest.importorskip("optuna")
+    searched = {"training": {"num_epochs": EPOCHS, "learning_rate": {"uniform": [0.001, 0.01]}}}
+    given = {"storage": tmp_path / "storage", "search": "optuna", "scheduler": "none"}
+    left_behind(tmp_path / "storage", *(f"found_000{number}" for number in range(1, 5)))
+
+    def kept():
+        return sorted({path.parts[-3] for path in (tmp_path / "storage").glob("*/*/*.pt")})
+
+    experiments = {"found": {"num_samples": 4, **searched}}
+    run = start_run(experiments, max_trials=2, **given)
+    assert kept() == ["found_0002", "found_0003", "found_0004"]
+    assert run.draw().name == "found_0002" and kept() == ["found_0003", "found_0004"]
+    for record in run.records.values():
+        train(run, record, EPOCHS, 0.5)
+    stopped(run)
+    left_behind(tmp_path / "storage", "found_0001")  # this run's own, by now
+    again = start_run(experiments, resume=True, **given)
+    assert [record.name for record in again.next()] == ["found_0003"]
+    assert kept() == ["found_0001", "found_0004"]
+
+
+def test_a_trial_whose_turn_comes_again_keeps_its_states(start_run, tmp_path):
+    given = {"scheduler": "halving", "grace_period": 2, "storage": tmp_path / "storage"}
+    run = start_run(presets("a", "b"), **given)
+    left_behind(tmp_path / "storage", "a")
+    for _ in run.records:
+        record = run.draw()
+        train(run, record, 2, 0.9 if record.name == "a" else 0.5)
+    assert run.draw().name == "a" and Storage.at(tmp_path / "storage").files("a")
+
+
+CUT = [
+    {"target": Target("character_accuracy", 0.9)},
+    {"time_budget": 1e-9},
+]
+
+
+@pytest.mark.parametrize("given", CUT, ids=["target", "time_budget"])
+def test_models_of_trials_that_the_run_cut_are_taken_from_the_storage(start_run, tmp_path, given):
+    run = start_run(presets("a", "b"), storage=tmp_path / "storage", scheduler="none", **given)
+    left_behind(tmp_path / "storage", "a", "b")
+    run.budget.begin()
+    train(run, run.records["a"], 2, 0.95)  # the others are under way or not begun
+    assert run.budget.spent()
+    run.cut()
+    best = run.document()["best_result"]
+    assert best["stop_reason"] == next(iter(given))
+    assert best["checkpoint"] == str(tmp_path / "out" / "a" / "checkpoints" / "best_model.pt")
+    assert not (tmp_path / "out" / "b" / "checkpoints").exists()  # never trained
+
+
+def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, monkeypatch):
+    run = start_run(presets("a"), scheduler="none", target=Target("character_accuracy", 0.9))
+    train(run, run.records["a"], 2, 0.95)
+
+    def fill(name, states):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run.copy, "pull_trial", fill)
+    with pytest.raises(ExperimentFailedError, match=r"No space left .* go on with --resume"):
+        run.cut()

@@ -1,0 +1,108 @@
+import random
+
+import pytest
+
+from raytune_ocr.tune.space.domains import Domain, find_domains, parse_domain
+
+
+def domain(kind, *values):
+    parsed, problems = parse_domain({kind: list(values)}, ("training", "x"), "here")
+    assert not problems
+    return parsed
+
+
+EACH = [
+    domain("choice", "a", [1, 2], None),
+    domain("grid", 3, 1, 2),
+    domain("uniform", 0.5, 2),
+    domain("loguniform", 1e-5, 1e-1),
+    domain("quniform", 16, 64, 16),
+    domain("quniform", 0.1, 0.45, 0.1),
+    domain("randint", -2, 2),
+]
+
+
+@pytest.mark.parametrize("one", EACH, ids=str)
+def test_what_is_drawn_is_in_the_domain_and_is_known_again(one):
+    rng = random.Random(1)
+    for _ in range(200):
+        value = one.draw(rng)
+        assert one.holds(value) and one.told(value) is not None
+
+
+@pytest.mark.parametrize("one", EACH, ids=str)
+def test_the_part_around_a_value_holds_it_and_lies_within(one):
+    rng = random.Random(2)
+    for _ in range(50):
+        value = one.draw(rng)
+        near = one.around(value)
+        assert near.holds(value)
+        assert all(one.holds(near.draw(rng)) for _ in range(20))
+        assert near.kind == one.kind
+
+
+def test_steps_and_whole_numbers_reach_both_ends():
+    rng = random.Random(3)
+    assert {domain("quniform", 16, 64, 16).draw(rng) for _ in range(99)} == {16, 32, 48, 64}
+    assert {domain("randint", 1, 3).draw(rng) for _ in range(99)} == {1, 2, 3}
+    assert {domain("quniform", 0.1, 0.45, 0.1).draw(rng) for _ in range(99)} == {0.1, 0.2, 0.3, 0.4}
+
+
+def test_what_lies_between_steps_is_told_as_the_nearest():
+    steps = domain("quniform", 16, 60, 16)  # up to 48
+    assert [steps.told(value) for value in (16, 39, 41, 60)] == [0, 1, 2, 2]
+    assert steps.told(61) is None
+    whole = domain("randint", 1, 5)
+    assert [whole.told(value) for value in (1.0, 2.4, 4.6)] == [1, 2, 5]
+    assert whole.told(5.1) is None
+
+
+def test_a_log_scale_is_drawn_evenly_by_its_decades():
+    rng = random.Random(4)
+    drawn = [domain("loguniform", 1e-4, 1e-2).draw(rng) for _ in range(1000)]
+    assert 400 < sum(value < 1e-3 for value in drawn) < 600
+
+
+def test_around_narrows_each_kind_by_its_rule():
+    assert domain("uniform", 0, 1).around(0.9).values == (0.65, 1)
+    assert domain("loguniform", 1e-4, 1).around(1e-2).values == (1e-3, 0.1)
+    assert domain("randint", 0, 3).around(1).values == (0, 2)
+    assert domain("choice", 16, 64, 32, 128).around(64).values == (64, 32, 128)
+    assert domain("choice", "adam", "sgd").around("sgd").values == ("sgd",)
+    assert domain("uniform", 0, 1).around(7).values == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"choice": []}, "must hold at least one value"),
+        ({"grid": [1, 1]}, "each value once"),
+        ({"choice": "adam"}, "must be a list, got 'adam'"),
+        ({"uniform": [2, 1]}, "the lower bound must be below the upper one, got [2, 1]"),
+        ({"uniform": [1]}, "must be two bounds"),
+        ({"uniform": [0, float("inf")]}, "must be two bounds"),
+        ({"loguniform": [0, 1]}, "a log scale needs bounds > 0"),
+        ({"quniform": [0, 1]}, "a lower bound, an upper bound and a step"),
+        ({"quniform": [0, 1, 2]}, "the step must be > 0 and fit"),
+        ({"randint": [0, 1.5]}, "must be whole numbers"),
+        ({"choice": [1], "grid": [2]}, "must stand alone, got choice, grid"),
+    ],
+)
+def test_a_domain_of_wrong_shape_is_told_with_rule_and_value(written, told):
+    _, problems = parse_domain(written, ("training", "x"), "here")
+    assert len(problems) == 1 and problems[0].startswith("here.") and told in problems[0]
+
+
+def test_domains_are_found_at_any_depth_and_nowhere_else():
+    content = {
+        "model": {"options": {"width": {"choice": [1, 2]}, "grid": 3}},
+        "optimizer": {"betas": [{"uniform": [0.8, 0.9]}, 0.99]},
+    }
+    assert [path for path, _ in find_domains(content)] == [
+        ("model", "options", "width"),
+        ("optimizer", "betas", 0),
+    ]
+
+
+def test_a_domain_tells_what_it_is():
+    assert str(Domain("choice", ("a", 1))) == 'choice ["a", 1]'

@@ -1,0 +1,102 @@
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.space.experiment_parser import read_experiment
+
+
+def experiment(content, **options):
+    return read_experiment("found", content, "space.yaml: experiments.found", **options)
+
+
+def problems_of(content):
+    with pytest.raises(ConfigurationError) as caught:
+        experiment(content)
+    return str(caught.value)
+
+
+def test_all_problems_are_told_at_once_with_place_rule_and_value():
+    told = problems_of(
+        {
+            "num_samples": 0,
+            "resources": {"cpu": 1, "memory": "lots"},
+            "training": {
+                "batch_size": {"uniform": [16, 64]},
+                "label_smoothing": {"uniform": [0, 1.5]},
+                "loss_type": {"choice": ["ctc", "hinge"]},
+                "weight_decay": {"uniform": [0, 1]},
+            },
+            "optimizer": {"weight_decay": 3, "tpye": {"choice": ["adam"]}},
+            "scheduler": {"warmup_epochs": {"randint": [-1, 3]}},
+            "early_stopping": {"patience": 1.5},
+        }
+    )
+    place = "space.yaml: experiments.found"
+    for line in (
+        f"{place}.num_samples: must be an integer >= 1, got 0",
+        f"{place}.resources.cpu: unknown resource 'cpu'",
+        f"{place}.resources.memory: must be bytes, or text such as 3GiB or 500MB, got 'lots'",
+        f"{place}.training.batch_size.uniform: draws fractions, but batch_size is whole",
+        f"{place}.training.label_smoothing.uniform: must be a number >= 0 and < 1, got 1.5",
+        f"{place}.training.loss_type.choice: must be one of crossentropy, ctc, focal, got 'hinge'",
+        f"{place}.training.weight_decay: has no effect, optimizer.weight_decay sets the same",
+        f"{place}.optimizer.tpye: unknown key 'tpye'",
+        f"{place}.scheduler.warmup_epochs.randint: must be an integer >= 0, got -1",
+        f"{place}.early_stopping.patience: must be an integer >= 0, got 1.5",
+    ):
+        assert line in told
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ({"scheduler.type": "plateau"}, "can never hold, scheduler_type is choice"),
+        ({"model.name": "large"}, "can never hold, model_name is 'medium'"),
+        ({"model.nam": "small"}, "unknown setting 'model.nam'"),
+        ({"scheduler.type": "linear"}, "must be one of steplr"),
+        ({"optimizer.weight_decay": 1}, "cannot depend on itself"),
+        ("adam", "must be a mapping such as"),
+    ],
+)
+def test_a_condition_that_cannot_work_is_told(when, told):
+    content = {
+        "scheduler": {"type": {"choice": ["cosine", "steplr"]}},
+        "optimizer": {"weight_decay": {"uniform": [0, 1], "when": when}},
+    }
+    assert told in problems_of(content)
+
+
+def test_conditions_that_go_round_in_a_circle_are_told():
+    content = {
+        "optimizer": {
+            "type": {"choice": ["adam", "sgd"], "when": {"scheduler.type": "cosine"}},
+        },
+        "scheduler": {"type": {"choice": ["cosine", "none"], "when": {"optimizer.type": "adam"}}},
+    }
+    assert "go round in a circle" in problems_of(content)
+
+
+def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
+    found = experiment({"training": {"gradient_clip_norm": {"randint": [1, 5]}}})
+    domain = found.domains["gradient_clip_norm"]
+    near = domain.around(2.0)  # as a config has it
+    assert domain.values == (1, 5) and near.values == (1, 3)
+    assert all(type(bound) is int for bound in (*domain.values, *near.values))
+    assert domain.scaled(2.0, 1.2) == 3
+    assert {point.config.gradient_clip_norm for point in found.points(0)} <= {1, 2, 3, 4, 5}
+
+
+def test_too_many_trials_are_told():
+    grid = {
+        "batch_size": {"grid": list(range(1, 101))},
+        "num_epochs": {"grid": list(range(1, 101))},
+    }
+    assert "at most 9999 trials, got 10000 combinations" in problems_of({"training": grid})
+
+
+def test_samples_of_what_is_never_drawn_are_told():
+    assert "equal trials end equal" in problems_of({"num_samples": 3})
+
+
+def test_resources_are_read_with_their_units():
+    found = experiment({"resources": {"cpus": 2, "gpus": 0.5, "memory": "1.5GiB"}}).resources
+    assert (found.cpus, found.gpus, found.memory) == (2, 0.5, 1610612736)

@@ -1,0 +1,280 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from raytune_ocr.config.rules import OPTIMIZER_TYPES
+from raytune_ocr.config.yaml_files import load_yaml
+from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
+from raytune_ocr.models import ModelRegistry
+from raytune_ocr.tune import HyperparameterTuner, create_training_config
+from raytune_ocr.tune.space.search_space import load_space, read_space, shipped_spaces
+
+REPOSITORY = Path(__file__).parents[3]
+SHIPPED = sorted(REPOSITORY.glob("search_spaces/**/*.yaml"))
+
+
+def space(experiment=None, **top):
+    return {"experiments": {"fast": experiment or {}}, **top}
+
+
+def problems_of(content):
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(content, "presets.yaml")
+    return str(caught.value)
+
+
+def test_there_are_shipped_spaces():
+    names = {"presets", "full", "quick", "smoke", "searched_small", "searched_full"}
+    assert {path.stem for path in SHIPPED} == names == set(shipped_spaces())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_space_is_valid(path):
+    assert load_space(path).configs
+
+
+def test_the_default_presets_have_the_documented_values():
+    configs = load_space("presets").configs
+    values = {
+        name: (c.model_name, c.batch_size, c.learning_rate, c.num_epochs, c.optimizer_type)
+        for name, c in configs.items()
+    }
+    assert values == {
+        "conservative_small": ("small", 32, 0.001, 40, "adam"),
+        "baseline_optimized": ("medium", 64, 0.002, 30, "adamw"),
+        "high_learning_rate": ("medium", 96, 0.003, 25, "adam"),
+    }
+    assert configs["conservative_small"].scheduler_type == "plateau"
+    assert configs["baseline_optimized"].warmup_epochs == 3
+    assert configs["high_learning_rate"].step_size == 8
+
+
+def test_the_full_space_covers_every_model_loss_optimizer_and_schedule():
+    configs = load_space("full").configs.values()
+    assert len(configs) >= 8
+    assert {"small", "medium", "large", "ctc_medium"} <= {c.model_name for c in configs}
+    assert {c.loss_type for c in configs} == {"crossentropy", "focal", "ctc"}
+    assert {c.optimizer_type for c in configs} == set(OPTIMIZER_TYPES)
+    assert {c.scheduler_type for c in configs} == {"steplr", "cosine", "plateau"}
+
+
+def test_the_optimizer_section_wins_over_training():
+    config = create_training_config(
+        {
+            "training": {"batch_size": 64, "learning_rate": 0.002, "weight_decay": 0.1},
+            "model": {"name": "medium"},
+            "optimizer": {"type": "adamw", "learning_rate": 0.004, "betas": [0.8, 0.99]},
+        }
+    )
+    assert (config.learning_rate, config.weight_decay) == (0.004, 0.1)
+    assert (config.optimizer_type, config.optimizer_betas) == ("adamw", [0.8, 0.99])
+
+
+def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
+    assert create_training_config({"model": {"name": "ctc"}}).loss_type == "ctc"
+    bad = {"model": {"name": "ctc"}, "training": {"loss_type": "focal"}}
+    told = problems_of(space(bad))
+    assert (
+        "experiments.fast.training.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
+    )
+
+
+def test_all_problems_of_a_file_are_told_at_once():
+    told = problems_of(
+        space(
+            {
+                "model": {"name": "smal"},
+                "data": {"name": {"choice": ["khmer_digits", "digit"]}},
+                "training": {"batch_size": 0, "learning_rat": 1},
+                "optimiser": {},
+            },
+            targets={"acuracy": 1},
+        )
+    )
+    where = "presets.yaml: experiments.fast"
+    assert f"{where}.training.batch_size: must be an integer >= 1, got 0" in told
+    assert f"{where}.training.learning_rat: unknown key" in told
+    assert "did you mean 'learning_rate'" in told
+    assert "did you mean 'optimizer'" in told
+    assert f"{where}.model.name: unknown model 'smal'" in told and "mean 'small'" in told
+    assert f"{where}.data.name.choice: unknown dataset 'digit'" in told
+    assert "targets.acuracy: unknown target" in told
+
+
+def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ModelRegistry, "_factories", {**ModelRegistry._factories})
+    (tmp_path / "brings_a_model.py").write_text(
+        "from raytune_ocr.models import ModelRegistry\n"
+        "ModelRegistry.register('brought')(lambda num_classes: None)\n"
+    )
+    brought = {"model": {"name": "brought", "imports": ["brings_a_model"]}}
+    assert read_space(space(brought)).configs
+    more = read_space(space(brought), overrides={"imports": ["json", "brings_a_model"]})
+    assert more.configs["fast"].imports == ["brings_a_model", "json"]
+    absent = {"model": {"name": "other", "imports": ["absent_module"]}}
+    told = problems_of(space(absent, targets={"acuracy": 1}))
+    assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in told
+    assert "unknown model" not in told and "targets.acuracy" in told
+
+
+def test_options_that_a_model_or_dataset_does_not_take_are_told_with_the_rest(tmp_path):
+    told = problems_of(
+        {
+            "experiments": {
+                "fast": {
+                    "model": {"options": {"widht": {"choice": [1, 2]}, "dropout": 7}},
+                    "data": {"options": {"composd": 16}},
+                    "training": {"batch_size": 0},
+                },
+                "other": {"model": {"name": "ctc", "config_path": str(tmp_path / "absent.yaml")}},
+            }
+        }
+    )
+    where = "presets.yaml: experiments.fast"
+    assert f"{where}.model.options: model 'medium': unknown model setting 'widht'" in told
+    assert f"{where}.model.options: model 'medium': dropout: must be a number >= 0" in told
+    assert f"{where}.data.options: dataset 'khmer_digits': unknown option 'composd'" in told
+    assert "batch_size: must be" in told and "absent.yaml: no such configuration file" in told
+
+
+def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(monkeypatch):
+    monkeypatch.setenv("RAYTUNE_OCR_DATASET_NAME", "digit")
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(space({"optimiser": {}}), "f", overrides={"model_name": "smal"})
+    told = str(caught.value)
+    assert "--set model_name: unknown model 'smal'" in told and "optimiser" in told
+    assert "RAYTUNE_OCR_DATASET_NAME: unknown dataset 'digit'" in told
+
+
+def test_where_a_trial_goes_and_its_name_are_not_set_for_all(monkeypatch):
+    overrides = {"output_dir": "elsewhere", "experiment_name": "one"}
+    with pytest.raises(ConfigurationError) as caught:
+        read_space(space(), "f", overrides=overrides)
+    told = str(caught.value)
+    assert "--set output_dir: must not be set, since" in told and "by --output-dir, got 'e" in told
+    assert "--set experiment_name: must not be set" in told and "in the YAML, got 'one'" in told
+    monkeypatch.setenv("RAYTUNE_OCR_OUTPUT_DIR", "elsewhere")
+    assert "RAYTUNE_OCR_OUTPUT_DIR: must not be set, since" in problems_of(space())
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])
+def test_an_experiment_name_that_is_no_folder_name_is_refused(name):
+    assert "a name of letters" in problems_of({"experiments": {name: {}}})
+
+
+@pytest.mark.parametrize("content", [{}, {"experiments": {}}, {"experiments": None}])
+def test_a_file_without_experiments_is_refused(content):
+    assert "at least one experiment" in problems_of(content)
+
+
+def test_a_top_level_key_that_is_no_anchor_home_is_refused():
+    assert "unknown key 'target'" in problems_of(space(target=3))
+    read_space(space(common={"a": 1}), "presets.yaml")
+
+
+def test_a_name_of_its_own_must_equal_the_key():
+    assert "must equal the experiment's key" in problems_of(space({"experiment_name": "other"}))
+
+
+def test_an_unknown_experiment_suggests_the_nearest():
+    with pytest.raises(ConfigurationError, match="did you mean 'conservative_small'"):
+        load_space("presets", names=["conservativ_small"])
+
+
+def test_an_unknown_file_lists_the_shipped_spaces():
+    with pytest.raises(ConfigurationNotFoundError, match="presets, quick, searched_full"):
+        load_space("absent.yaml")
+
+
+def test_the_tuner_raises_the_built_in_errors_of_its_documentation(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        HyperparameterTuner(str(tmp_path / "absent.yaml"))
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("experiments: [\n")
+    with pytest.raises(yaml.YAMLError):
+        HyperparameterTuner(str(broken))
+    broken.write_text("experiments: 3\n")
+    with pytest.raises(ValueError, match="must be a mapping"):
+        HyperparameterTuner(str(broken))
+
+
+def test_anchors_merge_into_experiments(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("base: &base\n  training: {batch_size: 7}\nexperiments:\n  one: {<<: *base}\n")
+    assert read_space(load_yaml(path)).configs["one"].batch_size == 7
+
+
+def test_an_unknown_monitor_is_told_with_the_ones_there_are():
+    told = problems_of(
+        space({"early_stopping": {"monitor": "val_char_acc"}, "training": {"batch_size": 0}})
+    )
+    assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in told
+    assert "did you mean 'val_char_accuracy'" in told
+    assert "batch_size: must be" in told
+
+
+def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
+    follow = {"early_stopping": {"monitor": "val_loss"}}
+    assert create_training_config(follow).early_stopping_mode == "min"
+    assert create_training_config({}).early_stopping_mode == "max"
+    follow["early_stopping"]["mode"] = "max"
+    assert create_training_config(follow).early_stopping_mode == "max"
+
+
+def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(monkeypatch):
+    def modes(**overrides):
+        configs = load_space("presets", overrides=overrides).configs  # which write `mode: max`
+        return {config.early_stopping_mode for config in configs.values()}
+
+    assert modes(early_stopping_monitor="val_loss") == {"min"}
+    assert modes(early_stopping_monitor="val_seq_accuracy") == {"max"}
+    assert modes(early_stopping_monitor="val_loss", early_stopping_mode="max") == {"max"}
+    monkeypatch.setenv("RAYTUNE_OCR_EARLY_STOPPING_MONITOR", "val_cer")
+    assert modes() == {"min"} and modes(early_stopping_monitor="val_char_accuracy") == {"max"}
+
+
+def test_searched_spaces_hold_the_trials_that_they_promise():
+    assert len(load_space("searched_small").configs) == 24
+    configs = load_space("searched_full").configs
+    assert len(configs) == 100
+    assert {c.model_name for c in configs.values()} == {
+        *("small", "medium", "large", "ctc_small", "ctc_medium")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "absent"),
+    [
+        ("searched_small", "model_name", "ctc_small", "label_smoothing"),
+        ("searched_small", "optimizer_type", "adam", "weight_decay"),
+        ("searched_full", "scheduler_type", "cosine", "step_size"),
+    ],
+)
+def test_a_leaf_whose_condition_is_set_not_to_hold_is_simply_absent(
+    name, field, value, absent, monkeypatch
+):
+    def drawn(**overrides):
+        space = load_space(name, overrides=overrides)
+        return [point.values for points in space.points.values() for point in points]
+
+    number = len(drawn())
+    assert any(absent in values for values in drawn())
+    found = drawn(**{field: value})
+    assert len(found) == number and not any(absent in values for values in found)
+    monkeypatch.setenv(f"RAYTUNE_OCR_{field.upper()}", value)
+    assert drawn() == found
+
+
+def test_a_variable_may_set_the_only_leaf_that_is_drawn(monkeypatch):
+    search = {"num_samples": 5, "training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}
+    monkeypatch.setenv("RAYTUNE_OCR_LEARNING_RATE", "0.002")
+    (config,) = read_space(space(search)).configs.values()
+    assert config.learning_rate == 0.002
+
+
+def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
+    search = {"training": {"batch_size": {"grid": [1, 2]}}}
+    told = problems_of({"experiments": {"a_0002": {}, "a": search}})
+    assert "its trial a_0002 has the name of one of a_0002" in told
