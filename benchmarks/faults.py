@@ -28,7 +28,7 @@ import psutil
 
 from benchmarks.support.report import write
 from raytune_ocr.data import generate_dataset
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import FINISHED
 from raytune_ocr.training.checkpoint import read_state
 from raytune_ocr.tune.execution.trainable import newest_state
@@ -110,7 +110,7 @@ class Run:
     def to_redo(self) -> int:
         """Epochs that were noted but are in no whole state of their unfinished trial."""
         missing = 0
-        for name, kept in RunState(self.output).read().trials.items():
+        for name, kept in Journal(self.output).read().trials.items():
             if kept.status not in FINISHED and kept.epochs:
                 newest = newest_state(self.output / name)
                 saved = read_state(newest)["epoch"] if newest else 0
@@ -119,11 +119,11 @@ class Run:
 
     def noted(self) -> int:
         """Epochs that the run has noted."""
-        return sum(len(trial.epochs) for trial in RunState(self.output).read().trials.values())
+        return sum(len(trial.epochs) for trial in Journal(self.output).read().trials.values())
 
     def epoch_seconds(self) -> float:
         """Of the longest epoch noted."""
-        trials = RunState(self.output).read().trials.values()
+        trials = Journal(self.output).read().trials.values()
         return max((row["seconds"] for trial in trials for row in trial.epochs), default=1.0)
 
     def table(self) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def memory() -> float:
 
 def ours(space: Path, output: Path, address: str | None = None) -> dict[str, Any]:
     """`HyperparameterTuner`, as the command line calls it."""
-    from raytune_ocr.results.journal import RunState
+    from raytune_ocr.results.journal import Journal
     from raytune_ocr.tune import HyperparameterTuner
 
     tuner = HyperparameterTuner(
@@ -66,7 +66,7 @@ def ours(space: Path, output: Path, address: str | None = None) -> dict[str, Any
         address=address,
     )
     before = memory()
-    with timed(tuner.control, "_fit") as seconds, timed(RunState, "note") as noting:
+    with timed(tuner.runner, "_fit") as seconds, timed(Journal, "note") as noting:
         tuner.run_experiments()
     finished = [r for r in tuner.records.values() if r.status == "completed"]
     assert len(finished) == len(tuner.records), "not every trial completed"

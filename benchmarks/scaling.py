@@ -26,7 +26,7 @@ from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
 from benchmarks.support.report import RESULTS, table, write
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import load_results
@@ -75,7 +75,7 @@ def nodes(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def note_often(state: RunState, record: TrialRecord) -> None:
+def note_often(state: Journal, record: TrialRecord) -> None:
     """A thousand reports."""
     for _ in range(1000):
         record.unsaved.append(record.epochs[-1])
@@ -93,7 +93,7 @@ def files(trials: int, folder: Path) -> dict[str, Any]:
             record.add({"epoch": epoch, **figures})
         records[record.name] = record
     found = {"records_mb": memory() - before}
-    state, last = RunState(folder), list(records.values())[-1]
+    state, last = Journal(folder), list(records.values())[-1]
     work = {
         "rewrite_seconds": lambda: state.rewrite(records, {}),
         "note_ms": lambda: note_often(state, last),
@@ -102,7 +102,7 @@ def files(trials: int, folder: Path) -> dict[str, Any]:
         ),
         "tables_seconds": lambda: write_tables(folder, list(records.values()), {}),
         "load_seconds": lambda: load_results(folder / "results.json"),
-        "resume_seconds": lambda: RunState(folder).read(),
+        "resume_seconds": lambda: Journal(folder).read(),
     }
     for name, do in work.items():
         started = time.perf_counter()

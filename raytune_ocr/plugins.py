@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
 MODELS = "raytune_ocr.models"
 DATASETS = "raytune_ocr.datasets"
+
+Kind = TypeVar("Kind")
 
 
 def plugin_names(group: str) -> list[str]:
@@ -35,6 +37,40 @@ def load_plugin(group: str, name: str) -> Any:
                 f"entry point {name!r} of {group} ({point.value}): cannot be loaded: {error!r}"
             ) from error
     return None
+
+
+class Registry(Generic[Kind]):
+    """A mapping from names to classes, which are imported when they are asked for.
+
+    Args:
+        what: the kind of thing in a word, for messages.
+        group: the group of entry points under which other packages offer more.
+        homes: by name `module:Class`.
+    """
+
+    def __init__(self, what: str, group: str, homes: Mapping[str, str]) -> None:
+        self.what = what
+        self.group = group
+        self._homes = dict(homes)
+
+    def names(self) -> list[str]:
+        """Every name that there is: those of this package, then those of others."""
+        return list(dict.fromkeys([*self._homes, *plugin_names(self.group)]))
+
+    def __getitem__(self, name: str) -> Kind:
+        """The class of that name.
+
+        Raises:
+            ConfigurationError: for an unknown name, or a plugin that cannot be imported.
+        """
+        if name in self._homes:
+            module, _, attribute = self._homes[name].partition(":")
+            found: Kind = getattr(importlib.import_module(module), attribute)
+            return found
+        plugin: Kind | None = load_plugin(self.group, name)
+        if plugin is None:
+            raise ConfigurationError(unknown_name(self.what, name, self.names()))
+        return plugin
 
 
 def unknown_keywords(factory: Callable[..., Any], keywords: Iterable[str]) -> str:

@@ -5,14 +5,14 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from raytune_ocr.results.journal_schema import GENERATION, HALVING
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.journal import RunState, fingerprint
-from raytune_ocr.results.journal_schema import GENERATION, HALVING
+from raytune_ocr.results.journal import Journal, fingerprint
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
@@ -181,7 +181,7 @@ def damaged_line(draw):
 def taken_up(folder):
     """What a resume makes of the state in a folder: all that reads it."""
     config = TrainingConfig(experiment_name="a")
-    state, records = RunState(folder), {"a": TrialRecord(config)}
+    state, records = Journal(folder), {"a": TrialRecord(config)}
     kept = state.read()
     chosen_options({"resume": True}, earlier=kept.about)
     if "a" in kept.trials:  # else no line would be of the right run
@@ -217,7 +217,7 @@ def taken_up(folder):
 @example(content=json.dumps(RUN).encode() + b"\n" + json.dumps(HALF_READ).encode())
 def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()
-    RunState(folder).path.write_bytes(content)
+    Journal(folder).path.write_bytes(content)
     try:
         taken_up(folder)
     except RaytuneOCRError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
 from raytune_ocr.report.html import Section, dark, page
 from raytune_ocr.results import analysis
+from raytune_ocr.results.decision import CONTINUE, EXPLOIT, Decision
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance, varied
-from raytune_ocr.results.journal import Kept, RunState
-from raytune_ocr.results.journal_schema import GENERATION, HALVING, RUNG
+from raytune_ocr.results.journal import Journal, Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
 from raytune_ocr.results.tables import load_results
 
@@ -138,7 +138,7 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
         section.tables.append(figures)
         section.text = "The test split was read for the winner alone, after it was chosen."
     if found.empty:
-        section.note = verdict or _not_begun(_kept(source).about.get("confirm") or 0)
+        section.note = verdict or _not_begun(_journal(source).about.get("confirm") or 0)
         return
     writer.table("confirmation", found)
     section.text = (
@@ -200,18 +200,24 @@ def _why_no_curves(source: Path) -> str:
 
 
 def _rungs(source: Path) -> list[int]:
-    notes = _kept(source).notes
-    judged = (RUNG, HALVING, GENERATION)
-    return sorted({note["epoch"] for kind in judged for note in notes.get(kind, [])})
+    return rungs_of(_journal(source).decisions)
 
 
-def _kept(source: Path) -> Kept:
-    """What the run has noted: beside its results, or in its output folder; nothing elsewhere."""
+def rungs_of(decisions: Iterable[Decision]) -> list[int]:
+    """Epochs at which several trials were compared.
+
+    A rule that stops trials one by one, whenever it sees fit, has none.
+    """
+    return sorted({each.epoch for each in decisions if each.decision in (CONTINUE, EXPLOIT)})
+
+
+def _journal(source: Path) -> Replay:
+    """The run's journal: beside its results, or in its output folder; empty elsewhere."""
     path, document = read_document(source)
     for folder in run_folders(path, document):
-        if (state := RunState(folder)).exists():
-            return state.read()
-    return Kept()
+        if (journal := Journal(folder)).exists():
+            return journal.read()
+    return Replay()
 
 
 def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
     pass
+from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.record import FINISHED, TrialRecord, ranking
 
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
@@ -71,17 +71,6 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
     }
-
-
-def finite(value: Any) -> Any:
-    """`value` with NaN and infinities as None, all the way down."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return value
 
 
 def write_json(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:

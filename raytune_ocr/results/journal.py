@@ -1,7 +1,7 @@
-"""What a resume needs, in one file of facts: a report costs a line, whatever came before.
+"""The journal: every report and every decision of a run as a line, and what is rebuilt from it.
 
-Facts are only added while a run goes on, and written anew, without what was overtaken, when it
-begins and ends. The last line may be half there after a crash; it is left out.
+Entries are only appended while a run goes on: a report costs a line, however long the run. The
+file is written anew, without what was overtaken, when a run begins and ends.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,26 +21,24 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
-from raytune_ocr.results.document import finite
-from raytune_ocr.results.journal_schema import _int, _is_fact
+from raytune_ocr.results.decision import Decision
+from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
 from raytune_ocr.results.record import CUT, FINISHED, TrialRecord
-from raytune_ocr.training.model_config import without_model_file
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "run_state.jsonl"
+DAMAGED = ".damaged"  # appended to its name: lines of it that cannot be read
+TEST_SPLIT = "test_split"  # the fact that a winner has read the test split
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
-
-
-SETTINGS = ("fingerprint", "search", "sampled")  # of a trial, noted when it is new
-
-MOST_TOLD = 3  # trials that are told of one by one
+SETTINGS = ("fingerprint", "search", "sampled")  # in the first line of a trial
+NAMED = 3  # trials that a message names one by one
 
 
 @dataclass
-class KeptTrial:
-    """What a run has noted of one trial; the names are `TrialRecord`'s."""
+class TrialState:
+    """What the journal holds of one trial; the names are those of `TrialRecord`."""
 
     fingerprint: str = ""
     status: str = "pending"
@@ -51,112 +49,143 @@ class KeptTrial:
     search: str = ""
     sampled: dict[str, Any] = field(default_factory=dict)
 
-    def take(self, fact: Mapping[str, Any]) -> None:
-        """Take in a line; an epoch that was done again replaces what it was before."""
-        for row in fact["rows"]:
+    def apply(self, entry: Mapping[str, Any]) -> None:
+        """Take in a line; an epoch that was trained again replaces its earlier row."""
+        for row in entry["rows"]:
             while self.epochs and self.epochs[-1]["epoch"] >= row["epoch"]:
                 self.epochs.pop()
             self.epochs.append({k: math.nan if v is None else v for k, v in row.items()})
         for name in (*SETTINGS, "status", "stop_reason", "error_message", "used"):
-            setattr(self, name, fact.get(name, getattr(self, name)))
+            setattr(self, name, entry.get(name, getattr(self, name)))
 
 
 @dataclass
-class Kept:
-    """All that a run has noted.
+class Replay:
+    """What a journal says.
 
     Attributes:
-        about: of the run itself: `id`, `timestamp`, `results_file`, its options.
+        about: the run: `format`, `id`, `timestamp`, `results_file`, its options.
         trials: by name.
-        notes: what others have kept by `RunState.keep`, by kind, in order.
+        decisions: in order.
+        facts: by kind, in order.
+        damaged: lines that cannot be read, by number from 1.
     """
 
     about: dict[str, Any] = field(default_factory=dict)
-    trials: dict[str, KeptTrial] = field(default_factory=dict)
-    notes: dict[str, list[Any]] = field(default_factory=dict)
+    trials: dict[str, TrialState] = field(default_factory=dict)
+    decisions: list[Decision] = field(default_factory=list)
+    facts: dict[str, list[Any]] = field(default_factory=dict)
+    damaged: dict[int, bytes] = field(default_factory=dict)
+
+    def apply(self, entry: Mapping[str, Any]) -> None:
+        """Take in an entry."""
+        self.decisions += [Decision(**decision) for decision in entry.get("decisions", [])]
+        if "trial" in entry:
+            self.trials.setdefault(entry["trial"], TrialState()).apply(entry)
+        elif "run" in entry:
+            self.about = entry["run"]
+        else:
+            for kind, value in entry.items():
+                if kind != "decisions":
+                    self.facts.setdefault(kind, []).append(value)
 
 
-class RunState:
-    """The facts of the run in an output folder.
+class Journal:
+    """The journal of the run in an output folder.
 
-    A run calls `load` if it goes on with an earlier one, then `rewrite`, then `note` and `keep` as
+    A run calls `load` if it goes on with an earlier one, then `rewrite`, then `append...` as
     things happen, and `rewrite` once more at its end.
 
     Attributes:
-        notes: what was kept by `keep`, by kind, in order.
+        decisions: in order.
+        facts: by kind, in order.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.path = Path(folder) / STATE_FILE
-        self.notes: dict[str, list[Any]] = {}
-        self._others: dict[str, KeptTrial] = {}  # of experiments that are left out this time
+        self.decisions: list[Decision] = []
+        self.facts: dict[str, list[Any]] = {}
+        self._others: dict[str, TrialState] = {}  # of experiments that are left out this time
         self._file: IO[bytes] | None = None
         self._synced = 0.0
-        self._known: set[str] = set()  # whose settings the file has
+        self._known: set[str] = set()  # trials with their settings in the file
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_file": None}  # Ray pickles what it is given; nothing reads it
 
     @property
-    def opened(self) -> bool:
-        """Whether `note` and `keep` can be called."""
+    def is_open(self) -> bool:
+        """Whether entries can be appended."""
         return self._file is not None
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
         return self.path.exists()
 
-    def read(self) -> Kept:
-        """What the file says; nothing if it is not there."""
-        kept = Kept()
-        for fact in self._facts():
-            if "trial" in fact:
-                kept.trials.setdefault(fact["trial"], KeptTrial()).take(fact)
-            elif "run" in fact:
-                kept.about = fact["run"]
-            else:
-                for kind, value in fact.items():
-                    kept.notes.setdefault(kind, []).append(value)
-        return kept
+    def read(self) -> Replay:
+        """What the file says; nothing if it is not there. Damaged lines are passed over."""
+        replay = Replay()
+        for number, line in self._lines():
+            try:
+                replay.apply(read_line(line))
+            except ValueError:
+                replay.damaged[number] = line
+        if replay.about.get("format", 1) == 1 and "scheduler" in replay.about:
+            name = str(replay.about["scheduler"])  # a line of format 1 does not say which
+            replay.decisions = [replace(each, scheduler=name) for each in replay.decisions]
+        if replay.damaged and not self._is_last_cut(replay.damaged):
+            numbers = ", ".join(map(str, replay.damaged))
+            logger.warning("%s: damaged, passed over: line %s", self.path, numbers)
+        return replay
 
     def load(self, records: Mapping[str, TrialRecord]) -> dict[str, Any]:
-        """Take up the run in the folder: fill in `records` and `notes`; returns `Kept.about`.
+        """Take up the run in the folder: fill in `records`; returns `Replay.about`.
 
         Raises:
-            ConfigurationError: when there is none, or it was made with other settings.
+            ConfigurationError: there is none, or it was made with other settings.
         """
         if not self.exists():
             raise ConfigurationError(
                 f"--resume: {self.path.parent} holds no run (no {STATE_FILE}); "
                 "start one without --resume, or name its folder by --output-dir"
             )
-        kept = self.read()
-        if not {"timestamp", "results_file"} <= set(kept.about):
+        replay = self.read()
+        self._check_about(replay)
+        there = {name: trial for name, trial in replay.trials.items() if name in records}
+        other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
+        if other or not there:
+            named = [self._difference(records[name]) for name in other[:NAMED]]
+            named += [f"and {len(other) - NAMED} more"] * (len(other) > NAMED)
+            which = "; ".join(named) or "none of its experiments is in this config"
+            raise ConfigurationError(
+                f"--resume: {self.path.parent} holds a run with another config ({which}); resume "
+                "with the config it was started with, or choose another --output-dir"
+            )
+        self.decisions, self.facts = replay.decisions, replay.facts
+        self._others = {n: trial for n, trial in replay.trials.items() if n not in records}
+        self._keep_damaged(replay.damaged)
+        for name, trial in there.items():
+            _restore(records[name], trial)
+        return replay.about
+
+    def _check_about(self, replay: Replay) -> None:
+        if not {"timestamp", "results_file"} <= set(replay.about):
             raise ConfigurationError(
                 f"--resume: {self.path}: damaged: its first line, which says what the run is, "
                 "cannot be read; put the file back from a copy, or begin another run that trains "
                 f"nothing again that this one has finished: --warm-start {self.path.parent} "
                 "--output-dir ANOTHER"
             )
-        there = {name: trial for name, trial in kept.trials.items() if name in records}
-        other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
-        if other or not there:
-            told = [self._told_apart(records[name]) for name in other[:MOST_TOLD]]
-            told += [f"and {len(other) - MOST_TOLD} more"] * (len(other) > MOST_TOLD)
-            which = "; ".join(told) or "none of its experiments is in this config"
+        if replay.about.get("format", 1) > FORMAT:
             raise ConfigurationError(
-                f"--resume: {self.path.parent} holds a run with another config ({which}); resume "
-                "with the config it was started with, or choose another --output-dir"
+                f"--resume: {self.path}: format must be at most {FORMAT}, got "
+                f"{replay.about['format']}; resume with the version of raytune_ocr that wrote it"
             )
-        self.notes = kept.notes
-        self._others = {n: trial for n, trial in kept.trials.items() if n not in records}
-        for name, trial in there.items():
-            _restore(records[name], trial)
-        return kept.about
 
-    def _told_apart(self, record: TrialRecord) -> str:
-        """A trial's name, and what of its config is other than it was, where that is known."""
-        from raytune_ocr.training import RunFolder
+    def _difference(self, record: TrialRecord) -> str:
+        """A trial's name, and what of its config changed, where that is known."""
+        from raytune_ocr.training.model_config import without_model_file  # imports torch
+        from raytune_ocr.training.run_folder import RunFolder
 
         try:
             was = load_yaml(RunFolder(self.path.parent, record.name).config_file)
@@ -171,9 +200,9 @@ class RunState:
         return ": ".join([record.name, ", ".join(changed)]) if changed else record.name
 
     def take_up(self, records: Mapping[str, TrialRecord]) -> set[str]:
-        """Fill in trials that `load` was not told of, where the file has them; returns their names.
+        """Fill in trials that `load` was not given, where the file has them; returns their names.
 
-        One that was noted with other settings is begun anew.
+        A trial with other settings than it had begins anew.
         """
         taken = set()
         for name, record in records.items():
@@ -184,58 +213,72 @@ class RunState:
         return taken
 
     def rewrite(self, records: Mapping[str, TrialRecord], about: Mapping[str, Any]) -> None:
-        """Write all anew, aside and then in place; what is noted from now on is added to it."""
+        """Write all anew, aside and then in place; entries are appended to it from now on."""
         self.close()
-        trials = {name: _kept(record) for name, record in records.items()} | self._others
+        trials = {name: _state_of(record) for name, record in records.items()} | self._others
         with replacing(self.path) as aside, aside.open("wb") as file:
-            file.write(_line({"run": dict(about)}))
-            for kind, values in self.notes.items():
-                file.writelines(_line({kind: value}) for value in values)
+            file.write(write_line({"run": {"format": FORMAT, **about}}))
+            file.writelines(
+                write_line({kind: value}) for kind, values in self.facts.items() for value in values
+            )
+            file.writelines(write_line(_decisions([each])) for each in self.decisions)
             for name, trial in trials.items():
-                facts = vars(trial).copy()
-                rows = facts.pop("epochs")
-                file.write(_line({"trial": name, **facts, "rows": rows}))
+                fields = vars(trial).copy()
+                rows = fields.pop("epochs")
+                file.write(write_line({"trial": name, **fields, "rows": rows}))
         for record in records.values():
             record.unsaved.clear()
         self._known = set(trials)
         self._file = self.path.open("ab", buffering=0)
 
-    def note(self, record: TrialRecord) -> None:
-        """Add what a trial has reported since it was last noted.
+    def append(self, record: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
+        """Add what a trial has reported since its last line, and what was decided on it.
 
         Raises:
             OSError: the disk is full; the file is as it was before.
         """
-        fact: dict[str, Any] = {"trial": record.name, "status": record.status}
+        entry: dict[str, Any] = {"trial": record.name, "status": record.status}
         if record.name not in self._known:
-            kept = vars(_kept(record))
-            fact |= {name: kept[name] for name in SETTINGS}
+            fields = vars(_state_of(record))
+            entry |= {name: fields[name] for name in SETTINGS}
             self._known.add(record.name)
         for name in ("stop_reason", "error_message", "used"):
             if value := getattr(record, name):
-                fact[name] = value
-        self._add({**fact, "rows": record.unsaved})
+                entry[name] = value
+        if decisions:
+            entry |= _decisions(decisions)
+        self._append({**entry, "rows": record.unsaved})
         record.unsaved.clear()
+        self.decisions += decisions
 
-    def keep(self, kind: str, value: Any) -> None:
-        """Add something else that a resume needs: it will be in `notes[kind]`, in order.
+    def append_decisions(self, decisions: Sequence[Decision]) -> None:
+        """Add decisions that belong to no single report, all of them or none.
 
         Raises:
             OSError: the disk is full; the file is as it was before.
         """
-        self._add({kind: value})
-        self.notes.setdefault(kind, []).append(value)
+        self._append(_decisions(decisions))
+        self.decisions += decisions
+
+    def append_fact(self, kind: str, value: Mapping[str, Any]) -> None:
+        """Add something else that a resume needs: it will be in `facts[kind]`, in order.
+
+        Raises:
+            OSError: the disk is full; the file is as it was before.
+        """
+        self._append({kind: value})
+        self.facts.setdefault(kind, []).append(value)
 
     def close(self) -> None:
-        """Nothing is added any more."""
+        """Append nothing any more."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _add(self, fact: Mapping[str, Any]) -> None:
+    def _append(self, entry: Mapping[str, Any]) -> None:
         assert self._file is not None, "rewrite comes first"
         end = self._file.seek(0, os.SEEK_END)
-        line = _line(fact)
+        line = write_line(entry)
         try:
             written = self._file.write(line)
             if written != len(line):  # the last bytes of a full disk
@@ -247,25 +290,26 @@ class RunState:
             self._file.truncate(end)
             raise
 
-    def _facts(self) -> Iterator[dict[str, Any]]:
-        if not self.exists():
-            return
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    fact = json.loads(line, parse_int=_int)
-                    if not _is_fact(fact):
-                        raise ValueError("no line of ours")
-                except (ValueError, RecursionError):
-                    rest = file.readlines()
-                    if rest:  # trials from here on are taken up from their own states
-                        logger.warning("%s:%d: damaged; the rest is left out", self.path, number)
-                    return
-                yield fact
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        if self.exists():
+            with self.path.open("rb") as file:
+                yield from enumerate(file, 1)
+
+    def _is_last_cut(self, damaged: Mapping[int, bytes]) -> bool:
+        """Whether all that is damaged is a last line that a crash has cut off."""
+        return len(damaged) == 1 and not next(iter(damaged.values())).endswith(b"\n")
+
+    def _keep_damaged(self, damaged: Mapping[int, bytes]) -> None:
+        """Copy lines that cannot be read beside the journal, before it is written anew."""
+        if damaged and not self._is_last_cut(damaged):
+            copy = self.path.with_name(self.path.name + DAMAGED)
+            with copy.open("ab") as file:
+                file.writelines(line.rstrip(b"\n") + b"\n" for line in damaged.values())
+            logger.warning("%s: damaged lines are kept in %s", self.path, copy.name)
 
 
 def fingerprint(record: TrialRecord) -> str:
-    """Of the settings that decide the weights."""
+    """A hash of the settings that decide the weights."""
     deciding = _deciding(record.config)
     if not deciding["changes"]:  # so that runs from before there were any can be resumed
         del deciding["changes"]
@@ -276,8 +320,12 @@ def _deciding(config: TrainingConfig) -> dict[str, Any]:
     return {k: v for k, v in config.to_dict().items() if k not in SETTINGS_THAT_MAY_CHANGE}
 
 
-def _kept(record: TrialRecord) -> KeptTrial:
-    return KeptTrial(
+def _decisions(decisions: Iterable[Decision]) -> dict[str, Any]:
+    return {"decisions": [asdict(decision) for decision in decisions]}
+
+
+def _state_of(record: TrialRecord) -> TrialState:
+    return TrialState(
         fingerprint(record),
         record.status,
         record.stop_reason,
@@ -289,13 +337,9 @@ def _kept(record: TrialRecord) -> KeptTrial:
     )
 
 
-def _line(fact: Mapping[str, Any]) -> bytes:
-    return json.dumps(finite(fact), ensure_ascii=False, allow_nan=False).encode() + b"\n"
-
-
-def _restore(record: TrialRecord, kept: KeptTrial) -> None:
-    record.epochs, record.used = list(kept.epochs), dict(kept.used)
-    finished = kept.status in FINISHED and kept.stop_reason not in CUT
-    record.status = kept.status if finished else "pending"
-    record.stop_reason = kept.stop_reason if finished else ""
-    record.error_message = kept.error_message if finished else ""
+def _restore(record: TrialRecord, trial: TrialState) -> None:
+    record.epochs, record.used = list(trial.epochs), dict(trial.used)
+    finished = trial.status in FINISHED and trial.stop_reason not in CUT
+    record.status = trial.status if finished else "pending"
+    record.stop_reason = trial.stop_reason if finished else ""
+    record.error_message = trial.error_message if finished else ""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
@@ -58,7 +57,7 @@ class TrialRecord:
     """All that is known of one trial.
 
     Attributes:
-        status: pending, running, completed or failed.
+        status: pending, running, paused, completed or failed.
         stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
             nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
@@ -82,6 +81,8 @@ class TrialRecord:
     confirms: str = ""
     parent: str = ""
     parent_epoch: int = 0
+    _curve: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
+    _curve_until: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -108,9 +109,69 @@ class TrialRecord:
         row = {name: result[name] for name in names if name in result}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
+        if self._curve_until is not None and self.epochs and self._curve_until is self.epochs[-1]:
+            self._curve |= [self._point(row)]
+            self._curve_until = row
         self.epochs.append(row)
         self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
+
+    # What schedulers see
+
+    @property
+    def max_epochs(self) -> int:
+        """The length of a full training."""
+        return self.config.num_epochs
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """By epoch what is monitored, higher is better whatever the metric."""
+        newest = self.epochs[-1] if self.epochs else None
+        if self._curve_until is not newest:
+            self._curve, self._curve_until = dict(map(self._point, self.epochs)), newest
+        return self._curve
+
+    def _point(self, row: Mapping[str, Any]) -> tuple[int, float]:
+        sign = 1 if self.config.early_stopping_mode == "max" else -1
+        return row["epoch"], sign * row.get(self.config.early_stopping_monitor, math.nan)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it completed, failed or was stopped."""
+        return self.status in FINISHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by an error."""
+        return self.status == "failed"
+
+    @property
+    def size(self) -> float:
+        """The relative cost of an epoch: operations of its preset for one image."""
+        from raytune_ocr.models.describe import work  # torch, which reading results needs not
+
+        return work(self.config.model_name)
+
+    def settings_after(self, epoch: int) -> dict[str, Any]:
+        """All settings that it trains with after that many epochs, by field."""
+        return vars(self.config.after(epoch))
+
+    def complete(self, stop_reason: str) -> None:
+        """It ended, with what it reached."""
+        self.status, self.stop_reason = "completed", stop_reason
+
+    def fail(self, error_message: str, stop_reason: str = "error") -> None:
+        """It ended by an error."""
+        self.status, self.stop_reason = "failed", stop_reason
+        self.error_message = error_message
+
+    def stop(self) -> None:
+        """The scheduler ends it."""
+        self.complete("scheduler")
+
+    def pause(self) -> None:
+        """It waits at a milestone, with its state saved."""
+        self.status = "paused"
 
     @property
     def is_over(self) -> bool:
@@ -136,17 +197,9 @@ class TrialRecord:
         """
         best = self.best
         if self.score_name == "val_char_accuracy":
-            return best["val_char_accuracy"], best["val_seq_accuracy"]
+            return best["val_char_accuracy"], best.get("val_seq_accuracy", math.nan)
         sign = 1 if self.config.early_stopping_mode == "max" else -1
         return (sign * best[self.config.early_stopping_monitor],)
-
-    def mean_score(self, epoch: int) -> float:
-        """Mean of what is monitored up to `epoch`, higher is better; NaN where there is none."""
-        monitor = self.config.early_stopping_monitor
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        values = [row.get(monitor, math.nan) for row in self.epochs if row["epoch"] <= epoch]
-        known = [value for value in values if not math.isnan(value)]
-        return sign * fmean(known) if known else math.nan
 
     @property
     def checkpoint(self) -> Path | None:
@@ -167,7 +220,7 @@ class TrialRecord:
             "best_val_char_accuracy": best.get("val_char_accuracy"),
             "best_val_seq_accuracy": best.get("val_seq_accuracy"),
             "best_epoch": best.get("epoch"),
-            "final_train_loss": self.epochs[-1]["train_loss"] if self.epochs else None,
+            "final_train_loss": self.epochs[-1].get("train_loss") if self.epochs else None,
             "total_epochs": len(self.epochs),
             "train_time_per_epoch": seconds / len(self.epochs) if self.epochs else None,
             "hyperparameters": {name: config[name] for name in HYPERPARAMETERS}

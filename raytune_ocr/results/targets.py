@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING
 
 from raytune_ocr.config.metrics import mode_of
 
-if TYPE_CHECKING:
-    from raytune_ocr.results.record import TrialRecord
-
-
 TARGET_METRICS = {
     "character_accuracy": "val_char_accuracy",
     "sequence_accuracy": "val_seq_accuracy",
@@ -42,10 +38,10 @@ class Target:
     name: str
     value: float
 
-    def reached(self, record: TrialRecord) -> bool:
-        """Whether the trial's best epoch is as good."""
+    def reached(self, best: Mapping[str, Any]) -> bool:
+        """Whether a trial's best epoch is as good."""
         metric = TARGET_METRICS[self.name]
-        found = record.best.get(metric, math.nan)
+        found = best.get(metric, math.nan)
         return bool(found <= self.value if mode_of(metric) == "min" else found >= self.value)
 
     def __str__(self) -> str:

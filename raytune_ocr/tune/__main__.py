@@ -102,11 +102,11 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         show = dry_run if arguments.dry_run else list_experiments
         print(show(tuner, arguments.experiments))
         return 0
-    tuner.control.resume_command = go_on
+    tuner.runner.resume_command = go_on
     try:
         document = tuner.run_experiments(arguments.experiments)
     except KeyboardInterrupt:  # while no trial was trained
-        begun = tuner.run.state.opened
+        begun = tuner.run.journal.is_open
         told = f"stopped; go on with: {go_on}" if begun else "stopped before the run began"
         print(told, file=sys.stderr)
         raise
@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
     elif tuner.run.unfinished or tuner.run.unconfirmed:
         print(f"stopped; go on with: {go_on}", file=sys.stderr)
-        return 128 + (tuner.control.interruptions.received or signal.SIGINT)
+        return 128 + (tuner.runner.interruptions.received or signal.SIGINT)
     return 0 if document["experiments_completed"] else 1
 
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
+from raytune_ocr.plugins import Registry
 from raytune_ocr.results.targets import TARGET_METRICS, Target
+from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.storage.storage import Storage
 
-SEARCHES = ("random", "optuna")
-SCHEDULERS = ("asha", "halving", "hyperband", "median", "pbt", "none")
-WAITING = ("halving", "pbt")  # their trials wait for each other
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -47,6 +46,11 @@ def _at_least(low: float, text: str) -> Option:
 
 
 def _one_of(names: tuple[str, ...]) -> Option:
+    return Option(f"one of {', '.join(names)}", lambda value: value if value in names else None)
+
+
+def _name_in(registry: Registry[Any]) -> Option:
+    names = registry.names()
     return Option(f"one of {', '.join(names)}", lambda value: value if value in names else None)
 
 
@@ -93,8 +97,8 @@ def parse_target(value: Any) -> Target | None:
 _DURATION = Option("seconds, or a time such as 90s, 30m or 1h30m", parse_duration)
 
 TUNING: dict[str, Option] = {
-    "search": _one_of(SEARCHES),
-    "scheduler": _one_of(SCHEDULERS),
+    "search": _name_in(SEARCHERS),
+    "scheduler": _name_in(SCHEDULERS),
     "grace_period": _integer(1),
     "reduction_factor": _integer(2),
     "num_samples": _integer(1),
@@ -242,22 +246,23 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    _check_waiting(options, earlier or {})
+    _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
     return TuneOptions(**options)
 
 
-def _check_waiting(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError where trials are to wait for each other and cannot."""
-    scheduler, search = options.get("scheduler"), options.get("search")
-    if scheduler in WAITING and search == "optuna":
+def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
+    """Raises ConfigurationError where a scheduler does not go with the search or a resumed run."""
+    scheduler = options.get("scheduler", TuneOptions.scheduler)
+    search = options.get("search", TuneOptions.search)
+    if SCHEDULERS[scheduler].needs_all_trials and SEARCHERS[search].adaptive:
         raise ConfigurationError(
             f"--scheduler: {scheduler} must go with --search random, since all trials begin before "
-            "any of them ends, got --search optuna"
+            f"any of them ends, got --search {search}"
         )
-    before = earlier.get("scheduler", scheduler)
-    if scheduler != before and {scheduler, before} & set(WAITING):
+    before = str(earlier.get("scheduler", scheduler))
+    if scheduler != before and (SCHEDULERS[scheduler].pauses or SCHEDULERS[before].pauses):
         raise ConfigurationError(
             f"--scheduler: the run was begun with {before} and must go on with it, got "
             f"{scheduler}; choose another --output-dir"
@@ -270,7 +275,7 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
     Args:
         configs: of the trials, each with its experiment's name.
     """
-    if scheduler == "none":
+    if not SCHEDULERS[scheduler].compares_trials:
         return
     first: dict[str, str] = {}
     for name, config in configs:

@@ -13,12 +13,12 @@ from typing import Any
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import why_not_writable
-from raytune_ocr.results.journal import STATE_FILE, Kept, RunState
+from raytune_ocr.results.journal import STATE_FILE, Journal, Replay
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
-from raytune_ocr.tune.execution.run import Run, no_room
-from raytune_ocr.tune.execution.trial_runner import Control
+from raytune_ocr.tune.execution.run import Run, disk_full
+from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
@@ -66,7 +66,7 @@ class HyperparameterTuner:
         self.validate_config(self.config)
         kept = self.options.storage
         copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
-        self._earlier = _kept_before(copy) if self._may_resume else Kept()
+        self._earlier = _kept_before(copy) if self._may_resume else Replay()
         tuning = self._read(self.config).tuning
         self.options = chosen_options(options, tuning, self._earlier.about)
         self._known: dict[str, KnownPoints] = {}
@@ -77,7 +77,8 @@ class HyperparameterTuner:
             datetime.datetime.now().strftime("%Y%m%d_%H%M%S"),
             None if results_file is None else Path(results_file),
         )
-        self.control = Control(self.run, Cluster(self.options.address, self.output_dir))
+        self.cluster = Cluster(self.options.address, self.output_dir)
+        self.runner = TrialRunner(self.run, self.cluster, self.options)
 
     @property
     def _may_resume(self) -> bool:
@@ -116,7 +117,7 @@ class HyperparameterTuner:
         They may have grown since, or be gone, and its draws depend on what they told.
         """
         if option not in self._known:
-            sources, kept = getattr(self.options, option), self._earlier.notes.get(KNOWN)
+            sources, kept = getattr(self.options, option), self._earlier.facts.get(KNOWN)
             if kept and sources == self._earlier.about.get(option):
                 self._known[option] = KnownPoints.of_kept(kept[-1].get(option, ()))
             else:
@@ -166,14 +167,14 @@ class HyperparameterTuner:
             try:
                 return self._run_locked(space)
             finally:
-                if not RunState(self.output_dir).exists():  # it never began
-                    self.control.cluster.log_file.unlink(missing_ok=True)
+                if not Journal(self.output_dir).exists():  # it never began
+                    self.cluster.log_file.unlink(missing_ok=True)
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         options, run = self.options, self.run
         if self._may_resume:  # not before the folder is ours: a run may be under way in it
             run.copy.pull()
-        there = RunState(self.output_dir).exists()
+        there = Journal(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there)
         known = self.known(space)
         inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
@@ -184,24 +185,24 @@ class HyperparameterTuner:
             )
         run.start(space, known, resuming)
         if options.warm_start or options.refine:
-            run.state.notes[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
+            run.journal.facts[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
         if why := why_not_writable(run.results_file):
             raise ConfigurationError(
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
             )
         unfinished = run.next()
         if unfinished:
-            self.control.train(unfinished, resuming)
+            self.runner.train(unfinished, resuming)
         run.cut()
         if run.failure:
-            raise no_room(run.failure)
+            raise disk_full(run.failure)
         run.end()
         return run.document()
 
     # What came of it
 
     @property
-    def records(self) -> dict[str, TrialRecord]:
+    def records(self) -> Mapping[str, TrialRecord]:
         """The trials by name."""
         return self.run.records
 
@@ -232,7 +233,7 @@ class HyperparameterTuner:
         return summary(self.records.values(), self.run.targets, paths, document)
 
 
-def _kept_before(copy: RunCopy) -> Kept:
+def _kept_before(copy: RunCopy) -> Replay:
     """What was noted of the run that may be resumed; where it is kept, nothing is changed."""
     with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as aside:
-        return RunState(copy.where_newest(STATE_FILE, Path(aside))).read()
+        return Journal(copy.where_newest(STATE_FILE, Path(aside))).read()

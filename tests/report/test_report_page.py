@@ -7,7 +7,7 @@ from raytune_ocr.analyze import main as analyze
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.report.report_page import Writer, run_sections
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.selection.confirmation import confirmation
 from tests.fixtures.browser import CHROMIUM, Browser
@@ -76,7 +76,7 @@ def test_the_report_of_a_confirmed_run_tells_the_verdict_and_the_test_figures(re
 
 def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
     def shown(*records, asked=2):
-        state = RunState(tmp_path)
+        state = Journal(tmp_path)
         state.rewrite({}, {"confirm": asked})
         state.close()
         document = results_document(records, {}, "now", confirmation=confirmation(records, {}))

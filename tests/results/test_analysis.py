@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from PIL import Image
+from raytune_ocr.results.journal_schema import RUNG
 
 from raytune_ocr.analyze import main
 from raytune_ocr.config.training_config import TrainingConfig
@@ -15,8 +16,7 @@ from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.analysis import pareto, unfinished
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.importance import FEWEST_TRIALS, importance, varied
-from raytune_ocr.results.journal import RunState
-from raytune_ocr.results.journal_schema import RUNG
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import best, compare, learning_curves, load_results
@@ -74,7 +74,7 @@ def run(tmp_path):
     targets = {"character_accuracy": 0.8}
     write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
     write_tables(folder, records, targets)
-    state = RunState(folder)
+    state = Journal(folder)
     state.rewrite({}, {})
     state.keep(RUNG, {"epoch": 2, "trial": "trial_0", "score": 0.5, "stopped": False})
     return folder

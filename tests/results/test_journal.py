@@ -12,7 +12,7 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 
 ABOUT = {"timestamp": "now", "results_file": "r.json"}
@@ -27,7 +27,7 @@ def report(record, epoch, loss=0.5):
 
 
 def test_what_was_noted_is_read_back(tmp_path):
-    state, noted = RunState(tmp_path), records("a", "b")
+    state, noted = Journal(tmp_path), records("a", "b")
     state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
@@ -38,7 +38,7 @@ def test_what_was_noted_is_read_back(tmp_path):
     state.keep("rung", {"trial": "a", "epoch": 2, "score": 0.5, "stopped": False})
     state.close()
 
-    again, loaded = RunState(tmp_path), records("a", "b")
+    again, loaded = Journal(tmp_path), records("a", "b")
     assert again.load(loaded) == ABOUT
     assert again.notes == {
         "rung": [{"trial": "a", "epoch": 2, "score": 0.5, "stopped": False}],
@@ -51,7 +51,7 @@ def test_what_was_noted_is_read_back(tmp_path):
 
 
 def test_a_report_adds_one_line_however_many_came_before(tmp_path):
-    state, noted = RunState(tmp_path), records("a")
+    state, noted = Journal(tmp_path), records("a")
     state.rewrite(noted, ABOUT)
     sizes = [state.path.stat().st_size]
     for epoch in range(1, 200):
@@ -63,17 +63,17 @@ def test_a_report_adds_one_line_however_many_came_before(tmp_path):
 
 
 def test_an_epoch_that_was_done_again_replaces_the_first(tmp_path):
-    state, noted = RunState(tmp_path), records("a")
+    state, noted = Journal(tmp_path), records("a")
     state.rewrite(noted, ABOUT)
     for epoch, loss in ((1, 0.1), (2, 0.2), (3, 0.3), (2, 0.25)):
         report(noted["a"], epoch, loss)
         state.note(noted["a"])
-    rows = RunState(tmp_path).read().trials["a"].epochs
+    rows = Journal(tmp_path).read().trials["a"].epochs
     assert [(row["epoch"], row["train_loss"]) for row in rows] == [(1, 0.1), (2, 0.25)]
 
 
 def test_half_a_line_at_the_end_is_left_out(tmp_path):
-    state, noted = RunState(tmp_path), records("a")
+    state, noted = Journal(tmp_path), records("a")
     state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
@@ -83,21 +83,21 @@ def test_half_a_line_at_the_end_is_left_out(tmp_path):
     torn = state.path.read_bytes()
     for end in range(len(whole), len(torn) - 1):
         state.path.write_bytes(torn[:end])
-        again, loaded = RunState(tmp_path), records("a")
+        again, loaded = Journal(tmp_path), records("a")
         again.load(loaded)
         assert [row["epoch"] for row in loaded["a"].epochs] == [1]
     again.rewrite(loaded, ABOUT)
     report(loaded["a"], 2)
     again.note(loaded["a"])
-    assert len(RunState(tmp_path).read().trials["a"].epochs) == 2
+    assert len(Journal(tmp_path).read().trials["a"].epochs) == 2
 
 
 WRITER = """
 import sys
 from raytune_ocr.config import TrainingConfig
 from raytune_ocr.tune.results import TrialRecord
-from raytune_ocr.tune.state import RunState
-state, record = RunState(sys.argv[1]), TrialRecord(TrainingConfig(experiment_name="a"))
+from raytune_ocr.tune.state import Journal
+state, record = Journal(sys.argv[1]), TrialRecord(TrainingConfig(experiment_name="a"))
 state.rewrite({"a": record}, {"timestamp": "now", "results_file": "r.json"})
 for epoch in range(1, 10**9):
     record.add({"epoch": epoch, "train_loss": 0.5, "seconds": 1.0})
@@ -116,13 +116,13 @@ def test_a_killed_writer_has_lost_nothing_that_it_noted(tmp_path):
     process.send_signal(signal.SIGKILL)
     said, _ = process.communicate()
     last = int(said.splitlines()[-1]) if said.endswith("\n") and said else 500
-    epochs = [row["epoch"] for row in RunState(tmp_path).read().trials["a"].epochs]
+    epochs = [row["epoch"] for row in Journal(tmp_path).read().trials["a"].epochs]
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) >= last
 
 
 def test_a_full_disk_leaves_what_was_noted_whole(tmp_path):
-    state, noted = RunState(tmp_path), records("a")
+    state, noted = Journal(tmp_path), records("a")
     state.rewrite(noted, ABOUT)
     report(noted["a"], 1)
     state.note(noted["a"])
@@ -140,40 +140,40 @@ def test_a_full_disk_leaves_what_was_noted_whole(tmp_path):
         signal.signal(signal.SIGXFSZ, handler)
     assert state.path.stat().st_size == size
     state.note(noted["a"])
-    assert len(RunState(tmp_path).read().trials["a"].epochs) == 2
+    assert len(Journal(tmp_path).read().trials["a"].epochs) == 2
 
 
 def test_experiments_left_out_of_a_resume_are_not_forgotten(tmp_path):
-    state, noted = RunState(tmp_path), records("a", "b")
+    state, noted = Journal(tmp_path), records("a", "b")
     noted["b"].status = "completed"
     state.rewrite(noted, ABOUT)
-    again, only = RunState(tmp_path), records("a")
+    again, only = Journal(tmp_path), records("a")
     again.load(only)
     again.rewrite(only, ABOUT)
-    assert RunState(tmp_path).read().trials["b"].status == "completed"
+    assert Journal(tmp_path).read().trials["b"].status == "completed"
 
 
 def test_a_run_with_other_settings_is_refused(tmp_path):
-    RunState(tmp_path).rewrite(records("a"), ABOUT)
-    RunState(tmp_path).load(records("a", device="cpu"))
+    Journal(tmp_path).rewrite(records("a"), ABOUT)
+    Journal(tmp_path).load(records("a", device="cpu"))
     (tmp_path / "a").mkdir()
     records("a", seed=3)["a"].config.save_yaml(tmp_path / "a" / "config.yaml")
     with pytest.raises(ConfigurationError, match=r"config \(a: batch_size was 32, is 33, seed"):
-        RunState(tmp_path).load(records("a", batch_size=33))
+        Journal(tmp_path).load(records("a", batch_size=33))
     (tmp_path / "a" / "config.yaml").unlink()
     with pytest.raises(ConfigurationError, match=r"another config \(a\)"):
-        RunState(tmp_path).load(records("a", batch_size=99))
+        Journal(tmp_path).load(records("a", batch_size=99))
     with pytest.raises(ConfigurationError, match="none of its experiments"):
-        RunState(tmp_path).load(records("b"))
+        Journal(tmp_path).load(records("b"))
 
 
 @pytest.mark.parametrize("left", [slice(0, 0), slice(1, None), slice(1, 2)])
 def test_a_state_without_its_first_line_is_told_with_the_way_out(tmp_path, left):
-    state = RunState(tmp_path)
+    state = Journal(tmp_path)
     state.rewrite(records("a", "b"), ABOUT)
     state.close()
     lines = state.path.read_bytes().splitlines(keepends=True)
     state.path.write_bytes(b"".join(lines[left]))
     told = rf"{state.path}: damaged: its first line, .* --warm-start {tmp_path} "
     with pytest.raises(ConfigurationError, match=told):
-        RunState(tmp_path).load(records("a", "b"))
+        Journal(tmp_path).load(records("a", "b"))

@@ -4,14 +4,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from raytune_ocr.results.journal_schema import RUNG
 
 from raytune_ocr.analyze import main as analyze
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.inference.locate import find_checkpoint
 from raytune_ocr.results.document import RESULTS_COPY, read_document, results_document, write_json
-from raytune_ocr.results.journal import RunState
-from raytune_ocr.results.journal_schema import RUNG
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.run_folders import taken
 from raytune_ocr.results.tables import write_tables
@@ -41,7 +41,7 @@ def leave_run(tmp_path):
         for path in (tmp_path / f"{timestamp}.json", folder / RESULTS_COPY):
             write_json(path, document)
         write_tables(folder, [record], {})
-        state = RunState(folder)
+        state = Journal(folder)
         state.rewrite({}, {})
         rung = {"epoch": round(value * 10), "trial": name, "score": value, "stopped": False}
         state.keep(RUNG, rung)

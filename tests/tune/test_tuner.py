@@ -16,7 +16,7 @@ import pytest
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.predict import main as predict
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, load_results
@@ -60,7 +60,7 @@ def wait_for_epoch(output, epoch, seconds=90):
     """Until the first trial has reported that epoch."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        first = RunState(output).read().trials.get("first")
+        first = Journal(output).read().trials.get("first")
         if first and first.epochs and first.epochs[-1]["epoch"] >= epoch:
             return
         time.sleep(0.1)
@@ -232,7 +232,7 @@ def test_an_output_folder_that_cannot_be_is_refused(write_space, data, tmp_path,
 def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):
     tuner = HyperparameterTuner(str(write_space()), output_dir=tmp_path / "out")
     tuner.output_dir.mkdir()
-    RunState(tuner.output_dir).rewrite(
+    Journal(tuner.output_dir).rewrite(
         {name: TrialRecord(config) for name, config in tuner.space().configs.items()},
         {"timestamp": tuner.run.timestamp, "results_file": str(tuner.results_file)},
     )
@@ -295,7 +295,7 @@ def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
     records = {name: TrialRecord(config) for name, config in tuner.space().configs.items()}
     about = {"timestamp": tuner.run.timestamp, "results_file": str(tuner.results_file)}
     with RunLock(output):
-        state = RunState(output)
+        state = Journal(output)
         state.rewrite(records, about | {"grace_period": 2})
         tuner.run.copy.push(now=True)
         records["first"].status = "failed"
@@ -310,7 +310,7 @@ def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
         assert {path: path.read_bytes() for path in output.iterdir()} == before
         records["second"].status = "failed"
         state.note(records["second"])  # its file is still the one in the folder
-        assert {t.status for t in RunState(output).read().trials.values()} == {"failed"}
+        assert {t.status for t in Journal(output).read().trials.values()} == {"failed"}
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from typing import Any
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import to_yaml
 from raytune_ocr.tune.options import TuneOptions, check_comparable
+from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.tuner import HyperparameterTuner
 
@@ -70,17 +72,12 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
 
 def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> dict[str, Any]:
     """What one trial would do."""
-    from raytune_ocr.tune.schedulers.rungs import rung_epochs
-
     epochs, asked = point.config.num_epochs, experiment.resources
-    judged = options.scheduler in ("asha", "halving", "hyperband")
-    rungs = rung_epochs(options.grace_period, options.reduction_factor, epochs) if judged else []
-    if options.scheduler == "pbt":
-        rungs = list(range(options.grace_period, epochs, options.grace_period))
+    setup = Setup(options.grace_period, options.reduction_factor, epochs)
     gpus = options.gpus_per_trial if asked.gpus is None else asked.gpus
     plan: dict[str, Any] = {
         "epochs": epochs,
-        "rungs": rungs,
+        "rungs": SCHEDULERS[options.scheduler](setup).rungs,
         "cpus": (options.cpus_per_trial or 1.0) if asked.cpus is None else asked.cpus,
         "gpus": "0.25 if there is one" if gpus is None else gpus,
     }

@@ -8,7 +8,8 @@ from typing import Any
 
 from raytune_ocr.config.rules import RULES, check
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.options import SCHEDULERS, SEARCHES, read_option
+from raytune_ocr.tune.options import read_option
+from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 EPILOG = """
 examples:
@@ -33,7 +34,7 @@ by the same names (time_budget: 30m); the command line wins."""
 SEARCH = (
     (
         "search",
-        "|".join(SEARCHES),
+        "|".join(SEARCHERS.names()),
         "random (default): all trials are drawn at the start; optuna: each from what the trials "
         "before it reached, by Optuna's TPE (extra `optuna`). The same seed draws the same trials; "
         "with optuna, if they also end in the same order (--max-concurrent 1)",
@@ -77,7 +78,7 @@ REFINE = (
 HOW = (
     (
         "scheduler",
-        "|".join(SCHEDULERS),
+        "|".join(SCHEDULERS.names()),
         "which trials end early. asha (default): at each rung those that are worse than most that "
         "were there before; halving: all wait at each rung until one in N goes on, which takes "
         "fewer epochs and suits a handful of trials; hyperband: asha, with later first rungs for "

@@ -41,7 +41,7 @@ class Budget:
 
     def note(self, record: TrialRecord) -> None:
         """A trial has reported."""
-        if self.target is not None and self.target.reached(record):
+        if self.target is not None and self.target.reached(record.best):
             self.reason = self.reason or TARGET
 
     def spent(self) -> bool:

@@ -41,7 +41,7 @@ def forget_confirmation(folder: Path, copy: RunCopy) -> None:
                 copy.storage.remove(name)
 
 
-def hand_down(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
+def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
     """Let a new trial go on from where its parent is: copy its state and its best model.
 
     Where there is no whole state of that very epoch, it trains from the start, to the same end.

@@ -15,7 +15,7 @@ from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.progress import clock
 from raytune_ocr.results.record import TrialRecord, ranking
 from raytune_ocr.results.targets import compare_with_targets
-from raytune_ocr.tune.execution.throttle import Pace
+from raytune_ocr.tune.execution.throttle import Throttle
 
 
 class ProgressReport:
@@ -29,7 +29,7 @@ class ProgressReport:
         self._lines = sys.stdout
         self._live: Live | None = None
         self._told: dict[str, tuple[str, int]] = {}
-        self._pace = Pace(seconds=0.1)
+        self._pace = Throttle(seconds=0.1)
         self._changed = False
 
     def __enter__(self) -> ProgressReport:

@@ -1,4 +1,4 @@
-"""From Ray's events to the driver's records."""
+"""Passes Ray's events on to the run."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray.tune import Callback
 
 from raytune_ocr.files import DISK_FULL
-from raytune_ocr.results.record import FINISHED, TrialRecord
+from raytune_ocr.results.decision import CONTINUE
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.out_of_memory import LOW_ON_MEMORY, actor_id
-from raytune_ocr.tune.schedulers.pause import is_turn_over
-
-if TYPE_CHECKING:
-    from raytune_ocr.tune.execution.trial_runner import Control
+from raytune_ocr.tune.execution.run import Run
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
@@ -57,24 +55,41 @@ class Waiting:
             self.say(f"{pending[0].config['experiment_name']} waits {why}")
 
 
-class DriverCallback(Callback):
-    """Notes every report and every end of a trial.
+class RayCallback(Callback):
+    """Passes what happens to Ray's trials on to the run.
+
+    Args:
+        run: the run.
+        cluster: knows what nodes have.
+        progress: what a person sees.
+        end_run: ends it in order.
+        is_ending: whether it is being ended.
 
     Attributes:
-        actors: the record of the trial that each actor runs or ran, by the actor's id.
-        lost: names of trials whose process went away once more than Ray tries again, and that
-            should be run again: they had got on, or their node had no memory or was blind.
+        actors: Ray's handles of the processes that run or ran trials, by their ids.
+        records: the record of the trial that each of them trains, by the same ids.
+        lost: names of trials that are to be run again though Ray gave them up: their process went
+            away after they had made progress, or their node had no memory or no storage.
     """
 
-    def __init__(self, control: Control, scheduler: Any, progress: ProgressReport) -> None:
-        self.control = control
-        self.run = control.run
-        self.scheduler = scheduler
+    def __init__(
+        self,
+        run: Run,
+        cluster: Cluster,
+        progress: ProgressReport,
+        end_run: Callable[[], None],
+        is_ending: Callable[[], bool],
+    ) -> None:
+        self.run = run
+        self.cluster = cluster
         self.progress = progress
-        self.actors: dict[str, TrialRecord] = {}
+        self.end_run = end_run
+        self.is_ending = is_ending
+        self.actors: dict[str, Any] = {}
+        self.records: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self._resources = Waiting(control.cluster, progress.say)
-        self._begun = {name: len(record.epochs) for name, record in self.run.records.items()}
+        self._resources = Waiting(cluster, progress.say)
+        self._begun = {name: len(record.epochs) for name, record in run.records.items()}
         self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,34 +101,22 @@ class DriverCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
-        self.actors[actor_id(trial)] = record
-        self.control.actors[actor_id(trial)] = trial.temporary_state.ray_actor
-        if record.status not in FINISHED:
+        self.records[actor_id(trial)] = record
+        self.actors[actor_id(trial)] = trial.temporary_state.ray_actor
+        if not record.is_finished:
             record.status = "running"
             self.progress.update(record)
 
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
+    def report(self, trial: Any, result: dict[str, Any]) -> str:
+        """Take in what a trial reports; returns CONTINUE, PAUSE or STOP."""
         record = self._record(trial)
         if result.get("disk_full"):
-            self.control.stop(result["disk_full"])
-            return
-        for row in result.get("history", []):  # what was lost with an earlier driver
-            record.add(row)
-        record.add(result)
-        trial.run_metadata.num_failures = 0  # it gets on: Ray counts its tries anew, in its place
-        if result.get("error_message"):
-            record.status, record.error_message = "failed", result["error_message"]
-            record.stop_reason = result["stop_reason"]
-        elif result.get("stop_reason"):
-            record.status, record.stop_reason = "completed", result["stop_reason"]
-        elif self.scheduler is not None and record.name in self.scheduler.stopped:
-            record.status, record.stop_reason = "completed", "scheduler"
-        elif is_turn_over(trial, result):
-            record.status = "pending"
-        self.run.note(record)
+            self.run.fail(result["disk_full"])
+            return CONTINUE
+        trial.run_metadata.num_failures = 0  # it made progress: Ray counts its tries anew
+        action = self.run.report(record, result)
         self.progress.update(record)
+        return action
 
     def on_checkpoint(
         self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
@@ -129,35 +132,35 @@ class DriverCallback(Callback):
         self.run.write_due()
         self._resources.look(trials)
         self.progress.refresh()
+        if self.run.failure and not self.is_ending():
+            self.end_run()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Ray is about to try it again."""
-        self._avoid_blind(latest_error(trial))
+        self._avoid_unreachable(latest_error(trial))
 
-    def _avoid_blind(self, error: str) -> bool:
-        """Whether a node does not see where the run is kept; it gets no more trials."""
-        blind = BLIND.search(error)
-        if blind and self.control.cluster.avoid(blind["node"]):
-            self.progress.say(f"{blind['told']}; it gets no more trials")
-        return blind is not None
+    def _avoid_unreachable(self, error: str) -> bool:
+        """Whether the storage is not mounted on a node; the node gets no more trials."""
+        found = BLIND.search(error)
+        if found and self.cluster.avoid(found["node"]):
+            self.progress.say(f"{found['told']}; it gets no more trials")
+        return found is not None
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
-        if record.status in FINISHED or self.control.ending:
+        if record.is_finished or self.is_ending():
             return
         error = latest_error(trial)
         if is_disk_full(error):
-            self.control.stop(f"{record.name}: {last_line(error)}")
+            self.run.fail(f"{record.name}: {last_line(error)}")
             return
-        blind = self._avoid_blind(error)
+        unreachable = self._avoid_unreachable(error)
         got_on = len(record.epochs) > self._begun.get(record.name, 0)
-        if blind or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
-            record.status = "pending"
+        if unreachable or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
             self.lost.add(record.name)
+            self.run.lose(record)
         else:
-            record.status, record.stop_reason = "failed", "error"
-            record.error_message = last_line(error)
-        self.run.note(record)
+            self.run.report(record, {"error_message": last_line(error), "stop_reason": "error"})
         self.progress.update(record)
 
 

@@ -1,36 +1,38 @@
-"""One run: which trials it has, what it may spend, what is written of them. Nothing of Ray here.
+"""One run: its trials, its budget, its journal and its results. Nothing of Ray here.
 
-Every epoch is noted in the run's own state beside the results, so that it goes on after anything
-that ends the driver.
+Every epoch is in the journal, so that the run goes on after anything that ends the driver.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.rules import CHANGEABLE
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import DISK_FULL
-from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
-from raytune_ocr.results.journal import Kept, RunState
-from raytune_ocr.results.journal_schema import GENERATION, HALVING, HELD_OUT
-from raytune_ocr.results.record import FINISHED, TARGET, TIME_BUDGET, TrialRecord
-from raytune_ocr.results.tables import write_tables
+from raytune_ocr.results.decision import CONTINUE, Decision
+from raytune_ocr.results.document import results_document
+from raytune_ocr.results.journal import TEST_SPLIT, Journal, Replay
+from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.tune.execution.budget import Budget
-from raytune_ocr.tune.execution.cleanup import forget, forget_confirmation, hand_down, tidy
-from raytune_ocr.tune.execution.throttle import Pace
+from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
+from raytune_ocr.tune.execution.results_writer import ResultsWriter
+from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
-from raytune_ocr.tune.schedulers.population_based import Population, heir_of, inherit
-from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
-from raytune_ocr.tune.search.random_search import RandomSearch
-from raytune_ocr.tune.search.registry import SEARCH_KINDS
+from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.schedulers.base import Setup
+from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
 from raytune_ocr.tune.selection.test_split import read_test_split
+from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.storage.mirror import RunCopy
 
@@ -39,17 +41,17 @@ logger = logging.getLogger(__name__)
 CONFIRM_SEEDS = 3
 
 
-def no_room(failure: str) -> ExperimentFailedError:
-    """What a run says that a full disk has ended."""
+def disk_full(failure: str) -> ExperimentFailedError:
+    """The error of a run that a full disk has ended."""
     return ExperimentFailedError(
-        f"{failure}; make room and go on with --resume: what was written is whole"
+        f"{failure}; free some space, then run again with --resume; nothing already saved was lost"
     )
 
 
 class Run:
     """The trials of a run in an output folder, and everything that is written of them.
 
-    `start`, then `note` and `write_due` as trials report, then `end`.
+    `start`, then `report`, `changed` and `write_due` as trials train, then `end`.
 
     Args:
         output_dir: the run's folder.
@@ -60,9 +62,10 @@ class Run:
 
     Attributes:
         id: tells it from any other run, and is kept over a resume.
-        records: its trials by name, those that confirm others too.
-        failure: what ended it that no other trial would have escaped, a full disk, or "".
-        stop: called with that, to end it in order.
+        study: the search: its trials and what is decided on them.
+        confirming: trials that train the best ones again with other seeds, by name.
+        records: all of these, by name.
+        failure: what ended the run that no other trial would have escaped, a full disk, or "".
     """
 
     def __init__(
@@ -79,16 +82,10 @@ class Run:
         self.timestamp = timestamp
         self.id = secrets.token_hex(8)
         self._results_file = results_file
-        self.targets: dict[str, float] = {}
-        self.records: dict[str, TrialRecord] = {}
-        self.state = RunState(output_dir)
         self.budget = Budget(options.time_budget, options.target)
-        self.plan: RandomSearch = RandomSearch(Space({}))
         self.failure = ""
-        self.stop: Callable[[str], None] = lambda failure: None
         self._resuming = False
-        self._document_pace, self._tables_pace = Pace(), Pace(seconds=1.0)
-        self._document_due = self._tables_due = False
+        self._prepare(Space({}), KnownPoints())
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles what it is given methods of; nothing reads that
@@ -109,107 +106,98 @@ class Run:
                 resume that does not fit.
         """
         self.failure, self._resuming = "", resuming
-        self.targets = space.targets
-        self.state = RunState(self.output_dir)
-        kept = self.state.read() if resuming else Kept()
-        self.plan = self._plan(space, known, kept.notes)
-        first = [*self.plan.first(kept.trials), *self.plan.restored(kept.trials)]
-        self.records = {record.name: record for record in first}
-        judged = ((r.search or r.name, r.config) for r in self.possible(first))
+        self._prepare(space, known)
+        replay = self.journal.read() if resuming else Replay()
+        plan, study = self.study.plan, self.study
+        study.add(plan.initial(replay.trials))
+        study.add(plan.restored({n: (t.search, t.sampled) for n, t in replay.trials.items()}))
+        self._restore_clones(replay)
+        judged = (
+            (r.search or r.name, r.config) for r in self.possible(list(study.trials.values()))
+        )
         check_comparable(judged, self.options.scheduler)
         if resuming:
-            self._load_state()
-            for decision in kept.notes.get(self.plan.kind, []):
-                self._carry_out(decision)
+            self._resume(replay)
         self.budget.start(self.records.values())
         self.cut()  # where an earlier part has reached the target, the search is over
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
 
-    def _plan(
-        self, space: Space, known: KnownPoints, notes: Mapping[str, list[dict[str, Any]]]
-    ) -> RandomSearch:
+    def _prepare(self, space: Space, known: KnownPoints) -> None:
+        """Everything that is new with each start."""
         options = self.options
-        grace, most = options.grace_period, options.max_trials
-        if options.scheduler == "pbt":
-            return Population(space, known, most, notes.get(GENERATION, []), interval=grace)
-        if options.scheduler == "halving":
-            decided, factor = notes.get(HALVING, []), options.reduction_factor
-            return SuccessiveHalving(
-                space, known, most, decided, grace_period=grace, reduction_factor=factor
-            )
-        return SEARCH_KINDS[options.search](space, known, most)
+        plan = Plan(space, options.search, known, options.max_trials, record_of)
+        longest = max((record.config.num_epochs for record in plan.examples()), default=0)
+        setup = Setup(
+            grace_period=options.grace_period,
+            reduction_factor=options.reduction_factor,
+            max_epochs=longest,
+            max_trials=options.max_trials,
+            seed=space.seed,
+            domains={e.name: e.domains for e in space.experiments.values()},
+            changeable=CHANGEABLE,
+        )
+        self.targets = space.targets
+        self.journal = Journal(self.output_dir)
+        self.study: Study[TrialRecord] = Study(plan, SCHEDULERS[options.scheduler](setup), self)
+        self.confirming: dict[str, TrialRecord] = {}
+        self.records: MutableMapping[str, TrialRecord] = ChainMap(
+            self.confirming, self.study.trials
+        )
+        self.writer = ResultsWriter(
+            self.output_dir, self.results_file, self.records, self.targets, self.document
+        )
+
+    def _restore_clones(self, replay: Replay) -> None:
+        """Records of the clones that earlier parts of the run made, without their epochs."""
+        trials = self.study.trials
+        for decision in replay.decisions:
+            parent = trials.get(decision.state.get("parent", ""))
+            if parent is not None:
+                try:
+                    trials[decision.trial] = clone_of(parent, decision)
+                except ConfigurationError as error:
+                    path = f"{self.journal.path.name}: {decision.trial}"
+                    raise ConfigurationError(f"{path}: {error}") from None
+
+    def _resume(self, replay: Replay) -> None:
+        about = self.journal.load(self.study.trials)
+        self.timestamp = about["timestamp"]
+        self.id = about.get("id", self.id)  # version 0.1 had none at first
+        if self._results_file is None:
+            self._results_file = Path(about["results_file"])
+        self.writer.results_file = self.results_file
+        self.study.replay(replay.decisions)
+        begun = {n: t for n, t in self.study.trials.items() if n in replay.trials}
+        added = {n: t for n, t in self.study.trials.items() if n not in replay.trials}
+        self.study.scheduler.check_resume(begun, added)
 
     def next(self) -> list[TrialRecord]:
-        """What is to be trained now: the search, and once that is whole, what confirms it."""
-        return ([] if self.budget.reason else self.searching()) or self.confirming()
+        """What is to be trained now: the search, and once that is over, what confirms it."""
+        return ([] if self.budget.reason else self.searching()) or self.unconfirmed_records()
 
     def searching(self) -> list[TrialRecord]:
-        """Trials of the search that are still to be run, those known by now."""
-        records = self.records.values()
-        unfinished = [r for r in records if r.status not in FINISHED and not r.confirms]
-        if unfinished or self.failure or self.budget.reason:
-            return unfinished
-        drawn = self.draw()
-        return [drawn] if drawn else []
+        """Trials of the search that are still to be trained, those known by now."""
+        if not (self.study.unfinished or self.failure or self.budget.reason):
+            self.study.is_over()  # adds a new trial if there is one
+        return self.study.unfinished
 
-    def draw(self) -> TrialRecord | None:
-        """One trial more, of a search that goes by its results; None: there is none now."""
-        with self._disk_full_ends_run():
-            while (decision := self.plan.decide(self.records)) is not None:
-                self.state.keep(self.plan.kind, decision)
-                self.plan.take(decision)
-                self._carry_out(decision)
-        record = self.plan.next(self.records)
-        if record is not None:
-            if record.name not in self.records and (self.state.opened or self._resuming):
-                forget(self.output_dir, self.copy, [record.name])  # before that, `forget_old` does
-            self.records[record.name] = record
-            self._note_if_open(record)
-        return record
+    def next_trial(self) -> TrialRecord | None:
+        """The trial of the search that trains next; None: none before another report."""
+        try:
+            return self.study.ask()
+        except OSError as error:
+            self._fail_if_disk_full(error)
+            return None
 
-    def _carry_out(self, decision: Mapping[str, Any]) -> None:
-        """Stop who ends or is replaced, begin heirs with what their parents have; once."""
-        records = self.records
-        for name in decision.get("ends", []):
-            if name in records:  # not of an experiment that is left out this time
-                self._stop_early(records[name])
-        for heir in decision.get("heirs", []):
-            if not {heir["parent"], heir["instead_of"]} <= records.keys():
-                continue  # of experiments that are left out this time
-            replaced, parent = records[heir["instead_of"]], records[heir["parent"]]
-            self._stop_early(replaced)
-            child = records.get(heir["name"]) or heir_of(parent, heir, decision["epoch"])
-            records[child.name] = child
-            if not child.epochs and child.status not in FINISHED:
-                forget(self.output_dir, self.copy, [child.name])
-                inherit(child, parent)
-                hand_down(self.output_dir, self.copy, child)
-                self._note_if_open(child)
-                settings = ", ".join(f"{k} {v:g}" for k, v in heir["settings"].items())
-                logger.info(
-                    "%s takes the place of %s: goes on from epoch %d of %s with %s",
-                    *(child.name, replaced.name, child.parent_epoch, parent.name, settings),
-                )
-
-    def _stop_early(self, record: TrialRecord) -> None:
-        if record.status not in FINISHED:
-            record.status, record.stop_reason = "completed", "scheduler"
-            self._note_if_open(record)
-
-    def _note_if_open(self, record: TrialRecord) -> None:
-        """What happens before the state is open is written with all the rest as it opens."""
-        if self.state.opened:
-            self.note(record)
-
-    def confirming(self) -> list[TrialRecord]:
-        """Trials that are to confirm the best ones: none before the search is whole."""
+    def unconfirmed_records(self) -> list[TrialRecord]:
+        """Trials that are to confirm the best ones: none before the search is over."""
         if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
             return []
         made = self._made_to_confirm()
         new = {name: record for name, record in made.items() if name not in self.records}
-        forget(self.output_dir, self.copy, set(new) - self.state.take_up(new))
-        self.records |= new
+        forget(self.output_dir, self.copy, set(new) - self.journal.take_up(new))
+        self.confirming |= new
         return [self.records[name] for name in self.unconfirmed]
 
     def _made_to_confirm(self) -> dict[str, TrialRecord]:
@@ -218,29 +206,101 @@ class Run:
 
     def possible(self, unfinished: list[TrialRecord]) -> list[TrialRecord]:
         """These, and examples of all that may come after them."""
-        return [*unfinished, *(self.plan.examples() if self.plan.adaptive else [])]
+        return [*unfinished, *(self.study.plan.examples() if self.study.plan.adaptive else [])]
 
     @property
     def unfinished(self) -> list[str]:
         """Names of the trials that neither completed nor failed."""
-        return [r.name for r in self.records.values() if r.status not in FINISHED]
+        return [record.name for record in self.records.values() if not record.is_finished]
 
     @property
     def unconfirmed(self) -> list[str]:
         """Names of the trials that are to confirm the best ones by now, and are not over."""
-        done = {r.name for r in self.records.values() if r.status in FINISHED}
+        done = {record.name for record in self.records.values() if record.is_finished}
         return [name for name in self._made_to_confirm() if name not in done]
 
     @property
     def progress(self) -> int:
-        """Grows with every epoch, and with every batch that was halved."""
+        """Grows with every epoch, and with every batch size that was halved."""
         records = self.records.values()
         return sum(len(r.epochs) + r.used.get("accumulation_used", 0) for r in records)
+
+    # What trials report
+
+    def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
+        """Take in a report or the end of a trial; returns CONTINUE, PAUSE or STOP."""
+        for row in result.get("history", []):  # what was lost with an earlier driver
+            record.add(row)
+        record.add(result)
+        if result.get("error_message"):
+            record.fail(result["error_message"], result["stop_reason"])
+        elif result.get("stop_reason"):
+            record.complete(result["stop_reason"])
+        if record.name in self.study.trials:
+            if "epoch" in result:
+                return self.study.report(record)
+            self.study.end(record)
+        self.changed(record)
+        return CONTINUE
+
+    def lose(self, record: TrialRecord) -> None:
+        """A trial's process went away; it is to be run again."""
+        if not record.is_finished:
+            record.status = "pending"
+        self.changed(record)
+
+    def fail(self, failure: str) -> None:
+        """End the run in order, for a reason that no other trial would escape."""
+        self.failure = self.failure or failure
+
+    # What the study needs of who trains its trials
+
+    def keep(self, decisions: Sequence[Decision], trial: TrialRecord | None = None) -> None:
+        """Write decisions to the journal, with what `trial` has just reported."""
+        if trial is not None:
+            self.changed(trial, decisions)
+            return
+        with self._disk_full_ends_run():
+            if self.journal.is_open:  # before that they are written as it opens
+                self.journal.append_decisions(decisions)
+            else:
+                self.journal.decisions += decisions
+
+    def added(self, trial: TrialRecord) -> None:
+        """A new trial begins with nothing of an older one of its name."""
+        if self.journal.is_open or self._resuming:  # before that, `forget_old` does
+            forget(self.output_dir, self.copy, [trial.name])
+        self.changed(trial)
+
+    def clone(self, parent: TrialRecord, decision: Decision) -> TrialRecord:
+        """A trial that goes on from the parent's state, with what they have in common."""
+        child = self.study.trials.get(decision.trial) or clone_of(parent, decision)
+        forget(self.output_dir, self.copy, [child.name])
+        inherit(child, parent)
+        copy_checkpoint(self.output_dir, self.copy, child)
+        settings = ", ".join(f"{k} {v:g}" for k, v in decision.state["settings"].items())
+        logger.info(
+            "%s replaces %s: goes on from epoch %d of %s with %s",
+            *(child.name, decision.state["replaces"], child.parent_epoch, parent.name, settings),
+        )
+        return child
+
+    def changed(self, trial: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
+        """Keep what changed of a trial, and bring the files up to date where that is due."""
+        if not self.journal.is_open:  # it is written with all the rest as the journal opens
+            return
+        self.budget.note(trial)
+        with self._disk_full_ends_run():
+            self.journal.append(trial, decisions)
+            if trial.is_finished:
+                self.copy.pull_trial(trial.name)
+        self.writer.note(trial)
+        self.write_due()
 
     # Its end
 
     def cut(self) -> None:
-        """End what a spent budget has ended; with the target reached, the search is whole.
+        """End what a spent budget has ended; with the target reached, the search is over.
 
         Raises:
             ExperimentFailedError: the disk has no room for what they left in the storage.
@@ -249,36 +309,36 @@ class Run:
         self.budget.cut(self.records.values())
         try:
             for name in unfinished:
-                if self.records[name].status in FINISHED:
+                if self.records[name].is_finished:
                     with suppress(FileNotFoundError):  # its process may be at its last copy yet
                         self.copy.pull_trial(name, states=False)  # a resume has them from there
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
-            raise no_room(str(error)) from None  # there is nothing under way to `stop`
+            raise disk_full(str(error)) from None
         if self.budget.reason == TARGET:
-            kept = (r for r in self.records.values() if r.status in FINISHED or r.confirms)
-            self.records = {record.name: record for record in kept}
+            for record in self.study.unfinished:
+                del self.study.trials[record.name]
 
     def end(self) -> None:
-        """Write everything that is left of a run whose trials are over."""
+        """Write everything that is left of a run when its trials are over."""
         self.save_state()
         self._read_test_split()
         tidy(self.output_dir, self.copy, self.records.values())
         self.save_results()
-        self.state.close()
+        self.journal.close()
         self.copy.push(now=True)
 
     def _read_test_split(self) -> None:
-        """Once for each winner that a whole run has had: what was read is kept in the state."""
+        """Once for each winner that a whole run has had: what was read is in the journal."""
         best = winner(list(self.records.values()))
-        read = {note["trial"] for note in self.state.notes.get(HELD_OUT, [])}
+        read = {fact["trial"] for fact in self.journal.facts.get(TEST_SPLIT, [])}
         searched = self.budget.reason != TIME_BUDGET and not self.searching()
         whole = searched and not self.unconfirmed
         if best is None or not whole or best.name in read:
             return
         if figures := read_test_split(best, self.options.allow_outside):
-            self.state.keep(HELD_OUT, {"trial": best.name, "figures": figures})
+            self.journal.append_fact(TEST_SPLIT, {"trial": best.name, "figures": figures})
 
     @property
     def ended_by(self) -> str:
@@ -293,8 +353,7 @@ class Run:
             return f"the target {budget.target} is reached (name a harder one, or none, for more)"
         if options.max_trials is None:
             return ""
-        there = sum(e.size for e in self.plan.space.experiments.values())
-        begun = sum(not record.confirms for record in self.records.values())
+        there, begun = self.study.plan.size, len(self.study.trials)
         return (
             f"{begun} of at most {there} trials were asked for (raise --max-trials for more)"
             if options.max_trials <= begun < there
@@ -303,43 +362,20 @@ class Run:
 
     # What is written of it
 
-    def note(self, record: TrialRecord) -> None:
-        """Keep what changed of a trial, and bring the files up to date where that is due."""
-        self.budget.note(record)
-        with self._disk_full_ends_run():
-            self.state.note(record)
-            if record.status in FINISHED:
-                self.copy.pull_trial(record.name)
-        self._tables_due = True
-        self._document_due |= record.status in FINISHED
-        self.write_due()
-
     def write_due(self) -> None:
-        """Write the JSON after a trial finished, the tables each second; not all the time.
-
-        Both grow with the run, so each gets at most a twentieth of its time: where writing takes
-        a second, what others read is at most twenty seconds old. The state is always up to date.
-        """
+        """Bring the results up to date where that is due; the journal always is."""
         with self._disk_full_ends_run():
-            if self._document_due and self._document_pace.ready():
-                self.save_results()
-            elif self._tables_due and self._tables_pace.ready():
-                self._write_tables()
+            self.writer.write_due()
             self.copy.push()
 
     def write_finished(self) -> None:
         """Write the JSON if it lacks a finished trial."""
-        if self._document_due and not self.failure:
-            self.save_results()
+        if not self.failure:
+            self.writer.write_finished()
 
     def save_results(self) -> None:
         """Write the JSON and the tables as they stand."""
-        with self._document_pace.measured():
-            document = self.document()
-            write_json(self.results_file, document)
-            write_json(self.output_dir / RESULTS_COPY, document)
-            self._write_tables()
-        self._document_due = False
+        self.writer.write_all()
 
     def document(self) -> dict[str, Any]:
         """What the JSON holds."""
@@ -351,48 +387,36 @@ class Run:
             best=winner(records),
             confirmation=confirmation(records, self.targets),
             held_out={
-                note["trial"]: note["figures"] for note in self.state.notes.get(HELD_OUT, [])
+                fact["trial"]: fact["figures"] for fact in self.journal.facts.get(TEST_SPLIT, [])
             },
         )
-
-    def _write_tables(self) -> None:
-        with self._tables_pace.measured():
-            write_tables(self.output_dir, list(self.records.values()), self.targets)
-        self._tables_due = False
 
     @contextmanager
     def _disk_full_ends_run(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            self.stop(str(error))
+            self._fail_if_disk_full(error)
 
-    # Its state
+    def _fail_if_disk_full(self, error: OSError) -> None:
+        if error.errno not in DISK_FULL:
+            raise error
+        self.fail(str(error))
 
     def save_state(self) -> None:
-        """Leave the state tidy, and ready for more."""
+        """Leave the journal tidy, and open for more."""
         about = {
             "id": self.id,
             "timestamp": self.timestamp,
             "results_file": str(self.results_file),
             **{name: getattr(self.options, name) for name in KEPT_OPTIONS},
         }
-        self.state.rewrite(self.records, about)
-
-    def _load_state(self) -> None:
-        """Take up the run in the output folder; raises ConfigurationError if it does not fit."""
-        about = self.state.load(self.records)
-        self.timestamp = about["timestamp"]
-        self.id = about.get("id", self.id)  # there was none before trackers' runs were gone on with
-        if self._results_file is None:
-            self._results_file = Path(about["results_file"])
+        self.journal.rewrite(self.records, about)
 
     def forget_old(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
         forget_confirmation(self.output_dir, self.copy)
-        old = self.state.read()
+        old = self.journal.read()
         if old.trials:
             begun = old.about.get("timestamp", "an unknown time")
             logger.info(
@@ -400,5 +424,47 @@ class Run:
                 *(self.output_dir, begun),
             )
         names = {*self.records, *old.trials}
-        self.state.path.unlink(missing_ok=True)
+        self.journal.path.unlink(missing_ok=True)
         forget(self.output_dir, self.copy, names)
+
+
+def record_of(experiment: Experiment, point: Point) -> TrialRecord:
+    """The record of a trial that has not begun."""
+    return TrialRecord(
+        point.config,
+        search=experiment.name if experiment.is_search else "",
+        sampled=dict(point.values),
+        resources=experiment.resources,
+    )
+
+
+def clone_of(parent: TrialRecord, decision: Decision) -> TrialRecord:
+    """The record of a trial that trains as `parent` did until the decision's epoch."""
+    epoch = decision.epoch
+    changes = {change["after_epoch"]: dict(change) for change in parent.config.changes}
+    changes[epoch] = {
+        **changes.get(epoch, {}),
+        "after_epoch": epoch,
+        **decision.state["settings"],
+    }
+    config = replace(
+        parent.config,
+        experiment_name=decision.trial,
+        changes=[changes[after] for after in sorted(changes)],
+    )
+    return TrialRecord(
+        config,
+        search=parent.search,
+        sampled=dict(parent.sampled),
+        resources=parent.resources,
+        parent=parent.name,
+        parent_epoch=epoch,
+    )
+
+
+def inherit(child: TrialRecord, parent: TrialRecord) -> None:
+    """Give a new trial the epochs that it has in common with its parent."""
+    for row in parent.epochs:
+        if row["epoch"] <= child.parent_epoch:
+            child.add(row)
+    child.used = dict(parent.used)

@@ -1,4 +1,4 @@
-"""Work that grows with a run, rationed: it gets at most a share of the run's time."""
+"""Limits work that grows with a run to a share of its time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Pace:
+class Throttle:
     """Says when it is time for a piece of work again: the longer it took, the later.
 
     Args:

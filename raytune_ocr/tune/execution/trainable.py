@@ -143,9 +143,9 @@ def trial(
     """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None),
-            `until` (the epoch after which it waits for others, or None) and `keeps_states` (where
-            it goes on as another of Ray's trials afterwards, or others go on from its states).
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None) and
+            `keeps_states` (where it goes on as another of Ray's trials after a pause, or others go
+            on from its states).
         data: datasets by `data_key`.
         storage: where the run is kept; None: in the output folder, which every node sees.
         mark: of the driver's, which every node must see.

@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.results.record import TrialRecord, ranking
-from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.head_watchdog import watched
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes
@@ -22,43 +22,44 @@ from raytune_ocr.tune.cluster.ray_patches import lean_controller, take_waiting_p
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import load_data
-from raytune_ocr.tune.execution.out_of_memory import (
-    go_on_with_less,
-    killed_by_monitor,
-    memory_needed,
-)
+from raytune_ocr.tune.execution.out_of_memory import go_on_with_less, killed_by_monitor
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interruptions
-from raytune_ocr.tune.execution.throttle import Pace
+from raytune_ocr.tune.execution.trial_request import TrialRequests
+from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.storage.storage import Storage
 from raytune_ocr.tune.tracking.registry import reach_trackers, trackers
 from raytune_ocr.tune.tracking.tensorboard import add_pictures
 
 if TYPE_CHECKING:
-    from raytune_ocr.tune.execution.ray_callback import DriverCallback
+    from raytune_ocr.tune.execution.ray_callback import RayCallback
 
 FUTILE_ROUNDS = 3
-PLACES_SECONDS = 2.0  # from one count of what nodes have room for to the next
 
 
-class Control:
-    """Trains the trials of `run` on `cluster`.
+class TrialRunner:
+    """Trains the trials of a run on a Ray cluster.
+
+    Args:
+        run: the run.
+        cluster: where its trials train.
+        options: of the run.
 
     Attributes:
         resume_command: what a stopped run says is to be done next.
         interruptions: signals that came.
-        actors: that run trials, by id.
         mark: what every node of a cluster must see.
     """
 
-    def __init__(self, run: Run, cluster: Cluster) -> None:
+    def __init__(self, run: Run, cluster: Cluster, options: TuneOptions) -> None:
         self.run = run
         self.cluster = cluster
+        self.options = options
+        self.requests = TrialRequests(run, cluster, options)
         self.resume_command = "the same, and resume=True"
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
-        self.actors: dict[Any, Any] = {}
         self.mark: Mark | None = None
-        run.stop = self.stop
+        self._callback: RayCallback | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles what it is given methods of; nothing reads that
@@ -72,9 +73,9 @@ class Control:
         """
         run = self.run
         # The best of those that an earlier part has finished may be trained again with other seeds.
-        best = ranking(run.records.values())[: run.options.confirm or 0]
+        best = ranking(run.records.values())[: self.options.confirm or 0]
         possible = [*run.possible(unfinished), *best]
-        data = load_data(possible, run.options.allow_outside)
+        data = load_data(possible, self.options.allow_outside)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
         with (
@@ -85,8 +86,8 @@ class Control:
         ):
             self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
-                self.cluster.check(self._request(record))
-            reach_trackers(run.options.track, run.output_dir, run.id)
+                self.cluster.check(self.requests.resources(record))
+            reach_trackers(self.options.track, run.output_dir, run.id)
             if not resuming:  # not before all is known to be there
                 run.forget_old()
             run.save_state()
@@ -95,7 +96,7 @@ class Control:
             futile = 0
             while unfinished and futile < FUTILE_ROUNDS:
                 before = run.progress
-                if not self._fit(unfinished, data) or self.ending:
+                if not self._fit(unfinished, data) or self.ending or run.failure:
                     return
                 futile = 0 if run.progress > before else futile + 1
                 unfinished = run.next()
@@ -103,8 +104,8 @@ class Control:
                 run.save_results()  # which say that the best are confirmed now
         if unfinished:
             raise ExperimentFailedError(
-                f"trials were ended {futile} times in a row before any of them got on, by lost "
-                "nodes or for want of memory; go on with --resume when the nodes are better"
+                f"{futile} attempts in a row made no progress (node lost or out of memory); "
+                "run again with --resume when the nodes are healthy"
             )
 
     @contextmanager
@@ -143,80 +144,24 @@ class Control:
         finally:
             self.mark.remove()
 
-    # What a trial gets
-
-    def _request(self, record: TrialRecord) -> dict[str, float]:
-        """What Ray is asked for by a trial."""
-        asked, options = record.resources, self.run.options
-        cpus = options.cpus_per_trial if asked.cpus is None else asked.cpus
-        request = self.cluster.request(
-            1.0 if cpus is None else cpus,
-            options.gpus_per_trial if asked.gpus is None else asked.gpus,
-            memory_needed(record, self.run.records.values()),
-        )
-        request |= {"memory": asked.memory} if asked.memory else {}
-        together = None if record.confirms else self.run.plan.together(self.run.records)
-        if cpus is None and together and not (options.max_concurrent or "gpu" in request):
-            request["cpu"] = self.cluster.share(request, together)
-        return request
-
-    def _settings(self, record: TrialRecord) -> dict[str, Any]:
-        """What a trial is told through Ray."""
-        request = self._request(record)
-        return {
-            "experiment_name": record.name,
-            "config": without_model_file(record.config_used).to_dict(),
-            "threads": max(1, int(request["cpu"])),
-            "timeout": self._time_left(record),
-            "until": self.run.plan.until(record),
-            "keeps_states": self.run.plan.takes_turns and not record.confirms,
-            "request": request,
-        }
-
-    def _time_left(self, record: TrialRecord) -> float | None:
-        """Seconds that a trial may still train; None: without end."""
-        timeout = self.run.options.trial_timeout
-        if timeout is None or record.confirms:
-            return None
-        return timeout - sum(row["seconds"] for row in record.epochs)
-
-    def _places(self) -> Callable[[], int] | None:
-        """How many trials at a time, where each draw is to know as many results as it can."""
-        plan, most = self.run.plan, self.run.options.max_concurrent
-        if most:
-            return lambda: most
-        if not plan.adaptive:
-            return None
-        example, pace, room = plan.examples()[0], Pace(seconds=PLACES_SECONDS), 1
-
-        def places() -> int:
-            nonlocal room
-            if pace.ready():
-                with pace.measured():
-                    room = self.cluster.places(self._request(example))
-            return room
-
-        return places
-
     # One run of Ray's tuner
 
     def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
-        """Train `records` and what is drawn after them; False: nothing may follow."""
-        from raytune_ocr.tune.execution.ray_callback import DriverCallback
-        from raytune_ocr.tune.schedulers.registry import create_scheduler
+        """Train `records` and what comes after them; False: nothing may follow."""
+        from raytune_ocr.tune.execution.ray_callback import RayCallback
 
-        run = self.run
+        run, confirming = self.run, bool(records[0].confirms)
         done = set(run.records) - set(run.unfinished)
-        confirming = bool(records[0].confirms)
-        scheduler = (
-            None
-            if confirming
-            else create_scheduler(run.options, run.state, run.records, run.plan.examples())
+        run.study.restart()
+        progress = ProgressReport(run.records, self.options.quiet)
+        callback = RayCallback(
+            run, self.cluster, progress, self.interruptions.end_run, lambda: self.ending
         )
-        progress = ProgressReport(run.records, run.options.quiet)
+        self._callback = callback
         with progress, controller_here(), lean_controller():
-            callback = DriverCallback(self, scheduler, progress)
-            tuner = self._tuner(records, data, scheduler, callback)
+            queue = list(records)
+            next_trial = partial(_first, queue) if confirming else run.next_trial
+            tuner = self._tuner(next_trial, confirming, data, callback)
             try:
                 with self.interruptions.trials_run(), self.cluster.silenced():
                     tuner.fit()
@@ -227,7 +172,7 @@ class Control:
             except ConnectionError as error:  # Ray Client's, when it cannot reach the head again
                 raise ExperimentFailedError(
                     f"--address: the cluster is gone ({error}); go on with --resume when there is "
-                    "one: what was noted is kept"
+                    "one: what is in the journal is kept"
                 ) from None
             finally:
                 remove_ray_state(run.output_dir)
@@ -235,35 +180,30 @@ class Control:
         run.write_finished()
         add_pictures((r for r in run.records.values() if r.name not in done), data)
         left = (run.records[name] for name in run.unfinished)
-        return all(r.name in callback.lost or run.plan.waits(r) for r in left)
+        return all(r.name in callback.lost or r.status == "paused" for r in left)
 
     def _tuner(
         self,
-        records: Sequence[TrialRecord],
+        next_trial: Callable[[], TrialRecord | None],
+        confirming: bool,
         data: dict[str, Any],
-        scheduler: Any,
-        callback: DriverCallback,
+        callback: RayCallback,
     ) -> Any:
-        """Ray's tuner of these records, and of others that come as places are free."""
+        """Ray's tuner, which asks `next_trial` as there is room."""
         from ray import tune
 
-        from raytune_ocr.tune.execution.ray_searcher import (
-            AskedTrials,
-            Asking,
+        from raytune_ocr.tune.execution.ray_adapters import (
             BudgetStopper,
+            RayScheduler,
+            RaySearchAlgorithm,
+            RaySearcher,
             placement,
         )
         from raytune_ocr.tune.execution.trainable import trial
 
         take_waiting_processes()
-        run, options = self.run, self.run.options
-        confirming = bool(records[0].confirms)
-        asked = AskedTrials(
-            records if confirming else run.plan.ready(records),
-            self._settings,
-            more=(lambda: None) if confirming else run.draw,
-            at_a_time=self._places(),
-        )
+        run = self.run
+        searcher = RaySearcher(next_trial, self.requests.settings, self.requests.max_concurrent())
         trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage, mark=self.mark)
         return tune.Tuner(
             tune.with_resources(trainable, placement),
@@ -272,8 +212,8 @@ class Control:
                 metric="best_score",
                 mode="max",
                 num_samples=-1,
-                search_alg=Asking(asked),
-                scheduler=scheduler,
+                search_alg=RaySearchAlgorithm(searcher),
+                scheduler=RayScheduler(callback.report),
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -284,20 +224,20 @@ class Control:
                 verbose=0,
                 stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
                 failure_config=tune.FailureConfig(max_failures=1),
-                callbacks=[callback, *trackers(options.track, run.output_dir, run.id)],
+                callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],
             ),
         )
 
-    def _survives(self, error: RuntimeError, callback: DriverCallback) -> bool:
+    def _survives(self, error: RuntimeError, callback: RayCallback) -> bool:
         """Whether it was Ray's memory monitor; the trial that took most goes on with less."""
         killed = killed_by_monitor(error)
         if killed is None:
             return False
-        ended = [actor for actor in killed if actor in callback.actors]
+        ended = [actor for actor in killed if actor in callback.records]
         if ended:  # several may be, for the sake of one
-            record = callback.actors[max(ended, key=lambda actor: killed[actor])]
+            record = callback.records[max(ended, key=lambda actor: killed[actor])]
             go_on_with_less(record)
-            self.run.note(record)
+            self.run.lose(record)
         return True
 
     # Its end
@@ -307,17 +247,11 @@ class Control:
         """Whether the run is being ended before its trials are."""
         return self.interruptions.ending
 
-    def stop(self, failure: str) -> None:
-        """End the run in order, for a reason that no other trial would escape."""
-        if not self.interruptions.ending:
-            self.run.failure = failure
-            self.interruptions.end_run()
-
     def _kill_trials(self) -> None:
         """End the processes of this run's trials; they are taken up from their states."""
         import ray
 
-        for actor in self.actors.values():
+        for actor in self._callback.actors.values() if self._callback else ():
             ray.kill(actor)
 
     def _last_words(self, when: str = "") -> None:
@@ -325,6 +259,11 @@ class Control:
         print(words, file=sys.__stderr__, flush=True)
         self.run.save_results()
         self.run.copy.push(now=True)
+
+
+def _first(queue: list[TrialRecord]) -> TrialRecord | None:
+    """Take the next of those that confirm others."""
+    return queue.pop(0) if queue else None
 
 
 def _trial_name(trial: Any) -> str:

@@ -1,69 +1,52 @@
-"""The median stopping rule."""
+"""The median stopping rule: Golovin et al., "Google Vizier" (2017)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from raytune_ocr.results.journal import RunState
-from raytune_ocr.results.journal_schema import MEDIAN
-from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tune.schedulers.base import (
+    STOP,
+    Decision,
+    Scheduler,
+    Trial,
+    Trials,
+    best_score,
+    epochs_of,
+)
+
+FEWEST = 3
+"""Other trials that must have come as far, or a trial is not judged."""
 
 
-class MedianRule(FIFOScheduler):
-    """Stops a trial whose best score so far is below the median of what the others had.
+class MedianRule(Scheduler):
+    """Stops a trial with a best score below the median of the others' mean scores.
 
-    What another trial had by an epoch is the mean of its scores up to that epoch. It reads the
-    run's records, which a resumed run has as well.
-
-    Args:
-        state: of the run, where it notes whom it stopped.
-        records: of the run, by trial.
-        grace_period: epochs that every trial gets.
-        fewest: others that must have come as far, or nobody is judged.
+    The mean of another trial is over its epochs up to the one that is judged.
     """
 
-    def __init__(
-        self,
-        state: RunState,
-        records: Mapping[str, TrialRecord],
-        grace_period: int = 5,
-        fewest: int = 3,
-    ) -> None:
-        super().__init__()
-        self.state = state
-        self.records = records
-        self.grace_period = grace_period
-        self.fewest = fewest
-        self.stopped: dict[str, int] = {
-            note["trial"]: note["epoch"] for note in state.notes.get(MEDIAN, [])
-        }
+    name: ClassVar[str] = "median"
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop or go on."""
-        name, epoch = result.get("experiment_name", ""), result.get("epoch")
-        if name in self.stopped:
-            return TrialScheduler.STOP
-        if epoch is None or not self.grace_period <= epoch < result.get("num_epochs", math.inf):
-            return TrialScheduler.CONTINUE
+    def report(self, trial: Trial, trials: Trials) -> Decision | None:
+        """Judge a trial after each epoch from the grace period on, but not after its last."""
+        epoch = epochs_of(trial)
+        if not self.setup.grace_period <= epoch < trial.max_epochs:
+            return None
         means = [
-            record.mean_score(epoch)
-            for other, record in self.records.items()
-            if other != name and record.epochs and record.epochs[-1]["epoch"] >= epoch
+            mean_score(other, epoch)
+            for other in trials.values()
+            if other.name != trial.name and epochs_of(other) >= epoch
         ]
         known = [mean for mean in means if not math.isnan(mean)]
-        score = float(result.get("best_score", math.nan))
-        if len(known) < self.fewest or score >= np.median(known):
-            return TrialScheduler.CONTINUE
-        note = {"trial": name, "epoch": epoch}
-        self.stopped[name] = epoch
-        self.state.keep(MEDIAN, note)
-        return TrialScheduler.STOP
+        if len(known) < FEWEST or best_score(trial) >= np.median(known):
+            return None
+        return self._decision(trial.name, epoch, STOP)
 
-    def debug_string(self) -> str:
-        """How many were stopped."""
-        return f"median rule: {len(self.stopped)} stopped"
+
+def mean_score(trial: Trial, epoch: int) -> float:
+    """The mean score up to `epoch`; NaN where there is none."""
+    scores = [s for e, s in trial.curve.items() if e <= epoch and not math.isnan(s)]
+    return fmean(scores) if scores else math.nan

@@ -1,10 +1,10 @@
-"""Rungs of successive halving and ASHA."""
+"""Rungs of successive halving, ASHA and HyperBand."""
 
 from __future__ import annotations
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:
-    """Epochs at which trials are judged.
+    """Epochs at which trials are compared.
 
     >>> rung_epochs(5, 3, 40)
     [5, 15]

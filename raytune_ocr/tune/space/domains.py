@@ -86,7 +86,7 @@ class Domain:
         """`value` with few digits, still within the bounds."""
         return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
 
-    def told(self, value: Any) -> Any:
+    def to_optuna(self, value: Any) -> Any:
         """`value` as a text of a list, a number of steps or a number; None where it is not here.
 
         What lies between steps or whole numbers is told as the nearest.
@@ -99,8 +99,8 @@ class Domain:
             return min(round((value - self.low) / self.values[2]), self.steps)
         return round(value) if self.kind == "randint" else value
 
-    def untold(self, told: Any) -> Any:
-        """The value that `told` gave this for, numbers rounded."""
+    def from_optuna(self, told: Any) -> Any:
+        """The value that `to_optuna` gave this for, numbers rounded."""
         if self.is_list:
             return json.loads(told)
         if self.kind == "quniform":

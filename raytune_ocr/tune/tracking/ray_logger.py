@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from raytune_ocr.tune.schedulers.pause import is_turn_over
+PAUSED = "paused"
+"""Key in the config of a trial of Ray's that ended in a pause, to go on as another one."""
 
 
 class Described:
@@ -40,9 +41,9 @@ class Described:
         super().log_trial_result(iteration, first, told)  # type: ignore[misc]
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """Unless only its turn has ended."""
+        """Unless it only paused."""
         name = trial.config["experiment_name"]
-        if failed or not is_turn_over(trial, trial.last_result or {}):
+        if failed or not trial.config.get(PAUSED):
             self._open.discard(name)
             super().log_trial_end(self._first[name], failed)  # type: ignore[misc]
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 
 LONG = """
 experiments:
@@ -40,7 +40,7 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     run = subprocess.Popen([sys.executable, "-m", "raytune_ocr.tune", *words], env=environment)
     try:
         until = time.monotonic() + 120
-        while not any(t.epochs for t in RunState(tmp_path / "out").read().trials.values()):
+        while not any(t.epochs for t in Journal(tmp_path / "out").read().trials.values()):
             assert run.poll() is None and time.monotonic() < until
             time.sleep(0.2)
         family = psutil.Process(run.pid).children(recursive=True)

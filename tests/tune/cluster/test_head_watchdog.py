@@ -11,7 +11,7 @@ import time
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.cluster import Cluster
 
@@ -117,4 +117,4 @@ def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, 
     assert f"error: --address: the cluster's head node at {address} is gone: nothing" in told
     again = f"-m raytune_ocr.tune {shlex.join(words)} --resume"
     assert "stopped; when there is a cluster again, go on with: " in told and again in told
-    assert RunState(output).read().trials["first"].epochs
+    assert Journal(output).read().trials["first"].epochs

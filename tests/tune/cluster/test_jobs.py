@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from tests.fixtures.materials import allowed
 
 ROOT = Path(__file__).parents[3]
@@ -139,5 +139,5 @@ def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(
 
 
 def epochs_noted(output):
-    trials = RunState(output).read().trials
+    trials = Journal(output).read().trials
     return trials["long"].epochs if "long" in trials else []

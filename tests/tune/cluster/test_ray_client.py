@@ -10,7 +10,7 @@ import time
 import pandas as pd
 import pytest
 
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from tests.fixtures.materials import allowed
 
 LONG = """
@@ -43,7 +43,7 @@ def client_server(start_cluster):
 
 
 def epochs_noted(output):
-    return {name: len(trial.epochs) for name, trial in RunState(output).read().trials.items()}
+    return {name: len(trial.epochs) for name, trial in Journal(output).read().trials.items()}
 
 
 def wait_for_epochs(output, number, process, seconds=120):

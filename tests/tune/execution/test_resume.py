@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from raytune_ocr.results.journal import RunState
 from raytune_ocr.results.journal_schema import GENERATION, HALVING, RUNG
+
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import FINISHED
 
 ROOT = Path(__file__).parents[3]
@@ -74,7 +74,7 @@ class Run:
         )
 
     def trials(self):
-        return RunState(self.output).read().trials
+        return Journal(self.output).read().trials
 
     def noted(self):
         return sum(len(trial.epochs) for trial in self.trials().values())
@@ -138,7 +138,7 @@ def test_a_driver_killed_twenty_times_ends_as_one_that_was_not(cluster, tmp_path
     assert rough.verdicts() == calm.verdicts()
     assert {reason for _, _, reason, _, _ in calm.verdicts()} == {"max_epochs", "scheduler"}
     pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
-    rungs = [RunState(run.output).read().notes[RUNG] for run in (calm, rough)]
+    rungs = [Journal(run.output).read().notes[RUNG] for run in (calm, rough)]
     assert rungs[0] == rungs[1]
     again = {name: count - calm.trained()[name] for name, count in rough.trained().items()}
     assert sum(again.values()) <= KILLS
@@ -184,7 +184,7 @@ def test_trials_that_wait_for_each_other_end_alike_where_the_driver_is_killed(
     assert rough.verdicts() == calm.verdicts()
     assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == ended
     pd.testing.assert_frame_equal(rough.figures(), calm.figures(), check_exact=True)
-    decisions = [RunState(run.output).read().notes[kind] for run in (calm, rough)]
+    decisions = [Journal(run.output).read().notes[kind] for run in (calm, rough)]
     assert decisions[0] == decisions[1]
     assert len(calm.verdicts()) == trials
     again = sum(rough.trained().values()) - sum(calm.trained().values())

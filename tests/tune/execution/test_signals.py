@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from raytune_ocr.data import DatasetRegistry
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.execution.throttle import Pace
+from raytune_ocr.tune.execution.throttle import Throttle
 from tests.fixtures.materials import allowed
 
 SLEEPY = """
@@ -69,7 +69,7 @@ def long_epoch(tmp_path):
         text=True,
     )
     until = time.monotonic() + 90
-    while not any(t.epochs for t in RunState(tmp_path / "out").read().trials.values()):
+    while not any(t.epochs for t in Journal(tmp_path / "out").read().trials.values()):
         assert time.monotonic() < until, "the first epoch was not reached"
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.1)
@@ -92,7 +92,7 @@ def test_a_signal_in_the_midst_of_an_epoch_ends_a_run_in_seconds(
     assert long_epoch.returncode == status, told
     assert "--resume" in told
     assert json.loads((tmp_path / "r.json").read_text())["best_result"] is None
-    trials = RunState(tmp_path / "out").read().trials
+    trials = Journal(tmp_path / "out").read().trials
     assert {name: len(trial.epochs) for name, trial in trials.items()} == {"long": 1, "waiting": 0}
     assert {trial.status for trial in trials.values()} <= {"pending", "running"}
     _, alive = psutil.wait_procs(family, timeout=10)
@@ -109,7 +109,7 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     assert time.monotonic() - begun < allowed(1.5)
     assert long_epoch.returncode == 130
     assert "what was noted is kept" in told
-    assert len(RunState(tmp_path / "out").read().trials["long"].epochs) == 1
+    assert len(Journal(tmp_path / "out").read().trials["long"].epochs) == 1
 
 
 def test_a_signal_before_a_run_begins_says_so_and_leaves_nothing(tmp_path, capsys, monkeypatch):
@@ -130,7 +130,7 @@ def test_a_signal_before_a_run_begins_says_so_and_leaves_nothing(tmp_path, capsy
 
 
 def test_work_that_takes_long_is_done_rarely():
-    pace = Pace(share=0.1)
+    pace = Throttle(share=0.1)
     assert pace.ready()
     begun = time.monotonic()
     with pace.measured():

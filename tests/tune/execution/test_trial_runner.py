@@ -15,7 +15,7 @@ import torch
 
 from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.execution.trainable import is_out_of_memory, newest_state, run_trial
@@ -245,7 +245,7 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
         wait_for(output, lambda e: all(len(e[name]) >= n for name, n in begun.items()), process)
         images.rename(tmp_path / "gone")  # a trial that starts elsewhere gets them from Ray
         for _ in range(2):
-            before = len(RunState(output).read().trials["long"].epochs)
+            before = len(Journal(output).read().trials["long"].epochs)
             cluster.remove_node(node_that_trains(nodes), allow_graceful=False)
             wait_for(output, lambda e, before=before: len(e["long"]) >= before + 3, process)
         told, _ = process.communicate(timeout=240)
@@ -280,7 +280,7 @@ def wait_for(output: Path, holds, process):
     """Until the epochs by trial that the run has noted satisfy `holds`."""
 
     def reached():
-        trials = RunState(output).read().trials
+        trials = Journal(output).read().trials
         return trials and holds({name: kept.epochs for name, kept in trials.items()})
 
     wait_until(reached, process)

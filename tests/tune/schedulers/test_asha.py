@@ -4,14 +4,14 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.schedulers.asha import AsyncHyperBand, PersistentASHA
 from raytune_ocr.tune.schedulers.median import MedianRule
 
 
 def opened(folder):
-    state = RunState(folder)
+    state = Journal(folder)
     state.notes = state.read().notes
     state.rewrite({}, {})
     return state

@@ -6,7 +6,7 @@ import yaml
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.dry_run import dry_run
@@ -269,7 +269,7 @@ def begin(tmp_path):
         tuner = HyperparameterTuner(
             str(path), output_dir=tmp_path / "out", results_file=tmp_path / "r.json", **options
         )
-        tuner.control.train = lambda unfinished, resuming: tuner.run.save_state()
+        tuner.runner.train = lambda unfinished, resuming: tuner.run.save_state()
         tuner.run_experiments()
         return {name: dict(record.sampled) for name, record in tuner.records.items()}
 
@@ -305,7 +305,7 @@ def test_a_resumed_run_keeps_its_trials_when_its_source_has_grown_or_is_gone(
 def test_a_run_from_before_sources_were_kept_reads_them_anew(begin, tmp_path):
     grow(tmp_path / "old.json", trials=1)
     drawn = begin(warm_start=[str(tmp_path / "old.json")])
-    file = RunState(tmp_path / "out").path
+    file = Journal(tmp_path / "out").path
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(line for line in lines if not line.startswith(f'{{"{KNOWN}"')))
     assert len(lines) > len(file.read_text().splitlines())

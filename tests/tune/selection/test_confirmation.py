@@ -7,7 +7,7 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.document import results_document
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord, ranking
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
@@ -175,7 +175,7 @@ def test_a_run_confirms_its_best_trials(confirmed_run):
     assert len(pd.read_csv(confirmed_run / "confirmation_trials.csv")) == 4
     epochs = pd.read_csv(confirmed_run / "confirmation_epochs.csv")
     assert not epochs.duplicated(["experiment_name", "epoch"]).any()
-    rungs = RunState(confirmed_run).read().notes["rung"]
+    rungs = Journal(confirmed_run).read().notes["rung"]
     assert not [note for note in rungs if "-seed" in note["trial"]]
 
 
@@ -202,7 +202,7 @@ def test_the_test_split_is_read_for_the_winner_alone(confirmed_run):
     assert best["test_images"] == 8
     have = [r["experiment_name"] for r in document["all_results"] if "test_images" in r]
     assert have == [best["experiment_name"]]
-    assert [note["trial"] for note in RunState(confirmed_run).read().notes["held_out"]] == have
+    assert [note["trial"] for note in Journal(confirmed_run).read().notes["held_out"]] == have
 
 
 @pytest.mark.slow

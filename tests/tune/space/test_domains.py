@@ -27,7 +27,7 @@ def test_what_is_drawn_is_in_the_domain_and_is_known_again(one):
     rng = random.Random(1)
     for _ in range(200):
         value = one.draw(rng)
-        assert one.holds(value) and one.told(value) is not None
+        assert one.holds(value) and one.to_optuna(value) is not None
 
 
 @pytest.mark.parametrize("one", EACH, ids=str)
@@ -50,11 +50,11 @@ def test_steps_and_whole_numbers_reach_both_ends():
 
 def test_what_lies_between_steps_is_told_as_the_nearest():
     steps = domain("quniform", 16, 60, 16)  # up to 48
-    assert [steps.told(value) for value in (16, 39, 41, 60)] == [0, 1, 2, 2]
-    assert steps.told(61) is None
+    assert [steps.to_optuna(value) for value in (16, 39, 41, 60)] == [0, 1, 2, 2]
+    assert steps.to_optuna(61) is None
     whole = domain("randint", 1, 5)
-    assert [whole.told(value) for value in (1.0, 2.4, 4.6)] == [1, 2, 5]
-    assert whole.told(5.1) is None
+    assert [whole.to_optuna(value) for value in (1.0, 2.4, 4.6)] == [1, 2, 5]
+    assert whole.to_optuna(5.1) is None
 
 
 def test_a_log_scale_is_drawn_evenly_by_its_decades():

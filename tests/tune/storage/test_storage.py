@@ -12,7 +12,7 @@ import pytest
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.inference.locate import find_checkpoint
-from raytune_ocr.results.journal import RunState
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.execution.trainable import newest_state
@@ -165,7 +165,7 @@ def test_a_run_is_resumed_from_its_storage_alone(shared_ray, write_space, data, 
     assert {"first", "second", "run_state.jsonl", "results.json", "epochs.csv"} <= set(kept)
     states = {path.parts[-3] for path in storage.rglob("state.pt")}
     assert states == {best["experiment_name"]}
-    assert RunState(storage).exists()
+    assert Journal(storage).exists()
 
 
 @pytest.mark.slow

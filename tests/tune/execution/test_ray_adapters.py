@@ -1,8 +1,9 @@
 """How many trials Ray is given at a time."""
 
+from raytune_ocr.tune.execution.ray_searcher import AskedTrials
+
 from raytune_ocr.tune.cluster import cluster
 from raytune_ocr.tune.cluster.cluster import Cluster
-from raytune_ocr.tune.execution.ray_searcher import AskedTrials
 
 
 def test_trials_are_given_as_room_grows():

@@ -1,0 +1,35 @@
+"""What a scheduler decided about a trial, as the journal keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CONTINUE, PAUSE, STOP = "CONTINUE", "PAUSE", "STOP"
+START = "START"
+"""A new trial begins, or a paused one goes on."""
+EXPLOIT = "EXPLOIT"
+"""A new trial goes on from another one's state, with other settings."""
+DECISIONS = (CONTINUE, PAUSE, STOP, START, EXPLOIT)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision about one trial.
+
+    Attributes:
+        scheduler: the name of the scheduler that made it.
+        trial: the trial that it is about; with EXPLOIT the new one.
+        epoch: the number of epochs after which it was made.
+        decision: one of `DECISIONS`.
+        state: what the scheduler's later decisions depend on, as JSON types. With EXPLOIT also
+            `parent`, `replaces` and `settings`: the trial that is copied, the trial that the new
+            one replaces, and the settings that it has from `epoch` on.
+    """
+
+    scheduler: str
+    trial: str
+    epoch: int
+    decision: str
+    state: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,217 @@
+"""Lines of the journal: how one is written, read and checked.
+
+A line is a JSON object with a digest of its own as the last key, so that a damaged line is told
+apart from the whole ones around it. There are four kinds:
+
+- `run`: what the run is (format, id, times, options);
+- `trial`: what a trial has reported since its last line (`rows`, a row an epoch) and its status,
+  with the `decisions` that its report led to;
+- `decisions`: decisions that belong to no single report;
+- any other single key: a fact, such as how the winner read the test split.
+
+Format 1, of version 0.1, has no digests, and a kind of its own for each scheduler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from types import NoneType
+from typing import Any
+
+from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
+
+FORMAT = 2
+TRIAL_KEYS = ("trial", "status", "rows")
+DECISION_KEYS = ("scheduler", "trial", "epoch", "decision", "state")
+TYPES: dict[str, Any] = {
+    **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
+    **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
+    **dict.fromkeys(("id", "name", "scheduler", "decision", "parent", "replaces"), str),
+    **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state"), dict),
+    **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
+    **dict.fromkeys(("epoch", "format"), int),
+}
+"""The type of each key, wherever in a line it stands."""
+FACTS = {"test_split": ("trial", "figures"), "known": ()}
+"""By kind of fact, the keys that it needs."""
+OLD_DECISIONS = {
+    "rung": ("trial", "epoch", "score", "stopped"),
+    "median": ("trial", "epoch"),
+    "halving": ("epoch", "ends", "left"),
+    "generation": ("epoch", "heirs"),
+}
+"""Format 1: by kind of decision, the keys that it needs."""
+OLD_CLONE = ("name", "parent", "instead_of", "settings")
+ROW = ("epoch", "seconds")
+ROW_TYPES: dict[str, Any] = {"experiment_name": str, "epoch": int, "seconds": (int, float)}
+MOST_DIGITS = 18
+DIGEST = b',"digest":"'
+
+
+def write_line(entry: Mapping[str, Any]) -> bytes:
+    """An entry as a line: NaN and infinities as null, the digest last."""
+    text = json.dumps(finite(entry), ensure_ascii=False, allow_nan=False).encode()
+    return text[:-1] + DIGEST + digest(text).encode() + b'"}\n'
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """The entry of a line, in the present format.
+
+    Raises:
+        ValueError: the line is damaged, or no line of a journal.
+    """
+    text, mark, rest = line.rstrip(b"\n").rpartition(DIGEST)
+    if mark:
+        text += b"}"
+        if rest != f'{digest(text)}"}}'.encode():
+            raise ValueError("the digest does not match")
+    else:
+        text = line
+    try:
+        entry = json.loads(text, parse_int=_integer)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    entry = upgraded(entry) if not mark else entry
+    if not is_entry(entry):
+        raise ValueError("not an entry of a journal")
+    return entry
+
+
+def digest(text: bytes) -> str:
+    """A short hash of a line."""
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def finite(value: Any) -> Any:
+    """`value` with NaN and infinities as None, all the way down."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
+
+
+def is_entry(entry: Any) -> bool:
+    """Whether it holds what those who read a journal rely on."""
+    if not isinstance(entry, dict) or not entry:
+        return False
+    if not all(map(_is_decision, entry.get("decisions", []))):
+        return False
+    if "trial" in entry:
+        return (
+            _holds(entry, TRIAL_KEYS)
+            and all(isinstance(row, dict) and _is_row(row) for row in entry["rows"])
+            and all(isinstance(number, int) for number in entry.get("used", {}).values())
+        )
+    return len(entry) == 1 and all(
+        _holds(entry, ()) if key == "decisions" else _is_fact(key, value)
+        for key, value in entry.items()
+    )
+
+
+def _is_fact(kind: str, value: Any) -> bool:
+    return isinstance(value, dict) and _holds(value, FACTS.get(kind, ()))
+
+
+def _is_decision(value: Any) -> bool:
+    if not isinstance(value, dict) or not _holds(value, DECISION_KEYS):
+        return False
+    if value["decision"] not in DECISIONS:
+        return False
+    needed = ("parent", "replaces", "settings") if value["decision"] == EXPLOIT else ()
+    return _holds(value["state"], needed)
+
+
+def _is_row(row: Mapping[str, Any]) -> bool:
+    return all(name in row for name in ROW) and all(
+        isinstance(value, ROW_TYPES.get(name, (int, float, NoneType)))
+        for name, value in row.items()
+    )
+
+
+def _integer(digits: str) -> int:
+    """A number of a size that a run can have counted to, so that it is a float as well."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+def _holds(entry: Mapping[str, Any], names: Iterable[str]) -> bool:
+    """Whether all `names` are there, and everything is of its type."""
+    return all(name in entry for name in names) and all(
+        isinstance(value, TYPES.get(name, object)) for name, value in entry.items()
+    )
+
+
+# Format 1
+
+
+def upgraded(entry: Any) -> Any:
+    """An entry of format 1 in the present format; what is neither is returned as it is."""
+    if not isinstance(entry, dict) or len(entry) != 1:
+        return entry
+    ((kind, value),) = entry.items()
+    if kind == "held_out":
+        return {"test_split": value}
+    needed = OLD_DECISIONS.get(kind)
+    if needed is None:
+        return entry
+    if not isinstance(value, dict) or not all(name in value for name in needed):
+        raise ValueError(f"a {kind} of format 1 needs {', '.join(needed)}")
+    return {"decisions": _UPGRADES[kind](value)}
+
+
+def _old(scheduler: str, trial: Any, epoch: Any, decision: str, **state: Any) -> dict[str, Any]:
+    return dict(zip(DECISION_KEYS, (scheduler, trial, epoch, decision, state), strict=True))
+
+
+def _rung(note: Mapping[str, Any]) -> list[dict[str, Any]]:
+    action = STOP if note["stopped"] else CONTINUE
+    return [_old("asha", note["trial"], note["epoch"], action, score=note["score"])]
+
+
+def _median(note: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [_old("median", note["trial"], note["epoch"], STOP)]
+
+
+def _halving(note: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Who went on is not in it; one entry without a trial stands for them."""
+    left, epoch = note["left"], note["epoch"]
+    names = note["ends"]
+    if not isinstance(names, list) or not isinstance(left, int):
+        raise ValueError("a halving of format 1 needs a list and a number")
+    stops = [_old("halving", name, epoch, STOP, left=left) for name in names]
+    return [_old("halving", "", epoch, CONTINUE, left=left), *stops]
+
+
+def _generation(note: Mapping[str, Any]) -> list[dict[str, Any]]:
+    clones = note["heirs"]
+    if not isinstance(clones, list) or not all(
+        isinstance(clone, dict) and all(name in clone for name in OLD_CLONE) for clone in clones
+    ):
+        raise ValueError(f"heirs of format 1 need {', '.join(OLD_CLONE)}")
+    return [_old("pbt", "", note["epoch"], CONTINUE)] + [
+        _old(
+            "pbt",
+            clone["name"],
+            note["epoch"],
+            EXPLOIT,
+            parent=clone["parent"],
+            replaces=clone["instead_of"],
+            settings=clone["settings"],
+        )
+        for clone in clones
+    ]
+
+
+_UPGRADES = {
+    "rung": _rung,
+    "median": _median,
+    "halving": _halving,
+    "generation": _generation,
+}

@@ -1,0 +1,77 @@
+"""Writes the results JSON and the tables while a run goes on, at a bounded share of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from raytune_ocr.results.document import RESULTS_COPY, write_json
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.tables import write_tables
+from raytune_ocr.tune.execution.throttle import Throttle
+
+TABLES_SECONDS = 1.0  # from one time that the tables are written to the next, at least
+
+
+class ResultsWriter:
+    """The JSON after a trial finished, the tables each second; not all the time.
+
+    Both grow with the run, so each gets at most a twentieth of its time: where writing takes a
+    second, what others read is at most twenty seconds old.
+
+    Args:
+        folder: the run's folder, for the tables and a copy of the JSON.
+        results_file: where the JSON goes.
+        records: the run's trials by name, which grow.
+        targets: goals by name.
+        document: what the JSON holds now.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        results_file: Path,
+        records: Mapping[str, TrialRecord],
+        targets: Mapping[str, float],
+        document: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.folder = folder
+        self.results_file = results_file
+        self.records = records
+        self.targets = targets
+        self.document = document
+        self._document_throttle = Throttle()
+        self._tables_throttle = Throttle(seconds=TABLES_SECONDS)
+        self._document_due = self._tables_due = False
+
+    def note(self, record: TrialRecord) -> None:
+        """A trial has changed."""
+        self._tables_due = True
+        self._document_due |= record.is_finished
+
+    def write_due(self) -> None:
+        """Write what has changed, where it is time."""
+        if self._document_due and self._document_throttle.ready():
+            self.write_all()
+        elif self._tables_due and self._tables_throttle.ready():
+            self._write_tables()
+
+    def write_finished(self) -> None:
+        """Write the JSON if it lacks a finished trial."""
+        if self._document_due:
+            self.write_all()
+
+    def write_all(self) -> None:
+        """Write the JSON and the tables as they stand."""
+        with self._document_throttle.measured():
+            document = self.document()
+            write_json(self.results_file, document)
+            write_json(self.folder / RESULTS_COPY, document)
+            self._write_tables()
+        self._document_due = False
+
+    def _write_tables(self) -> None:
+        with self._tables_throttle.measured():
+            write_tables(self.folder, list(self.records.values()), self.targets)
+        self._tables_due = False

@@ -1,0 +1,236 @@
+"""Runs the schedulers and searchers of a run on recorded learning curves, in virtual time.
+
+The same study decides as on Ray: only training is replaced, by reading the next epoch of a curve.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from raytune_ocr.results.decision import CONTINUE, Decision
+from raytune_ocr.tune.execution.study import Study
+from raytune_ocr.tune.schedulers.base import Scheduler, epochs_of
+from raytune_ocr.tune.search.plan import Plan
+from raytune_ocr.tune.space.experiment import Experiment, Point
+
+FINISHED = ("completed", "stopped", "failed")
+
+
+@dataclass
+class SimulatedTrial:
+    """A trial with a recorded curve.
+
+    Attributes:
+        recorded: the score of each epoch of a full training, higher is better, NaN is worst.
+        seconds: virtual time of an epoch.
+        fails_after: the epoch after which it fails; None: it never does.
+    """
+
+    name: str
+    recorded: Sequence[float]
+    search: str = ""
+    sampled: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 1.0
+    fails_after: int | None = None
+    status: str = "pending"
+    curve: dict[int, float] = field(default_factory=dict)
+    starts: int = 0
+
+    @property
+    def max_epochs(self) -> int:
+        """The length of a full training."""
+        return len(self.recorded)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it completed, failed or was stopped."""
+        return self.status in FINISHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by an error."""
+        return self.status == "failed"
+
+    @property
+    def size(self) -> float:
+        """The relative cost of an epoch."""
+        return self.seconds
+
+    def settings_after(self, epoch: int) -> Mapping[str, Any]:
+        """All settings that it trains with, by field."""
+        return self.settings
+
+    def stop(self) -> None:
+        """The scheduler ends it."""
+        self.status = "stopped"
+
+    def pause(self) -> None:
+        """It waits at a milestone."""
+        self.status = "paused"
+
+
+@dataclass(frozen=True)
+class Report:
+    """One epoch of the simulation.
+
+    Attributes:
+        time: virtual, when it was reported.
+        action: what was decided on it.
+    """
+
+    time: float
+    trial: str
+    epoch: int
+    score: float
+    action: str
+
+
+Make = Callable[[Experiment, Point], SimulatedTrial]
+
+
+class Simulator:
+    """Trains simulated trials on a number of workers.
+
+    Args:
+        plan: where trials come from.
+        scheduler: what decides.
+        workers: trials that train side by side.
+        start_cost: virtual time from the choice of a trial until its first epoch begins, spent at
+            each start and each continuation.
+        journal: what an earlier simulation wrote, to be taken up as by a resumed run.
+
+    Attributes:
+        journal: everything that a resume needs, in order.
+        reports: what was trained, in order.
+    """
+
+    def __init__(
+        self,
+        plan: Plan[SimulatedTrial],
+        scheduler: Scheduler,
+        workers: int = 1,
+        start_cost: float = 0.0,
+        journal: Sequence[SimulatedEntry] = (),
+    ) -> None:
+        self.study: Study[SimulatedTrial] = Study(plan, scheduler, self)
+        self.workers = workers
+        self.start_cost = start_cost
+        self.journal: list[SimulatedEntry] = list(journal)
+        self.reports: list[Report] = []
+        self._time = 0.0
+        self._queue: list[tuple[float, int, str]] = []  # when each worker reports next
+        self._order = itertools.count()
+        self._resume(journal)
+
+    # What the study needs of who trains its trials
+
+    def keep(self, decisions: Sequence[Decision], trial: SimulatedTrial | None = None) -> None:
+        """Add an entry to the journal."""
+        entry = None if trial is None else entry_of(trial)
+        self.journal.append(SimulatedEntry(tuple(decisions), entry))
+
+    def added(self, trial: SimulatedTrial) -> None:
+        """A new trial was suggested."""
+        self.journal.append(SimulatedEntry((), entry_of(trial)))
+
+    def changed(self, trial: SimulatedTrial) -> None:
+        """A trial was stopped, or a clone was made."""
+        self.journal.append(SimulatedEntry((), entry_of(trial)))
+
+    def clone(self, parent: SimulatedTrial, decision: Decision) -> SimulatedTrial:
+        """A trial with the parent's epochs up to the decision, and its curve from there on."""
+        settings = {**parent.settings, **decision.state["settings"]}
+        shared = {e: s for e, s in parent.curve.items() if e <= decision.epoch}
+        return SimulatedTrial(
+            decision.trial,
+            parent.recorded,
+            search=parent.search,
+            sampled=parent.sampled,
+            settings=settings,
+            seconds=parent.seconds,
+            curve=shared,
+        )
+
+    # Time
+
+    def run(self, epochs: float = float("inf")) -> list[Report]:
+        """Train until so many epochs are done in all, or nothing is left to train."""
+        while len(self.reports) < epochs and (self._fill() or self._queue):
+            self._step()
+        return self.reports
+
+    def _resume(self, journal: Sequence[SimulatedEntry]) -> None:
+        """Take up what an earlier simulation wrote."""
+        study = self.study
+        states = {entry.trial.name: entry.trial for entry in journal if entry.trial}
+        decisions = [decision for entry in journal for decision in entry.decisions]
+        study.add(study.plan.initial(states))
+        study.add(study.plan.restored({s.name: (s.search, s.sampled) for s in states.values()}))
+        for decision in decisions:
+            if parent := study.trials.get(decision.state.get("parent", "")):
+                clone = self.clone(parent, decision)
+                study.add([replace(clone, curve={})])
+        for name, state in states.items():
+            trial = study.trials[name]
+            trial.curve = dict(state.curve)
+            trial.status = state.status if state.status in FINISHED else "pending"
+        study.replay(decisions)
+
+    def _fill(self) -> bool:
+        """Give each free worker a trial; whether any got one."""
+        began = False
+        while len(self._queue) < self.workers and (trial := self.study.ask()) is not None:
+            trial.status, trial.starts, began = "running", trial.starts + 1, True
+            self._push(trial, self.start_cost + trial.seconds)
+        return began
+
+    def _push(self, trial: SimulatedTrial, after: float) -> None:
+        heapq.heappush(self._queue, (self._time + after, next(self._order), trial.name))
+
+    def _step(self) -> None:
+        """The next worker reports an epoch, and trains on or is free."""
+        self._time, _, name = heapq.heappop(self._queue)
+        trial = self.study.trials[name]
+        if trial.is_finished:  # it was stopped while it trained
+            return
+        epoch = epochs_of(trial) + 1
+        trial.curve[epoch] = trial.recorded[epoch - 1]
+        if trial.fails_after == epoch:
+            trial.status = "failed"
+        elif epoch == trial.max_epochs:
+            trial.status = "completed"
+        action = self.study.report(trial)
+        self.reports.append(Report(self._time, name, epoch, trial.curve[epoch], action))
+        if action == CONTINUE and not trial.is_finished:
+            self._push(trial, trial.seconds)
+
+
+@dataclass(frozen=True)
+class TrialEntry:
+    """A trial in the journal of a simulation."""
+
+    name: str
+    search: str
+    sampled: Mapping[str, Any]
+    status: str
+    curve: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class SimulatedEntry:
+    """A line of the journal: decisions, and the trial whose report led to them."""
+
+    decisions: tuple[Decision, ...] = ()
+    trial: TrialEntry | None = None
+
+
+def entry_of(trial: SimulatedTrial) -> TrialEntry:
+    """A trial as it stands."""
+    return TrialEntry(
+        trial.name, trial.search, dict(trial.sampled), trial.status, dict(trial.curve)
+    )

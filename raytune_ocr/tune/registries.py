@@ -1,0 +1,34 @@
+"""Schedulers and searchers by name.
+
+A new one is a file, and a line here or an entry point of another package.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raytune_ocr.plugins import Registry
+
+SCHEDULERS: Registry[Any] = Registry(
+    "scheduler",
+    "raytune_ocr.schedulers",
+    {
+        "asha": "raytune_ocr.tune.schedulers.asha:ASHA",
+        "halving": "raytune_ocr.tune.schedulers.successive_halving:SuccessiveHalving",
+        "hyperband": "raytune_ocr.tune.schedulers.hyperband:AsyncHyperBand",
+        "median": "raytune_ocr.tune.schedulers.median:MedianRule",
+        "pbt": "raytune_ocr.tune.schedulers.population_based:PopulationBased",
+        "none": "raytune_ocr.tune.schedulers.fifo:FIFO",
+    },
+)
+"""Subclasses of `tune.schedulers.base.Scheduler`."""
+
+SEARCHERS: Registry[Any] = Registry(
+    "search",
+    "raytune_ocr.searchers",
+    {
+        "random": "raytune_ocr.tune.search.random_search:RandomSearch",
+        "optuna": "raytune_ocr.tune.search.optuna_search:OptunaSearch",
+    },
+)
+"""Subclasses of `tune.search.base.Searcher`."""
