@@ -1,8 +1,14 @@
-"""The arrows between modules point one way, and heavy libraries stay where they belong."""
+"""The arrows between modules point one way, and heavy libraries stay where they belong.
+
+An import counts wherever it stands: at the top, in a function, under TYPE_CHECKING, as
+`from package import module`, and in the table of names that a package loads lazily.
+"""
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,68 +16,160 @@ import pytest
 import raytune_ocr
 
 PACKAGE = Path(raytune_ocr.__file__).parent
-LAYERS = {"data": 1, "models": 1, "training": 2, "tune": 3}
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = (
+    ("errors", "files", "lazy", "progress", "vocabulary"),
+    ("cli", "config", "plots", "plugins", "statistics"),
+    ("data", "models"),
+    ("training",),
+    ("tasks",),
+    ("results",),
+    ("inference",),
+    ("report", "tune"),
+    ("analyze", "export", "generate", "predict", "train"),
+)
+"""From the lowest to the highest; an arrow goes down, or to a room of plain helpers beside it."""
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+COMMANDS = (*ROOMS[-1], "cli", "tune.__main__")
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def name_of(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+FACES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+
+
+@cache
+def tree_of(module):
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def offered(face):
+    """The names that a package passes on, and the module that each comes from."""
+    found = {}
+    for node in ast.walk(tree_of(face)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {alias.name: node.module for alias in node.names}
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                if isinstance(key, ast.Constant) and isinstance(value, ast.List):
+                    found |= {name.value: key.value for name in value.elts}
+    return found
+
+
+def home_of(module, name):
+    """The module that a name really comes from, through any number of faces."""
+    if f"{module}.{name}" in MODULES:
+        return f"{module}.{name}"
+    while module in FACES and name in offered(module):
+        module = offered(module)[name]
+    return module
+
+
+@cache
+def imported(module):
+    """Every module that a module imports, this package's own by their homes."""
+    found = set()
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield node.module
+            assert node.level == 0, f"{module}: relative import"
+            found |= {home_of(node.module, alias.name) for alias in node.names}
+    return found
 
 
-def layer_of(module):
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in LAYERS else None
+def arrows():
+    """From each module that is no face to the modules of this package that it imports."""
+    plain = [module for module in MODULES if module not in FACES]
+    return {a: {b for b in imported(a) if b in MODULES and b != a} for a in plain}
 
 
-def package_files():
-    assert len(SOURCES) > 20
-    for path in SOURCES:
-        relative = path.relative_to(PACKAGE)
-        yield path, relative.parts[0] if relative.parts[0] in LAYERS else None
+def room_of(module):
+    return module.split(".")[1] if "." in module else ""
 
 
-def test_lower_layers_do_not_import_higher_ones_or_their_neighbours():
-    for path, layer in package_files():
-        if layer is None:
-            continue
-        for module in imported(path):
-            other = layer_of(module) if module.startswith("raytune_ocr.") else None
-            if other and other != layer:
-                assert LAYERS[other] < LAYERS[layer], f"{path} imports {module}"
+def circle_in(graph):
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(error.args[1])
+    return ""
 
 
-def test_ray_and_pandas_live_under_tune_only():
-    for path, layer in package_files():
-        if layer != "tune":
-            heavy = {module.split(".")[0] for module in imported(path)} & {"ray", "pandas"}
-            assert not heavy, f"{path} imports {heavy}"
+def test_every_room_has_its_level():
+    assert len(MODULES) > 100
+    assert {room_of(module) for module in MODULES} - {""} == set(LEVEL)
+
+
+def test_no_arrow_points_up():
+    up = [
+        f"{a} -> {b}"
+        for a, others in arrows().items()
+        for b in others
+        if LEVEL[room_of(a)] < LEVEL[room_of(b)]
+    ]
+    assert not up
+
+
+def test_modules_import_each_other_in_no_circle():
+    assert not circle_in(arrows())
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_rooms_import_each_other_in_no_circle(depth):
+    """Rooms of one depth: `raytune_ocr.tune`, then `raytune_ocr.tune.search` and so on."""
+    graph = {}
+    for a, others in arrows().items():
+        for b in others:
+            first, second = (".".join(name.split(".")[: depth + 1]) for name in (a, b))
+            if first != second and first.rpartition(".")[0] == second.rpartition(".")[0]:
+                graph.setdefault(first, set()).add(second)
+    assert not circle_in(graph)
+
+
+def test_ray_comes_in_under_tune_only():
+    users = {m for m in MODULES if any(i.split(".")[0] == "ray" for i in imported(m))}
+    assert users
+    assert {room_of(module) for module in users} == {"tune"}
+
+
+@pytest.mark.parametrize("room", ["schedulers", "search", "space"])
+def test_what_decides_knows_neither_ray_nor_the_clock_nor_how_trials_run(room):
+    unknown = ("ray", "time", "datetime", "raytune_ocr.tune.execution", "raytune_ocr.tune.cluster")
+    for module in (m for m in MODULES if m.startswith(f"raytune_ocr.tune.{room}")):
+        known = [
+            name for name in imported(module) for no in unknown if f"{name}.".startswith(f"{no}.")
+        ]
+        assert not known, f"{module} imports {known}"
+
+
+def test_pandas_stays_above_the_training():
+    for module in MODULES:
+        if "pandas" in imported(module):
+            assert LEVEL[room_of(module)] >= LEVEL["tasks"], module
 
 
 def test_matplotlib_is_imported_in_one_file_only():
-    drawing = [p.name for p, _ in package_files() if any("matplotlib" in m for m in imported(p))]
-    assert drawing == ["plots.py"]
+    drawing = [m for m in MODULES if any("matplotlib" in name for name in imported(m))]
+    assert drawing == ["raytune_ocr.plots"]
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "raytune_ocr.tune.__main__",
-        "raytune_ocr.generate",
-        "raytune_ocr.predict",
-        "raytune_ocr.train",
-        "raytune_ocr.analyze",
-        "raytune_ocr.export",
-        "raytune_ocr.cli",
-    ],
-)
-def test_a_command_line_answers_help_without_heavy_imports(module):
+def test_results_and_tune_know_no_digits():
+    for module, path in MODULES.items():
+        if room_of(module) in ("results", "tune"):
+            text = path.read_text(encoding="utf-8")
+            words = [word for word in ("char_accuracy", "KHMER_DIGITS") if word in text]
+            assert not words, f"{module}: {words}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_line_answers_help_without_heavy_imports(command):
     code = (
-        f"import sys\nfrom {module} import main\n"
+        f"import sys\nfrom raytune_ocr.{command} import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'ray', 'pandas', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
@@ -82,5 +180,5 @@ def test_a_command_line_answers_help_without_heavy_imports(module):
 
 
 def test_there_is_exactly_one_training_loop():
-    training = [p.name for p, _ in package_files() if ".backward()" in p.read_text("utf-8")]
+    training = [p.name for p in MODULES.values() if ".backward()" in p.read_text("utf-8")]
     assert training == ["trainer.py"]

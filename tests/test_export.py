@@ -19,10 +19,10 @@ from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main as predict
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tasks.reader_test_split import read_test_split
 from raytune_ocr.training import create_model_from_config, train_from_config
 from raytune_ocr.training.evaluate import Counts
 from raytune_ocr.training.model_config import whole
-from raytune_ocr.tune.selection.test_split import read_test_split
 
 
 @pytest.fixture(scope="module", params=["small", "ctc_small"])
@@ -140,7 +140,7 @@ def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(expor
     record = TrialRecord(TrainingConfig.from_yaml(exported / "t" / "config.yaml"), "completed")
     row = {"epoch": 1, "val_char_accuracy": 0.1, "val_seq_accuracy": 0.05, "train_loss": 2.0}
     record.add({**row, "seconds": 1.0})
-    figures = {"t": read_test_split(record)}
+    figures = {"t": read_test_split(record.config, record.checkpoint, record.best)}
     write_json(tmp_path / "r.json", results_document([record], {}, "now", held_out=figures))
     assert main([str(tmp_path / "r.json"), "--output", str(tmp_path / "out")]) == 0
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")

@@ -18,6 +18,7 @@ from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance,
 from raytune_ocr.results.journal import Journal, Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
 from raytune_ocr.results.tables import load_results
+from raytune_ocr.tasks.registry import figure_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,7 +120,7 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
 def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     writer.table("trials", table)
     targets = writer.table("targets", analysis.targets_table(source))
-    wanted = ["experiment_name", "status", "stop_reason", *analysis.SCORES, "best_epoch"]
+    wanted = ["experiment_name", "status", "stop_reason", *figure_names(), "best_epoch"]
     wanted += ["total_epochs", "training_time", "model_name", "batch_size", "learning_rate"]
     section.tables = [table[[name for name in wanted if name in table]]]
     section.text = "Best first; accuracies from 0 to 1, times in seconds."

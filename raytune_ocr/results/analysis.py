@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.document import read_document
-from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCH_COLUMNS, EPOCHS_TABLE, SCORES
+from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCHS_TABLE
 from raytune_ocr.results.run_folders import run_folders
-from raytune_ocr.results.tables import best_first, load_results
+from raytune_ocr.results.tables import best_first, epochs_table, load_results
+from raytune_ocr.tasks.registry import figure_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,7 +47,7 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
         files = [folder / name for name in names if (folder / name).exists()]
         if files:
             return pd.concat(map(read_epochs, files), ignore_index=True)
-    return pd.DataFrame(columns=list(EPOCH_COLUMNS))
+    return epochs_table([])
 
 
 def read_epochs(file: Path) -> pd.DataFrame:
@@ -68,7 +69,7 @@ def score_name(table: pd.DataFrame) -> str:
     Raises:
         DataNotFoundError: when no trial has a score.
     """
-    for name in SCORES:
+    for name in figure_names():
         if name in table and table[name].notna().any():
             return name
     raise DataNotFoundError("no trial has a score: none was trained to the end of an epoch")
@@ -161,7 +162,7 @@ def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
 
 def score_of(result: dict[str, Any]) -> float:
     """What a result is ranked by, 0 to 1; NaN when it has no score."""
-    found = (result.get(name) for name in SCORES)
+    found = (result.get(name) for name in figure_names())
     return next((float(value) for value in found if value is not None), math.nan)
 
 

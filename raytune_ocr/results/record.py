@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.targets import compare_with_targets
+from raytune_ocr.tasks.base import Metric, Task
+from raytune_ocr.tasks.registry import task_of
 
 if TYPE_CHECKING:
     pass
@@ -25,15 +27,8 @@ HYPERPARAMETERS = (
     "scheduler_type",
     "optimizer_type",
 )
-EPOCH_COLUMNS = (
-    "experiment_name",
-    "epoch",
-    "train_loss",
-    "train_char_accuracy",
-    "val_loss",
-    "val_char_accuracy",
-    "val_seq_accuracy",
-    "val_cer",
+FIRST_COLUMNS = ("experiment_name", "epoch")
+RUN_COLUMNS = (
     "learning_rate",
     "batch_size",
     "threads",
@@ -41,15 +36,15 @@ EPOCH_COLUMNS = (
     "images_per_second",
     "memory_mb",
     "cpu_percent",
+    "gpu_memory_mb",
 )
-MORE_EPOCH_COLUMNS = ("train_accuracy", "val_accuracy", "gpu_memory_mb")  # where there are any
+"""Figures of an epoch that no task has for itself: how it was trained, and at which cost."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
 CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
 CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
 CONFIRMING_TABLES = (CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE)
 FINISHED = ("completed", "failed")
 USED = ("batch_size_used", "accumulation_used", "threads")
-SCORES = ("best_val_char_accuracy", "best_val_seq_accuracy", "best_val_accuracy")
 
 
 @dataclass
@@ -90,6 +85,11 @@ class TrialRecord:
         return self.config.experiment_name
 
     @property
+    def task(self) -> Task:
+        """What it trains."""
+        return task_of(self.config)
+
+    @property
     def config_used(self) -> TrainingConfig:
         """What to go on with: the config, or less of a batch where memory did not do for it."""
         config, used = self.config, self.used
@@ -105,7 +105,7 @@ class TrialRecord:
         """Take in a report; an epoch that was done again replaces what it was before."""
         if "epoch" not in result:
             return
-        names = (*EPOCH_COLUMNS, *MORE_EPOCH_COLUMNS)
+        names = (*FIRST_COLUMNS, *self.task.columns, *RUN_COLUMNS)
         row = {name: result[name] for name in names if name in result}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
@@ -132,8 +132,7 @@ class TrialRecord:
         return self._curve
 
     def _point(self, row: Mapping[str, Any]) -> tuple[int, float]:
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        return row["epoch"], sign * row.get(self.config.early_stopping_monitor, math.nan)
+        return row["epoch"], self.task.monitor(self.config).score(row)
 
     @property
     def is_finished(self) -> bool:
@@ -184,22 +183,16 @@ class TrialRecord:
         return dict(self.config.best_of(self.epochs))
 
     @property
-    def score_name(self) -> str:
-        """What trials of this kind are ranked by first."""
-        reads = "val_char_accuracy" in self.best
-        return "val_char_accuracy" if reads else self.config.early_stopping_monitor
+    def metric(self) -> Metric:
+        """The metric that trials of this kind are ranked by first."""
+        return self.task.ranked_by(self.config)[0]
 
     @property
     def score(self) -> tuple[float, ...]:
-        """What it is ranked by, higher is better: character, then sequence accuracy.
-
-        Classifiers, which have neither, go by the metric that they were told to follow.
-        """
+        """What it is ranked by, higher is better."""
         best = self.best
-        if self.score_name == "val_char_accuracy":
-            return best["val_char_accuracy"], best.get("val_seq_accuracy", math.nan)
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        return (sign * best[self.config.early_stopping_monitor],)
+        scores = (metric.score(best) for metric in self.task.ranked_by(self.config))
+        return tuple(-math.inf if math.isnan(score) else score for score in scores)
 
     @property
     def checkpoint(self) -> Path | None:
@@ -217,8 +210,7 @@ class TrialRecord:
             "status": self.status,
             "stop_reason": self.stop_reason,
             "training_time": seconds,
-            "best_val_char_accuracy": best.get("val_char_accuracy"),
-            "best_val_seq_accuracy": best.get("val_seq_accuracy"),
+            **{key: best.get(name) for key, name in self.task.figures.items()},
             "best_epoch": best.get("epoch"),
             "final_train_loss": self.epochs[-1].get("train_loss") if self.epochs else None,
             "total_epochs": len(self.epochs),
@@ -234,8 +226,6 @@ class TrialRecord:
             result["search"], result["sampled"] = self.search, dict(self.sampled)
         if self.parent:
             result["parent"], result["parent_epoch"] = self.parent, self.parent_epoch
-        if "val_accuracy" in best:
-            result["best_val_accuracy"] = best["val_accuracy"]
         if self.status == "failed":
             result["error_message"] = self.error_message
         result["targets"] = compare_with_targets(result, targets)

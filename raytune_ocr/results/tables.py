@@ -15,23 +15,26 @@ from raytune_ocr.results.document import read_document
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
-    EPOCH_COLUMNS,
     EPOCHS_TABLE,
-    MORE_EPOCH_COLUMNS,
-    SCORES,
+    FIRST_COLUMNS,
+    RUN_COLUMNS,
     TRIALS_TABLE,
     TrialRecord,
 )
+from raytune_ocr.tasks.registry import figure_names
 
 
 def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """A row a trial and epoch: `EPOCH_COLUMNS`, those left out that no trial has."""
+    """A row a trial and epoch: the metrics that its task reports, and what the epoch cost."""
     import pandas as pd
 
+    records = list(records)
+    tasks = {record.task.name: record.task for record in records}
+    reported = (name for task in tasks.values() for name in task.columns)
+    columns = list(dict.fromkeys([*FIRST_COLUMNS, *reported, *RUN_COLUMNS]))
     rows = [row for record in records for row in record.epochs]
-    present = {name for row in rows for name in row} or set(EPOCH_COLUMNS)
-    columns = [name for name in (*EPOCH_COLUMNS, *MORE_EPOCH_COLUMNS) if name in present]
-    return pd.DataFrame(rows, columns=columns)
+    present = {name for row in rows for name in row} or set(columns)
+    return pd.DataFrame(rows, columns=[name for name in columns if name in present])
 
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -88,7 +91,7 @@ def load_results(
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
     _, document = read_document(source)
     table = results_table(document["all_results"])
-    for name in SCORES:
+    for name in figure_names():
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
     return best_first(table)
@@ -96,7 +99,7 @@ def load_results(
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
     """By score, rows of equal ones in the order they had; as it is where there are no scores."""
-    scores = [name for name in SCORES if name in table]
+    scores = [name for name in figure_names() if name in table]
     if not scores:
         return table
     return table.sort_values(scores, ascending=False, ignore_index=True, kind="stable")

@@ -5,30 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from raytune_ocr.config.metrics import mode_of
-
-TARGET_METRICS = {
-    "character_accuracy": "val_char_accuracy",
-    "sequence_accuracy": "val_seq_accuracy",
-    "accuracy": "val_accuracy",
-    **{
-        name: name
-        for name in (
-            "val_char_accuracy",
-            "val_seq_accuracy",
-            "val_accuracy",
-            "val_cer",
-            "val_loss",
-        )
-    },
-}
-"""What `--target` may name, and the column of an epoch that it is compared with."""
+from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys, target_metrics
 
 
 @dataclass(frozen=True)
@@ -40,7 +20,7 @@ class Target:
 
     def reached(self, best: Mapping[str, Any]) -> bool:
         """Whether a trial's best epoch is as good."""
-        metric = TARGET_METRICS[self.name]
+        metric = target_metrics()[self.name]
         found = best.get(metric, math.nan)
         return bool(found <= self.value if mode_of(metric) == "min" else found >= self.value)
 
@@ -48,29 +28,17 @@ class Target:
         return f"{self.name}={self.value:g}"
 
 
-TARGETS = {
-    "character_accuracy": "best_val_char_accuracy",
-    "sequence_accuracy": "best_val_seq_accuracy",
-    "accuracy": "best_val_accuracy",
-    "training_time_per_epoch": "train_time_per_epoch",
-    "convergence_epochs": "best_epoch",
-}
-"""Targets, and the figure of a result that each is compared with."""
-
-
-LOWER_IS_BETTER = ("training_time_per_epoch", "convergence_epochs")
-
-
 def compare_with_targets(
     result: Mapping[str, Any], targets: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
     """For each target its goal, the value reached, and whether it is met."""
     compared = {}
+    keys = target_keys() if targets else {}
     for name, goal in targets.items():
-        value = result.get(TARGETS[name])
+        value = result.get(keys[name])
         if value is None:
             met = False
         else:
-            met = value <= goal if name in LOWER_IS_BETTER else value >= goal
+            met = value <= goal if name in GENERAL_TARGETS else value >= goal
         compared[name] = {"goal": goal, "value": value, "met": met}
     return compared

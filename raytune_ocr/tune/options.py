@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.plugins import Registry
-from raytune_ocr.results.targets import TARGET_METRICS, Target
+from raytune_ocr.results.targets import Target
+from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def parse_target(value: Any) -> Target | None:
         return None
     ((name, goal),) = value.items()
     number = _number(goal)
-    return Target(name, number) if name in TARGET_METRICS and number is not None else None
+    return Target(name, number) if name in target_metrics() and number is not None else None
 
 
 _DURATION = Option("seconds, or a time such as 90s, 30m or 1h30m", parse_duration)
@@ -107,7 +108,7 @@ TUNING: dict[str, Option] = {
     "time_budget": _DURATION,
     "trial_timeout": _DURATION,
     "target": Option(
-        f"METRIC=VALUE with a metric of {', '.join(TARGET_METRICS)}",
+        f"METRIC=VALUE with a metric of {', '.join(target_metrics())}",
         parse_target,
     ),
     "confirm": _integer(0),

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.progress import clock
 from raytune_ocr.results.record import TrialRecord, ranking
 from raytune_ocr.results.targets import compare_with_targets
@@ -92,12 +91,9 @@ def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]
 
 
 def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
-    """What is told of an epoch, by label: both accuracies of a reader, else what is monitored."""
-    names = {"char": "val_char_accuracy", "seq": "val_seq_accuracy"}
-    if record.config.dataset_name != KHMER_DIGITS:
-        monitor = record.config.early_stopping_monitor
-        names = {monitor.removeprefix("val_"): monitor}
-    return {label: _figure(row.get(name)) for label, name in names.items()}
+    """The figures of an epoch that its task shows, by label."""
+    shown = record.task.shown(record.config)
+    return {label: _figure(row.get(name)) for label, name in shown.items()}
 
 
 def cells(record: TrialRecord, width: int = 2) -> list[str]:
@@ -202,11 +198,14 @@ def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
 
 
 def _test_lines(best: Mapping[str, Any]) -> list[str]:
-    if "test_char_accuracy" not in best:
+    """The figures of the test split that have an interval, a line each."""
+    found = [name for name in best if name.startswith("test_") and f"{name}_interval" in best]
+    if not found:
         return []
-    lines = [f"Test split, read for {best['experiment_name']} alone ({best['test_images']} images)"]
-    for label in ("char", "seq"):
-        low, high = best[f"test_{label}_accuracy_interval"]
-        value = best[f"test_{label}_accuracy"]
-        lines.append(f"  {label} {_figure(value)}  95 % {_figure(low)} to {_figure(high)}")
+    images = f" ({best['test_images']} images)" if "test_images" in best else ""
+    lines = [f"Test split, read for {best['experiment_name']} alone{images}"]
+    for name in found:
+        low, high = best[f"{name}_interval"]
+        label = name.removeprefix("test_").removesuffix("_accuracy")
+        lines.append(f"  {label} {_figure(best[name])}  95 % {_figure(low)} to {_figure(high)}")
     return lines

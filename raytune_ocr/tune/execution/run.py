@@ -31,7 +31,6 @@ from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
-from raytune_ocr.tune.selection.test_split import read_test_split
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.storage.mirror import RunCopy
@@ -335,9 +334,12 @@ class Run:
         read = {fact["trial"] for fact in self.journal.facts.get(TEST_SPLIT, [])}
         searched = self.budget.reason != TIME_BUDGET and not self.searching()
         whole = searched and not self.unconfirmed
-        if best is None or not whole or best.name in read:
+        if best is None or not whole or best.name in read or best.checkpoint is None:
             return
-        if figures := read_test_split(best, self.options.allow_outside):
+        figures = best.task.read_test_split(
+            best.config, best.checkpoint, best.best, self.options.allow_outside
+        )
+        if figures:
             self.journal.append_fact(TEST_SPLIT, {"trial": best.name, "figures": figures})
 
     @property

@@ -21,6 +21,7 @@ from raytune_ocr.errors import (
     TrialTimeoutError,
 )
 from raytune_ocr.files import DISK_FULL
+from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.execution.trial_timeout import Deadline, was_abandoned
@@ -103,13 +104,9 @@ def _train(
     """Train; with half the batch where memory runs out, which `about` is told."""
     import torch
 
-    from raytune_ocr.training import train_from_config
-
     while True:
         try:
-            train_from_config(
-                config, data, report=report, resume_from=resume_from, callbacks=callbacks
-            )
+            task_of(config).train(config, data, report, resume_from, callbacks)
             return
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or config.batch_size == 1:

@@ -119,12 +119,8 @@ def candidates(records: Iterable[TrialRecord]) -> list[Candidate]:
 def _candidate(name: str, confirming: Sequence[TrialRecord]) -> Candidate:
     done = [record for record in confirming if record.status == "completed" and record.best]
     over = [record.config.seed for record in confirming if record.status in FINISHED]
-    scores = {record.config.seed: record.best[record.score_name] for record in done}
-    lower = any(
-        record.score_name == record.config.early_stopping_monitor
-        and record.config.early_stopping_mode == "min"
-        for record in done
-    )
+    scores = {record.config.seed: record.best[record.metric.name] for record in done}
+    lower = any(record.metric.mode == "min" for record in done)
     failed = [seed for seed in over if seed not in scores]
     return Candidate(name, scores, failed, -1 if lower else 1)
 
@@ -174,7 +170,7 @@ def confirmation(
     complete = len(done) == len(confirming)
     under_way = f"Under way: {len(done)} of {len(confirming)} trainings with fresh seeds are over."
     return {
-        "metric": confirming[0].score_name,
+        "metric": confirming[0].metric.name,
         "seeds": sorted({record.config.seed for record in confirming}),
         "candidates": [candidate.to_dict() for candidate in ordered],
         "complete": complete,

@@ -14,7 +14,7 @@ from raytune_ocr.config.rules import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
-from raytune_ocr.results.targets import TARGETS
+from raytune_ocr.tasks.registry import target_keys
 from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_experiment
@@ -188,8 +188,8 @@ def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
     targets = {}
     for key, value in content.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if key not in TARGETS:
-            problems.append(f"{place}: targets.{key}: {unknown_name('target', key, TARGETS)}")
+        if key not in (known := target_keys()):
+            problems.append(f"{place}: targets.{key}: {unknown_name('target', key, known)}")
         elif not number or not 0 < value < float("inf"):
             problems.append(f"{place}: targets.{key}: must be a number > 0, got {value!r}")
         else:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError, DataLoaderError
-from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.statistics import wilson
 
 if TYPE_CHECKING:
@@ -19,45 +19,43 @@ logger = logging.getLogger(__name__)
 TEST_SPLIT = "test"
 
 
-def read_test_split(record: TrialRecord, allow_outside: bool = False) -> dict[str, Any]:
+def read_test_split(
+    config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool = False
+) -> dict[str, Any]:
     """How a trial's best model reads the test split, with 95 % intervals of Wilson.
+
+    Args:
+        best: the metrics of its best epoch.
 
     Returns:
         `test_char_accuracy` and `test_seq_accuracy` (0 to 1), each with `_interval` [low, high];
         `test_images`, `test_digits`; and the intervals of both best validation accuracies. Nothing
-        for a model that reads no digits, for data without a test split, or where the trial was
-        trained or chosen on it.
+        for data without a test split, or where the trial was trained or chosen on it.
     """
-    config = record.config
-    if config.dataset_name != KHMER_DIGITS or record.checkpoint is None:
-        return {}
     if TEST_SPLIT in (config.train_split, config.val_split):
         return {}
     try:
-        return _read(record, allow_outside)
+        return _read(config, checkpoint, best, allow_outside)
     except (CheckpointError, DataLoaderError) as error:  # the run itself is whole
         logger.warning("the test split was not read: %s", error)
         return {}
 
 
-def _read(record: TrialRecord, allow_outside: bool) -> dict[str, Any]:
+def _read(
+    config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool
+) -> dict[str, Any]:
     from raytune_ocr.data.split_files import load_split, split_sizes
     from raytune_ocr.training import load_reader
     from raytune_ocr.training.evaluate import counts, measure, with_intervals
 
-    config = record.config
     if TEST_SPLIT not in split_sizes(config.metadata_path, allow_outside):
         return {}
-    model, _ = load_reader(str(record.checkpoint))
+    model, _ = load_reader(str(checkpoint))
     split = load_split(config.metadata_path, TEST_SPLIT, allow_outside=allow_outside)
     validation = _validated_on(config, allow_outside)
-    totals = {
-        "best_val_char_accuracy": validation.digits,
-        "best_val_seq_accuracy": len(validation),
-    }
-    result = record.to_result({})
+    totals = {"val_char_accuracy": validation.digits, "val_seq_accuracy": len(validation)}
     intervals = {
-        f"{name}_interval": list(wilson(round(result[name] * total), total))
+        f"best_{name}_interval": list(wilson(round(best[name] * total), total))
         for name, total in totals.items()
     }
     return {**with_intervals(TEST_SPLIT, counts(measure(model, split))), **intervals}

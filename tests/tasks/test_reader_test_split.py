@@ -8,8 +8,8 @@ from raytune_ocr.config.training_config import DEFAULT_METADATA_PATH, TrainingCo
 from raytune_ocr.data import create_dataset, generate_dataset
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.statistics import wilson
+from raytune_ocr.tasks.reader_test_split import read_test_split
 from raytune_ocr.training import train_from_config
-from raytune_ocr.tune.selection.test_split import read_test_split
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_intervals_of_validation_are_those_of_as_many_images_as_were_validated_o
     record = trained(**options)
     _, loader = create_dataset(record.config).loaders(record.config)
     assert len(loader.dataset) == images
-    told = read_test_split(record)
+    told = read_test_split(record.config, record.checkpoint, record.best)
     assert told["test_images"] == 4
     assert told["best_val_seq_accuracy_interval"] == list(wilson(images // 2, images))
     digits = loader.dataset.packed.digits
