@@ -10,19 +10,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.schedulers.base import Trial, best_score
+from raytune_ocr.tune.schedulers.base import Trial, best_score, epochs_of
 from raytune_ocr.tune.search.base import Searcher
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.domains import Domain
 from raytune_ocr.tune.space.experiment import Experiment, Point, key_of
 
+NAME = "search"
 RANDOM_FIRST = 10  # trials before TPE models anything, fewer in small searches
 
 
 class OptunaSearch(Searcher):
     """Suggests by TPE. It chooses the values of all domains but grids, which come in turn.
 
-    The study is built from the trials and the known points for each suggestion.
+    One Optuna study holds the known points and the trials, in order. A trial that was stopped is a
+    pruned one there, with the score of each epoch, so that TPE ranks it behind all that trained for
+    longer. A suggestion depends on the seed, its number and the trials alone.
 
     Raises:
         ConfigurationError: Optuna is not installed.
@@ -39,15 +42,23 @@ class OptunaSearch(Searcher):
                 "--search optuna: Optuna is not installed; pip install 'raytune-ocr[optuna]'"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._storage = optuna.storages.InMemoryStorage()
+        study = optuna.create_study(storage=self._storage, study_name=NAME, direction="maximize")
+        self._ids: dict[str, int] = {}  # of Optuna's trials, by name
+        self._seen: set[str] = set()  # keys of the points of trials
+        self._told: set[str] = set()  # names of trials with their final state in the study
+        for point in known.points:
+            values = experiment.values_among(point.fields)
+            study.add_trial(frozen_trial(experiment.domains, values, point.score))
 
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:
         """Choose a point in the least used combination of grid values that has a new one."""
-        seen = {key_of(trial.sampled) for trial in trials}
-        asked = self._study(trials, number).ask()
+        self._update(trials)
+        sample = Sample(self.study(), self._sampler(number))
         fault: ConfigurationError | None = None
         for cell in self._cells(trials):
             try:
-                point = self._within(cell, asked, number, seen)
+                point = self._within(cell, sample, number)
             except ConfigurationError as error:
                 fault = error  # of this combination; another one may do
                 continue
@@ -56,6 +67,50 @@ class OptunaSearch(Searcher):
         if fault:
             raise fault
         return None
+
+    def study(self) -> Any:
+        """The study as it stands; a new view of it, since one keeps the trials it has read."""
+        import optuna
+
+        return optuna.load_study(study_name=NAME, storage=self._storage)
+
+    def _update(self, trials: Sequence[Trial]) -> None:
+        """Bring the study up to date."""
+        study = self._storage.get_study_id_from_name(NAME)
+        for trial in trials:
+            if trial.name not in self._ids:
+                frozen = frozen_trial(self.experiment.domains, trial.sampled)
+                self._seen.add(key_of(trial.sampled))
+                self._ids[trial.name] = self._storage.create_new_trial(study, frozen)
+            if trial.is_finished and trial.name not in self._told:
+                self._told.add(trial.name)
+                self._finish(self._ids[trial.name], trial)
+
+    def _finish(self, number: int, trial: Trial) -> None:
+        from optuna.trial import TrialState
+
+        storage = self._storage
+        for epoch, score in trial.curve.items():
+            if math.isfinite(score):
+                storage.set_trial_intermediate_value(number, epoch, score)
+        score = best_score(trial)
+        if trial.failed or not math.isfinite(score):
+            storage.set_trial_state_values(number, TrialState.PRUNED)  # the worst that there is
+        elif epochs_of(trial) < trial.max_epochs:
+            storage.set_trial_state_values(number, TrialState.PRUNED, [score])
+        else:
+            storage.set_trial_state_values(number, TrialState.COMPLETE, [score])
+
+    def _sampler(self, number: int) -> Any:
+        import optuna
+
+        rng = random.Random(f"{self.seed}/{self.experiment.name}/{number}")
+        first = min(RANDOM_FIRST, max(4, self.experiment.size // 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.samplers.TPESampler(
+                seed=rng.getrandbits(32), n_startup_trials=first, constant_liar=True
+            )
 
     def _cells(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
         """The combinations of its grids, the least used first, of these the least known."""
@@ -71,63 +126,49 @@ class OptunaSearch(Searcher):
         known = counted(experiment.values_among(point.fields) for point in self.known.points)
         return sorted(experiment.cells, key=lambda c: (used[key := key_of(c)], known[key]))
 
-    def _within(
-        self, cell: Mapping[str, Any], asked: Any, number: int, seen: set[str]
-    ) -> Point | None:
+    def _within(self, cell: Mapping[str, Any], sample: Sample, number: int) -> Point | None:
         """A new point of one combination of grid values; None where there seems to be none."""
         experiment = self.experiment
         values = experiment.values(
-            lambda name, domain: cell[name] if name in cell else suggested(domain, asked, name)
+            lambda name, domain: cell[name] if name in cell else sample.value(domain, name)
         )
         try:
             point = experiment.point(values, number)
-            if key_of(values) not in seen and not self.known.skip(point.config):
+            if key_of(values) not in self._seen and not self.known.skip(point.config):
                 return point
             if values.keys() <= cell.keys():
                 return None  # there is nothing to draw
         except ConfigurationError:
             pass  # the fields do not fit together: a random point instead
         rng = random.Random(f"{self.seed}/{experiment.name}/instead/{number}")
-        return experiment.draw(rng, number, seen, self.known.skip, cell)
+        return experiment.draw(rng, number, self._seen, self.known.skip, cell)
 
-    def _study(self, trials: Sequence[Trial], number: int) -> Any:
-        import optuna
 
-        experiment = self.experiment
-        rng = random.Random(f"{self.seed}/{experiment.name}/{number}")
-        first = min(RANDOM_FIRST, max(4, experiment.size // 3))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                seed=rng.getrandbits(32), n_startup_trials=first, constant_liar=True
+class Sample:
+    """Values for one new trial, which is in no study until it trains.
+
+    Args:
+        study: an Optuna study.
+        sampler: what chooses.
+    """
+
+    def __init__(self, study: Any, sampler: Any) -> None:
+        from optuna.trial import TrialState, create_trial
+
+        self._study = study
+        self._sampler = sampler
+        self._trial = create_trial(state=TrialState.RUNNING)
+        self._values: dict[str, Any] = {}
+
+    def value(self, domain: Domain, name: str) -> Any:
+        """The value of a domain, the same each time that it is asked for."""
+        if name not in self._values:
+            self._values[name] = domain.from_optuna(
+                self._sampler.sample_independent(
+                    self._study, self._trial, name, distribution(domain)
+                )
             )
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-        for point in self.known.points:
-            values = experiment.values_among(point.fields)
-            study.add_trial(frozen_trial(experiment.domains, values, point.score))
-        worst = min([0.0, *(s for t in trials if math.isfinite(s := best_score(t)))])
-        for trial in trials:
-            score = score_of(trial, worst)
-            study.add_trial(frozen_trial(experiment.domains, trial.sampled, score))
-        return study
-
-
-def score_of(trial: Trial, worst: float) -> float | None:
-    """The value of a trial for TPE: `worst` where it failed; None while it trains."""
-    if not trial.is_finished:
-        return None
-    score = -math.inf if trial.failed else best_score(trial)
-    return score if math.isfinite(score) else worst
-
-
-def suggested(domain: Domain, asked: Any, name: str) -> Any:
-    """The value of `domain` that an Optuna trial suggests."""
-    kind = distribution(domain)
-    if domain.is_list:
-        return domain.from_optuna(asked.suggest_categorical(name, kind.choices))
-    if domain.kind in ("randint", "quniform"):
-        return domain.from_optuna(asked.suggest_int(name, kind.low, kind.high))
-    return domain.from_optuna(asked.suggest_float(name, kind.low, kind.high, log=kind.log))
+        return self._values[name]
 
 
 def distribution(domain: Domain) -> Any:
@@ -148,9 +189,9 @@ def distribution(domain: Domain) -> Any:
 
 
 def frozen_trial(
-    domains: Mapping[str, Domain], values: Mapping[str, Any], score: float | None
+    domains: Mapping[str, Domain], values: Mapping[str, Any], score: float | None = None
 ) -> Any:
-    """An Optuna trial with those of its values that Optuna can use."""
+    """An Optuna trial with those of its values that Optuna can use; without a score it runs."""
     from optuna.trial import TrialState, create_trial
 
     converted = {name: d.to_optuna(values[name]) for name, d in domains.items() if name in values}
