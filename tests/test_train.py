@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -17,6 +16,7 @@ from raytune_ocr.predict import main as predict
 from raytune_ocr.train import main
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
 from raytune_ocr.training.experiments.resume import create_config, from_now_on
+from raytune_ocr.training.state_files import read_state, write_state
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def command(photos, tmp_path):
 def stopping_of(experiment):
     """What early stopping has in the latest checkpoint, to be changed."""
     latest = next((experiment / "checkpoints").glob("*latest*.pt"))
-    state = torch.load(latest, weights_only=True)
+    state = read_state(latest)
     (kept,) = (callback for callback in state["callbacks"].values() if "waited" in callback)
     yield kept
-    torch.save(state, latest)
+    write_state(latest, state)
 
 
 def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.metrics import score_of
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.targets import compare_with_targets
@@ -132,8 +133,8 @@ class TrialRecord:
         return self._curve
 
     def _point(self, row: Mapping[str, Any]) -> tuple[int, float]:
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        return row["epoch"], sign * row.get(self.config.early_stopping_monitor, math.nan)
+        value = row.get(self.config.early_stopping_monitor, math.nan)
+        return row["epoch"], score_of(value, self.config.early_stopping_mode)
 
     @property
     def is_finished(self) -> bool:
@@ -198,8 +199,8 @@ class TrialRecord:
         best = self.best
         if self.score_name == "val_char_accuracy":
             return best["val_char_accuracy"], best.get("val_seq_accuracy", math.nan)
-        sign = 1 if self.config.early_stopping_mode == "max" else -1
-        return (sign * best[self.config.early_stopping_monitor],)
+        value = best[self.config.early_stopping_monitor]
+        return (score_of(value, self.config.early_stopping_mode),)
 
     @property
     def checkpoint(self) -> Path | None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     pass
 from typing import TYPE_CHECKING
 
-from raytune_ocr.config.metrics import mode_of
+from raytune_ocr.config.metrics import mode_of, reaches
 
 TARGET_METRICS = {
     "character_accuracy": "val_char_accuracy",
@@ -42,7 +42,7 @@ class Target:
         """Whether a trial's best epoch is as good."""
         metric = TARGET_METRICS[self.name]
         found = best.get(metric, math.nan)
-        return bool(found <= self.value if mode_of(metric) == "min" else found >= self.value)
+        return bool(reaches(found, self.value, mode_of(metric)))
 
     def __str__(self) -> str:
         return f"{self.name}={self.value:g}"
@@ -58,9 +58,6 @@ TARGETS = {
 """Targets, and the figure of a result that each is compared with."""
 
 
-LOWER_IS_BETTER = ("training_time_per_epoch", "convergence_epochs")
-
-
 def compare_with_targets(
     result: Mapping[str, Any], targets: Mapping[str, float]
 ) -> dict[str, dict[str, Any]]:
@@ -68,9 +65,6 @@ def compare_with_targets(
     compared = {}
     for name, goal in targets.items():
         value = result.get(TARGETS[name])
-        if value is None:
-            met = False
-        else:
-            met = value <= goal if name in LOWER_IS_BETTER else value >= goal
+        met = value is not None and reaches(value, goal, mode_of(name))
         compared[name] = {"goal": goal, "value": value, "met": met}
     return compared

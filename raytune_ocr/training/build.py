@@ -8,22 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.metrics import KHMER_DIGITS, score_of
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BaseDataset, KhmerDigits, create_data_loaders, create_dataset
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.base import BaseTrainer
-from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, monitored
+from raytune_ocr.training.callbacks.base import (
+    Callback,
+    FunctionCallback,
+    TrainingLoop,
+    monitored,
+)
 from raytune_ocr.training.classifier import ClassifierTrainer
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.model_config import create_model_from_config
 from raytune_ocr.training.ocr import OCRTrainer
 from raytune_ocr.training.rng import seed_everything
-from raytune_ocr.training.trainer import Trainer
-
-STATE_NAME = "state.pt"
+from raytune_ocr.training.run_folder import STATE_NAME
+from raytune_ocr.training.state_files import write_state
 
 
 def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:
@@ -77,7 +79,7 @@ def train_from_config(
         path = Path(resume_from)
         trainer.load_state(path / STATE_NAME if path.is_dir() else path)
         if report is not None and trainer.training_history:
-            # Whoever listens may have missed the last words before the interruption.
+            # The last report before the interruption may have been lost.
             *history, last = trainer.training_history
             report({**_report_row(trainer, last), "history": history}, None)
     return trainer.train()
@@ -86,10 +88,10 @@ def train_from_config(
 def _reporter(
     trainer: BaseTrainer, report: Callable[[dict[str, Any], str | None], None]
 ) -> Callable[..., None]:
-    def report_epoch(loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def report_epoch(loop: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            # Nobody reads the folder before it is whole: no need to write aside, nor to the disk.
-            torch.save(trainer.state_dict(), Path(folder) / STATE_NAME)
+            # Nothing reads the folder before it is whole: no need to write aside, nor to the disk.
+            write_state(Path(folder) / STATE_NAME, trainer.state_dict(), aside=False)
             report(_report_row(trainer, {"epoch": epoch + 1, **metrics}), folder)
 
     return report_epoch
@@ -101,7 +103,6 @@ def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str,
     `best_score` is the best monitored value so far, higher is better whatever the metric.
     """
     monitor = trainer.config.early_stopping_monitor
-    sign = 1 if trainer.config.early_stopping_mode == "max" else -1
     best = trainer.config.best_of(trainer.training_history) or metrics
     last = metrics["epoch"] >= trainer.config.num_epochs
     accuracies = [name for name in best if name.startswith("val_") and name.endswith("accuracy")]
@@ -109,6 +110,6 @@ def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str,
         **metrics,
         **{f"best_{name}": best[name] for name in accuracies},
         "best_epoch": best["epoch"],
-        "best_score": sign * monitored(best, monitor),
+        "best_score": score_of(monitored(best, monitor), trainer.config.early_stopping_mode),
         "stop_reason": trainer.stop_reason or ("max_epochs" if last else ""),
     }

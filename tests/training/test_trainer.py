@@ -45,7 +45,7 @@ def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(tmp_path):
     trainer().train(loader(), 3, loader(shuffle=False), save_dir=tmp_path)
     second = trainer()
     torch.rand(7)  # whatever happens between must not matter
-    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_0003.pt"))
     history = second.train(loader(), 6, loader(shuffle=False), save_dir=tmp_path)
     assert history["eval_loss"] == expected["eval_loss"]
     assert history["train_loss"] == expected["train_loss"]
@@ -65,7 +65,7 @@ def test_a_resume_in_the_middle_of_the_patience_stops_at_the_same_epoch(tmp_path
     assert (whole.epoch, whole.stop_reason) == (4, "early_stopping")
     run(trainer(learning_rate=0.0), 3)
     resumed = trainer(learning_rate=0.0)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0003.pt"))
     run(resumed, 20)
     assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
@@ -134,7 +134,7 @@ def test_a_run_goes_on_from_the_trained_weights_with_or_without_an_average(tmp_p
     first = trainer({"training": {"ema_decay": before}})
     first.train(loader(), 2, save_dir=tmp_path)
     second = trainer({"training": {"ema_decay": after}})
-    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     for ours, theirs in zip(second.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert second.evaluated_model is second.model  # nothing averaged yet
@@ -173,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_learning_rate():
 
 
 def test_an_unknown_monitor_lists_the_metrics_there_are():
-    with pytest.raises(ConfigurationError, match=r"'val_f1'; there are .*train_loss"):
+    with pytest.raises(ConfigurationError, match=r"'val_f1' \(there are: .*train_loss"):
         trainer().train(loader(), 1, best_model_metric="val_f1", early_stopping_patience=1)
 
 
@@ -226,7 +226,7 @@ def test_two_callbacks_of_a_class_keep_a_state_each(tmp_path):
 
     trainer().train(loader(), 2, loader(shuffle=False), save_dir=tmp_path, callbacks=stoppers())
     resumed, again = trainer(), stoppers()
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     history = resumed.train(loader(), 2, loader(shuffle=False), callbacks=again)
     best = [min(history[name]) for name in ("eval_loss", "train_loss")]
     assert [callback.stopping.best_score for callback in again] == best
@@ -238,7 +238,7 @@ def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_pa
     first.train(loader(), 9, evaluation, save_dir=tmp_path, early_stopping_patience=1)
     assert (first.epoch, first.stop_reason) == (2, "early_stopping")
     resumed = trainer(learning_rate=0.0)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     resumed.train(loader(), 9, evaluation, early_stopping_patience=3)
     assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
@@ -275,7 +275,7 @@ def test_figures_of_numpy_are_saved_as_numbers_that_can_be_read_again(tmp_path):
     instance = trainer()
     instance.eval_metrics = Mean()
     instance.train(loader(), 1, loader(), save_dir=tmp_path)
-    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_1.pt"))
+    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_0001.pt"))
 
 
 def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
@@ -293,7 +293,7 @@ def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
 
 def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
     trainer().train(loader(), 2, save_dir=tmp_path)
-    path = str(tmp_path / "checkpoint_epoch_2.pt")
+    path = str(tmp_path / "checkpoint_epoch_0002.pt")
     instance = trainer()
     instance.scheduler = torch.optim.lr_scheduler.StepLR(instance.optimizer, 1)
     instance.load_checkpoint(path, load_optimizer=False)  # it was saved without a schedule

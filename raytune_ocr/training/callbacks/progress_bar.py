@@ -6,11 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
 class ProgressBar(Callback):
@@ -42,7 +40,7 @@ class ProgressBar(Callback):
             disable=not console.is_terminal,
         )
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self.bar.start()
         self._next(trainer.epoch)
 
@@ -52,12 +50,12 @@ class ProgressBar(Callback):
         )
         self._started = time.perf_counter()
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         rate = (step + 1) / max(time.perf_counter() - self._started, 1e-9)
         text = f"{rate:.1f} it/s  loss {figures['loss']:.4f}"
         self.bar.update(self._task, completed=step + 1, rate=text)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.bar.remove_task(self._task)
         rate = self.batches / max(time.perf_counter() - self._started, 1e-9)
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
@@ -67,7 +65,7 @@ class ProgressBar(Callback):
         if epoch + 1 < self.total_epochs and not trainer.should_stop:
             self._next(epoch + 1)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         self.bar.stop()
 
 
@@ -83,7 +81,7 @@ class InterruptAfterBatch(Callback):
     def __init__(self) -> None:
         self._asked = False
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self._asked = False
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():
@@ -93,10 +91,10 @@ class InterruptAfterBatch(Callback):
         self._asked = True
         signal.signal(number, self._before)
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         if self._asked:
             raise KeyboardInterrupt
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)

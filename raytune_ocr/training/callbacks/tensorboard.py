@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
-
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 STEPS = "steps"  # the folder of what is noted of single steps, in TensorBoard's
 
@@ -65,7 +63,7 @@ class TensorBoardLogger(Callback):
         self._steps = 0
         self._steps_writer: SummaryWriter | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         from torch.utils.tensorboard.summary import hparams  # slow to import
 
         self._steps_writer, self._resumed_at = None, self._steps
@@ -75,18 +73,18 @@ class TensorBoardLogger(Callback):
             for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):
                 self.writer._get_file_writer().add_summary(summary)
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         self._steps += 1
         if self._steps % self.every_n_steps == 0:
             if self._steps_writer is None:
                 self._steps_writer = event_writer(self.folder / STEPS, self._resumed_at + 1)
             self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, epoch + 1)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
         if self.pictures is not None and trainer.epoch and ended_by_itself:
             for name, pixels in self.pictures().items():

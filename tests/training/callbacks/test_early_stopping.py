@@ -45,7 +45,7 @@ def test_a_resumed_run_keeps_its_patience():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ConfigurationError, match="one of min, max"):
+    with pytest.raises(ConfigurationError, match="one of max, min"):
         EarlyStopping(mode="best")
 
 

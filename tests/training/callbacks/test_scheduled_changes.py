@@ -19,7 +19,7 @@ SCHEDULES = [
     {"scheduler_type": "none"},
     {"scheduler_type": "steplr", "step_size": 2},
     {"scheduler_type": "cosine", "warmup_epochs": 3},
-    {"scheduler_type": "plateau", "patience": 0, "early_stopping_monitor": "eval_loss"},
+    {"scheduler_type": "plateau", "patience": 0},
 ]
 
 
@@ -28,9 +28,8 @@ def config(changes=CHANGES, **settings):
         learning_rate=0.01,
         min_lr=1e-4,
         num_epochs=6,
-        early_stopping_mode="min",
         changes=changes,
-        **settings,
+        **{"early_stopping_monitor": "eval_loss", **settings},
     )
 
 
