@@ -140,13 +140,12 @@ def test_a_value_that_is_no_yaml_is_told(monkeypatch):
         environment_overrides()
 
 
-def test_a_loss_is_followed_downwards_and_a_mode_that_contradicts_its_name_is_refused():
+def test_a_loss_is_followed_downwards_unless_a_mode_is_given():
     rows = [{"epoch": epoch, "val_loss": loss} for epoch, loss in enumerate((0.9, 0.2, 0.5), 1)]
     config = TrainingConfig(early_stopping_monitor="val_loss")
     assert config.early_stopping_mode == "min" and config.best_of(rows)["epoch"] == 2
     assert TrainingConfig.from_dict(config.to_dict()) == config
     assert TrainingConfig().early_stopping_mode == "max"
-    with pytest.raises(ConfigurationError, match="early_stopping_mode: must be min"):
-        dataclasses.replace(config, early_stopping_mode="max")
+    assert dataclasses.replace(config, early_stopping_mode="max").best_of(rows)["epoch"] == 1
     with pytest.raises(ConfigurationError, match="early_stopping_mode: must be one of max, min"):
         TrainingConfig.from_dict({"early_stopping_mode": ""})

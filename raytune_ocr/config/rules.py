@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from raytune_ocr.config.metrics import MODES
 from raytune_ocr.errors import (
     ConfigurationError,
     unknown_name,
@@ -20,6 +19,9 @@ OPTIMIZER_TYPES = ("adam", "adamw", "muon", "sgd")
 
 
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
+
+
+MODES = ("max", "min")
 
 
 CHANGEABLE = ("learning_rate", "weight_decay", "gradient_clip_norm", "label_smoothing")
@@ -80,9 +82,7 @@ _BETAS = Rule(
 
 
 _OPTIONS = Rule(
-    dict,
-    "a mapping of names to numbers, text, true, false, null, or lists and mappings of those",
-    lambda v: _is_plain(v),
+    dict, "a mapping of names to values", lambda v: all(isinstance(key, str) for key in v)
 )
 
 
@@ -171,15 +171,6 @@ RULES: dict[str, Rule] = {
     "experiment_name": _EXPERIMENT_NAME,
     "output_dir": _ANY_TEXT,
 }
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether YAML and JSON write and read `value` back as it is."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)
 
 
 def _is_number(value: Any) -> bool:

@@ -7,23 +7,22 @@ checked before ranges, and all problems are reported at once.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import KHMER_DIGITS, known_mode, mode_of, score_of
+from raytune_ocr.config.metrics import KHMER_DIGITS, mode_of
 from raytune_ocr.config.rules import CHANGEABLE, RULES, check
-from raytune_ocr.config.yaml_files import load_yaml, to_yaml
+from raytune_ocr.config.yaml_files import _StrictLoader, load_yaml, to_yaml
 from raytune_ocr.errors import (
     ConfigurationError,
     ConfigurationNotFoundError,
     ConfigurationSyntaxError,
-    unknown_name,
 )
 from raytune_ocr.files import replacing
 from raytune_ocr.vocabulary import SEQUENCE_LENGTH, VOCAB_SIZE
@@ -37,8 +36,6 @@ ATTENTION_PRESETS = ("small", "medium", "large")
 @dataclass
 class TrainingConfig:
     """Settings of one training run; `validate` holds the rules, `RULES` lists them.
-
-    A field that is not given is that of the environment (`RAYTUNE_OCR_<FIELD>`), else its default.
 
     Units: `learning_rate`, `min_lr` per optimizer step; every `*_epochs`, `patience`, `step_size`
     and `early_stopping_patience` in epochs; `gradient_clip_norm` in L2 norm (0: no clipping);
@@ -127,11 +124,7 @@ class TrainingConfig:
         Raises:
             ConfigurationError: with all broken rules, one a line.
         """
-        problems = [
-            f"{place_of(name)}: {unknown_name('setting', name, RULES)}"
-            for name in vars(self)
-            if name not in RULES
-        ]
+        problems = []
         for name in RULES:
             try:
                 setattr(self, name, check(name, getattr(self, name), place_of(name)))
@@ -162,12 +155,6 @@ class TrainingConfig:
                 f"{place_of('loss_type')}: ctc needs a CTC model (ctc_small, ctc_medium), "
                 f"got the model {self.model_name!r}"
             )
-        better = known_mode(self.early_stopping_monitor)
-        if better and better != self.early_stopping_mode:
-            problems.append(
-                f"{place_of('early_stopping_mode')}: must be {better} for the metric "
-                f"{self.early_stopping_monitor!r}, got {self.early_stopping_mode!r}"
-            )
         rates = [self.learning_rate, *(c.get("learning_rate", math.inf) for c in self.changes)]
         if self.min_lr > min(rates):
             problems.append(
@@ -183,11 +170,11 @@ class TrainingConfig:
         knows no more errors, the one with the lowest `val_loss`, and of those the first. Empty if
         none has a monitored figure.
         """
+        sign = 1 if self.early_stopping_mode == "max" else -1
 
         def merit(row: Mapping[str, Any]) -> tuple[float, float]:
-            score = score_of(row[self.early_stopping_monitor], self.early_stopping_mode)
             loss = row.get("val_loss", math.nan)
-            return score, -math.inf if math.isnan(loss) else -loss
+            return sign * row[self.early_stopping_monitor], -math.inf if loss != loss else -loss
 
         known = [r for r in rows if not math.isnan(r.get(self.early_stopping_monitor, math.nan))]
         return max(known, key=merit, default={})
@@ -222,15 +209,10 @@ class TrainingConfig:
                 problems.append(str(error))
         if problems:
             raise ConfigurationError("\n".join(problems))
-        return cls(**{**_defaults(), **values})
+        return cls(**values)
 
     def save_yaml(self, path: str | os.PathLike[str]) -> None:
-        """Write the config, once it is checked; the file appears whole or not at all.
-
-        Raises:
-            ConfigurationError: when a field was assigned what breaks its rule.
-        """
-        self.validate()
+        """Write the config; the file appears whole or not at all."""
         with replacing(path) as aside:
             aside.write_text(to_yaml(self.to_dict()), encoding="utf-8")
 
@@ -250,35 +232,14 @@ class TrainingConfig:
             raise ConfigurationError(lines) from None
 
 
-def _defaults() -> dict[str, Any]:
-    """The default of every field, whatever the environment says."""
-    return {
-        field.name: field.default
-        if field.default_factory is dataclasses.MISSING
-        else field.default_factory()
-        for field in dataclasses.fields(TrainingConfig)
-    }
-
-
-def _filled_from_environment(init: Callable[..., None]) -> Callable[..., None]:
-    """The constructor, with the fields that the environment sets and the caller does not."""
-
-    @functools.wraps(init)
-    def __init__(self: TrainingConfig, *args: Any, **given: Any) -> None:
-        by_position = list(RULES)[: len(args)]
-        absent = {
-            name: value
-            for name, value in environment_overrides().items()
-            if name not in given and name not in by_position
-        }
-        init(self, *args, **absent, **given)
-
-    return __init__
-
-
-# `dataclasses.replace` gives every field, so that the copy of a config is the same everywhere.
-TrainingConfig.__init__ = _filled_from_environment(  # type: ignore[method-assign]
-    TrainingConfig.__init__
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+_StrictLoader.add_constructor(
+    "tag:yaml.org,2002:python/tuple",
+    lambda loader, node: loader.construct_sequence(node),  # type: ignore[arg-type]
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -43,7 +42,8 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def to_yaml(content: Any) -> str:
     """YAML of plain values, in their order; by libyaml, four times as fast, where it is there."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
 
 
 def _named(text: str, path: str | os.PathLike[str]) -> io.StringIO:
@@ -68,19 +68,3 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
-    """PyYAML's safe dumper, which quotes the text that `_StrictLoader` would read as a number."""
-
-
-for _kind in (_StrictLoader, _Dumper):
-    _kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-        list("-+.0123456789"),
-    )
-_StrictLoader.add_constructor(
-    "tag:yaml.org,2002:python/tuple",
-    lambda loader, node: loader.construct_sequence(node),  # type: ignore[arg-type]
-)

@@ -28,10 +28,10 @@ from raytune_ocr.training.callbacks.epoch_log import EpochLog
 from raytune_ocr.training.callbacks.scheduled_changes import Changes
 from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
 from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Augment, Loop
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.run_folder import RunFolder
-from raytune_ocr.training.settings import LoopSettings
 from raytune_ocr.training.state_files import read_state, write_state
 
 logger = logging.getLogger(__name__)

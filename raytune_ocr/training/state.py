@@ -14,9 +14,9 @@ from raytune_ocr.training.allocator import keep_freed_memory
 from raytune_ocr.training.averaging import MovingAverage
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.device import autocast_dtype, get_device
+from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.lr_schedules import catch_up
 from raytune_ocr.training.rng import rng_state, set_rng_state
-from raytune_ocr.training.settings import LoopSettings
 from raytune_ocr.training.state_files import part_of, read_state, write_state
 
 STATE_FORMAT = 1

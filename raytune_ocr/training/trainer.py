@@ -28,9 +28,9 @@ from raytune_ocr.training.batches import batch_size, inputs_and_targets, set_epo
 from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, monitored
 from raytune_ocr.training.callbacks.checkpoints import BestCheckpoint, PeriodicCheckpoint
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
+from raytune_ocr.training.loop_settings import LoopSettings, member
 from raytune_ocr.training.losses import loss_of
 from raytune_ocr.training.optim import set_weight_decay
-from raytune_ocr.training.settings import LoopSettings, member
 from raytune_ocr.training.state import TrainingState
 
 

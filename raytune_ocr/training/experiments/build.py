@@ -21,6 +21,7 @@ from raytune_ocr.training.classifier import classification_loss
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.experiments.folder import ExperimentManager
 from raytune_ocr.training.experiments.trainer import ExperimentTrainer
+from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Loop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import ClassificationMetrics, OCRMetrics
@@ -28,7 +29,6 @@ from raytune_ocr.training.model_config import create_model_from_config, whole
 from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.rng import seed_everything
-from raytune_ocr.training.settings import LoopSettings
 
 logger = logging.getLogger(__name__)
 

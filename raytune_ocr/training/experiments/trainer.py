@@ -26,9 +26,9 @@ from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import CurvesPicture, EpochLog, read_epoch_log
 from raytune_ocr.training.checkpoint import CheckpointManager, model_config
 from raytune_ocr.training.experiments.folder import ExperimentManager
+from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Loop
 from raytune_ocr.training.metrics import ClassificationMetrics
-from raytune_ocr.training.settings import LoopSettings
 from raytune_ocr.training.trainer import Metrics
 
 logger = logging.getLogger(__name__)
