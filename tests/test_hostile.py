@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from raytune_ocr.results.journal_schema import GENERATION, HALVING
+from raytune_ocr.tune.schedulers.registry import create_scheduler
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
@@ -17,7 +18,6 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
 from raytune_ocr.tune.schedulers.population_based import Population
-from raytune_ocr.tune.schedulers.registry import create_scheduler
 from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
 from raytune_ocr.tune.space.search_space import find_space, read_space
 

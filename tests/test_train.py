@@ -321,6 +321,24 @@ def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
     assert main(resume) == 0
 
 
+def test_a_module_that_an_experiment_names_is_imported_only_if_the_command_names_it_too(
+    command, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "module_of_an_experiment.py").write_text("print('imported')")
+    monkeypatch.chdir(tmp_path)
+    name, runs = "module_of_an_experiment", ["--base-dir", str(tmp_path / "runs")]
+    assert main(command("--epochs", "1", "--import", name)) == 0
+    sys.modules.pop(name)
+    capsys.readouterr()
+    for kind in ("--resume", "--fork"):
+        assert main([kind, "exp1", "--epochs", "2", *runs]) == 2
+        told = capsys.readouterr()
+        assert f"exp1/config.yaml: asks for the module {name}" in told.err
+        assert f"--import {name}" in told.err and "imported" not in told.out
+    assert main(["--resume", "exp1", "--epochs", "2", "--import", name, *runs]) == 0
+    sys.modules.pop(name)
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,11 @@ from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH, TrainingConfig
 from raytune_ocr.errors import (
     CheckpointError,
-    ConfigurationError,
     IncompleteCheckpointError,
     ModelCreationError,
 )
 from raytune_ocr.models import ModelRegistry, Reader, create_model
-from raytune_ocr.plugins import import_modules
+from raytune_ocr.plugins import import_modules, refuse_imports
 from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.state_files import read_state
 
@@ -121,7 +119,7 @@ def load_reader(
 
 
 def check_imports(config: TrainingConfig, source: str | os.PathLike[str]) -> None:
-    """Raise where the model of `config` needs a module that nobody but a file asked to import.
+    """Raise where the model of `config` needs a module that only a file asks to import.
 
     Args:
         config: as it was read from a file.
@@ -133,12 +131,5 @@ def check_imports(config: TrainingConfig, source: str | os.PathLike[str]) -> Non
     try:
         ModelRegistry.factory(config.model_name)
     except ModelCreationError as error:
-        absent = [name for name in config.imports if name not in sys.modules]
-        if not absent:
-            raise
-        options = " ".join(f"--import {name}" for name in absent)
-        raise ConfigurationError(
-            f"{source}: its model {config.model_name!r} is registered by the module "
-            f"{', '.join(absent)}, which is not imported only because a file names it; if you "
-            f"trust that module, add {options} (in Python: load_reader(path, imports={absent}))"
-        ) from error
+        refuse_imports(config.imports, source)
+        raise error

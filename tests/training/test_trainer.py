@@ -18,6 +18,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.training import Callback, Trainer, seed_everything
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
+from raytune_ocr.training.state_files import write_state
 
 
 def loader(samples=64, batch_size=16, shuffle=True):
@@ -310,3 +311,98 @@ def test_batches_may_be_named_tuples():
 
     batches = [Batch(*batch) for batch in loader()]
     assert len(trainer().train(batches, 1)["train_loss"]) == 1
+
+
+def test_leftover_batches_are_weighted_by_their_number():
+    ragged = trainer({"training": {"gradient_accumulation_steps": 4}}, learning_rate=0.0)
+    whole = trainer({"training": {"gradient_accumulation_steps": 2}}, learning_rate=0.0)
+    for instance in (ragged, whole):
+        instance.model[2].p = 0.0
+        instance.optimizer = torch.optim.SGD(instance.model.parameters(), 0.1)
+        instance.train_pass(list(loader(samples=32, shuffle=False)))
+    for ours, theirs in zip(ragged.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def test_weight_decay_of_the_config_leaves_groups_without_decay_alone():
+    model = nn.Linear(10, 1)
+    groups = [{"params": [model.weight]}, {"params": [model.bias], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, 0.1)
+    Trainer(model, optimizer, nn.MSELoss(), {"training": {"weight_decay": 0.3}})
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    plain = torch.optim.Adam(model.parameters(), 0.1)  # which has none anywhere
+    Trainer(model, plain, nn.MSELoss(), {"training": {"weight_decay": 0.3}})
+    assert plain.param_groups[0]["weight_decay"] == 0.3
+
+
+def test_the_device_may_be_a_text():
+    model = nn.Linear(10, 1)
+    instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), nn.MSELoss(), device="cpu")
+    assert instance.device == torch.device("cpu")
+    assert len(instance.train(loader(), 1)["train_loss"]) == 1
+
+
+def test_a_plateau_schedule_cannot_be_stepped_each_batch():
+    model = nn.Linear(10, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    config = {"training": {"scheduler_step_per_batch": True}}
+    with pytest.raises(ConfigurationError, match="must be false for ReduceLROnPlateau"):
+        Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau)
+    config["training"]["scheduler_step_per_batch"] = False
+    Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau).train(loader(), 1)
+
+
+def test_a_state_without_weights_is_a_key_error(tmp_path):
+    write_state(tmp_path / "a.pt", {"epoch": 1})
+    with pytest.raises(KeyError, match="must hold model_state_dict"):
+        trainer().load_checkpoint(str(tmp_path / "a.pt"))
+    with pytest.raises(FileNotFoundError):
+        trainer().load_checkpoint(str(tmp_path / "b.pt"))
+
+
+class WithLogits(NamedTuple):
+    """As a Hugging Face model answers."""
+
+    logits: torch.Tensor
+    loss: torch.Tensor | None = None
+
+
+def with_logits(shape=()):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(10, 3)
+
+        def forward(self, x):
+            return WithLogits(
+                self.linear(x).unflatten(0, (-1, *shape)) if shape else self.linear(x)
+            )
+
+    return Model()
+
+
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy])
+def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn):
+    model = with_logits()
+    batches = [{"x": torch.randn(8, 10), "label": torch.randint(0, 3, (8,))}]
+    instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), loss_fn, device="cpu")
+    losses = instance.train(batches, 20)["train_loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_cross_entropy_of_sequences_says_what_to_do():
+    model = with_logits((4,))
+    batches = [(torch.randn(8, 10), torch.randint(0, 3, (2, 4)))]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instance = Trainer(model, optimizer, nn.CrossEntropyLoss(), device="cpu")
+    with pytest.raises(ConfigurationError, match=r"takes logits \[B, C, L\], got \[B, L, C\]"):
+        instance.train(batches, 1)
+
+
+def test_a_batch_without_targets_says_how_to_name_them():
+    model = with_logits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instance = Trainer(model, optimizer, nn.CrossEntropyLoss(), device="cpu")
+    with pytest.raises(ConfigurationError, match="name them labels or label"):
+        instance.train([{"x": torch.randn(8, 10)}], 1)
