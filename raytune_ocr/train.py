@@ -15,11 +15,11 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
 from raytune_ocr.plugins import refuse_imports
 from raytune_ocr.training.experiments.resume import (
-    OF_FOLDER,
-    OF_STATE,
-    at_the_end,
+    FIXED_BY_STATE,
+    FOLDER_KEYS,
     create_config,
-    from_now_on,
+    forked_settings,
+    resumed_settings,
 )
 
 if TYPE_CHECKING:
@@ -172,25 +172,25 @@ def _prepare(
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
     source = f"{arguments.base_dir}/{before}/config.yaml"
     refuse_imports(known.get("imports") or [], source, settings.get("imports", []))
-    told = {name: known[name] for name in OF_FOLDER if known.get(name)}
+    kept = {name: known[name] for name in FOLDER_KEYS if known.get(name)}
     if arguments.reapply_transforms:
-        told["reapply_transforms"] = True
+        kept["reapply_transforms"] = True
     done = ExperimentManager.epochs_of(arguments.base_dir, before) if before else 0
     if arguments.resume:
-        # What the config file does not tell, the state was made for what is given now.
-        given = {name: settings[name] for name in OF_STATE if name in settings}
-        settings = from_now_on(settings, create_config({}, {**given, **known}), done)
+        # Settings that the config file lacks are those of the saved state, as given now.
+        given = {name: settings[name] for name in FIXED_BY_STATE if name in settings}
+        settings = resumed_settings(settings, create_config({}, {**given, **known}), done)
     if arguments.fork:
-        told.pop("parent", None)
-        known = at_the_end(known, done)
+        kept.pop("parent", None)
+        known = forked_settings(known, done)
     config = create_config(settings, known)
     trainer = create_experiment_trainer(
         config,
         lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
-        reapply_transforms="reapply_transforms" in told,
+        reapply_transforms="reapply_transforms" in kept,
     )
     trainer.open()  # before its config is written: a state that does not fit changes no file
-    trainer.experiment_manager.save_config({**told, **config.to_dict()})
+    trainer.experiment_manager.save_config({**kept, **config.to_dict()})
     print(
         f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
         f"{config.dataset_name}, {config.num_epochs} epochs"

@@ -15,7 +15,7 @@ from raytune_ocr.export import main as export
 from raytune_ocr.predict import main as predict
 from raytune_ocr.train import main
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
-from raytune_ocr.training.experiments.resume import create_config, from_now_on
+from raytune_ocr.training.experiments.resume import create_config, resumed_settings
 from raytune_ocr.training.state_files import read_state, write_state
 
 
@@ -254,7 +254,7 @@ def test_every_figure_that_is_reported_can_be_followed():
 def test_a_plateau_schedule_keeps_its_direction():
     before = create_config({"scheduler_type": "plateau"}, {})
     with pytest.raises(ConfigurationError, match="early_stopping_mode: must stay 'max'"):
-        from_now_on({"early_stopping_mode": "min"}, before, 3)
+        resumed_settings({"early_stopping_mode": "min"}, before, 3)
 
 
 @pytest.mark.parametrize("knows_its_figure", [True, False])

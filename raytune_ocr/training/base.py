@@ -25,7 +25,7 @@ from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, Trai
 from raytune_ocr.training.callbacks.checkpoints import BestWeights
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
 from raytune_ocr.training.checkpoint import CheckpointManager
 from raytune_ocr.training.loop_settings import LoopSettings
@@ -169,7 +169,7 @@ class BaseTrainer(ABC):
         config = self.config
         steps = config.log_every_n_steps if config.debug_mode else 0
         callbacks: list[Callback | Callable[..., None]] = [
-            *([Changes(config)] if config.changes else []),
+            *([ScheduledChanges(config)] if config.changes else []),
             self.best,
             EarlyStoppingCallback(
                 config.early_stopping_monitor,

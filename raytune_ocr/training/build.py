@@ -1,4 +1,4 @@
-"""From a config to a training run: the one place that joins datasets, models and trainers."""
+"""From a config to a training run: joins datasets, models and trainers."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ def train_from_config(
 
     Args:
         splits: a dataset, or packed splits of digits by name (default: what `config` names).
-        report: called `(metrics, folder)` after each epoch; `folder` holds the state of that
-            moment and exists only during the call. `metrics["epoch"]` counts from 1.
-        resume_from: a state file or a folder that holds one; training goes on after it.
+        report: called `(metrics, folder)` after each epoch; `folder` holds the state and exists
+            only during the call. `metrics["epoch"]` counts from 1.
+        resume_from: a state file, or the folder of one; training continues after it.
 
     Raises:
         ConfigurationError, DataLoaderError, ModelCreationError, CheckpointError, DivergenceError.
@@ -98,9 +98,9 @@ def _reporter(
 
 
 def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """An epoch's metrics, the running best, and why training ends, if it does.
+    """An epoch's metrics, the best ones so far, and the reason to stop, if there is one.
 
-    `best_score` is the best monitored value so far, higher is better whatever the metric.
+    `best_score` is the best monitored value so far such that higher is better for any metric.
     """
     monitor = trainer.config.early_stopping_monitor
     best = trainer.config.best_of(trainer.training_history) or metrics

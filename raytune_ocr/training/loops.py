@@ -31,7 +31,7 @@ class Loop(Trainer):
             `train_pass` and `evaluate`. So an owner's subclass can have its own way.
         augment: changes training batches on the device; None: nothing does.
         seed: of what `augment` draws.
-        batch_size: told with each epoch's figures.
+        batch_size: part of each epoch's metrics.
     """
 
     eval_prefix = "val"

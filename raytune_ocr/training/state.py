@@ -15,7 +15,7 @@ from raytune_ocr.training.averaging import MovingAverage
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.device import autocast_dtype, get_device
 from raytune_ocr.training.loop_settings import LoopSettings
-from raytune_ocr.training.lr_schedules import catch_up
+from raytune_ocr.training.lr_schedules import align_learning_rate
 from raytune_ocr.training.rng import rng_state, set_rng_state
 from raytune_ocr.training.state_files import part_of, read_state, write_state
 
@@ -106,7 +106,7 @@ class TrainingState:
         self.optimizer.load_state_dict(part_of(state, "optimizer_state_dict"))
         if self.scheduler is not None and state.get("scheduler_state_dict"):
             self.scheduler.load_state_dict(state["scheduler_state_dict"])
-            catch_up(self.optimizer, self.scheduler)
+            align_learning_rate(self.optimizer, self.scheduler)
         if state.get("scaler_state_dict"):
             self.scaler.load_state_dict(state["scaler_state_dict"])
         self.epoch = epoch = part_of(state, "epoch")

@@ -298,7 +298,7 @@ class Trainer(TrainingState):
             callback.on_epoch_begin(self, self.epoch)
         metrics = self.train_epoch(train_dataloader, eval_dataloader, self.epoch)
         self._step_scheduler(metrics)
-        for name in {**self.history, **metrics}:  # a value an epoch, whoever measured it or not
+        for name in {**self.history, **metrics}:  # one value an epoch, NaN where not measured
             values = self.history.setdefault(name, [math.nan] * self.epoch)
             values.append(metrics.get(name, math.nan))
         epoch = self.epoch

@@ -114,7 +114,7 @@ class EarlyStoppingCallback(Callback):
                 stopping(score, epoch)
             stopping.should_stop = trainer.stop_reason == EARLY
         if stopping.should_stop and not 0 < stopping.patience <= stopping.waited:
-            stopping.should_stop = False  # it goes on with more patience than it had
+            stopping.should_stop = False  # resumed with more patience
             if trainer.stop_reason == EARLY:
                 trainer.should_stop, trainer.stop_reason = False, ""
 

@@ -14,10 +14,10 @@ from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
 class EpochLog(Callback):
-    """One line an epoch into a log file, and with `every_n_steps` one every n steps.
+    """Writes one line an epoch to a log file, and with `every_n_steps` one every n steps.
 
-    After a resume the file holds the epochs that were done, each once: lines of epochs that will
-    be trained again go, lines that a crash swallowed come back.
+    At a resume the file is written again from the history: it holds each finished epoch once,
+    without those that are trained again and with those that a crash lost.
     """
 
     watches_steps = True
@@ -61,9 +61,9 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 
 def read_epoch_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
-    """What `EpochLog` wrote: lists of every metric, one value an epoch from the first one.
+    """Read the log of `EpochLog`: lists of every metric, one value an epoch from the first one.
 
-    NaN stands for what is not there; a torn line is left out.
+    Missing values are NaN; an incomplete line is left out.
 
     Raises:
         ConfigurationError: when there is no such file.

@@ -1,4 +1,4 @@
-"""The progress bar, and Ctrl-C between two batches."""
+"""The progress bar, and a clean end after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
 class ProgressBar(Callback):
-    """A bar an epoch with batches a second (it/s) on a terminal; a line an epoch everywhere."""
+    """On a terminal, a bar for each epoch with batches a second (it/s); everywhere, a line."""
 
     watches_steps = True
 
@@ -59,8 +59,8 @@ class ProgressBar(Callback):
         self.bar.remove_task(self._task)
         rate = self.batches / max(time.perf_counter() - self._started, 1e-9)
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        told = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
-        line = f"epoch {epoch + 1}/{self.total_epochs}  {told}  {rate:.1f} it/s"
+        figures = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+        line = f"epoch {epoch + 1}/{self.total_epochs}  {figures}  {rate:.1f} it/s"
         self.bar.console.print(line, highlight=False, soft_wrap=True)
         if epoch + 1 < self.total_epochs and not trainer.should_stop:
             self._next(epoch + 1)
@@ -70,10 +70,9 @@ class ProgressBar(Callback):
 
 
 class InterruptAfterBatch(Callback):
-    """Ctrl-C ends training after the batch at hand, never within a library; twice, at once.
+    """Ends training after the current batch on Ctrl-C; a second Ctrl-C ends it at once.
 
-    An exception that a signal raises anywhere may be swallowed by a finalizer, and then nothing
-    stops.
+    An exception that a signal raises inside a library may be lost in a finalizer.
     """
 
     watches_steps = True

@@ -7,10 +7,10 @@ from torch import nn
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 from raytune_ocr.training.losses import set_label_smoothing
-from raytune_ocr.training.lr_schedules import go_on_with
+from raytune_ocr.training.lr_schedules import apply_changes
 
 
-class Changes(Callback):
+class ScheduledChanges(Callback):
     """Applies the `changes` of a config at their epochs.
 
     A saved state holds earlier changes in its optimizer and schedule, but neither the clipping
@@ -24,7 +24,7 @@ class Changes(Callback):
         if epoch < min(change["after_epoch"] for change in self.config.changes):
             return
         now = self.config.after(epoch)
-        go_on_with(self.config, epoch, trainer.optimizer, trainer.scheduler)
+        apply_changes(self.config, epoch, trainer.optimizer, trainer.scheduler)
         trainer.max_grad_norm = now.gradient_clip_norm
         if isinstance(trainer.loss_fn, nn.Module):
             set_label_smoothing(trainer.loss_fn, now.label_smoothing)

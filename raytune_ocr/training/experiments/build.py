@@ -15,7 +15,7 @@ from raytune_ocr.models import ModelRegistry
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.progress_bar import InterruptAfterBatch, ProgressBar
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.checkpoint import CheckpointManager
 from raytune_ocr.training.classifier import classification_loss
 from raytune_ocr.training.device import get_device
@@ -84,7 +84,7 @@ def create_experiment_trainer(
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
         callbacks=[
-            *([Changes(config)] if config.changes else []),
+            *([ScheduledChanges(config)] if config.changes else []),
             ProgressBar(len(train_loader), config.num_epochs),
             InterruptAfterBatch(),
         ],

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training import Trainer, seed_everything, setup_optimizer_and_scheduler
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 
 CHANGES = [
     {"after_epoch": 2, "learning_rate": 0.02, "weight_decay": 0.1},
@@ -60,7 +60,7 @@ class Run:
         self.settings = settings
 
     def train(self):
-        made = [Changes(self.settings)] if self.settings.changes else []
+        made = [ScheduledChanges(self.settings)] if self.settings.changes else []
         self.trainer.train(loader(), 6, loader(), callbacks=[*made, self.keep])
         return self
 
