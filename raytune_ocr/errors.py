@@ -3,11 +3,14 @@
     RaytuneOCRError
     |-- ConfigurationError            (ValueError)         a value, a key or a combination is wrong
     |   |-- ConfigurationNotFoundError (FileNotFoundError) a named configuration file is absent
-    |   `-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
+    |   |-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
+    |   `-- MissingKeyError           (KeyError)           a required key is absent
     |-- DataLoaderError               (ValueError)         images or labels cannot be used
     |   `-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
     |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or foreign
+    |   |-- CheckpointNotFoundError   (FileNotFoundError)  a named checkpoint is absent
+    |   `-- IncompleteCheckpointError (KeyError)           it lacks a part that is needed
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
         |-- BlindNodeError          (OSError)            a node does not see where a run is kept
         |-- DivergenceError                                the loss became NaN or infinite
@@ -41,6 +44,12 @@ class ConfigurationSyntaxError(ConfigurationError, yaml.YAMLError):
     """A configuration file is not valid YAML."""
 
 
+class MissingKeyError(ConfigurationError, KeyError):
+    """A required key of a configuration is absent."""
+
+    __str__ = Exception.__str__  # KeyError's own puts the message in quotes
+
+
 class DataLoaderError(RaytuneOCRError, ValueError):
     """Images or labels are missing, damaged or break a rule."""
 
@@ -55,6 +64,16 @@ class ModelCreationError(RaytuneOCRError, ValueError):
 
 class CheckpointError(RaytuneOCRError, RuntimeError):
     """A checkpoint is missing, truncated or belongs to another model."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """A checkpoint that was named does not exist."""
+
+
+class IncompleteCheckpointError(CheckpointError, KeyError):
+    """A checkpoint is whole, but lacks a part that is needed here."""
+
+    __str__ = Exception.__str__
 
 
 class ExperimentFailedError(RaytuneOCRError, RuntimeError):

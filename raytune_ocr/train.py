@@ -13,12 +13,13 @@ from raytune_ocr.config.environment import environment_overrides, parse_value
 from raytune_ocr.config.rules import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.plugins import refuse_imports
 from raytune_ocr.training.experiments.resume import (
-    OF_FOLDER,
-    OF_STATE,
-    at_the_end,
+    FIXED_BY_STATE,
+    FOLDER_KEYS,
     create_config,
-    from_now_on,
+    forked_settings,
+    resumed_settings,
 )
 
 if TYPE_CHECKING:
@@ -29,14 +30,15 @@ EPILOG = """
 examples:
   python -m raytune_ocr.train --model ctc_small --epochs 20
   python -m raytune_ocr.train --model image_classifier --dataset image_folder --data photos/
-  python -m raytune_ocr.train --resume exp1 --epochs 40      go on where exp1 stopped
+  python -m raytune_ocr.train --resume exp1 --epochs 40      continue exp1 until epoch 40
   python -m raytune_ocr.train --resume exp1 --set learning_rate=1e-4
-                                                             the same, slower from there on
+                                                             the same, with this rate from now on
   python -m raytune_ocr.train --fork exp1 --set learning_rate=1e-4
-                                                             its weights, a new experiment
+                                                             a new experiment with exp1's weights
   python -m raytune_ocr.train --import my_models --model my_net --dataset my_data
 
-A resumed or forked experiment takes every setting that is not given from the one before.
+A resumed or forked experiment keeps every setting that is not given, but for --import: a module
+that an experiment needs is named again, since a file alone must not make code run.
 Exit status: 0 trained, 1 the training failed, 2 wrong command line, config or data, 130 Ctrl-C.
 """
 
@@ -45,34 +47,42 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.train",
-        description="Train a model in a numbered experiment folder (runs/exp1, exp2, ...), with "
-        "checkpoints, a log and a picture of the learning curves. Accuracies are in percent.",
+        description="Train a model in a numbered experiment folder (runs/exp1, exp2, ...), which "
+        "keeps checkpoints, a log and a picture of the learning curves. Accuracies are in percent.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what to train")
     what.add_argument("--model", metavar="NAME", help="a registered model (default medium)")
-    what.add_argument("--dataset", metavar="NAME", help="a registered one (default khmer_digits)")
-    what.add_argument("--data", metavar="PATH", help="where the dataset's files are")
+    what.add_argument(
+        "--dataset", metavar="NAME", help="a registered dataset (default khmer_digits)"
+    )
+    what.add_argument(
+        "--data", metavar="PATH", help="the dataset's file or folder (default: the dataset's own)"
+    )
     what.add_argument(
         "--import",
         dest="imports",
         action="append",
         metavar="MODULE",
-        help="import a module that registers models or datasets",
+        help="import a module that registers models or datasets; may be given several times",
     )
     how = parser.add_argument_group("how")
-    how.add_argument("--epochs", metavar="N", help="in all, those before a resume included")
+    how.add_argument(
+        "--epochs",
+        metavar="N",
+        help="epochs in all, those before a resume included (default 40, or as before)",
+    )
     how.add_argument(
         "--patience",
         metavar="N",
-        help="stop after N epochs in which early_stopping_monitor, by default the accuracy, got no "
-        "better (0: never)",
+        help="stop after N epochs without a better early_stopping_monitor, by default the "
+        "validation accuracy (default 0: never)",
     )
     how.add_argument(
         "--reapply-transforms",
         action="store_true",
-        help="new random transforms of the training data every epoch, instead of once",
+        help="draw new random transforms of the training data every epoch, not only once",
     )
     how.add_argument(
         "--set",
@@ -83,18 +93,23 @@ def build_parser() -> argparse.ArgumentParser:
     )
     where = parser.add_argument_group("where")
     where.add_argument(
-        "--base-dir", default=DEFAULT_BASE, metavar="DIR", help=f"(default {DEFAULT_BASE})"
+        "--base-dir",
+        default=DEFAULT_BASE,
+        metavar="DIR",
+        help=f"folder of the experiments (default {DEFAULT_BASE})",
     )
     begin = where.add_mutually_exclusive_group()
-    begin.add_argument("--resume", metavar="EXP", help="go on with an experiment, e.g. exp1")
-    begin.add_argument("--fork", metavar="EXP", help="start anew from an experiment's weights")
+    begin.add_argument("--resume", metavar="EXP", help="continue an experiment, e.g. exp1")
+    begin.add_argument(
+        "--fork", metavar="EXP", help="start a new experiment with another one's weights"
+    )
     return parser
 
 
 def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Checked fields of `TrainingConfig` that the command line sets, and over it the environment.
+    """Checked fields of `TrainingConfig` from the command line; the environment overrides them.
 
-    So a variable that is set at a resume holds from there on, as what is given with --set does.
+    At a resume, both hold from there on.
     """
     flags = {
         "model_name": ("--model", arguments.model),
@@ -133,8 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         results = trainer.train(config.num_epochs)
     except KeyboardInterrupt:
-        go_on = _resume_command(arguments.base_dir, trainer.experiment_manager.name)
-        print(f"stopped; go on with: {go_on}", file=sys.stderr)
+        words = _resume_words(arguments, trainer.experiment_manager.name)
+        print(f"stopped; continue with: {again('train', words)}", file=sys.stderr)
         return 130
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 1)
@@ -149,31 +164,33 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _prepare(
     arguments: argparse.Namespace, settings: dict[str, Any]
 ) -> tuple[ExperimentTrainer, TrainingConfig]:
-    """Everything that can be wrong about names, settings and data is told here."""
+    """Build the trainer and its config; wrong names, settings and data raise here."""
     from raytune_ocr.training import ExperimentManager
     from raytune_ocr.training.experiments.build import create_experiment_trainer
 
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
-    told = {name: known[name] for name in OF_FOLDER if known.get(name)}
+    source = f"{arguments.base_dir}/{before}/config.yaml"
+    refuse_imports(known.get("imports") or [], source, settings.get("imports", []))
+    kept = {name: known[name] for name in FOLDER_KEYS if known.get(name)}
     if arguments.reapply_transforms:
-        told["reapply_transforms"] = True
+        kept["reapply_transforms"] = True
     done = ExperimentManager.epochs_of(arguments.base_dir, before) if before else 0
     if arguments.resume:
-        # Without a config file, the state was made for what is given now.
-        state_of = known or {name: settings[name] for name in OF_STATE if name in settings}
-        settings = from_now_on(settings, create_config({}, state_of), done)
+        # Settings that the config file lacks are those of the saved state, as given now.
+        given = {name: settings[name] for name in FIXED_BY_STATE if name in settings}
+        settings = resumed_settings(settings, create_config({}, {**given, **known}), done)
     if arguments.fork:
-        told.pop("parent", None)
-        known = at_the_end(known, done)
+        kept.pop("parent", None)
+        known = forked_settings(known, done)
     config = create_config(settings, known)
     trainer = create_experiment_trainer(
         config,
         lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
-        reapply_transforms="reapply_transforms" in told,
+        reapply_transforms="reapply_transforms" in kept,
     )
-    trainer.open()  # before its config is written: a state that does not fit leaves all as it was
-    trainer.experiment_manager.save_config({**told, **config.to_dict()})
+    trainer.open()  # before its config is written: a state that does not fit changes no file
+    trainer.experiment_manager.save_config({**kept, **config.to_dict()})
     print(
         f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
         f"{config.dataset_name}, {config.num_epochs} epochs"
@@ -181,10 +198,12 @@ def _prepare(
     return trainer, config
 
 
-def _resume_command(base_dir: str, name: str) -> str:
-    """What goes on with the experiment `name`."""
+def _resume_words(arguments: argparse.Namespace, name: str) -> list[str]:
+    """Arguments of the command that continues the experiment `name`."""
+    base_dir = arguments.base_dir
     elsewhere = [] if base_dir == DEFAULT_BASE else ["--base-dir", base_dir]
-    return again("train", ["--resume", name, *elsewhere])
+    imports = [word for module in arguments.imports or () for word in ("--import", module)]
+    return ["--resume", name, *elsewhere, *imports]
 
 
 def _fail(error: Exception, status: int) -> int:

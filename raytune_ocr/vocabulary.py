@@ -9,7 +9,8 @@ Letters used in shapes throughout the package:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 DIGITS = "០១២៣៤៥៦៧៨៩"
 
@@ -71,3 +72,69 @@ def decode(ids: Iterable[int]) -> str:
         if index != BLANK_TOKEN_ID:
             digits.append(DIGITS[index])
     return "".join(digits)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Letters and special tokens with their ids, where these are not the package's own.
+
+    Attributes:
+        letters: characters by id.
+        blank: None where the vocabulary has none, as CTC alone needs one.
+    """
+
+    letters: Mapping[int, str]
+    eos: int = EOS_TOKEN_ID
+    pad: int = PAD_TOKEN_ID
+    blank: int | None = BLANK_TOKEN_ID
+
+    @classmethod
+    def of(
+        cls,
+        idx_to_char: Mapping[int, str],
+        pad_token_id: int = PAD_TOKEN_ID,
+        eos_token_id: int = EOS_TOKEN_ID,
+    ) -> Vocabulary:
+        """The vocabulary of a mapping that may name `<EOS>`, `<PAD>` and `<BLANK>`.
+
+        Raises:
+            ValueError: when an id is given two meanings.
+        """
+        named = {char: index for index, char in idx_to_char.items()}
+        if len(named) != len(idx_to_char):
+            raise ValueError("idx_to_char: must give each character one id")
+        ids = {"<EOS>": eos_token_id, "<PAD>": pad_token_id, "<BLANK>": BLANK_TOKEN_ID}
+        defaults = {"<EOS>": EOS_TOKEN_ID, "<PAD>": PAD_TOKEN_ID, "<BLANK>": BLANK_TOKEN_ID}
+        for token, index in ids.items():
+            there = named.get(token, index)
+            if there != index and index != defaults[token]:
+                raise ValueError(f"{token}: must have one id, got {there} and {index}")
+            ids[token] = there
+        letters = {index: char for index, char in idx_to_char.items() if char not in ids}
+        blank = None if ids["<BLANK>"] in letters else ids["<BLANK>"]
+        for token in ("<EOS>", "<PAD>"):
+            if ids[token] in letters:
+                raise ValueError(
+                    f"{token}: must have an id of its own, got {ids[token]}, which is that of "
+                    f"{letters[ids[token]]!r}"
+                )
+        if blank in (ids["<EOS>"], ids["<PAD>"]):
+            blank = None
+        return cls(letters, ids["<EOS>"], ids["<PAD>"], blank)
+
+    @property
+    def is_of_digits(self) -> bool:
+        """Whether all ids are the package's own; the characters may be others."""
+        own = (EOS_TOKEN_ID, PAD_TOKEN_ID, BLANK_TOKEN_ID)
+        return (self.eos, self.pad, self.blank) == own and [*sorted(self.letters)] == [
+            *range(NUM_DIGITS)
+        ]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The letters before the first EOS or PAD; blanks and other ids are passed over."""
+        found = []
+        for index in ids:
+            if index in (self.eos, self.pad):
+                break
+            found.append(self.letters.get(index, ""))
+        return "".join(found)

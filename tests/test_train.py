@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager
 
 import pytest
-import torch
 import yaml
 from PIL import Image
 
@@ -16,7 +15,8 @@ from raytune_ocr.export import main as export
 from raytune_ocr.predict import main as predict
 from raytune_ocr.train import main
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
-from raytune_ocr.training.experiments.resume import create_config, from_now_on
+from raytune_ocr.training.experiments.resume import create_config, resumed_settings
+from raytune_ocr.training.state_files import read_state, write_state
 
 
 @pytest.fixture
@@ -46,10 +46,10 @@ def command(photos, tmp_path):
 def stopping_of(experiment):
     """What early stopping has in the latest checkpoint, to be changed."""
     latest = next((experiment / "checkpoints").glob("*latest*.pt"))
-    state = torch.load(latest, weights_only=True)
+    state = read_state(latest)
     (kept,) = (callback for callback in state["callbacks"].values() if "waited" in callback)
     yield kept
-    torch.save(state, latest)
+    write_state(latest, state)
 
 
 def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):
@@ -254,7 +254,7 @@ def test_every_figure_that_is_reported_can_be_followed():
 def test_a_plateau_schedule_keeps_its_direction():
     before = create_config({"scheduler_type": "plateau"}, {})
     with pytest.raises(ConfigurationError, match="early_stopping_mode: must stay 'max'"):
-        from_now_on({"early_stopping_mode": "min"}, before, 3)
+        resumed_settings({"early_stopping_mode": "min"}, before, 3)
 
 
 @pytest.mark.parametrize("knows_its_figure", [True, False])
@@ -319,6 +319,24 @@ def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
     done = len(read_epoch_log(log)["val_loss"])
     resume = ["--resume", "exp1", "--base-dir", str(runs), "--epochs", str(done + 1)]
     assert main(resume) == 0
+
+
+def test_a_module_that_an_experiment_names_is_imported_only_if_the_command_names_it_too(
+    command, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "module_of_an_experiment.py").write_text("print('imported')")
+    monkeypatch.chdir(tmp_path)
+    name, runs = "module_of_an_experiment", ["--base-dir", str(tmp_path / "runs")]
+    assert main(command("--epochs", "1", "--import", name)) == 0
+    sys.modules.pop(name)
+    capsys.readouterr()
+    for kind in ("--resume", "--fork"):
+        assert main([kind, "exp1", "--epochs", "2", *runs]) == 2
+        told = capsys.readouterr()
+        assert f"exp1/config.yaml: asks for the module {name}" in told.err
+        assert f"--import {name}" in told.err and "imported" not in told.out
+    assert main(["--resume", "exp1", "--epochs", "2", "--import", name, *runs]) == 0
+    sys.modules.pop(name)
 
 
 @pytest.mark.parametrize(

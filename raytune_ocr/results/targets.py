@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from raytune_ocr.config.metrics import mode_of
-from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys, target_metrics
+from raytune_ocr.config.metrics import mode_of, reaches
+from raytune_ocr.tasks.registry import target_keys, target_metrics
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Target:
         """Whether a trial's best epoch is as good."""
         metric = target_metrics()[self.name]
         found = best.get(metric, math.nan)
-        return bool(found <= self.value if mode_of(metric) == "min" else found >= self.value)
+        return bool(reaches(found, self.value, mode_of(metric)))
 
     def __str__(self) -> str:
         return f"{self.name}={self.value:g}"
@@ -36,9 +36,6 @@ def compare_with_targets(
     keys = target_keys() if targets else {}
     for name, goal in targets.items():
         value = result.get(keys[name])
-        if value is None:
-            met = False
-        else:
-            met = value <= goal if name in GENERAL_TARGETS else value >= goal
+        met = value is not None and reaches(value, goal, mode_of(name))
         compared[name] = {"goal": goal, "value": value, "met": met}
     return compared

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from raytune_ocr.config.metrics import score_of
 from raytune_ocr.config.training_config import TrainingConfig
 
 Report = Callable[[dict[str, Any], "str | None"], None]
@@ -28,7 +29,7 @@ class Metric(NamedTuple):
         value = row.get(self.name, math.nan)
         if value is None:
             return math.nan
-        return float(value if self.mode == "max" else -value)
+        return float(score_of(value, self.mode))
 
 
 class Task:

@@ -1,8 +1,8 @@
 """Keep freed memory in the process, so that a step on the CPU need not ask for it again.
 
-glibc hands blocks of more than 128 KiB back to the system when they are freed. A training step
-frees and takes all of its activations, so that each one came with 1,000 to 3,000 page faults,
-whose pages the kernel zeroes first: 10 to 30 % of the time of a small reader's step.
+glibc returns blocks of more than 128 KiB to the system when they are freed. A training step
+frees and allocates all of its activations, which cost 1,000 to 3,000 page faults a step, and the
+kernel zeroes each page first: 10 to 30 % of the time of a small reader's step.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ KEPT = 1 << 30  # bytes: free memory at the end of the heap, and the largest blo
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell the allocator of this process, once; False where it is not glibc's.
+    """Set this in the allocator of the process, once; False where it is not glibc's.
 
-    The process then holds what it needed at its peak until it ends.
+    The process then keeps its peak of memory until it ends.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""The moving average of a model's weights, which reads better than the last step's weights."""
+"""The exponential moving average of a model's weights."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import nn
 
 
 class MovingAverage:
-    """A copy of `model` whose weights and buffers follow by an exponential moving average.
+    """A copy of `model` with the exponential moving average of its weights and buffers.
 
-    After n updates the newest weights count 1 - min(decay, (1 + n) / (10 + n)), so that those of
-    the beginning are soon forgotten; the bound is that of TensorFlow's `ExponentialMovingAverage`
-    with `num_updates`. An update is one call of PyTorch, a tenth of what
-    `torch.optim.swa_utils.AveragedModel` takes for a small model.
+    After n updates the newest weights have the share 1 - min(decay, (1 + n) / (10 + n)), so that
+    the first weights soon lose theirs; TensorFlow's `ExponentialMovingAverage` has the same bound
+    with `num_updates`. An update is one call of PyTorch and takes a tenth of the time of
+    `torch.optim.swa_utils.AveragedModel` for a small model.
 
     Args:
         model: on the device where it is trained; its tensors must stay the same objects.
-        decay: what counts of the average before, 0 < decay < 1.
+        decay: share of the average before, 0 < decay < 1.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -30,7 +30,7 @@ class MovingAverage:
         self._weights, self._counted = _by_kind(model)
 
     def update(self) -> None:
-        """Take in the weights as they are now; the first ones are taken as they are."""
+        """Add the current weights to the average; the first update copies them."""
         n = self.updates
         share = 1 - min(self.decay, (1 + n) / (10 + n)) if n else 1.0
         with torch.no_grad():
@@ -41,7 +41,7 @@ class MovingAverage:
 
 
 def _by_kind(model: nn.Module) -> tuple[list[Any], list[Any]]:
-    """Weights and buffers: those that can be averaged, and whole numbers, which are copied."""
+    """Weights and buffers: floating-point ones, to average, and integer ones, to copy."""
     tensors = [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]
     numbers = [tensor for tensor in tensors if tensor.is_floating_point()]
     return numbers, [tensor for tensor in tensors if not tensor.is_floating_point()]

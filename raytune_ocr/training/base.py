@@ -1,6 +1,6 @@
 """`BaseTrainer`: a config, two loaders and a model around the one loop, with files and logs.
 
-It builds the parts, hands them to `Trainer`, and keeps what a run leaves behind under
+It builds the parts, hands them to the loop, and writes a run's files under
 `<output_dir>/<experiment_name>/`: `checkpoints/`, `logs/`, `tensorboard/`, `config.yaml`.
 """
 
@@ -20,18 +20,19 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import CheckpointError
-from raytune_ocr.training.callbacks.base import Callback, FunctionCallback
+from raytune_ocr.errors import IncompleteCheckpointError
+from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, TrainingLoop
 from raytune_ocr.training.callbacks.checkpoints import BestWeights
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
-from raytune_ocr.training.checkpoint import CheckpointManager, read_state, write_state
-from raytune_ocr.training.loops import Augment, MeasuredLoop, loop_settings
+from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.loop_settings import LoopSettings
+from raytune_ocr.training.loops import Augment, Loop
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.run_folder import RunFolder
-from raytune_ocr.training.trainer import Trainer
+from raytune_ocr.training.state_files import read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,11 @@ class BaseTrainer(ABC):
         val_loader: batches to measure on.
         config: checked again here, since fields may have been assigned.
         device: where to train.
-        callbacks: more callbacks, or functions `(loop, epoch, metrics)`, called after the own ones.
+        callbacks: more callbacks, or functions `(loop, epoch, metrics)`, called after the
+            trainer's own.
+
+    A subclass that overrides `_train_epoch` or `_validate_epoch` trains or validates its own way;
+    what these return stands in each epoch's metrics.
 
     Raises:
         ConfigurationError: when the config breaks a rule.
@@ -69,7 +74,9 @@ class BaseTrainer(ABC):
         self.callbacks = list(callbacks)
         self.reporters: list[Callback] = []
         self.folder = RunFolder(config.output_dir, config.experiment_name)
-        self.checkpoints = CheckpointManager(self.folder.checkpoints, config.keep_n_checkpoints)
+        self.checkpoints = CheckpointManager(
+            self.folder.checkpoints, keep_n_checkpoints=config.keep_n_checkpoints
+        )
         self.optimizer, self.scheduler = setup_optimizer_and_scheduler(self.model, config)
         self.loss_fn = self._create_loss_function()
         self.metrics = self._create_metrics_calculator()
@@ -85,19 +92,21 @@ class BaseTrainer(ABC):
     def _create_metrics_calculator(self) -> Any:
         """What measures predictions: `reset`, `update(predictions, targets)`, `compute`."""
 
-    def _create_loop(self) -> MeasuredLoop:
+    def _create_loop(self) -> Loop:
         """The loop, with this trainer's parts in it."""
         loop = self._loop_class()(
             self.model,
             self.optimizer,
             self.loss_fn,
-            config={"training": loop_settings(self.config)},
+            config=LoopSettings.of_training(self.config),
             device=self.device,
             scheduler=self.scheduler,
         )
         loop.train_metrics = self._create_metrics_calculator()
         loop.eval_metrics = self.metrics
         loop.plateau_metric = self.config.early_stopping_monitor
+        loop.trains = lambda epoch: self._train_epoch()
+        loop.validates = lambda: self._validate_epoch()
         loop.seed = self.config.seed
         loop.batch_size = self.config.batch_size
         loop.augment = self._create_augment() if self.config.augmentation else None
@@ -107,8 +116,8 @@ class BaseTrainer(ABC):
         """What changes training batches, if anything does."""
         return None
 
-    def _loop_class(self) -> type[MeasuredLoop]:
-        return MeasuredLoop
+    def _loop_class(self) -> type[Loop]:
+        return Loop
 
     @property
     def current_epoch(self) -> int:
@@ -123,11 +132,11 @@ class BaseTrainer(ABC):
     @property
     def best_val_loss(self) -> float:
         """The lowest validation loss of any epoch; infinity before the first."""
-        losses = (row["val_loss"] for row in self.training_history)
+        losses = (row.get("val_loss", math.nan) for row in self.training_history)
         return min((loss for loss in losses if not math.isnan(loss)), default=math.inf)
 
     def train(self) -> dict[str, Any]:
-        """Train until `num_epochs` epochs are done in all; the model then holds the best weights.
+        """Train until `num_epochs` epochs are done in all; the model ends with the best weights.
 
         Returns:
             `best_epoch` (from 1) and `best_<metric>` for every metric of that epoch,
@@ -152,14 +161,15 @@ class BaseTrainer(ABC):
         return self._summary(time.perf_counter() - started)
 
     def _assemble_callbacks(self) -> list[Callback | Callable[..., None]]:
-        """The own ones first; whatever saves comes when all others have their new state.
+        """The trainer's own ones, the user's, the one that saves, the reporters.
 
-        Reporters come last of all: a report may end the run, and what it tells is then saved.
+        Checkpoints hold the state of all other callbacks, so they are saved after these. A report
+        may end the run, so it comes once its epoch is saved.
         """
         config = self.config
         steps = config.log_every_n_steps if config.debug_mode else 0
         callbacks: list[Callback | Callable[..., None]] = [
-            *([Changes(config)] if config.changes else []),
+            *([ScheduledChanges(config)] if config.changes else []),
             self.best,
             EarlyStoppingCallback(
                 config.early_stopping_monitor,
@@ -167,7 +177,7 @@ class BaseTrainer(ABC):
                 config.early_stopping_min_delta,
                 config.early_stopping_mode,
             ),
-            FunctionCallback(self._note_epoch),
+            FunctionCallback(self._add_epoch),
             EpochLog(self.folder.log_file, config.num_epochs, steps),
         ]
         if config.use_tensorboard:
@@ -186,7 +196,7 @@ class BaseTrainer(ABC):
         """What TensorBoard shows of the trained model, uint8 [H, W, 3] by name."""
         return {}
 
-    def _note_epoch(self, loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def _add_epoch(self, loop: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.training_history.append({"epoch": epoch + 1, **metrics})
         parts = {
             side: {k: v for k, v in metrics.items() if k.startswith(side)}
@@ -203,7 +213,7 @@ class BaseTrainer(ABC):
         logger.info("epoch %d/%d  %s", self.current_epoch, self.config.num_epochs, line)
 
     def best_state(self) -> dict[str, Any]:
-        """What it takes to read with the best epoch's model: weights, config, metrics, epoch."""
+        """The best epoch's model for readers of it: weights, config, metrics and epoch."""
         return {
             "epoch": self.best.best_epoch + 1,
             "model_state_dict": self.best.weights,
@@ -212,11 +222,11 @@ class BaseTrainer(ABC):
         }
 
     def _train_epoch(self) -> dict[str, float]:
-        """One pass over the training batches, outside of `train`."""
-        return self.loop.train_epoch(self.train_loader, None, self.current_epoch)
+        """One pass over the training batches: `loss` and the metrics, by their plain names."""
+        return self.loop.train_pass(self.train_loader, self.current_epoch)
 
     def _validate_epoch(self) -> dict[str, float]:
-        """One pass over the validation batches."""
+        """One pass over the validation batches: `loss` and the metrics, by their plain names."""
         return self.loop.evaluate(self.val_loader)
 
     def state_dict(self) -> dict[str, Any]:
@@ -228,14 +238,16 @@ class BaseTrainer(ABC):
         }
 
     def load_state(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a file of `state_dict()`: weights and metrics will be bit-equal on a CPU.
+        """Resume from a file of `state_dict()`; on a CPU, the run is bit-equal to one that ran on.
 
         Raises:
             CheckpointError: when it is damaged or of another model.
         """
         state = read_state(path, self.device)
         if "training_history" not in state:
-            raise CheckpointError(f"{path}: holds a model but no state to resume training from")
+            raise IncompleteCheckpointError(
+                f"{path}: holds a model but no state to resume training from"
+            )
         self.loop.load_state_dict(state)
         self.training_history = [dict(row) for row in state["training_history"]]
 
@@ -246,7 +258,7 @@ class BaseTrainer(ABC):
             **best,
             "best_epoch": self.best.best_epoch + 1,
             "best_val_loss": self.best_val_loss,
-            "final_train_loss": history[-1]["train_loss"],
+            "final_train_loss": history[-1].get("train_loss", math.nan),
             "total_epochs": len(history),
             "stop_reason": self.stop_reason,
             "training_time": seconds,
@@ -256,16 +268,16 @@ class BaseTrainer(ABC):
 
 
 class _Saves(Callback):
-    """Saves the best model when it is new, the whole state every few epochs and at the end."""
+    """Saves the model of a new best epoch, and the state every few epochs and of the last one."""
 
     def __init__(self, trainer: BaseTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         if self.trainer.best.weights and not self.trainer.checkpoints.best_path.exists():
-            self._save_best()  # it goes on in another folder than it was in
+            self._save_best()  # the run was resumed in another folder
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         owner, number = self.trainer, epoch + 1
         if owner.best.best_epoch == epoch:
             self._save_best()
@@ -273,7 +285,7 @@ class _Saves(Callback):
         if last or number % owner.config.save_every_n_epochs == 0:
             owner.checkpoints.save_state(owner.state_dict(), number)
 
-    def on_callback_error(self, trainer: Trainer) -> None:
+    def on_callback_error(self, trainer: TrainingLoop) -> None:
         self.trainer.checkpoints.save_state(self.trainer.state_dict(), trainer.epoch)
         if self.trainer.best.best_epoch == trainer.epoch - 1:
             self._save_best()

@@ -1,4 +1,4 @@
-"""From a config to a training run: the one place that joins datasets, models and trainers."""
+"""From a config to a training run: joins datasets, models and trainers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.metrics import KHMER_DIGITS, score_of
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BaseDataset, KhmerDigits, create_data_loaders, create_dataset
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.base import BaseTrainer
-from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, monitored
+from raytune_ocr.training.callbacks.base import (
+    Callback,
+    FunctionCallback,
+    TrainingLoop,
+    monitored,
+)
 from raytune_ocr.training.classifier import ClassifierTrainer
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.model_config import create_model_from_config
 from raytune_ocr.training.ocr import OCRTrainer
 from raytune_ocr.training.rng import seed_everything
-from raytune_ocr.training.trainer import Trainer
-
-STATE_NAME = "state.pt"
+from raytune_ocr.training.run_folder import STATE_NAME
+from raytune_ocr.training.state_files import write_state
 
 
 def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:
@@ -61,9 +63,9 @@ def train_from_config(
 
     Args:
         splits: a dataset, or packed splits of digits by name (default: what `config` names).
-        report: called `(metrics, folder)` after each epoch; `folder` holds the state of that
-            moment and exists only during the call. `metrics["epoch"]` counts from 1.
-        resume_from: a state file or a folder that holds one; training goes on after it.
+        report: called `(metrics, folder)` after each epoch; `folder` holds the state and exists
+            only during the call. `metrics["epoch"]` counts from 1.
+        resume_from: a state file, or the folder of one; training continues after it.
 
     Raises:
         ConfigurationError, DataLoaderError, ModelCreationError, CheckpointError, DivergenceError.
@@ -77,7 +79,7 @@ def train_from_config(
         path = Path(resume_from)
         trainer.load_state(path / STATE_NAME if path.is_dir() else path)
         if report is not None and trainer.training_history:
-            # Whoever listens may have missed the last words before the interruption.
+            # The last report before the interruption may have been lost.
             *history, last = trainer.training_history
             report({**_report_row(trainer, last), "history": history}, None)
     return trainer.train()
@@ -86,22 +88,21 @@ def train_from_config(
 def _reporter(
     trainer: BaseTrainer, report: Callable[[dict[str, Any], str | None], None]
 ) -> Callable[..., None]:
-    def report_epoch(loop: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def report_epoch(loop: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            # Nobody reads the folder before it is whole: no need to write aside, nor to the disk.
-            torch.save(trainer.state_dict(), Path(folder) / STATE_NAME)
+            # Nothing reads the folder before it is whole: no need to write aside, nor to the disk.
+            write_state(Path(folder) / STATE_NAME, trainer.state_dict(), aside=False)
             report(_report_row(trainer, {"epoch": epoch + 1, **metrics}), folder)
 
     return report_epoch
 
 
 def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """An epoch's metrics, the running best, and why training ends, if it does.
+    """An epoch's metrics, the best ones so far, and the reason to stop, if there is one.
 
-    `best_score` is the best monitored value so far, higher is better whatever the metric.
+    `best_score` is the best monitored value so far such that higher is better for any metric.
     """
     monitor = trainer.config.early_stopping_monitor
-    sign = 1 if trainer.config.early_stopping_mode == "max" else -1
     best = trainer.config.best_of(trainer.training_history) or metrics
     last = metrics["epoch"] >= trainer.config.num_epochs
     accuracies = [name for name in best if name.startswith("val_") and name.endswith("accuracy")]
@@ -109,6 +110,6 @@ def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str,
         **metrics,
         **{f"best_{name}": best[name] for name in accuracies},
         "best_epoch": best["epoch"],
-        "best_score": sign * monitored(best, monitor),
+        "best_score": score_of(monitored(best, monitor), trainer.config.early_stopping_mode),
         "stop_reason": trainer.stop_reason or ("max_epochs" if last else ""),
     }

@@ -1,4 +1,4 @@
-"""Checkpoint files: written aside and replaced, checked when read, never unpickled freely."""
+"""Checkpoints in a folder: the best, the latest and numbered ones, of which the newest stay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
-from raytune_ocr.files import replacing
+from raytune_ocr.training.state_files import part_of, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -23,62 +22,41 @@ BEST_NAME = "best_model.pt"
 LATEST_NAME = "latest_checkpoint.pt"
 
 
-def write_state(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; `path` holds the old state or the new one, never half."""
-    with replacing(path) as aside:
-        torch.save(dict(state), aside)
-
-
-def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Read what `write_state` wrote, its checksums compared, with `weights_only=True`.
-
-    Raises:
-        CheckpointError: when the file is missing, truncated or altered.
-    """
-    if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f"{path}: damaged (the checksum of {damaged} differs)")
-        return torch.load(path, map_location=device, weights_only=True)
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile and torch raise many kinds for damaged bytes
-        raise CheckpointError(
-            f"{path}: damaged or no checkpoint: {str(error).splitlines()[0]}"
-        ) from error
-
-
 class CheckpointManager:
     """Checkpoints in a folder: numbered ones, of which the newest few stay, the best, the latest.
 
     Args:
         checkpoint_dir: made when the first checkpoint is saved (also `checkpoints_dir`).
-        keep_n_checkpoints: how many numbered ones stay.
+        number: the second argument of both documented forms: how many numbered checkpoints
+            `save_checkpoint` keeps, and how many epochs lie between two that `is_due` names.
         save_best: keep the best in `best_model.pt`, which no clean-up touches.
-        save_frequency: epochs from one numbered checkpoint to the next, see `is_due`.
+        keep_n_checkpoints: how many numbered checkpoints stay, whatever saves them; by default 3
+            of those of `save_checkpoint` and all of those of `save_epoch_checkpoint`.
+        save_frequency: epochs from one numbered checkpoint to the next, 10 by default.
+
+    Raises:
+        ConfigurationError: for no folder, or a number below 1.
     """
 
     def __init__(
         self,
         checkpoint_dir: str | os.PathLike[str] | None = None,
-        keep_n_checkpoints: int = 3,
+        number: int | None = None,
         save_best: bool = True,
         *,
+        keep_n_checkpoints: int | None = None,
         checkpoints_dir: str | os.PathLike[str] | None = None,
-        save_frequency: int = 10,
+        save_frequency: int | None = None,
     ) -> None:
         folder = checkpoint_dir if checkpoint_dir is not None else checkpoints_dir
         if folder is None:
             raise ConfigurationError("checkpoint_dir: must be a folder, got None")
-        if save_frequency < 1:
-            raise ConfigurationError(f"save_frequency: must be >= 1, got {save_frequency}")
         self.checkpoint_dir = Path(folder)
-        self.keep_n_checkpoints = keep_n_checkpoints
         self.save_best = save_best
-        self.save_frequency = save_frequency
+        self.keeps_all_epochs = keep_n_checkpoints is None
+        self.keep_n_checkpoints = _at_least_one("keep_n_checkpoints", keep_n_checkpoints, number, 3)
+        self.save_frequency = _at_least_one("save_frequency", save_frequency, number, 10)
+        self._newest: int | None = None
         self._best_accuracy: float | None = None
 
     @property
@@ -152,8 +130,12 @@ class CheckpointManager:
         write_state(path, state)
         if is_best and self.save_best:
             write_state(self.best_path, state)
+        self._newest = epoch
         self.cleanup_old_checkpoints()
         return str(path)
+
+    # The next three are document 002's: each saves the same state as `save_checkpoint` under a
+    # name of its own.
 
     def save_best_model(
         self,
@@ -167,9 +149,54 @@ class CheckpointManager:
         """Save as the best if `accuracy` is above that of the best there is; True if saved."""
         if not self.save_best or not accuracy > self.best_accuracy:
             return False
-        self._save_as(self.best_path, model, optimizer, epoch, loss, accuracy, additional_info)
-        self._best_accuracy = accuracy
+        about: dict[str, Any] = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "additional_info": additional_info,
+        }
+        self.save_checkpoint(model, optimizer, epoch=epoch, filepath=self.best_path, **about)
+        self._best_accuracy = float(accuracy)
         return True
+
+    def save_latest_checkpoint(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None,
+        epoch: int,
+        loss: float,
+        accuracy: float,
+        additional_info: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Replace the latest checkpoint; returns its path."""
+        about: dict[str, Any] = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "additional_info": additional_info,
+        }
+        path = self.latest_path
+        return self.save_checkpoint(model, optimizer, epoch=epoch, filepath=path, **about)
+
+    def save_epoch_checkpoint(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer | None,
+        epoch: int,
+        loss: float,
+        accuracy: float,
+        additional_info: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Save the numbered checkpoint of `epoch`; returns its path."""
+        about: dict[str, Any] = {
+            "loss": loss,
+            "accuracy": accuracy,
+            "additional_info": additional_info,
+        }
+        path = self.path_of(epoch)
+        self.save_checkpoint(model, optimizer, epoch=epoch, filepath=path, **about)
+        self._newest = epoch
+        if not self.keeps_all_epochs:
+            self.cleanup_old_checkpoints()
+        return str(path)
 
     @property
     def best_accuracy(self) -> float:
@@ -182,54 +209,6 @@ class CheckpointManager:
                 accuracy = None
             self._best_accuracy = -math.inf if accuracy is None else accuracy
         return self._best_accuracy
-
-    def save_latest_checkpoint(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer | None,
-        epoch: int,
-        loss: float,
-        accuracy: float,
-        additional_info: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Replace the latest checkpoint; returns its path."""
-        path = self.latest_path
-        return self._save_as(path, model, optimizer, epoch, loss, accuracy, additional_info)
-
-    def save_epoch_checkpoint(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer | None,
-        epoch: int,
-        loss: float,
-        accuracy: float,
-        additional_info: Mapping[str, Any] | None = None,
-    ) -> str:
-        """Save the numbered checkpoint of `epoch`; returns its path."""
-        path = self.path_of(epoch)
-        self._save_as(path, model, optimizer, epoch, loss, accuracy, additional_info)
-        self.cleanup_old_checkpoints()
-        return str(path)
-
-    def _save_as(
-        self,
-        path: Path,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer | None,
-        epoch: int,
-        loss: float,
-        accuracy: float,
-        additional_info: Mapping[str, Any] | None,
-    ) -> str:
-        return self.save_checkpoint(
-            model,
-            optimizer,
-            epoch=epoch,
-            loss=loss,
-            accuracy=accuracy,
-            filepath=path,
-            additional_info=additional_info,
-        )
 
     # Loading
 
@@ -263,7 +242,7 @@ class CheckpointManager:
         state = read_state(path)
         if model is None:
             return state
-        weights = state["model_state_dict"]
+        weights = part_of(state, "model_state_dict", path)
         fitting = fitting_weights(model, weights)
         missing = [name for name in model.state_dict() if name not in fitting]
         foreign = [name for name in weights if name not in fitting]
@@ -306,13 +285,33 @@ class CheckpointManager:
 
     def list_checkpoints(self) -> list[Path]:
         """The numbered files, oldest epoch first."""
-        numbered = self.checkpoint_dir.glob("checkpoint_epoch_*.pt")
-        return sorted(numbered, key=lambda path: int(re.findall(r"\d+", path.stem)[-1]))
+        return sorted(self.checkpoint_dir.glob("checkpoint_epoch_*.pt"), key=_epoch_of)
 
     def cleanup_old_checkpoints(self) -> None:
-        """Remove all but the newest `keep_n_checkpoints` numbered files."""
-        for path in self.list_checkpoints()[: -self.keep_n_checkpoints]:
+        """Remove all but the newest `keep_n_checkpoints` numbered files.
+
+        Numbers above the one saved last are of an earlier, longer training: these go first.
+        """
+        newest = math.inf if self._newest is None else self._newest
+        oldest_first = sorted(
+            self.list_checkpoints(), key=lambda path: (_epoch_of(path) <= newest, _epoch_of(path))
+        )
+        for path in oldest_first[: -self.keep_n_checkpoints]:
             path.unlink(missing_ok=True)
+
+
+def _at_least_one(name: str, given: int | None, number: int | None, default: int) -> int:
+    """The first of three that is given, if it is an integer >= 1."""
+    value = next(value for value in (given, number, default) if value is not None)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}: must be an integer >= 1, got {value!r}")
+    return value
+
+
+def _epoch_of(path: Path) -> int:
+    """The epoch in the name of a numbered file."""
+    numbers = re.findall(r"\d+", path.stem)
+    return int(numbers[-1]) if numbers else 0
 
 
 def fitting_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

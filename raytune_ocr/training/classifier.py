@@ -1,4 +1,4 @@
-"""Training of image classifiers."""
+"""`ClassifierTrainer`: image classifiers on the one loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The device, and the precision that it trains in."""
+"""The device and its half precision."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def get_device(name: str = "auto") -> torch.device:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """The half precision that `device` computes fast in, or None where it has none.
+    """The half precision in which `device` is fast, or None where it has none.
 
     bf16 on CUDA where it is native, else fp16; bf16 on CPUs with its instructions (1.5-2x on
     avx512_bf16; slower than float32 without them).
@@ -48,7 +48,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def setup_training_environment(config: TrainingConfig) -> tuple[torch.device, bool]:
-    """The device of `config` and whether mixed precision will be used on it.
+    """The device of `config`, and whether mixed precision is used on it.
 
     Raises:
         ConfigurationError: for a device that this machine does not have.

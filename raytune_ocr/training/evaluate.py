@@ -1,4 +1,4 @@
-"""How well a trained reader reads a split: counts, and shares with their intervals."""
+"""The accuracy of a trained reader on a split: counts, and shares with their intervals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PICTURED = 32  # images in it
 
 
 class Counts(NamedTuple):
-    """Right readings out of all; digits as `calculate_character_accuracy` counts them."""
+    """Correct readings and all readings; digits as `calculate_character_accuracy` counts them."""
 
     right_strings: int
     strings: int
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def measure(model: nn.Module, split: PackedSplit, batch_size: int = 64) -> OCRMetrics:
-    """All figures of `model`, in evaluation mode, over a whole split."""
+    """All metrics of `model`, in evaluation mode, over a whole split."""
     metrics = OCRMetrics(kind=getattr(model, "kind", "attention"))
     with torch.inference_mode():
         for at in range(0, len(split), batch_size):
@@ -38,7 +38,7 @@ def measure(model: nn.Module, split: PackedSplit, batch_size: int = 64) -> OCRMe
 
 
 def counts(metrics: OCRMetrics) -> Counts:
-    """What the accuracies of `metrics` are shares of."""
+    """The counts behind the accuracies of `metrics`."""
     strings, digits = metrics.totals()
     shares = metrics.compute()
     return Counts(
@@ -53,7 +53,7 @@ def with_intervals(name: str, counted: Counts) -> dict[str, Any]:
     """`<name>_char_accuracy`, `<name>_seq_accuracy` (0 to 1), each with `_interval` [low, high].
 
     The intervals are Wilson's, 95 %. Digits of one string are not independent, so that of the
-    character accuracy is too narrow. `<name>_images` and `<name>_digits` tell out of how many.
+    character accuracy is too narrow. `<name>_images` and `<name>_digits` are the totals.
     """
     right_strings, strings, right_digits, digits = counted
     return {
@@ -69,7 +69,7 @@ def with_intervals(name: str, counted: Counts) -> dict[str, Any]:
 def prediction_sheet(
     model: nn.Module, images: Tensor, targets: Tensor, kind: str = "attention"
 ) -> np.ndarray:
-    """The first images uint8 [B, 1, H, W], each under what `model` reads: uint8 [H, W, 3]."""
+    """A picture uint8 [H, W, 3] of the first images uint8 [B, 1, H, W] and their readings."""
     from raytune_ocr.plots import reading_sheet
 
     images, targets = images[:PICTURED], targets[:PICTURED]

@@ -15,7 +15,8 @@ from raytune_ocr.config.training_config import TrainingConfig
 def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
     """The schedule of `config`, stepped once an epoch; None for "none".
 
-    "plateau" follows `early_stopping_monitor`. No schedule goes below `min_lr`, but in a warmup.
+    "plateau" follows `early_stopping_monitor`. Apart from a warm-up, no schedule goes below
+    `min_lr`.
     """
     if config.scheduler_type == "none":
         return None
@@ -31,7 +32,7 @@ def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
 
 
 def _shape(config: TrainingConfig) -> Callable[[int], float]:
-    """The learning rate once so many epochs are done, as a share of the config's."""
+    """The learning rate after a number of epochs, as a share of the config's."""
     floor = config.min_lr / config.learning_rate
 
     def steps(epoch: int) -> float:
@@ -47,13 +48,13 @@ def _shape(config: TrainingConfig) -> Callable[[int], float]:
     return steps if config.scheduler_type == "steplr" else cosine
 
 
-def go_on_with(
+def apply_changes(
     config: TrainingConfig, epochs: int, optimizer: optim.Optimizer, scheduler: Any
 ) -> None:
-    """Learning rate and weight decay as `config` has them once `epochs` epochs are done.
+    """Set learning rate and weight decay as `config` has them after `epochs` epochs.
 
-    A schedule of epochs is from here on what it would have been with the new learning rate from the
-    start. "plateau" keeps its reductions: its rate becomes as many times higher or lower.
+    A schedule of epochs goes on as if it had started with the new learning rate. "plateau" keeps
+    its reductions: its rate is multiplied by the ratio of the new rate to the one before.
 
     Args:
         optimizer, scheduler: of `create_optimizer` and `create_scheduler`.
@@ -67,7 +68,7 @@ def go_on_with(
         scheduler.base_lrs = [now.learning_rate] * len(optimizer.param_groups)
         scheduler.lr_lambdas = [shape] * len(optimizer.param_groups)
         rates = [now.learning_rate * shape(epochs)] * len(optimizer.param_groups)
-    elif scheduler is not None:  # it has a state of its own, which has the changes before this one
+    elif scheduler is not None:  # plateau: its rate already has the earlier changes
         times = now.learning_rate / config.after(epochs - 1).learning_rate
         rates = [max(now.min_lr, group["lr"] * times) for group in optimizer.param_groups]
     else:
@@ -76,11 +77,11 @@ def go_on_with(
         group["lr"] = rate
 
 
-def catch_up(optimizer: optim.Optimizer, scheduler: Any) -> None:
-    """The learning rate that a schedule of epochs has by now, whatever rate was loaded.
+def align_learning_rate(optimizer: optim.Optimizer, scheduler: Any) -> None:
+    """Set the learning rate that a schedule of epochs has at its epoch, whatever was loaded.
 
-    A run may go on for longer than it was meant to; the rate in its state is of the old schedule,
-    and the new one acts only at its next step.
+    A run may be resumed for more epochs than before; the rate in its state is that of the old
+    schedule, and the new schedule acts only at its next step.
     """
     if isinstance(scheduler, lr_scheduler.LambdaLR):
         parts = zip(optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)

@@ -1,4 +1,4 @@
-"""How well digits are read. Only digits are characters: EOS, PAD and BLANK never count.
+"""How well digits are read. Only letters are characters: EOS, PAD and BLANK never count.
 
 Predictions come as logits (float, [B, L, C] or, from a CTC reader, [B, T, C]) or as ids that
 were decoded already (integers, [B, L]). Accuracies are fractions from 0 to 1.
@@ -15,41 +15,25 @@ import torch
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
-from raytune_ocr.errors import DataLoaderError
-from raytune_ocr.models.decode import greedy_decode
+from raytune_ocr.errors import ConfigurationError, DataLoaderError
+from raytune_ocr.training.decoding import canonical_ids, class_table, decoded_ids
 from raytune_ocr.vocabulary import (
     DEFAULT_IDX_TO_CHAR,
     EOS_TOKEN_ID,
-    NUM_DIGITS,
     PAD_TOKEN_ID,
-    decode,
+    Vocabulary,
 )
 
 DECODED_AT_ONCE = 32  # batches
 
 
-def canonical_ids(
-    ids: Tensor, pad_token_id: int = PAD_TOKEN_ID, eos_token_id: int = EOS_TOKEN_ID
-) -> Tensor:
-    """`ids` [B, L] with everything from the first EOS or PAD on set to EOS."""
-    ended = ((ids == eos_token_id) | (ids == pad_token_id)).cummax(dim=1).values
-    return ids.masked_fill(ended, eos_token_id)
-
-
-def decoded_ids(predictions: Tensor, kind: str = "attention") -> Tensor:
-    """Predicted ids int64 [B, L], EOS to fill, from logits of a `kind` of reader or from ids."""
-    if not predictions.is_floating_point():
-        return canonical_ids(predictions)
-    return greedy_decode(predictions, kind)[0]
-
-
-def _aligned(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _aligned(predicted: Tensor, targets: Tensor, eos: int = EOS_TOKEN_ID) -> tuple[Tensor, Tensor]:
     """Both as [B, max L], the shorter filled with EOS."""
     missing = targets.shape[1] - predicted.shape[1]
     fill = torch.nn.functional.pad
     if missing > 0:
-        return fill(predicted, (0, missing), value=EOS_TOKEN_ID), targets
-    return predicted, fill(targets, (0, -missing), value=EOS_TOKEN_ID)
+        return fill(predicted, (0, missing), value=eos), targets
+    return predicted, fill(targets, (0, -missing), value=eos)
 
 
 def calculate_character_accuracy(
@@ -60,11 +44,8 @@ def calculate_character_accuracy(
     Raises:
         DataLoaderError: when the targets hold no digit.
     """
-    predicted, wanted = _aligned(
-        decoded_ids(predictions, kind), canonical_ids(targets, pad_token_id)
-    )
-    digits = wanted < NUM_DIGITS
-    return _share(((predicted == wanted) & digits).sum().item(), digits.sum().item(), "digit")
+    metrics = _metrics_of(predictions, targets, pad_token_id, EOS_TOKEN_ID, kind)
+    return metrics.compute()["char_accuracy"]
 
 
 def calculate_sequence_accuracy(
@@ -79,10 +60,22 @@ def calculate_sequence_accuracy(
     Raises:
         DataLoaderError: when there is no string.
     """
-    predicted, wanted = _aligned(
-        decoded_ids(predictions, kind), canonical_ids(targets, pad_token_id, eos_token_id)
-    )
-    return _share((predicted == wanted).all(dim=1).sum().item(), len(wanted), "string")
+    return _metrics_of(predictions, targets, pad_token_id, eos_token_id, kind).sequence_accuracy()
+
+
+def _metrics_of(
+    predictions: Tensor, targets: Tensor, pad_token_id: int, eos_token_id: int, kind: str
+) -> OCRMetrics:
+    """Metrics of one batch; with other special ids, every other id is a letter."""
+    letters: Mapping[int, str] = DEFAULT_IDX_TO_CHAR
+    if (pad_token_id, eos_token_id) != (PAD_TOKEN_ID, EOS_TOKEN_ID):
+        logits = predictions.is_floating_point()
+        highest = predictions.shape[-1] - 1 if logits else int(predictions.max())
+        ids = range(max(highest, int(targets.max())) + 1)
+        letters = {i: chr(0xE000 + i) for i in ids if i not in (pad_token_id, eos_token_id)}
+    metrics = OCRMetrics(letters, pad_token_id, eos_token_id, kind)
+    metrics.update(predictions, targets)
+    return metrics
 
 
 def calculate_edit_distance(
@@ -117,8 +110,12 @@ class OCRMetrics:
     """Counts over batches; `compute` gives the figures of all that was seen since `reset`.
 
     Args:
-        idx_to_char: characters by id.
+        idx_to_char: characters by id; those of `<EOS>`, `<PAD>` and `<BLANK>` may be in it.
+        pad_token_id, eos_token_id: where they are not.
         kind: how logits are decoded, "attention" or "ctc".
+
+    Raises:
+        ConfigurationError: when an id is given two meanings.
     """
 
     def __init__(
@@ -129,10 +126,24 @@ class OCRMetrics:
         kind: str = "attention",
     ) -> None:
         self.idx_to_char = dict(idx_to_char or DEFAULT_IDX_TO_CHAR)
-        self.pad_token_id = pad_token_id
-        self.eos_token_id = eos_token_id
+        try:
+            self.vocabulary = Vocabulary.of(self.idx_to_char, pad_token_id, eos_token_id)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from None
         self.kind = kind
+        self._letters = sorted(self.vocabulary.letters)
+        self._classes = class_table(self.vocabulary)
         self.reset()
+
+    @property
+    def pad_token_id(self) -> int:
+        """The id of PAD."""
+        return self.vocabulary.pad
+
+    @property
+    def eos_token_id(self) -> int:
+        """The id of EOS."""
+        return self.vocabulary.eos
 
     def reset(self) -> None:
         """Forget everything."""
@@ -155,11 +166,17 @@ class OCRMetrics:
         predictions, targets = (torch.cat(parts) for parts in zip(*self._pending, strict=True))
         self._pending.clear()
         predicted, wanted = _aligned(
-            decoded_ids(predictions, self.kind),
+            decoded_ids(predictions, self.kind, self.vocabulary),
             canonical_ids(targets, self.pad_token_id, self.eos_token_id),
+            self.eos_token_id,
         )
-        self._predicted.append(predicted)
-        self._wanted.append(wanted)
+        self._predicted.append(self._as_classes(predicted))
+        self._wanted.append(self._as_classes(wanted))
+
+    def _as_classes(self, ids: Tensor) -> Tensor:
+        """Letters by their order, then the end, other ids and the blank: see `class_table`."""
+        table = self._classes.to(ids.device)
+        return table[ids.where(ids >= 0, ids.new_full((), len(table))).clamp(max=len(table) - 1)]
 
     def compute(self) -> dict[str, float]:
         """`char_accuracy`, `seq_accuracy`, `cer` (edits over target digits), `edit_distance`.
@@ -168,18 +185,28 @@ class OCRMetrics:
             DataLoaderError: when nothing was seen.
         """
         predicted, wanted = self._seen()
-        digits = wanted < NUM_DIGITS
+        letters = wanted < len(self._letters)
         right = predicted == wanted
         faulty = np.flatnonzero(~right.all(axis=1))
-        pairs = [(decode(predicted[i].tolist()), decode(wanted[i].tolist())) for i in faulty]
+        pairs = [(self._string(predicted[i]), self._string(wanted[i])) for i in faulty]
         edits = sum(Levenshtein.distance(*pair) for pair in pairs)
         normalized = sum(Levenshtein.normalized_distance(*pair) for pair in pairs)
         return {
-            "char_accuracy": float(_share((right & digits).sum(), digits.sum(), "digit")),
+            "char_accuracy": float(_share((right & letters).sum(), letters.sum(), "digit")),
             "seq_accuracy": 1 - len(faulty) / len(wanted),
-            "cer": edits / float(digits.sum()),
+            "cer": edits / float(letters.sum()),
             "edit_distance": normalized / len(wanted),
         }
+
+    def sequence_accuracy(self) -> float:
+        """Share of the strings that are read without a fault, empty ones included."""
+        predicted, wanted = self._seen()
+        return _share((predicted == wanted).all(axis=1).sum().item(), len(wanted), "string")
+
+    def _string(self, classes: np.ndarray) -> list[int]:
+        """What is read, without the end and blanks."""
+        end = len(self._letters)
+        return [index for index in classes.tolist() if index not in (end, end + 2)]
 
     def totals(self) -> tuple[int, int]:
         """Strings and digits that were there to read.
@@ -188,27 +215,30 @@ class OCRMetrics:
             DataLoaderError: when nothing was seen.
         """
         wanted = self._seen()[1]
-        return len(wanted), int((wanted < NUM_DIGITS).sum())
+        return len(wanted), int((wanted < len(self._letters)).sum())
 
     def get_confusion_matrix(self) -> np.ndarray:
         """Counts int64 [10, 10]: row the digit that was there, column the digit that was read.
 
-        Positions where no digit was read stand in no column.
+        Positions where no digit was read stand in no column. Zeros when nothing was seen. Of
+        another vocabulary, there is a row and a column for each letter, by its id.
         """
+        size = len(self._letters)
+        if not self._pending and not self._wanted:
+            return np.zeros((size, size), np.int64)
         predicted, wanted = self._seen()
-        both = (wanted < NUM_DIGITS) & (predicted < NUM_DIGITS)
-        cells = wanted[both] * NUM_DIGITS + predicted[both]
-        counts = np.bincount(cells, minlength=NUM_DIGITS**2)
-        return counts.reshape(NUM_DIGITS, NUM_DIGITS)
+        both = (wanted < size) & (predicted < size)
+        cells = wanted[both] * size + predicted[both]
+        return np.bincount(cells, minlength=size**2).reshape(size, size)
 
     def get_per_class_accuracy(self) -> dict[str, float]:
         """Accuracy of each digit that occurs in the targets, by its character."""
         predicted, wanted = self._seen()
         right = predicted == wanted
         return {
-            self.idx_to_char[digit]: float(right[wanted == digit].mean())
-            for digit in range(NUM_DIGITS)
-            if (wanted == digit).any()
+            self.idx_to_char[letter]: float(right[wanted == index].mean())
+            for index, letter in enumerate(self._letters)
+            if (wanted == index).any()
         }
 
     def _seen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -216,6 +246,10 @@ class OCRMetrics:
         if not self._wanted:
             raise DataLoaderError("no string to measure on: call update() with a batch first")
         predicted, wanted = torch.cat(self._predicted), torch.cat(self._wanted)
+        if (wanted > len(self._letters)).any():
+            raise DataLoaderError(
+                "targets: must hold only ids of idx_to_char, EOS and PAD, got others, or BLANK"
+            )
         return predicted.cpu().numpy(), wanted.cpu().numpy()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,23 @@ from torch import nn
 
 from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH, TrainingConfig
-from raytune_ocr.errors import CheckpointError
+from raytune_ocr.errors import (
+    CheckpointError,
+    IncompleteCheckpointError,
+    ModelCreationError,
+)
 from raytune_ocr.models import ModelRegistry, Reader, create_model
-from raytune_ocr.plugins import import_modules
-from raytune_ocr.training.checkpoint import read_state
+from raytune_ocr.plugins import import_modules, refuse_imports
 from raytune_ocr.training.ocr import kind_of
+from raytune_ocr.training.state_files import read_state
 
 
 def without_model_file(config: TrainingConfig) -> TrainingConfig:
     """`config` with the settings of its `model_config_path` in its `model_options`.
 
-    A trial runs in a folder of its own and maybe on another node, and what it trained is read
-    elsewhere again: the same path names nothing there, or another file. A registered model that
-    reads the file itself is told where it is on this machine.
+    A trial may run on another node, and its model may be read on a third machine: there the path
+    names no file, or another one. A registered model that reads the file itself is given its
+    absolute path.
     """
     from raytune_ocr.models import ALIASES, PRESETS, settings_of_file
 
@@ -47,8 +51,8 @@ def create_model_from_config(
     A reader of digits always has a `kind`.
 
     Args:
-        offered: keywords that the data suggests (`num_classes`); those that the model's signature
-            names are passed. `config.model_options` always are.
+        offered: keywords that the dataset offers (`num_classes`); those that the model's
+            signature names are passed. `config.model_options` always are.
 
     Raises:
         ModelCreationError, ConfigurationError: for an unknown name or overrides that do not fit.
@@ -70,36 +74,62 @@ def create_model_from_config(
         **{**overrides, **config.model_options},
     )
     if config.dataset_name == KHMER_DIGITS and not hasattr(model, "kind"):
-        model.kind = kind_of(model, config)  # whoever reads with it knows no config
+        model.kind = kind_of(model, config)  # for decoding without the config
     return model
 
 
 def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
-    """`config` with one of our readers' architecture in it, so that no other file is needed."""
+    """`config` with the architecture of a `Reader` in it, so that no other file is needed."""
     if not isinstance(model, Reader):
         return config
-    fields = ("kind", "vocab_size", "max_sequence_length")  # they have places of their own
+    fields = ("kind", "vocab_size", "max_sequence_length")  # fields of their own in the config
     options = {name: value for name, value in model.config.items() if name not in fields}
     return dataclasses.replace(config, model_options=options, model_config_path="")
 
 
-def load_reader(path: str | os.PathLike[str]) -> tuple[nn.Module, TrainingConfig]:
+def load_reader(
+    path: str | os.PathLike[str], imports: Sequence[str] = ()
+) -> tuple[nn.Module, TrainingConfig]:
     """The reader in a checkpoint, in evaluation mode on the CPU, and the config it came from.
 
+    Args:
+        imports: modules to import first, for the models that they register. Modules that the file
+            names are not imported: it may come from anybody.
+
     Raises:
-        CheckpointError: when the file is damaged or no reader's.
+        ConfigurationError: when the model needs a module that is not imported; names it.
+        CheckpointError: when the file is missing, damaged or no reader's.
     """
     state = read_state(path)
     if "config" not in state or "model_state_dict" not in state:
-        raise CheckpointError(f"{path}: holds no reader (no config beside its weights)")
+        raise IncompleteCheckpointError(f"{path}: holds no reader (no config beside its weights)")
     config = TrainingConfig.from_dict(state["config"], environment={})
     if config.dataset_name != KHMER_DIGITS:
         raise CheckpointError(
             f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
         )
-    model = create_model_from_config(config)
+    import_modules(imports)
+    check_imports(config, path)
+    model = create_model_from_config(dataclasses.replace(config, imports=[]))
     try:
         model.load_state_dict(state["model_state_dict"])
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
     return model.eval(), config
+
+
+def check_imports(config: TrainingConfig, source: str | os.PathLike[str]) -> None:
+    """Raise where the model of `config` needs a module that only a file asks to import.
+
+    Args:
+        config: as it was read from a file.
+        source: that file, for the message.
+
+    Raises:
+        ConfigurationError: names the modules, and the option that allows them.
+    """
+    try:
+        ModelRegistry.factory(config.model_name)
+    except ModelCreationError as error:
+        refuse_imports(config.imports, source)
+        raise error

@@ -1,8 +1,7 @@
-"""Optimizers, learning-rate schedules and the device, each from a `TrainingConfig`."""
+"""Optimizers, with their learning-rate schedule, from a `TrainingConfig`."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from torch import nn, optim
@@ -10,8 +9,6 @@ from torch import nn, optim
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training.lr_schedules import create_scheduler
 from raytune_ocr.training.optimizers import SGD, Adam, AdamW, Muon
-
-logger = logging.getLogger(__name__)
 
 
 def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimizer:
@@ -41,3 +38,11 @@ def setup_optimizer_and_scheduler(
     """`create_optimizer` and `create_scheduler` in one call."""
     optimizer = create_optimizer(model, config)
     return optimizer, create_scheduler(optimizer, config)
+
+
+def set_weight_decay(optimizer: optim.Optimizer, weight_decay: float) -> None:
+    """Set the weight decay of all groups, but of those without one beside others with one."""
+    groups = optimizer.param_groups
+    decaying = [group for group in groups if group.get("weight_decay")]
+    for group in decaying or groups:
+        group["weight_decay"] = weight_decay

@@ -1,8 +1,7 @@
 """PyTorch's optimizers without its compiler, and Muon, which learns from fewer images.
 
-Muon is for weights that mix features (matrices, kernels of convolutions): it replaces the momentum
-of each by the nearest matrix whose directions all count alike, so that what few examples show is
-learned as fast as what most of them show.
+Muon is for matrices and kernels of convolutions: it replaces the momentum of each by the nearest
+orthogonal matrix, so that directions of rare examples are learned as fast as the others.
 """
 
 from __future__ import annotations
@@ -16,25 +15,25 @@ from torch import Tensor, optim
 
 Kind = TypeVar("Kind", bound=type[optim.Optimizer])
 
-# Of odd polynomials a x + b x^3 + c x^5, one after another, that take every x in (0.003, 1] to
-# within 0.2 of 1. Each is the one that comes closest to 1 on what those before it leave.
+# Coefficients of odd polynomials a x + b x^3 + c x^5 that, applied one after another, map every x
+# in (0.003, 1] to within 0.2 of 1. Each comes closest to 1 on the range that those before it leave.
 POLYNOMIALS = (
     (8.3837, -24.7659, 18.3571),
     (4.0434, -3.0114, 0.5695),
     (3.5056, -2.6267, 0.5257),
     (2.4901, -1.8343, 0.4368),
 )
-ADAM_RMS = 0.2  # of what a step of AdamW changes, in learning rates, as measured in training
+ADAM_RMS = 0.2  # root mean square of a step of AdamW, in learning rates, as measured in training
 
 
 def _without_compiler(kind: Kind) -> Kind:
-    """The same optimizer, that does not import torch's compiler only to be left alone by it.
+    """The same optimizer without the import of torch's compiler, which it does not use.
 
-    torch does so as one is made and at each step: 1.2 s of every process that trains.
+    torch imports it when an optimizer is made and at each step: 1.2 s of every process that trains.
     """
     for name in ("__init__", "zero_grad", "add_param_group", "state_dict", "load_state_dict"):
         plain = inspect.unwrap(getattr(kind, name))
-        vars(plain).setdefault("__dynamo_disable", plain)  # where torch keeps what it was told
+        vars(plain).setdefault("__dynamo_disable", plain)  # where torch looks for it
     step = torch.no_grad()(inspect.unwrap(kind.step))
     return cast(Kind, type(kind.__name__, (kind,), {"step": step}))
 
@@ -82,7 +81,7 @@ class Muon(AdamW):  # type: ignore[misc, valid-type]
                 self._update(matrices, group)
             done += [(matrix, matrix.grad) for matrix in matrices]
         for matrix, _ in done:
-            matrix.grad = None  # what has no gradient is passed over
+            matrix.grad = None  # AdamW skips weights without a gradient
         super().step()
         for matrix, gradient in done:
             matrix.grad = gradient
@@ -112,11 +111,10 @@ class Muon(AdamW):  # type: ignore[misc, valid-type]
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """The nearest orthogonal matrices of `matrices` [N, R, C], roughly: singular values 0.8 to 1.2.
+    """The nearest orthogonal matrices of `matrices` [N, R, C], with singular values 0.8 to 1.2.
 
-    By polynomials of the matrix as in Amsel et al., "The Polar Express" (2025), worked out on the
-    smaller of the two products of the matrix with itself, which takes a half of the time where one
-    side is much longer.
+    The polynomials are applied as in Amsel et al., "The Polar Express" (2025), on the smaller of
+    the two products of the matrix with itself: half the time where one side is much longer.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
     scaled = wide / (wide.norm(dim=(1, 2), keepdim=True) + 1e-7)

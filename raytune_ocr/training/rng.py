@@ -11,7 +11,7 @@ import torch
 
 
 def rng_state(device: torch.device) -> dict[str, Any]:
-    """States of the generators that training draws from, as tensors and plain values."""
+    """States of the generators that training uses, as tensors and plain values."""
     kind, keys, *rest = np.random.get_state()
     state = {
         "torch": torch.get_rng_state(),
@@ -24,7 +24,7 @@ def rng_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_rng_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Undo what was drawn since `rng_state`."""
+    """Restore the generators to a `rng_state`."""
     torch.set_rng_state(state["torch"].cpu())
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))

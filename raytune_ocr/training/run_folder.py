@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+STATE_NAME = "state.pt"  # what a run is resumed from, in a folder of its own
+
 
 class RunFolder:
-    """Where the files of one run are; every path is a property."""
+    """The folder of one run; every path in it is a property."""
 
     def __init__(self, output_dir: str | os.PathLike[str], experiment_name: str) -> None:
         self.path = Path(output_dir) / experiment_name

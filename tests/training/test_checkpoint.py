@@ -1,9 +1,13 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from raytune_ocr.errors import CheckpointError
+from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.training import CheckpointManager
+from raytune_ocr.training.state_files import write_state
 
 
 def saved(folder, epochs, keep=3):
@@ -53,3 +57,65 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
         manager.save_state({"epoch": 1, "bad": lambda: None}, 1)
     assert path.read_bytes() == before
     assert list(tmp_path.glob(".*")) == []
+
+
+def epochs_in(manager):
+    return [manager.load_checkpoint(path)["epoch"] for path in manager.list_checkpoints()]
+
+
+def test_a_shorter_training_in_the_same_folder_keeps_its_own_newest_checkpoints(tmp_path):
+    saved(tmp_path, [38, 39, 40])
+    manager = CheckpointManager(tmp_path, keep_n_checkpoints=2)
+    model = nn.Linear(2, 2)
+    for epoch in (1, 2, 3):
+        path = manager.save_checkpoint(model, None, None, epoch, {})
+        assert Path(path).exists()
+    assert epochs_in(manager) == [2, 3]
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, True])
+@pytest.mark.parametrize("name", ["keep_n_checkpoints", "save_frequency"])
+def test_numbers_below_one_are_refused(tmp_path, name, number):
+    with pytest.raises(ConfigurationError, match=f"{name}: must be an integer >= 1, got {number}"):
+        CheckpointManager(tmp_path, **{name: number})
+
+
+def test_the_second_argument_is_the_one_of_both_documents(tmp_path):
+    manager = CheckpointManager(tmp_path, 5)
+    assert (manager.save_frequency, manager.keep_n_checkpoints) == (5, 5)
+    assert [epoch for epoch in range(1, 16) if manager.is_due(epoch)] == [5, 10, 15]
+    default = CheckpointManager(tmp_path)
+    assert (default.save_frequency, default.keep_n_checkpoints) == (10, 3)
+    third = CheckpointManager(str(tmp_path), 3, False)
+    assert (third.keep_n_checkpoints, third.save_best) == (3, False)
+
+
+def test_a_checkpoint_of_every_epoch_keeps_them_all_unless_told_otherwise(tmp_path):
+    model = nn.Linear(2, 2)
+    every = CheckpointManager(checkpoints_dir=tmp_path / "all", save_frequency=1)
+    few = CheckpointManager(tmp_path / "few", save_frequency=1, keep_n_checkpoints=2)
+    for epoch in range(1, 7):
+        every.save_epoch_checkpoint(model, None, epoch, 0.5, 80.0)
+        few.save_epoch_checkpoint(model, None, epoch, 0.5, 80.0)
+    assert epochs_in(every) == [1, 2, 3, 4, 5, 6]
+    assert epochs_in(few) == [5, 6]
+
+
+def test_metrics_may_be_numbers_of_numpy(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    metrics = {"accuracy": np.float64(0.5), "epoch": np.int32(1)}
+    path = manager.save_checkpoint(nn.Linear(2, 2), None, None, 1, metrics, True)
+    assert manager.load_checkpoint(path)["metrics"] == {"accuracy": 0.5, "epoch": 1}
+    assert manager.save_best_model(nn.Linear(2, 2), None, 2, np.float32(0.1), np.float64(90.0))
+    assert CheckpointManager(tmp_path).best_accuracy == 90.0
+
+
+def test_a_missing_checkpoint_is_a_file_not_found_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        CheckpointManager(tmp_path).load_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_checkpoint_without_weights_is_a_key_error(tmp_path):
+    write_state(tmp_path / "a.pt", {"epoch": 1})
+    with pytest.raises(KeyError, match="must hold model_state_dict"):
+        CheckpointManager(tmp_path).load_checkpoint(tmp_path / "a.pt", nn.Linear(2, 2))

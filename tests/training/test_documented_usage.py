@@ -34,7 +34,7 @@ def test_basic_usage(tmp_path, monkeypatch):
     history = trainer.train(train_dataloader=dataloader, num_epochs=5, save_dir="./checkpoints")
     assert len(history["train_loss"]) == 5
     names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-    assert names == {"best_model.pt", *(f"checkpoint_epoch_{n}.pt" for n in range(1, 6))}
+    assert names == {"best_model.pt", *(f"checkpoint_epoch_{n:04d}.pt" for n in range(1, 6))}
 
 
 def test_custom_metrics_for_classification(classes):
@@ -136,7 +136,7 @@ def test_the_config_is_read_as_attributes_or_as_a_mapping(classes, as_attributes
 def test_a_checkpoint_is_loaded_with_or_without_the_optimizer(classes, tmp_path):
     first = classifier(Trainer)
     first.train(classes, 2, save_dir=tmp_path)
-    path = str(tmp_path / "checkpoint_epoch_2.pt")
+    path = str(tmp_path / "checkpoint_epoch_0002.pt")
     second = classifier(Trainer)
     data = second.load_checkpoint(path, load_optimizer=False, load_scheduler=False)
     assert data["epoch"] == 2

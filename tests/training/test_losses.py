@@ -5,6 +5,7 @@ from torch.nn import functional
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import CrossEntropyLoss, CTCLoss, FocalLoss, OCRLoss, create_loss_function
+from raytune_ocr.training.losses import set_label_smoothing
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, PAD_TOKEN_ID, encode
 
 TARGETS = torch.tensor([encode("123"), encode("0")])
@@ -82,3 +83,107 @@ def test_focal_loss_of_what_is_read_with_certainty_has_a_finite_gradient():
         given = logits.clone().requires_grad_()
         FocalLoss(gamma, 1.0)(given, targets).backward()
         assert given.grad.isfinite().all(), gamma
+
+
+EVERY_LOSS = [
+    *(CrossEntropyLoss(), FocalLoss(), CTCLoss()),
+    *(OCRLoss(name) for name in ("crossentropy", "focal", "ctc")),
+]
+
+
+def value_of(loss):
+    return loss["loss"] if isinstance(loss, dict) else loss
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS, ids=lambda loss: type(loss).__name__)
+def test_a_batch_of_padding_alone_has_the_loss_0_and_no_gradient(loss):
+    logits = torch.randn(2, 20, 13, requires_grad=True)
+    value = value_of(loss(logits, torch.full((2, 20), PAD_TOKEN_ID)))
+    value.backward()
+    assert value == 0 and (logits.grad == 0).all()
+
+
+def test_rows_of_padding_do_not_count_for_ctc():
+    logits = torch.randn(3, 32, 13)
+    padded = torch.cat([TARGETS, torch.full_like(TARGETS[:1], PAD_TOKEN_ID)])
+    assert torch.equal(CTCLoss()(logits, padded), CTCLoss()(logits[:2], TARGETS))
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "focal", "ctc"])
+def test_a_wrapped_loss_ignores_the_lengths_that_it_does_not_need(name):
+    logits = torch.randn(2, 32, 13)
+    lengths = {"input_lengths": torch.tensor([32, 32]), "target_lengths": torch.tensor([3, 1])}
+    loss = OCRLoss(name)
+    assert torch.equal(loss(logits, TARGETS, **lengths)["loss"], loss(logits, TARGETS)["loss"])
+
+
+def test_the_lengths_of_ctc_are_used():
+    logits = torch.randn(2, 32, 13)
+    short = OCRLoss("ctc")(logits, TARGETS, input_lengths=torch.tensor([16, 16]))["loss"]
+    assert torch.equal(short, OCRLoss("ctc")(logits[:, :16], TARGETS)["loss"])
+
+
+def test_the_factory_takes_the_arguments_of_each_loss_by_their_short_names():
+    focal = create_loss_function(loss_type="focal", gamma=3.0, alpha=0.5).main
+    assert (focal.gamma, focal.alpha) == (3.0, 0.5)
+    assert create_loss_function("ctc", blank_token_id=0).main.blank_token_id == 0
+    config = TrainingConfig(model_name="ctc_small", loss_type="ctc")
+    assert create_loss_function(config=config).loss_type == "ctc"
+    with pytest.raises(ConfigurationError, match=r"crossentropy: unknown argument 'gamma'"):
+        create_loss_function("crossentropy", gamma=2.0)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropyLoss, FocalLoss, CTCLoss, OCRLoss])
+@pytest.mark.parametrize("share", [1.0, -0.1, float("nan")])
+def test_label_smoothing_has_the_range_of_the_config_in_every_loss(loss, share):
+    with pytest.raises(ConfigurationError) as of_loss:
+        loss(label_smoothing=share)
+    with pytest.raises(ConfigurationError) as of_config:
+        TrainingConfig(label_smoothing=share)
+    assert str(of_loss.value) == str(of_config.value)
+    assert ">= 0 and < 1" in str(of_loss.value)
+
+
+@pytest.mark.parametrize("name", ["crossentropy", "focal", "ctc"])
+def test_label_smoothing_acts_on_every_loss(name):
+    config = TrainingConfig(
+        model_name="ctc_small" if name == "ctc" else "small", loss_type=name, label_smoothing=0.2
+    )
+    logits = torch.randn(2, 32, 13)
+    assert create_loss_function(config)(logits, TARGETS) != OCRLoss(name)(logits, TARGETS)
+
+
+def test_smoothed_focal_loss_without_focus_is_smoothed_cross_entropy():
+    logits = torch.randn(2, 9, 13)
+    focal = FocalLoss(0.0, 1.0, label_smoothing=0.1)(logits, TARGETS)
+    assert torch.allclose(focal, CrossEntropyLoss(0.1)(logits, TARGETS))
+
+
+def test_smoothed_ctc_is_least_sure_of_itself():
+    columns = torch.zeros(1, 32, 13)
+    sure = columns.clone()
+    sure[..., BLANK_TOKEN_ID] = 40
+    divergence = [
+        CTCLoss(label_smoothing=0.5)(x, TARGETS[:1]) - 0.5 * CTCLoss()(x, TARGETS[:1])
+        for x in (columns, sure)
+    ]
+    assert divergence[0] < divergence[1]
+
+
+def test_ctc_counts_the_letters_of_other_ids():
+    logits = torch.randn(1, 16, 23)
+    ours = CTCLoss(blank_token_id=0, pad_token_id=22, eos_token_id=21)
+    expected = functional.ctc_loss(
+        logits.log_softmax(-1).transpose(0, 1),
+        torch.tensor([[20, 11]]),
+        torch.tensor([16]),
+        torch.tensor([2]),
+        blank=0,
+    )
+    assert torch.allclose(ours(logits, torch.tensor([[20, 11, 21, 21]])), expected)
+
+
+def test_label_smoothing_that_changes_leaves_the_auxiliary_loss_alone():
+    loss = OCRLoss("crossentropy")
+    set_label_smoothing(loss, 0.3)
+    assert (loss.main.label_smoothing, loss.ctc.label_smoothing) == (0.3, 0.0)

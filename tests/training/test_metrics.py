@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.errors import ConfigurationError, DataLoaderError
 from raytune_ocr.training import (
     DEFAULT_IDX_TO_CHAR,
     OCRMetrics,
@@ -13,7 +13,8 @@ from raytune_ocr.training import (
     calculate_sequence_accuracy,
     create_metrics_calculator,
 )
-from raytune_ocr.training.metrics import DECODED_AT_ONCE, decoded_ids
+from raytune_ocr.training.decoding import decoded_ids
+from raytune_ocr.training.metrics import DECODED_AT_ONCE
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, PAD_TOKEN_ID, encode
 
 
@@ -115,3 +116,68 @@ def test_batches_decoded_together_give_what_they_give_one_by_one():
         singly.update(decoded_ids(logits, "ctc"), targets)
     assert together.compute() == singly.compute()
     assert together.totals()[0] == sum(len(targets) for _, targets in batches)
+
+
+TWENTY = {index: chr(ord("a") + index) for index in range(20)}
+
+
+def test_metrics_use_a_vocabulary_of_twenty_letters_with_ids_of_its_own():
+    metrics = OCRMetrics(TWENTY, pad_token_id=21, eos_token_id=20)
+    targets = torch.tensor([[19, 12, 20, 21], [10, 11, 5, 20]])
+    read = torch.tensor([[19, 12, 20, 20], [10, 3, 5, 20]])
+    metrics.update(functional.one_hot(read, 22).float(), targets)
+    assert metrics.compute() == {
+        "char_accuracy": pytest.approx(4 / 5),
+        "seq_accuracy": 0.5,
+        "cer": pytest.approx(1 / 5),
+        "edit_distance": pytest.approx(1 / 6),
+    }
+    assert metrics.get_per_class_accuracy() == {"f": 1, "k": 1, "l": 0, "m": 1, "t": 1}
+    matrix = metrics.get_confusion_matrix()
+    assert matrix.shape == (20, 20) and matrix[11, 3] == 1 and matrix[19, 19] == 1
+
+
+def test_special_tokens_that_the_mapping_names_are_used():
+    moved = {0: "<EOS>", 1: "<PAD>", 2: "<BLANK>", 3: "x", 4: "y"}
+    metrics = create_metrics_calculator(moved)
+    assert (metrics.eos_token_id, metrics.pad_token_id) == (0, 1)
+    metrics.update(torch.tensor([[3, 4, 0, 4]]), torch.tensor([[3, 4, 1, 1]]))
+    assert metrics.compute()["seq_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("mapping", "ids", "told"),
+    [
+        (TWENTY, {}, "<EOS>: must have an id of its own, got 10, which is that of 'k'"),
+        (TWENTY, {"eos_token_id": 20}, "<PAD>: must have an id of its own, got 11"),
+        (DEFAULT_IDX_TO_CHAR, {"eos_token_id": 20}, "<EOS>: must have one id, got 10 and 20"),
+        ({0: "a", 1: "a"}, {}, "must give each character one id"),
+    ],
+)
+def test_ids_with_two_meanings_are_refused(mapping, ids, told):
+    with pytest.raises(ConfigurationError, match=told):
+        OCRMetrics(mapping, **ids)
+
+
+def test_targets_with_ids_that_the_vocabulary_does_not_know_are_an_error():
+    metrics = OCRMetrics({0: "a", 1: "b"})
+    metrics.update(ids("1"), ids("5"))
+    with pytest.raises(DataLoaderError, match="must hold only ids of idx_to_char"):
+        metrics.compute()
+
+
+def test_the_functions_use_the_special_ids_that_they_are_given():
+    targets = torch.tensor([[3, 4, 1, 0], [12, 11, 1, 0]])
+    read = torch.tensor([[3, 4, 1, 9], [12, 10, 1, 9]])
+    special = {"pad_token_id": 0, "eos_token_id": 1}
+    assert calculate_sequence_accuracy(read, targets, **special) == 0.5
+    assert calculate_sequence_accuracy(logits_of(read), targets, **special) == 0.5
+    padded = torch.tensor([[3, 4, 13, 13]])
+    assert calculate_character_accuracy(torch.tensor([[3, 5, 10, 10]]), padded, 13) == 0.5
+
+
+def test_the_confusion_matrix_after_a_reset_is_zeros():
+    metrics = OCRMetrics()
+    metrics.update(ids("1"), ids("1"))
+    metrics.reset()
+    assert (metrics.get_confusion_matrix() == np.zeros((10, 10), int)).all()

@@ -9,7 +9,7 @@ from torch import nn, optim
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training import create_optimizer, setup_optimizer_and_scheduler
-from raytune_ocr.training.lr_schedules import catch_up
+from raytune_ocr.training.lr_schedules import align_learning_rate
 
 STEPS = """
 import sys, torch
@@ -71,5 +71,5 @@ def test_a_rate_that_was_loaded_becomes_that_of_the_schedule_there_is():
     reached = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
         group["lr"] = 1e-6
-    catch_up(optimizer, scheduler)
+    align_learning_rate(optimizer, scheduler)
     assert [group["lr"] for group in optimizer.param_groups] == reached

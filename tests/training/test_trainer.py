@@ -18,6 +18,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.training import Callback, Trainer, seed_everything
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
+from raytune_ocr.training.state_files import write_state
 
 
 def loader(samples=64, batch_size=16, shuffle=True):
@@ -45,7 +46,7 @@ def test_a_resumed_run_is_bit_equal_to_one_that_was_not_stopped(tmp_path):
     trainer().train(loader(), 3, loader(shuffle=False), save_dir=tmp_path)
     second = trainer()
     torch.rand(7)  # whatever happens between must not matter
-    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_0003.pt"))
     history = second.train(loader(), 6, loader(shuffle=False), save_dir=tmp_path)
     assert history["eval_loss"] == expected["eval_loss"]
     assert history["train_loss"] == expected["train_loss"]
@@ -65,7 +66,7 @@ def test_a_resume_in_the_middle_of_the_patience_stops_at_the_same_epoch(tmp_path
     assert (whole.epoch, whole.stop_reason) == (4, "early_stopping")
     run(trainer(learning_rate=0.0), 3)
     resumed = trainer(learning_rate=0.0)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_3.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0003.pt"))
     run(resumed, 20)
     assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
@@ -134,7 +135,7 @@ def test_a_run_goes_on_from_the_trained_weights_with_or_without_an_average(tmp_p
     first = trainer({"training": {"ema_decay": before}})
     first.train(loader(), 2, save_dir=tmp_path)
     second = trainer({"training": {"ema_decay": after}})
-    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     for ours, theirs in zip(second.model.parameters(), first.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert second.evaluated_model is second.model  # nothing averaged yet
@@ -173,7 +174,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_learning_rate():
 
 
 def test_an_unknown_monitor_lists_the_metrics_there_are():
-    with pytest.raises(ConfigurationError, match=r"'val_f1'; there are .*train_loss"):
+    with pytest.raises(ConfigurationError, match=r"'val_f1' \(there are: .*train_loss"):
         trainer().train(loader(), 1, best_model_metric="val_f1", early_stopping_patience=1)
 
 
@@ -226,7 +227,7 @@ def test_two_callbacks_of_a_class_keep_a_state_each(tmp_path):
 
     trainer().train(loader(), 2, loader(shuffle=False), save_dir=tmp_path, callbacks=stoppers())
     resumed, again = trainer(), stoppers()
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     history = resumed.train(loader(), 2, loader(shuffle=False), callbacks=again)
     best = [min(history[name]) for name in ("eval_loss", "train_loss")]
     assert [callback.stopping.best_score for callback in again] == best
@@ -238,7 +239,7 @@ def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_pa
     first.train(loader(), 9, evaluation, save_dir=tmp_path, early_stopping_patience=1)
     assert (first.epoch, first.stop_reason) == (2, "early_stopping")
     resumed = trainer(learning_rate=0.0)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_2.pt"))
+    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
     resumed.train(loader(), 9, evaluation, early_stopping_patience=3)
     assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
@@ -275,7 +276,7 @@ def test_figures_of_numpy_are_saved_as_numbers_that_can_be_read_again(tmp_path):
     instance = trainer()
     instance.eval_metrics = Mean()
     instance.train(loader(), 1, loader(), save_dir=tmp_path)
-    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_1.pt"))
+    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_0001.pt"))
 
 
 def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
@@ -293,7 +294,7 @@ def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
 
 def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
     trainer().train(loader(), 2, save_dir=tmp_path)
-    path = str(tmp_path / "checkpoint_epoch_2.pt")
+    path = str(tmp_path / "checkpoint_epoch_0002.pt")
     instance = trainer()
     instance.scheduler = torch.optim.lr_scheduler.StepLR(instance.optimizer, 1)
     instance.load_checkpoint(path, load_optimizer=False)  # it was saved without a schedule
@@ -310,3 +311,98 @@ def test_batches_may_be_named_tuples():
 
     batches = [Batch(*batch) for batch in loader()]
     assert len(trainer().train(batches, 1)["train_loss"]) == 1
+
+
+def test_leftover_batches_are_weighted_by_their_number():
+    ragged = trainer({"training": {"gradient_accumulation_steps": 4}}, learning_rate=0.0)
+    whole = trainer({"training": {"gradient_accumulation_steps": 2}}, learning_rate=0.0)
+    for instance in (ragged, whole):
+        instance.model[2].p = 0.0
+        instance.optimizer = torch.optim.SGD(instance.model.parameters(), 0.1)
+        instance.train_pass(list(loader(samples=32, shuffle=False)))
+    for ours, theirs in zip(ragged.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def test_weight_decay_of_the_config_leaves_groups_without_decay_alone():
+    model = nn.Linear(10, 1)
+    groups = [{"params": [model.weight]}, {"params": [model.bias], "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, 0.1)
+    Trainer(model, optimizer, nn.MSELoss(), {"training": {"weight_decay": 0.3}})
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.3, 0.0]
+    plain = torch.optim.Adam(model.parameters(), 0.1)  # which has none anywhere
+    Trainer(model, plain, nn.MSELoss(), {"training": {"weight_decay": 0.3}})
+    assert plain.param_groups[0]["weight_decay"] == 0.3
+
+
+def test_the_device_may_be_a_text():
+    model = nn.Linear(10, 1)
+    instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), nn.MSELoss(), device="cpu")
+    assert instance.device == torch.device("cpu")
+    assert len(instance.train(loader(), 1)["train_loss"]) == 1
+
+
+def test_a_plateau_schedule_cannot_be_stepped_each_batch():
+    model = nn.Linear(10, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    config = {"training": {"scheduler_step_per_batch": True}}
+    with pytest.raises(ConfigurationError, match="must be false for ReduceLROnPlateau"):
+        Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau)
+    config["training"]["scheduler_step_per_batch"] = False
+    Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau).train(loader(), 1)
+
+
+def test_a_state_without_weights_is_a_key_error(tmp_path):
+    write_state(tmp_path / "a.pt", {"epoch": 1})
+    with pytest.raises(KeyError, match="must hold model_state_dict"):
+        trainer().load_checkpoint(str(tmp_path / "a.pt"))
+    with pytest.raises(FileNotFoundError):
+        trainer().load_checkpoint(str(tmp_path / "b.pt"))
+
+
+class WithLogits(NamedTuple):
+    """As a Hugging Face model answers."""
+
+    logits: torch.Tensor
+    loss: torch.Tensor | None = None
+
+
+def with_logits(shape=()):
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(10, 3)
+
+        def forward(self, x):
+            return WithLogits(
+                self.linear(x).unflatten(0, (-1, *shape)) if shape else self.linear(x)
+            )
+
+    return Model()
+
+
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy])
+def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn):
+    model = with_logits()
+    batches = [{"x": torch.randn(8, 10), "label": torch.randint(0, 3, (8,))}]
+    instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), loss_fn, device="cpu")
+    losses = instance.train(batches, 20)["train_loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_cross_entropy_of_sequences_says_what_to_do():
+    model = with_logits((4,))
+    batches = [(torch.randn(8, 10), torch.randint(0, 3, (2, 4)))]
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instance = Trainer(model, optimizer, nn.CrossEntropyLoss(), device="cpu")
+    with pytest.raises(ConfigurationError, match=r"takes logits \[B, C, L\], got \[B, L, C\]"):
+        instance.train(batches, 1)
+
+
+def test_a_batch_without_targets_says_how_to_name_them():
+    model = with_logits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    instance = Trainer(model, optimizer, nn.CrossEntropyLoss(), device="cpu")
+    with pytest.raises(ConfigurationError, match="name them labels or label"):
+        instance.train([{"x": torch.randn(8, 10)}], 1)

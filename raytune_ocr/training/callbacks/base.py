@@ -6,16 +6,41 @@ Stopping is a flag: `trainer.should_stop = True`, with the cause in `trainer.sto
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from raytune_ocr.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from raytune_ocr.training.trainer import Trainer
+    from torch import Tensor, nn, optim
 
-logger = logging.getLogger(__name__)
+
+class TrainingLoop(Protocol):
+    """What callbacks see of the loop: its parts, its progress and the flag that stops it."""
+
+    model: nn.Module
+    optimizer: optim.Optimizer
+    scheduler: Any
+    loss_fn: Callable[..., Any] | None
+    max_grad_norm: float
+    epoch: int  # finished
+    num_epochs: int  # at which training ends
+    history: dict[str, list[float]]
+    should_stop: bool
+    stop_reason: str
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What is evaluated and kept: the average of the weights, or the model itself."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Put `weights` into the model."""
+
+    def _save_checkpoint(self, path: str, epoch: int, metric_value: float | None = None) -> None:
+        """Write everything to `path`."""
 
 
 class Callback:
@@ -28,22 +53,22 @@ class Callback:
         """The key of its state in a checkpoint."""
         return type(self).__name__
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         """Before the first epoch of this call of `train`."""
 
-    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+    def on_epoch_begin(self, trainer: TrainingLoop, epoch: int) -> None:
         """Before an epoch, counted from 0; also before the first one after a resume."""
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         """After each training batch, if `watches_steps`; `step` counts from 0 in the epoch."""
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         """After training, evaluation and the schedule of an epoch; may add to `metrics`."""
 
-    def on_callback_error(self, trainer: Trainer) -> None:
+    def on_callback_error(self, trainer: TrainingLoop) -> None:
         """When another callback raised: the epoch is whole, and the error ends the training."""
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         """After the last epoch, also when an error ended the training."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -51,9 +76,9 @@ class Callback:
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up `state_dict()`."""
+        """Restore what `state_dict()` gave."""
 
-    def __call__(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def __call__(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.on_epoch_end(trainer, epoch, metrics)
 
 
@@ -67,13 +92,17 @@ class FunctionCallback(Callback):
     def name(self) -> str:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.function(trainer, epoch, metrics)
 
 
 def monitored(metrics: Mapping[str, float], name: str) -> float:
-    """`metrics[name]`, or a ConfigurationError that lists the metrics there are."""
+    """`metrics[name]`.
+
+    Raises:
+        ConfigurationError: when there is no such metric; lists those there are.
+    """
     if name not in metrics:
         known = ", ".join(sorted(metrics))
-        raise ConfigurationError(f"monitor: nobody reports {name!r}; there are {known}")
+        raise ConfigurationError(f"monitor: no metric is called {name!r} (there are: {known})")
     return metrics[name]

@@ -1,23 +1,20 @@
-"""Callbacks that save checkpoints and the best weights."""
+"""Callbacks that save checkpoints and keep the best weights."""
 
 from __future__ import annotations
 
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_ocr.config.metrics import mode_of
-
-if TYPE_CHECKING:
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback, monitored
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop, monitored
 from raytune_ocr.training.callbacks.early_stopping import EarlyStopping
+from raytune_ocr.training.checkpoint import CheckpointManager
 
 
 class BestWeights(Callback):
-    """Remembers the weights and metrics of the best epoch, and puts the weights back at the end.
+    """Keeps the weights and metrics of the best epoch, and puts the weights back at the end.
 
     Args:
         best_of: the best of some epochs' metrics, such as `TrainingConfig.best_of`.
@@ -31,13 +28,13 @@ class BestWeights(Callback):
         self.best_metrics: dict[str, float] = {}
         self.weights: dict[str, Any] = {}
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         if self.best_of([self.best_metrics, metrics]) is metrics:
             self.best_epoch = epoch
             self.best_metrics = dict(metrics)
             self.weights = copy.deepcopy(trainer.evaluated_model.state_dict())
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         if self.weights:
             trainer.load_weights(self.weights)
 
@@ -55,37 +52,42 @@ class BestWeights(Callback):
 
 
 class PeriodicCheckpoint(Callback):
-    """Writes `checkpoint_epoch_N.pt` every `frequency` epochs, N counted from 1."""
+    """Writes a numbered checkpoint every `frequency` epochs, and of the last epoch."""
 
     def __init__(self, folder: str | os.PathLike[str], frequency: int = 1) -> None:
-        self.folder = Path(folder)
-        self.frequency = frequency
+        self.files = CheckpointManager(folder, save_frequency=frequency)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
-        if (epoch + 1) % self.frequency == 0 or trainer.should_stop:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
+        last = trainer.should_stop or trainer.epoch == trainer.num_epochs
+        if last or self.files.is_due(trainer.epoch):
             self._save(trainer)
 
-    def on_callback_error(self, trainer: Trainer) -> None:
+    def on_callback_error(self, trainer: TrainingLoop) -> None:
         self._save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
-        path = self.folder / f"checkpoint_epoch_{trainer.epoch}.pt"
-        trainer._save_checkpoint(str(path), trainer.epoch - 1)
+    def _save(self, trainer: TrainingLoop) -> None:
+        trainer._save_checkpoint(str(self.files.path_of(trainer.epoch)), trainer.epoch)
 
 
 class BestCheckpoint(Callback):
-    """Writes `best_model.pt` whenever `monitor` is better than ever before."""
+    """Writes `best_model.pt` whenever `monitor` is better than ever before.
 
-    def __init__(self, folder: str | os.PathLike[str], monitor: str) -> None:
-        self.folder = Path(folder)
+    Args:
+        mode: "min" or "max" where the name of the metric does not tell.
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str], monitor: str, mode: str | None = None
+    ) -> None:
+        self.path = CheckpointManager(folder).best_path
         self.monitor = monitor
-        self.best = EarlyStopping(0, 0.0, mode_of(monitor))
+        self.best = EarlyStopping(0, 0.0, mode_of(monitor, mode))
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         score = monitored(metrics, self.monitor)
         self.best(score, epoch)
         if self.best.best_epoch == epoch:
-            trainer._save_checkpoint(str(self.folder / "best_model.pt"), epoch, score)
+            trainer._save_checkpoint(str(self.path), trainer.epoch, score)
 
     def state_dict(self) -> dict[str, Any]:
         return self.best.state_dict()

@@ -7,21 +7,17 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
-
-if TYPE_CHECKING:
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
 class EpochLog(Callback):
-    """One line an epoch into a log file, and with `every_n_steps` one every n steps.
+    """Writes one line an epoch to a log file, and with `every_n_steps` one every n steps.
 
-    After a resume the file holds the epochs that were done, each once: lines of epochs that will
-    be trained again go, lines that a crash swallowed come back.
+    At a resume the file is written again from the history: it holds each finished epoch once,
+    without those that are trained again and with those that a crash lost.
     """
 
     watches_steps = True
@@ -33,7 +29,7 @@ class EpochLog(Callback):
         self.total_epochs = total_epochs
         self.every_n_steps = every_n_steps
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if trainer.epoch and trainer.history:
             done: list[dict[str, float]] = [{} for _ in range(trainer.epoch)]
@@ -45,11 +41,11 @@ class EpochLog(Callback):
             with replacing(self.path) as aside:
                 aside.write_text("".join(lines), encoding="utf-8")
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         if self.every_n_steps and (step + 1) % self.every_n_steps == 0:
             self._write(f"  epoch {trainer.epoch + 1} step {step + 1} {_figures(figures)}\n")
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self._write(self._line(epoch + 1, metrics))
 
     def _line(self, epoch: int, metrics: Mapping[str, float]) -> str:
@@ -65,9 +61,9 @@ def _figures(figures: Mapping[str, float]) -> str:
 
 
 def read_epoch_log(path: str | os.PathLike[str]) -> dict[str, list[float]]:
-    """What `EpochLog` wrote: lists of every metric, one value an epoch from the first one.
+    """Read the log of `EpochLog`: lists of every metric, one value an epoch from the first one.
 
-    NaN stands for what is not there; a torn line is left out.
+    Missing values are NaN; an incomplete line is left out.
 
     Raises:
         ConfigurationError: when there is no such file.
@@ -97,7 +93,7 @@ class CurvesPicture(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         from raytune_ocr.plots import draw_learning_curves, save_figure  # slow to import
 
         save_figure(

@@ -1,4 +1,4 @@
-"""The progress bar, and Ctrl-C between two batches."""
+"""The progress bar, and a clean end after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
 class ProgressBar(Callback):
-    """A bar an epoch with batches a second (it/s) on a terminal; a line an epoch everywhere."""
+    """On a terminal, a bar for each epoch with batches a second (it/s); everywhere, a line."""
 
     watches_steps = True
 
@@ -42,7 +40,7 @@ class ProgressBar(Callback):
             disable=not console.is_terminal,
         )
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self.bar.start()
         self._next(trainer.epoch)
 
@@ -52,30 +50,29 @@ class ProgressBar(Callback):
         )
         self._started = time.perf_counter()
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         rate = (step + 1) / max(time.perf_counter() - self._started, 1e-9)
         text = f"{rate:.1f} it/s  loss {figures['loss']:.4f}"
         self.bar.update(self._task, completed=step + 1, rate=text)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.bar.remove_task(self._task)
         rate = self.batches / max(time.perf_counter() - self._started, 1e-9)
         names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-        told = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
-        line = f"epoch {epoch + 1}/{self.total_epochs}  {told}  {rate:.1f} it/s"
+        figures = "  ".join(f"{name} {metrics[name]:.4g}" for name in names if name in metrics)
+        line = f"epoch {epoch + 1}/{self.total_epochs}  {figures}  {rate:.1f} it/s"
         self.bar.console.print(line, highlight=False, soft_wrap=True)
         if epoch + 1 < self.total_epochs and not trainer.should_stop:
             self._next(epoch + 1)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         self.bar.stop()
 
 
 class InterruptAfterBatch(Callback):
-    """Ctrl-C ends training after the batch at hand, never within a library; twice, at once.
+    """Ends training after the current batch on Ctrl-C; a second Ctrl-C ends it at once.
 
-    An exception that a signal raises anywhere may be swallowed by a finalizer, and then nothing
-    stops.
+    An exception that a signal raises inside a library may be lost in a finalizer.
     """
 
     watches_steps = True
@@ -83,7 +80,7 @@ class InterruptAfterBatch(Callback):
     def __init__(self) -> None:
         self._asked = False
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self._asked = False
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():
@@ -93,10 +90,10 @@ class InterruptAfterBatch(Callback):
         self._asked = True
         signal.signal(number, self._before)
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         if self._asked:
             raise KeyboardInterrupt
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
-    from raytune_ocr.training.trainer import Trainer
-from raytune_ocr.training.callbacks.base import Callback
-
-STEPS = "steps"  # the folder of what is noted of single steps, in TensorBoard's
+STEPS = "steps"  # folder of the events of single steps, in TensorBoard's
 
 
 def event_writer(folder: Path, purge_step: int | None = None) -> SummaryWriter:
-    """TensorBoard's writer of one more part of a trial.
+    """TensorBoard's writer of the next event file in a folder.
 
-    TensorBoard reads a folder's files by their names: second, host, process id as text. Of two
-    parts of one second the later might be read first, and lost to the other's purge; so a part
-    begins no sooner than the second after the one before it.
+    TensorBoard reads a folder's files in the order of their names: second, host, process id as
+    text. Of two files of one second the later one might be read first and then purged by the
+    other, so a new file waits for the next second.
 
     Args:
-        purge_step: what earlier parts hold of this step and later ones is not shown.
+        purge_step: TensorBoard hides the events of earlier files from this step on.
     """
     from torch.utils.tensorboard.writer import SummaryWriter  # slow to import
 
@@ -36,15 +34,15 @@ def event_writer(folder: Path, purge_step: int | None = None) -> SummaryWriter:
 
 
 class TensorBoardLogger(Callback):
-    """Scalars under their own names, `train_loss` and so on, by epoch from 1.
+    """Writes scalars under their own names, `train_loss` and so on, by epoch from 1.
 
-    What is noted of single steps stands in a folder of its own below: where a resume lets
-    TensorBoard forget epochs that are trained again, it would forget all steps above that number.
+    Events of single steps are in a sub-folder: a resume purges the epochs that are trained again,
+    which in one folder would purge all steps above that number as well.
 
     Args:
-        settings: of the run, shown under HParams, constants as well.
-        metrics: names of the scalars that HParams sets beside them.
-        pictures: called once training ended by itself; gives uint8 [H, W, 3] by name.
+        settings: of the run, shown under HParams.
+        metrics: names of the scalars that HParams shows beside them.
+        pictures: called when training ends without an error; gives uint8 [H, W, 3] by name.
     """
 
     watches_steps = True
@@ -65,7 +63,7 @@ class TensorBoardLogger(Callback):
         self._steps = 0
         self._steps_writer: SummaryWriter | None = None
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         from torch.utils.tensorboard.summary import hparams  # slow to import
 
         self._steps_writer, self._resumed_at = None, self._steps
@@ -75,18 +73,18 @@ class TensorBoardLogger(Callback):
             for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):
                 self.writer._get_file_writer().add_summary(summary)
 
-    def on_step_end(self, trainer: Trainer, step: int, figures: Mapping[str, float]) -> None:
+    def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
         self._steps += 1
         if self._steps % self.every_n_steps == 0:
             if self._steps_writer is None:
                 self._steps_writer = event_writer(self.folder / STEPS, self._resumed_at + 1)
             self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, epoch + 1)
 
-    def on_train_end(self, trainer: Trainer) -> None:
+    def on_train_end(self, trainer: TrainingLoop) -> None:
         ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
         if self.pictures is not None and trainer.epoch and ended_by_itself:
             for name, pixels in self.pictures().items():
@@ -103,5 +101,5 @@ class TensorBoardLogger(Callback):
 
 
 def _plain(value: Any) -> Any:
-    """What HParams can show: numbers and flags as they are, anything else as text."""
+    """A value that HParams can show: numbers, flags and text as they are, others as text."""
     return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BaseDataset, create_dataset
+from raytune_ocr.data.datasets.base import ImageDataset
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.progress_bar import InterruptAfterBatch, ProgressBar
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.checkpoint import CheckpointManager
 from raytune_ocr.training.classifier import classification_loss
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.experiments.folder import ExperimentManager
 from raytune_ocr.training.experiments.trainer import ExperimentTrainer
-from raytune_ocr.training.loops import ReaderLoop, loop_settings
+from raytune_ocr.training.loop_settings import LoopSettings
+from raytune_ocr.training.loops import Loop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
-from raytune_ocr.training.metrics import OCRMetrics
+from raytune_ocr.training.metrics import ClassificationMetrics, OCRMetrics
 from raytune_ocr.training.model_config import create_model_from_config, whole
+from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.rng import seed_everything
-from raytune_ocr.training.trainer import Trainer
 
-
-class ReaderExperimentTrainer(ExperimentTrainer):
-    """The same for readers; the accuracy is that of single digits."""
-
-    def _loop_class(self) -> type[Trainer]:
-        return ReaderLoop
-
-    def _create_metrics_calculator(self) -> OCRMetrics:
-        return OCRMetrics(kind=getattr(self.loop.model, "kind", "attention"))
+logger = logging.getLogger(__name__)
 
 
 def create_experiment_trainer(
@@ -44,10 +41,11 @@ def create_experiment_trainer(
 ) -> ExperimentTrainer:
     """The experiment trainer of everything that `config` names, with a progress bar.
 
-    `early_stopping_min_delta` is in the unit of the monitor: here accuracies are in percent.
+    `early_stopping_min_delta` is in the unit of the monitor: here accuracies are in percent. The
+    accuracy of a reader is that of single digits.
 
     Args:
-        open_folder: called once all else is there, so that a wrong name uses up no number.
+        open_folder: called last, so that a wrong name uses up no number.
         reapply_transforms: draw new transforms of the training data every epoch.
 
     Raises:
@@ -56,14 +54,20 @@ def create_experiment_trainer(
     import_modules(config.imports)
     seed_everything(config.seed)
     device = get_device(config.device)
-    ModelRegistry.factory(config.model_name)  # a wrong name is told before any data is read
+    ModelRegistry.factory(config.model_name)  # a wrong name is an error before data are read
     dataset: BaseDataset = create_dataset(config)
+    if reapply_transforms and not can_reapply(dataset):
+        logger.warning(
+            "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
+            config.dataset_name,
+            "" if config.augmentation else "; set augmentation=true",
+        )
     train_loader, val_loader = dataset.get_dataloaders(batch_size=config.batch_size)
     model = create_model_from_config(config, dataset.model_arguments()).to(device)
     optimizer, scheduler = setup_optimizer_and_scheduler(model, config)
-    digits = config.dataset_name == KHMER_DIGITS
+    digits, kind = config.dataset_name == KHMER_DIGITS, kind_of(model, config)
     manager = open_folder()
-    trainer = (ReaderExperimentTrainer if digits else ExperimentTrainer)(
+    trainer = ExperimentTrainer(
         model,
         train_loader,
         val_loader,
@@ -73,18 +77,18 @@ def create_experiment_trainer(
         manager,
         CheckpointManager(
             manager.checkpoints_dir,
-            config.keep_n_checkpoints,
+            keep_n_checkpoints=config.keep_n_checkpoints,
             save_frequency=config.save_every_n_epochs,
         ),
         scheduler,
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
         callbacks=[
-            *([Changes(config)] if config.changes else []),
+            *([ScheduledChanges(config)] if config.changes else []),
             ProgressBar(len(train_loader), config.num_epochs),
             InterruptAfterBatch(),
         ],
-        settings=loop_settings(config),
+        settings=LoopSettings.of_training(config),
         early_stopping=EarlyStoppingCallback(
             config.early_stopping_monitor,
             config.early_stopping_patience,
@@ -92,6 +96,19 @@ def create_experiment_trainer(
             config.early_stopping_mode,
         ),
         config=whole(config, model),
+        loop_class=ReaderLoop if digits else Loop,
+        metrics=partial(OCRMetrics, kind=kind) if digits else ClassificationMetrics,
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor
     return trainer
+
+
+def can_reapply(dataset: Any) -> bool:
+    """Whether `reapply_transforms` of a dataset draws anything."""
+    own = getattr(type(dataset), "reapply_transforms", None)
+    if own is None or own is BaseDataset.reapply_transforms:
+        return False
+    if isinstance(dataset, ImageDataset):
+        composed = getattr(dataset, "composed", 0)  # such images are new ones in every epoch
+        return dataset.augmentation and not composed and dataset.augment() is not None
+    return True

@@ -17,12 +17,12 @@ CONFIG_NAME = "config.yaml"
 
 
 class ExperimentManager:
-    """One experiment's folder; every path is a property.
+    """The folder of one experiment; every path in it is a property.
 
     Args:
-        base_dir: where `exp1`, `exp2`, … stand; made if absent.
-        resume_exp: go on in the folder of that name.
-        fork_exp: start from that experiment's weights in a new folder.
+        base_dir: folder of `exp1`, `exp2`, …; made if absent.
+        resume_exp: name of the experiment to continue.
+        fork_exp: name of the experiment to start from, with its weights, in a new folder.
 
     Raises:
         ConfigurationError: when there is no such experiment (those there are listed), when both
@@ -56,7 +56,7 @@ class ExperimentManager:
             self.save_config({})
 
     def _reserve(self) -> Path:
-        """The next number's folder; making it is what reserves it, so no two share one."""
+        """Make the folder of the next number; this reserves it, so that no two share one."""
         self.base_dir.mkdir(parents=True, exist_ok=True)
         names = experiment_names(self.base_dir)
         number = max((_number(self.base_dir / name) for name in names), default=0)
@@ -71,7 +71,7 @@ class ExperimentManager:
 
     @property
     def name(self) -> str:
-        """Such as `exp3`."""
+        """The folder's name, such as `exp3`."""
         return self._folder.name
 
     @property
@@ -81,27 +81,27 @@ class ExperimentManager:
 
     @property
     def checkpoints_dir(self) -> str:
-        """Where its checkpoints are."""
+        """The folder of its checkpoints."""
         return str(self._folder / "checkpoints")
 
     @property
     def log_file(self) -> str:
-        """One line an epoch."""
+        """The log, one line an epoch."""
         return str(self._folder / "training.log")
 
     @property
     def plot_file(self) -> str:
-        """The learning curves."""
+        """The picture of the learning curves."""
         return str(self._folder / "training_curves.png")
 
     @property
     def config_file(self) -> str:
-        """What it was started with, and its parent if it is a fork."""
+        """Its settings, and its parent if it is a fork."""
         return str(self._folder / CONFIG_NAME)
 
     @property
     def parent_checkpoint(self) -> Path | None:
-        """The newest weights of the experiment that this one was forked from."""
+        """The newest checkpoint of the experiment that this one was forked from."""
         if self.parent is None:
             return None
         folder = self.base_dir / self.parent / "checkpoints"
@@ -149,7 +149,7 @@ def existing_experiment(base_dir: Path, name: str) -> Path:
 
 
 def experiment_names(base_dir: Path) -> list[str]:
-    """The experiments there are, in the order of their numbers."""
+    """Names of the experiments in `base_dir`, in the order of their numbers."""
     folders = [path for path in base_dir.glob("exp*") if _number(path)]
     return [path.name for path in sorted(folders, key=_number)]
 

@@ -1,7 +1,8 @@
 """Training in numbered experiment folders: `exp1`, `exp2`, …, resumed and forked.
 
 `ExperimentManager` owns the folder, `ExperimentTrainer` hands its parts to the one loop.
-Accuracies are in **percent** here, and only here.
+Accuracies are in **percent** here and in `MetricsTracker`, as document 002 has them; everywhere
+else they are fractions.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -17,16 +18,18 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from raytune_ocr.config.metrics import CLASSIFIER_MONITOR
+from raytune_ocr.config.rules import check
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import CheckpointError
-from raytune_ocr.training.callbacks.base import Callback, monitored
+from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
+from raytune_ocr.training.callbacks.base import Callback, TrainingLoop, monitored
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import CurvesPicture, EpochLog, read_epoch_log
-from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.checkpoint import CheckpointManager, model_config
 from raytune_ocr.training.experiments.folder import ExperimentManager
-from raytune_ocr.training.loops import ValidatedTrainer
+from raytune_ocr.training.loop_settings import LoopSettings
+from raytune_ocr.training.loops import Loop
 from raytune_ocr.training.metrics import ClassificationMetrics
-from raytune_ocr.training.trainer import Metrics, Trainer
+from raytune_ocr.training.trainer import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +55,12 @@ class ExperimentTrainer:
         patience: epochs without a better validation accuracy before stopping; 0: never.
         early_stopping: stops instead of that; what is best remains the validation accuracy.
         callbacks: more `Callback`s, or functions `(loop, epoch, metrics)`.
-        settings: `max_grad_norm`, `gradient_accumulation_steps`, `mixed_precision`, `ema_decay`
-            of the loop.
+        settings: of the loop.
         config: what all this was made from; its fields are kept in the checkpoints.
+        loop_class: what knows the model's outputs.
+        metrics: makes what measures predictions, in fractions: `accuracy` or `char_accuracy`.
 
-    With an `experiment_manager` that resumes or forks, `train` loads what it goes on from.
+    With an `experiment_manager` that resumes or forks, `train` loads the earlier checkpoint.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class ExperimentTrainer:
         val_loader: DataLoader,
         criterion: nn.Module,
         optimizer: torch.optim.Optimizer,
-        device: torch.device,
+        device: torch.device | str,
         experiment_manager: ExperimentManager,
         checkpoint_manager: CheckpointManager | None = None,
         scheduler: Any | None = None,
@@ -74,9 +78,11 @@ class ExperimentTrainer:
         patience: int = 0,
         *,
         callbacks: Sequence[Any] = (),
-        settings: Mapping[str, Any] | None = None,
+        settings: LoopSettings | None = None,
         early_stopping: EarlyStoppingCallback | None = None,
         config: TrainingConfig | None = None,
+        loop_class: type[Loop] = Loop,
+        metrics: Callable[[], Metrics] = ClassificationMetrics,
     ) -> None:
         self.train_loader = train_loader
         self.val_loader = val_loader
@@ -88,26 +94,15 @@ class ExperimentTrainer:
         self.patience = patience
         self.callbacks = list(callbacks)
         self.config = config
-        self.loop = self._loop_class()(
-            model,
-            optimizer,
-            criterion,
-            config={"training": dict(settings or {})},
-            device=device,
-            scheduler=scheduler,
-        )
+        self.loop = loop_class(model, optimizer, criterion, settings, device, scheduler)
         self.loop.plateau_metric = "val_loss"
-        self.loop.train_metrics = Percent(self._create_metrics_calculator())
-        self.loop.eval_metrics = Percent(self._create_metrics_calculator())
+        self.loop.batch_size = getattr(train_loader, "batch_size", None) or 0
+        self.loop.trains = lambda epoch: self.train_epoch(epoch)[0]
+        self.loop.validates = lambda: self.validate()[0]
+        self.loop.train_metrics = Percent(metrics())
+        self.loop.eval_metrics = Percent(metrics())
         self.early_stopping = early_stopping or EarlyStoppingCallback(MONITOR, patience, mode="max")
         self._opened = False
-
-    def _loop_class(self) -> type[Trainer]:
-        return ValidatedTrainer
-
-    def _create_metrics_calculator(self) -> Metrics:
-        """What measures predictions: fractions, one of them `accuracy` or `char_accuracy`."""
-        return ClassificationMetrics()
 
     @property
     def model(self) -> nn.Module:
@@ -126,7 +121,7 @@ class ExperimentTrainer:
 
     @property
     def best_epoch(self) -> int:
-        """Its epoch, counted from 1; 0 before the first epoch."""
+        """The epoch of the best validation accuracy, from 1; 0 before the first epoch."""
         return max(self._accuracies, key=self._accuracies.__getitem__, default=0)
 
     @property
@@ -155,6 +150,7 @@ class ExperimentTrainer:
                 were after the last good epoch.
         """
         self.open()
+        self._describe(epochs)
         self.loop.start_at(max(start_epoch, self.loop.epoch))
         first, started = self.loop.epoch, time.perf_counter()
         self.loop.train(
@@ -175,10 +171,10 @@ class ExperimentTrainer:
         }
 
     def open(self) -> None:
-        """Load what the experiment goes on from, once; `train` does so itself.
+        """Load the checkpoint that is resumed or forked, once; `train` does so itself.
 
         Raises:
-            CheckpointError: when that is damaged or of another model.
+            CheckpointError: when it is damaged, incomplete or of another model.
         """
         if self._opened:
             return
@@ -187,11 +183,11 @@ class ExperimentTrainer:
         if manager.resumed:
             state = self.checkpoint_manager.load_latest()
             if state is None:
-                logger.warning("%s: no checkpoint yet; begins anew", manager.experiment_dir)
+                logger.warning("%s: no checkpoint yet; starts at epoch 1", manager.experiment_dir)
             elif "history" in state:
                 self.loop.load_state_dict(state)
             else:
-                raise CheckpointError(
+                raise IncompleteCheckpointError(
                     f"{manager.checkpoints_dir}: the latest checkpoint has weights but no state "
                     "to resume training from; fork the experiment instead"
                 )
@@ -206,8 +202,30 @@ class ExperimentTrainer:
                 report["total_layers"],
             )
 
+    def _describe(self, epochs: int) -> None:
+        """Write the experiment's config file where nobody did: what the parts tell of themselves.
+
+        Names are those of `TrainingConfig`; parts that these cannot describe are left out.
+        """
+        manager = self.experiment_manager
+        if manager.config_of(manager.base_dir, manager.name).keys() - {"parent"}:
+            return
+        group = self.loop.optimizer.param_groups[0]
+        told = {
+            "model_name": model_config(self.model).get("name"),
+            "batch_size": getattr(self.train_loader, "batch_size", None),
+            "num_epochs": epochs,
+            "learning_rate": group.get("initial_lr", group["lr"]),
+            "weight_decay": group.get("weight_decay"),
+            "optimizer_type": type(self.loop.optimizer).__name__.lower(),
+            "early_stopping_patience": self.patience,
+            "early_stopping_monitor": self.early_stopping.monitor,
+            "device": str(self.loop.device),
+        }
+        manager.save_config({name: value for name, value in told.items() if _fits(name, value)})
+
     def _assemble_callbacks(self, epochs: int) -> list[Any]:
-        """Whatever saves comes when all others have their new state."""
+        """Checkpoints hold the state of all other callbacks, so they are saved after these."""
         transforms = [] if self.dataset is None else [Transforms(self.dataset)]
         manager = self.experiment_manager
         return [
@@ -222,19 +240,14 @@ class ExperimentTrainer:
     def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
         """One pass over the training batches: metrics, and batches a second."""
         started = time.perf_counter()
-        metrics = self.loop.train_epoch(self.train_loader, None, epoch)
-        figures = {
-            name.removeprefix("train_"): value
-            for name, value in metrics.items()
-            if name.startswith("train_")
-        }
-        return figures, len(self.train_loader) / (time.perf_counter() - started)
+        figures = self.loop.train_pass(self.train_loader, epoch)
+        return figures, _batches(self.train_loader) / (time.perf_counter() - started)
 
     def validate(self) -> tuple[dict[str, float], float]:
         """One pass over the validation batches: metrics, and batches a second."""
         started = time.perf_counter()
         metrics = self.loop.evaluate(self.val_loader)
-        return metrics, len(self.val_loader) / (time.perf_counter() - started)
+        return metrics, _batches(self.val_loader) / (time.perf_counter() - started)
 
     def load_history_from_log(self) -> int:
         """Read `history` from the log file; returns the last epoch that it holds."""
@@ -242,8 +255,25 @@ class ExperimentTrainer:
         return max((len(values) for values in self.history.values()), default=0)
 
 
+def _batches(loader: Any) -> float:
+    """Batches an epoch; NaN where the loader does not know."""
+    try:
+        return len(loader)
+    except TypeError:
+        return math.nan
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of `TrainingConfig` may have that value."""
+    try:
+        check(name, value)
+    except ConfigurationError:
+        return False
+    return True
+
+
 class Percent:
-    """A calculator of metrics whose fractions are told in percent."""
+    """Metrics in percent, from a calculator of fractions."""
 
     def __init__(self, calculator: Metrics) -> None:
         self.calculator = calculator
@@ -270,10 +300,10 @@ class Transforms(Callback):
     def __init__(self, dataset: SupportsTransforms) -> None:
         self.dataset = dataset
 
-    def on_train_begin(self, trainer: Trainer) -> None:
+    def on_train_begin(self, trainer: TrainingLoop) -> None:
         self.dataset.reapply_transforms(trainer.epoch)
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         self.dataset.reapply_transforms(epoch + 1)
 
 
@@ -281,22 +311,22 @@ class ExperimentCheckpoints(Callback):
     """Writes the best, the latest and, when one is due, the numbered checkpoint of an epoch.
 
     Args:
-        config: its fields are kept beside the weights, as whoever reads with these needs them.
+        config: its fields are kept beside the weights, for whatever rebuilds the model.
     """
 
     def __init__(self, manager: CheckpointManager, config: TrainingConfig | None = None) -> None:
         self.manager = manager
         self.known = {} if config is None else {"config": config.to_dict()}
 
-    def on_epoch_end(self, trainer: Trainer, epoch: int, metrics: dict[str, float]) -> None:
+    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         loss, accuracy = metrics.get("val_loss", math.nan), monitored(metrics, MONITOR)
         self._save(trainer, loss, accuracy)
 
-    def on_callback_error(self, trainer: Trainer) -> None:
+    def on_callback_error(self, trainer: TrainingLoop) -> None:
         last = {name: values[-1] for name, values in trainer.history.items()}
         self._save(trainer, last.get("val_loss", math.nan), last.get(MONITOR, math.nan))
 
-    def _save(self, trainer: Trainer, loss: float, accuracy: float) -> None:
+    def _save(self, trainer: TrainingLoop, loss: float, accuracy: float) -> None:
         manager, epoch = self.manager, trainer.epoch
         state = {**trainer.state_dict(), **self.known}
         about = (trainer.model, trainer.optimizer, epoch, loss, accuracy, state)

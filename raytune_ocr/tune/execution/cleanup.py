@@ -11,7 +11,7 @@ from pathlib import Path
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.training.model_config import without_model_file
-from raytune_ocr.tune.execution.trainable import STATE_NAME
+from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.execution.trial_timeout import was_abandoned
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.storage.mirror import RunCopy, state_folder

@@ -23,6 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.execution.trial_timeout import Deadline, was_abandoned
 from raytune_ocr.tune.storage.mirror import Mirror, keep_state
@@ -30,7 +31,6 @@ from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-STATE_NAME = "state.pt"
 TRIAL_TIMEOUT = "trial_timeout"
 
 Report = Callable[[dict[str, Any], "str | None"], None]
@@ -200,14 +200,16 @@ def _home(
 
 
 def newest_state(folder: Path) -> Path | None:
-    """The newest whole state below a trial's folder; damaged ones are named and passed over."""
-    from raytune_ocr.training.checkpoint import read_state
+    """The whole state of the latest epoch below a trial's folder; damaged ones are logged.
 
-    states = folder.glob(f"checkpoint_*/{STATE_NAME}")
-    for path in sorted(states, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+    The epoch decides, not the time of a file: a clock may have been set back.
+    """
+    from raytune_ocr.training.state_files import part_of, read_state
+
+    epochs: dict[Path, int] = {}
+    for path in sorted(folder.glob(f"checkpoint_*/{STATE_NAME}")):
         try:
-            read_state(path)
-            return path
+            epochs[path] = part_of(read_state(path), "epoch", path)
         except CheckpointError as error:
             logger.warning("%s; the state before it is used", error)
-    return None
+    return max(epochs, key=epochs.__getitem__, default=None)

@@ -15,6 +15,7 @@ from itertools import count, islice
 from statistics import fmean, stdev
 from typing import Any
 
+from raytune_ocr.config.metrics import score_of
 from raytune_ocr.results.record import FINISHED, TrialRecord, ranking
 from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lead
 
@@ -71,13 +72,13 @@ class Candidate:
     Attributes:
         scores: its figures by seed, as they were measured.
         failed: seeds with which it has none though it is over.
-        sign: -1 where lower figures are better.
+        mode: "max" or "min", whichever scores are better.
     """
 
     name: str
     scores: Mapping[int, float]
     failed: Sequence[int] = ()
-    sign: int = 1
+    mode: str = "max"
 
     @property
     def mean(self) -> float:
@@ -87,7 +88,7 @@ class Candidate:
     @property
     def standing(self) -> tuple[int, float]:
         """What candidates are ranked by, higher is better: who fails less, then the mean."""
-        return -len(self.failed), self.sign * self.mean if self.scores else -math.inf
+        return -len(self.failed), score_of(self.mean, self.mode) if self.scores else -math.inf
 
     def to_dict(self) -> dict[str, Any]:
         """One entry of the JSON."""
@@ -122,7 +123,7 @@ def _candidate(name: str, confirming: Sequence[TrialRecord]) -> Candidate:
     scores = {record.config.seed: record.best[record.metric.name] for record in done}
     lower = any(record.metric.mode == "min" for record in done)
     failed = [seed for seed in over if seed not in scores]
-    return Candidate(name, scores, failed, -1 if lower else 1)
+    return Candidate(name, scores, failed, "min" if lower else "max")
 
 
 def lead_of(first: Candidate, second: Candidate) -> Lead | None:
@@ -131,7 +132,7 @@ def lead_of(first: Candidate, second: Candidate) -> Lead | None:
     if not both:
         return None
     of_first, of_second = (
-        [each.sign * each.scores[seed] for seed in both] for each in (first, second)
+        [score_of(each.scores[seed], each.mode) for seed in both] for each in (first, second)
     )
     return paired_lead(of_first, of_second)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import mode_of, monitors_of
+from raytune_ocr.config.metrics import known_mode, monitors_of
 from raytune_ocr.config.rules import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
@@ -141,7 +141,7 @@ def fields_of(
     if str(values.get("model_name", "")).startswith("ctc"):
         values.setdefault("loss_type", "ctc")
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
-    values.setdefault("early_stopping_mode", mode_of(monitor))
+    values.setdefault("early_stopping_mode", known_mode(monitor) or "max")
     return values
 
 

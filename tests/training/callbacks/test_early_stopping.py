@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import EarlyStopping, Trainer
+from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger, event_writer
 
 
@@ -45,7 +46,7 @@ def test_a_resumed_run_keeps_its_patience():
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ConfigurationError, match="one of min, max"):
+    with pytest.raises(ConfigurationError, match="one of max, min"):
         EarlyStopping(mode="best")
 
 
@@ -79,3 +80,40 @@ def test_a_resume_leaves_the_steps_of_the_epochs_before_it(tmp_path):
     assert [row.step for row in steps] == [4, 8, 12, 16, 20, 24]
     epochs = EventAccumulator(str(tmp_path)).Reload().Scalars("train_loss")
     assert [row.step for row in epochs] == [1, 2, 3]
+
+
+def test_it_has_its_history_until_it_is_reset():
+    stopping = EarlyStopping(5, mode="max")
+    epochs_until_stop(stopping, [0.1, 0.5, 0.4])
+    assert stopping.history == [(0, 0.1), (1, 0.5), (2, 0.4)]
+    resumed = EarlyStopping(5, mode="max")
+    resumed.load_state_dict(stopping.state_dict())
+    assert resumed.history == stopping.history
+    stopping.reset()
+    assert stopping.history == [] and resumed.best_epoch == 1
+
+
+def test_a_state_of_an_earlier_version_has_no_history():
+    stopping = EarlyStopping(3)
+    stopping.load_state_dict(
+        {"should_stop": False, "best_score": 0.5, "best_epoch": 4, "waited": 2}
+    )
+    assert (stopping.best_epoch, stopping.history) == (4, [])
+    assert stopping(0.6, 7)
+
+
+@pytest.mark.parametrize("restores", [True, False])
+def test_a_model_that_is_shown_ends_with_the_best_weights_where_these_are_restored(restores):
+    model = nn.Linear(1, 1, bias=False)
+    stopping = EarlyStopping(2, mode="min", restore_best_weights=restores)
+    for epoch, score in enumerate([0.5, 0.2, 0.3, 0.4]):
+        nn.init.constant_(model.weight, epoch)
+        stopped = stopping(score, epoch, model)
+    assert stopped
+    assert model.weight.item() == (1.0 if restores else 3.0)
+
+
+def test_a_metric_of_an_unknown_direction_needs_a_mode():
+    with pytest.raises(ConfigurationError, match="mode: must be given for the metric 'quality'"):
+        EarlyStoppingCallback("quality", 3)
+    assert EarlyStoppingCallback("quality", 3, mode="min").stopping.mode == "min"

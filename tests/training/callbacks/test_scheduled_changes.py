@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training import Trainer, seed_everything, setup_optimizer_and_scheduler
-from raytune_ocr.training.callbacks.scheduled_changes import Changes
+from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 
 CHANGES = [
     {"after_epoch": 2, "learning_rate": 0.02, "weight_decay": 0.1},
@@ -19,7 +19,7 @@ SCHEDULES = [
     {"scheduler_type": "none"},
     {"scheduler_type": "steplr", "step_size": 2},
     {"scheduler_type": "cosine", "warmup_epochs": 3},
-    {"scheduler_type": "plateau", "patience": 0, "early_stopping_monitor": "eval_loss"},
+    {"scheduler_type": "plateau", "patience": 0},
 ]
 
 
@@ -28,9 +28,8 @@ def config(changes=CHANGES, **settings):
         learning_rate=0.01,
         min_lr=1e-4,
         num_epochs=6,
-        early_stopping_mode="min",
         changes=changes,
-        **settings,
+        **{"early_stopping_monitor": "eval_loss", **settings},
     )
 
 
@@ -61,7 +60,7 @@ class Run:
         self.settings = settings
 
     def train(self):
-        made = [Changes(self.settings)] if self.settings.changes else []
+        made = [ScheduledChanges(self.settings)] if self.settings.changes else []
         self.trainer.train(loader(), 6, loader(), callbacks=[*made, self.keep])
         return self
 

@@ -1,5 +1,6 @@
 """Numbered experiment folders: resume, fork, logs, and the documented quick start."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 import torch
 import yaml
 from torch import nn, optim
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import (
@@ -404,3 +405,68 @@ def test_the_metrics_tracker_tells_percent():
     tracker.reset()
     with pytest.raises(ValueError, match="no sample"):
         tracker.get_metrics()
+
+
+def test_an_experiment_writes_its_config_file_by_itself(tmp_path):
+    trainer = experiment(tmp_path, patience=2)
+    trainer.train(2)
+    written = yaml.safe_load(Path(trainer.experiment_manager.config_file).read_text())
+    assert written == {
+        "batch_size": 16,
+        "num_epochs": 2,
+        "learning_rate": 0.01,
+        "weight_decay": 0.01,
+        "optimizer_type": "adamw",
+        "early_stopping_patience": 2,
+        "early_stopping_monitor": "val_accuracy",
+        "device": "cpu",
+    }
+    TrainingConfig.from_dict(written, environment={})
+    experiment(tmp_path, fork="exp1", learning_rate=0.5).train(1)
+    of_fork = yaml.safe_load((tmp_path / "exp2" / "config.yaml").read_text())
+    assert (of_fork["parent"], of_fork["learning_rate"]) == ("exp1", 0.5)
+
+
+def test_a_config_file_that_is_there_stays_as_it_is(tmp_path):
+    trainer = experiment(tmp_path)
+    trainer.experiment_manager.save_config({"model_name": "net", "seed": 3})
+    trainer.train(1)
+    written = yaml.safe_load(Path(trainer.experiment_manager.config_file).read_text())
+    assert written == {"model_name": "net", "seed": 3}
+
+
+def test_an_epoch_and_a_validation_that_a_subclass_overrides_are_called_by_train(tmp_path):
+    class Custom(ExperimentTrainer):
+        def train_epoch(self, epoch):
+            metrics, speed = super().train_epoch(epoch)
+            return {**metrics, "extra": epoch}, speed
+
+        def validate(self):
+            return {"loss": 0.5, "accuracy": 40.0 + self.loop.epoch}, 1.0
+
+    plain = experiment(tmp_path)
+    trainer = Custom(
+        plain.model,
+        plain.train_loader,
+        plain.val_loader,
+        nn.CrossEntropyLoss(),
+        plain.loop.optimizer,
+        "cpu",
+        plain.experiment_manager,
+    )
+    results = trainer.train(2)
+    assert results["history"]["train_extra"] == [0, 1]
+    assert results["history"]["val_accuracy"] == [40.0, 41.0]
+    assert (results["best_accuracy"], results["best_epoch"]) == (41.0, 2)
+
+
+def test_a_loader_that_does_not_know_its_length_trains(tmp_path):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            for index in range(32):
+                yield torch.full((6,), float(index)), index % 3
+
+    trainer = experiment(tmp_path)
+    trainer.train_loader = DataLoader(Stream(), 8)
+    assert trainer.train(1)["epochs_trained"] == 1
+    assert math.isnan(trainer.train_epoch(1)[1])

@@ -1,0 +1,136 @@
+"""Files of tensors and plain values: written aside and replaced, never unpickled freely.
+
+Each carries a digest over everything that it holds, taken of the values and not of the file. The
+checksums of a ZIP archive cover the content of its members alone: a flipped bit in its directory
+can make a reader take a member for an empty folder and load whatever is in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raytune_ocr.errors import CheckpointError, CheckpointNotFoundError, IncompleteCheckpointError
+from raytune_ocr.files import replacing
+
+DIGEST = "digest"  # of all other entries
+
+
+def write_state(
+    path: str | os.PathLike[str], state: Mapping[str, Any], *, aside: bool = True
+) -> None:
+    """Write tensors and plain values with their digest; NumPy's numbers become Python's.
+
+    Args:
+        aside: write a temporary file, flush it to the disk and then replace `path`, which holds
+            the old state or the new one, never half. Without it, `path` must be nobody's yet.
+    """
+    content = _plain(dict(state))
+    content[DIGEST] = digest_of(content)
+    if not aside:
+        torch.save(content, path)
+        return
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `write_state` wrote, with `weights_only=True`, and compare its digest.
+
+    A file without a digest, as earlier versions wrote them, is checked by its ZIP checksums alone.
+
+    Raises:
+        CheckpointNotFoundError: when there is no such file.
+        CheckpointError: when it is truncated, altered or no checkpoint.
+    """
+    if not Path(path).is_file():
+        raise CheckpointNotFoundError(f"{path}: no such checkpoint")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise CheckpointError(f"{path}: damaged (the checksum of {damaged} differs)")
+        state = torch.load(path, map_location=device, weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile and torch raise many kinds for damaged bytes
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise CheckpointError(f"{path}: damaged or no checkpoint: {reason}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: no checkpoint: holds {type(state).__name__}, not a mapping")
+    written = state.pop(DIGEST, None)
+    if written is not None and written != digest_of(state):
+        raise CheckpointError(f"{path}: damaged (what is loaded differs from what was written)")
+    return state
+
+
+def part_of(state: Mapping[str, Any], name: str, path: str | os.PathLike[str] = "") -> Any:
+    """`state[name]`.
+
+    Raises:
+        IncompleteCheckpointError: when it is absent; names what there is.
+    """
+    if name not in state:
+        there = ", ".join(map(str, state)) or "nothing"
+        raise IncompleteCheckpointError(f"{path or 'checkpoint'}: must hold {name}, holds {there}")
+    return state[name]
+
+
+def _plain(value: Any) -> Any:
+    """`value` with NumPy's numbers as Python's, which `weights_only` loads."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain, value))
+    return value
+
+
+def digest_of(state: Any) -> str:
+    """SHA-256, in hexadecimal, of tensors and plain values in any nesting.
+
+    The same for equal values on every device; the order of keys counts.
+    """
+    sha = hashlib.sha256()
+    _add(state, sha.update)
+    return sha.hexdigest()
+
+
+def _add(value: Any, update: Callable[[bytes], None]) -> None:
+    """Add one value: its kind and size first, so that no two structures give the same bytes."""
+    if isinstance(value, Tensor):
+        update(f"tensor {value.dtype} {list(value.shape)} ".encode())
+        update(_bytes_of(value))
+    elif isinstance(value, Mapping):
+        update(f"mapping {len(value)} ".encode())
+        for key, item in value.items():
+            _add(key, update)
+            _add(item, update)
+    elif isinstance(value, (list, tuple)):
+        update(f"list {len(value)} ".encode())
+        for item in value:
+            _add(item, update)
+    elif isinstance(value, float):
+        update(b"float " + struct.pack("<d", value))
+    else:
+        text = repr(value).encode("utf-8", "surrogatepass")
+        update(f"{type(value).__name__} {len(text)} ".encode() + text)
+
+
+def _bytes_of(tensor: Tensor) -> Any:
+    """The elements in row order; of layouts other than strided ones, the dense elements."""
+    plain = tensor.detach().cpu()
+    if plain.is_quantized:
+        plain = plain.int_repr()
+    dense = plain.to_dense() if plain.layout is not torch.strided else plain
+    return dense.contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -1,0 +1,65 @@
+"""Models from checkpoints: no module is imported only because a file names it."""
+
+import sys
+
+import pytest
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
+from raytune_ocr.models import create_model
+from raytune_ocr.training import load_reader
+from raytune_ocr.training.state_files import write_state
+
+MODULE = """
+from pathlib import Path
+from raytune_ocr.models import ModelRegistry, create_model
+
+Path("imported").touch()
+
+@ModelRegistry.register("net_of_a_sender")
+def net():
+    return create_model("ctc_small")
+"""
+
+
+@pytest.fixture
+def checkpoint(tmp_path, monkeypatch):
+    """A reader of a registered model, and the module beside it that registers the model."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "module_of_a_sender.py").write_text(MODULE)
+    config = TrainingConfig(
+        model_name="net_of_a_sender", loss_type="ctc", imports=["module_of_a_sender"]
+    )
+    model = create_model("ctc_small")
+    write_state("best.pt", {"model_state_dict": model.state_dict(), "config": config.to_dict()})
+    yield tmp_path / "best.pt"
+    sys.modules.pop("module_of_a_sender", None)
+
+
+def test_a_module_that_a_checkpoint_names_is_not_imported_and_the_option_is_told(checkpoint):
+    with pytest.raises(ConfigurationError) as raised:
+        load_reader(checkpoint)
+    assert "best.pt: asks for the module module_of_a_sender" in str(raised.value)
+    assert "--import module_of_a_sender" in str(raised.value)
+    assert not (checkpoint.parent / "imported").exists()
+
+
+def test_a_module_that_the_caller_names_is_imported(checkpoint):
+    model, config = load_reader(checkpoint, imports=["module_of_a_sender"])
+    assert not model.training and config.imports == ["module_of_a_sender"]
+    assert (checkpoint.parent / "imported").exists()
+
+
+def test_a_preset_needs_no_module_whatever_the_checkpoint_names(checkpoint):
+    config = TrainingConfig(model_name="ctc_small", loss_type="ctc", imports=["module_of_a_sender"])
+    weights = create_model("ctc_small").state_dict()
+    write_state(checkpoint, {"model_state_dict": weights, "config": config.to_dict()})
+    load_reader(checkpoint)
+    assert not (checkpoint.parent / "imported").exists()
+
+
+def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
+    write_state(tmp_path / "a.pt", {"model_state_dict": {}})
+    with pytest.raises(IncompleteCheckpointError, match="holds no reader"):
+        load_reader(tmp_path / "a.pt")
