@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import again, tell
+from raytune_ocr.cli import add_version, again, tell
 from raytune_ocr.config.environment import environment_overrides, parse_value
-from raytune_ocr.config.rules import check
+from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
 from raytune_ocr.training.experiments.resume import (
@@ -50,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
     what = parser.add_argument_group("what to train")
     what.add_argument("--model", metavar="NAME", help="a registered model (default medium)")
     what.add_argument("--dataset", metavar="NAME", help="a registered one (default khmer_digits)")

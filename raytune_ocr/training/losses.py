@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from raytune_ocr.config.rules import LOSS_TYPES
+from raytune_ocr.config.settings import LOSS_TYPES
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, NUM_DIGITS, PAD_TOKEN_ID
