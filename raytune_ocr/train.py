@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import add_version, again, tell
-from raytune_ocr.config.environment import environment_overrides, parse_value
+from raytune_ocr.config.environment import environment_overrides, parse_assignments, parse_value
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.training.experiments.resume import (
     OF_FOLDER,
     OF_STATE,
@@ -80,7 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set any field of TrainingConfig, e.g. batch_size=64 or optimizer_type=adamw",
+        help="set any field of TrainingConfig, e.g. batch_size=64 or, as in the YAML of tune, "
+        "optimizer.type=adamw; may be repeated",
     )
     where = parser.add_argument_group("where")
     where.add_argument(
@@ -111,12 +112,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if arguments.imports:
         settings["imports"] = check("imports", arguments.imports, "--import")
-    for text in arguments.set:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
-        settings[name] = check(name, parse_value(name, value), f"--set {name}")
-    return {**settings, **environment_overrides()}
+    return {**settings, **parse_assignments(arguments.set), **environment_overrides()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

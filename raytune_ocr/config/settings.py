@@ -393,20 +393,3 @@ def check(name: str, value: Any, path: str | None = None) -> Any:
     if name not in RULES:
         raise ConfigurationError(f"{path or name}: {unknown_name('setting', name, RULES)}")
     return RULES[name].read(value, path or name)
-
-
-def checked_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `values` as the types of their settings.
-
-    Raises:
-        ConfigurationError: with all unknown settings and broken rules, one a line.
-    """
-    checked, problems = {}, []
-    for name, value in values.items():
-        try:
-            checked[name] = check(str(name), value)
-        except ConfigurationError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    return checked

@@ -25,7 +25,6 @@ from raytune_ocr.config.settings import (
     RULES,
     Settings,
     check,
-    checked_fields,
 )
 from raytune_ocr.config.yaml_files import load_yaml, to_yaml
 from raytune_ocr.errors import (
@@ -174,9 +173,7 @@ class TrainingConfig(Settings):
         Raises:
             ConfigurationError: naming every unknown field and broken rule.
         """
-        return cls.from_fields(
-            checked_fields({**config_dict, **environment_overrides(environment)})
-        )
+        return cls.from_fields(_checked({**config_dict, **environment_overrides(environment)}))
 
     @classmethod
     def from_fields(
@@ -234,3 +231,20 @@ def data_key(config: TrainingConfig) -> str:
     """Return a key that is the same for experiments which can share a dataset in memory."""
     names = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
     return json.dumps([getattr(config, name) for name in names], sort_keys=True, default=str)
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `values` as the types of their settings.
+
+    Raises:
+        ConfigurationError: with all unknown settings and broken rules, one a line.
+    """
+    checked, problems = {}, []
+    for name, value in values.items():
+        try:
+            checked[name] = check(str(name), value)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    return checked

@@ -7,40 +7,23 @@ from the fields of `TuneOptions`.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from raytune_ocr.config.rules import NOT_NEGATIVE, POSITIVE, Rule, shown
+from raytune_ocr.config.rules import shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
-from raytune_ocr.results.targets import TARGET_METRICS, Target
+from raytune_ocr.results.targets import Target
+from raytune_ocr.tune.option_rules import DURATION, TARGET, OptionRule, at_least, integer, one_of
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.storage.storage import Storage
 
-UNITS = {"h": 3600, "m": 60, "s": 1}
-
 T = TypeVar("T")
-
-
-class OptionRule(NamedTuple):
-    """What the value of an option must be.
-
-    Attributes:
-        text: the rule in words, after "must be".
-        read: the value of text or of a YAML value; None where it breaks the rule.
-        schema: of the YAML value, a JSON Schema.
-    """
-
-    text: str
-    read: Callable[[Any], Any]
-    schema: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,118 +52,6 @@ def option(default: T, doc: str, rule: OptionRule | None = None, **about: str) -
     return dataclasses.field(default=default, metadata={"about": AboutOption(doc, rule, **about)})
 
 
-def _integer(low: int) -> OptionRule:
-    def read(value: Any) -> int | None:
-        number = _number(value)
-        return int(number) if number is not None and number >= low and number % 1 == 0 else None
-
-    return OptionRule(f"an integer >= {low}", read, {"type": "integer", "minimum": low})
-
-
-def _at_least(low: float) -> OptionRule:
-    def read(value: Any) -> float | None:
-        number = _number(value)
-        return number if number is not None and number >= low else None
-
-    return OptionRule(f"a number >= {low:g}", read, {"type": "number", "minimum": low})
-
-
-def _one_of(names: Sequence[str]) -> OptionRule:
-    def read(value: Any) -> str | None:
-        return value if isinstance(value, str) and value in names else None
-
-    return OptionRule(f"one of {', '.join(names)}", read, {"enum": list(names)})
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def parse_duration(value: Any) -> float | None:
-    """Return the seconds of a number, or of text with units; None where it is neither.
-
-    >>> parse_duration("1h30m"), parse_duration(90)
-    (5400.0, 90.0)
-    """
-    number = _number(value)
-    if number is None:
-        text = value.strip() if isinstance(value, str) else ""
-        parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
-        if not text or "".join(n + unit for n, unit in parts) != text:
-            return None
-        number = sum(float(n) * UNITS[unit] for n, unit in parts)
-    return number if 0 < number < math.inf else None
-
-
-_ACCURACY = Rule(
-    float,
-    "a fraction > 0 and <= 1 (0.99 for 99 %)",
-    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
-    lambda value: 0 < value <= 1,
-)
-
-
-def goal_rule(name: str) -> Rule:
-    """Return what the goal of a target must be: a fraction for accuracies, else a number."""
-    if name.endswith("accuracy"):
-        return _ACCURACY
-    return NOT_NEGATIVE if name in TARGET_METRICS else POSITIVE
-
-
-def parse_target(value: Any) -> Target | None:
-    """Return the target of `character_accuracy=0.99`, or of a mapping of one metric to a value."""
-    if isinstance(value, Target):
-        return value
-    if isinstance(value, str):
-        name, _, text = value.partition("=")
-        value = {name.strip(): _number(text)}
-    if not isinstance(value, Mapping) or len(value) != 1:
-        return None
-    ((name, goal),) = value.items()
-    if name not in TARGET_METRICS:
-        return None
-    try:
-        return Target(name, goal_rule(name).read(goal, name))
-    except ConfigurationError:
-        return None
-
-
-_DURATION = OptionRule(
-    "seconds, or a time such as 90s, 30m or 1h30m",
-    parse_duration,
-    {
-        "anyOf": [
-            {"type": "number", "exclusiveMinimum": 0},
-            {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[hms])+$"},
-        ]
-    },
-)
-
-_TARGET = OptionRule(
-    f"METRIC=VALUE with a metric of {', '.join(TARGET_METRICS)}; an accuracy is a fraction, 0.99 "
-    "for 99 %",
-    parse_target,
-    {
-        "anyOf": [
-            {"type": "string", "pattern": f"^\\s*({'|'.join(TARGET_METRICS)})\\s*="},
-            {
-                "type": "object",
-                "properties": {name: dict(goal_rule(name).schema) for name in TARGET_METRICS},
-                "additionalProperties": False,
-                "minProperties": 1,
-                "maxProperties": 1,
-            },
-        ]
-    },
-)
-
-
 @dataclass
 class TuneOptions:
     """How a run is run; what is trained stands in the YAML.
@@ -194,7 +65,7 @@ class TuneOptions:
         "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
         "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
         "if trials also end in the same order (--max-concurrent 1) (default random)",
-        _one_of(SEARCHERS.names()),
+        one_of(SEARCHERS.names()),
         metavar="|".join(SEARCHERS.names()),
         group="search",
     )
@@ -208,7 +79,7 @@ class TuneOptions:
         "named NAME_g1, NAME_g2, ..., with other learning rates and whatever else may change in "
         "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
         "epochs; none: no trial stops (default asha)",
-        _one_of(SCHEDULERS.names()),
+        one_of(SCHEDULERS.names()),
         metavar="|".join(SCHEDULERS.names()),
         group="how to run",
     )
@@ -216,21 +87,21 @@ class TuneOptions:
         5,
         "epochs that every trial trains before it may stop; of pbt, epochs between comparisons "
         "(default 5)",
-        _integer(1),
+        integer(1),
         metavar="EPOCHS",
         group="how to run",
     )
     reduction_factor: int = option(
         3,
         "one trial in N goes on at each rung (default 3)",
-        _integer(2),
+        integer(2),
         metavar="N",
         group="how to run",
     )
     num_samples: int | None = option(
         None,
         "trials of each search, for each combination of its grids (default: the file's, else 10)",
-        _integer(1),
+        integer(1),
         metavar="N",
         group="search",
     )
@@ -238,14 +109,14 @@ class TuneOptions:
         None,
         "trials of the whole run, resumed parts included; --resume with a larger N adds trials "
         "(not with halving once it has stopped some) (default: as many as the file asks for)",
-        _integer(1),
+        integer(1),
         metavar="N",
         group="search",
     )
     max_concurrent: int = option(
         0,
         "trials that run at a time (default 0: as many as fit)",
-        _integer(0),
+        integer(0),
         metavar="N",
         group="how to run",
     )
@@ -253,7 +124,7 @@ class TuneOptions:
         None,
         "end the run after this time: seconds, or 90s, 30m, 1h30m; --resume starts a new budget "
         "(default: no limit)",
-        _DURATION,
+        DURATION,
         metavar="TIME",
         group="search",
     )
@@ -261,7 +132,7 @@ class TuneOptions:
         None,
         "end a trial after this training time: seconds, or 90s, 30m, 1h30m; its best epoch counts "
         "(default: no limit)",
-        _DURATION,
+        DURATION,
         metavar="TIME",
         group="search",
     )
@@ -269,7 +140,7 @@ class TuneOptions:
         None,
         "end the run when a trial reaches this value, e.g. character_accuracy=0.99 (a fraction; "
         "default: none)",
-        _TARGET,
+        TARGET,
         metavar="METRIC=VALUE",
         group="search",
     )
@@ -292,14 +163,14 @@ class TuneOptions:
         None,
         "CPUs of a trial, also its threads (default 1; with halving and pbt up to 4 once fewer "
         "trials are left than fit)",
-        _at_least(0.01),
+        at_least(0.01),
         metavar="N",
         group="how to run",
     )
     gpus_per_trial: float | None = option(
         None,
         "GPUs of a trial, may be a fraction (default 0.25 if there is a GPU, else 0)",
-        _at_least(0),
+        at_least(0),
         metavar="N",
         group="how to run",
     )
@@ -318,14 +189,14 @@ class TuneOptions:
         None,
         "train the K best trials again with fresh seeds, to their end; the winner is the one with "
         "the best mean (default 0; of a resumed run as before)",
-        _integer(0),
+        integer(0),
         metavar="K",
         group="a winner one can trust",
     )
     confirm_seeds: int | None = option(
         None,
         "seeds of each confirmed trial (default 3)",
-        _integer(1),
+        integer(1),
         metavar="S",
         group="a winner one can trust",
     )

@@ -9,7 +9,8 @@ from typing import Any
 from raytune_ocr.config.resources import DOCS
 from raytune_ocr.config.settings import ABOUT, SECTIONS, Settings, path_of
 from raytune_ocr.results.targets import TARGETS
-from raytune_ocr.tune.options import OPTIONS, TUNING, goal_rule
+from raytune_ocr.tune.option_rules import goal_rule
+from raytune_ocr.tune.options import OPTIONS, TUNING
 from raytune_ocr.tune.space.domains import DIGITS
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, MOST_TRIALS, RUN_FILES
 

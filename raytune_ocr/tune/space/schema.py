@@ -12,7 +12,8 @@ from raytune_ocr.config.resources import DOCS
 from raytune_ocr.config.rules import NAME
 from raytune_ocr.config.settings import ABOUT, PATHS, SECTIONS, About, Settings
 from raytune_ocr.results.targets import TARGETS
-from raytune_ocr.tune.options import OPTIONS, TUNING, goal_rule
+from raytune_ocr.tune.option_rules import goal_rule
+from raytune_ocr.tune.options import OPTIONS, TUNING
 
 Schema = dict[str, Any]
 

@@ -16,7 +16,8 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
 from raytune_ocr.results.targets import TARGETS
-from raytune_ocr.tune.options import goal_rule, read_tuning
+from raytune_ocr.tune.option_rules import goal_rule
+from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_experiment
 from raytune_ocr.tune.space.registered_names import NAMED, import_problems, name_problems
