@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,17 +12,21 @@ from raytune_ocr.config.settings import PATHS, RULES, check
 from raytune_ocr.config.yaml_files import parse_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationSyntaxError, unknown_name
 
+logger = logging.getLogger(__name__)
+
 ENVIRONMENT_PREFIX = "RAYTUNE_OCR_"
 
 
 def environment_overrides(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the settings that `RAYTUNE_OCR_<SETTING>` variables set, read as YAML values.
 
+    A variable that names no setting is warned of once.
+
     Args:
         environment: default: the environment of this process.
 
     Raises:
-        ConfigurationError: naming every variable with a wrong value or of no setting.
+        ConfigurationError: naming every variable with a wrong value.
     """
     environment = os.environ if environment is None else environment
     found, problems = {}, []
@@ -28,15 +34,21 @@ def environment_overrides(environment: Mapping[str, str] | None = None) -> dict[
         if not variable.startswith(ENVIRONMENT_PREFIX):
             continue
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name not in RULES:
+            _warn_of_unknown(variable, name)
+            continue
         try:
-            if name not in RULES:
-                raise ConfigurationError(f"{variable}: {unknown_name('setting', name, RULES)}")
             found[name] = check(name, parse_value(name, text), variable)
         except ConfigurationError as error:
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
     return {name: found[name] for name in RULES if name in found}
+
+
+@functools.cache
+def _warn_of_unknown(variable: str, name: str) -> None:
+    logger.warning("%s has no effect: %s", variable, unknown_name("setting", name, RULES))
 
 
 def parse_assignments(texts: Iterable[str], option: str = "--set") -> dict[str, Any]:

@@ -94,6 +94,19 @@ def to_yaml(content: Any) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def to_yaml_line(content: Any) -> str:
+    """Write plain values as YAML in one line: `{batch_size: 32, betas: [0.9, 0.99]}`."""
+    text = yaml.dump(
+        content,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=2**31 - 1,
+    )
+    return text.removesuffix("...\n").rstrip("\n")
+
+
 def _check_size(root: yaml.Node | None, most_nodes: int) -> None:
     """Raise ValueError for too many nodes, too deep ones, or an anchor within itself."""
     sizes: dict[int, int] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
-from raytune_ocr.config.yaml_files import to_yaml
+from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.options import TuneOptions, check_comparable
 from raytune_ocr.tune.registries import SCHEDULERS
@@ -19,6 +20,9 @@ from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.tuner import HyperparameterTuner
 
 EXAMPLES = 3
+PAGE_WIDTH = 100
+OF_EVERY_TRIAL = ("experiment_name", "output_dir", "early_stopping_mode")
+"""Settings that never have their default and tell nothing more than the rest."""
 
 
 def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
@@ -101,31 +105,46 @@ def _page(
 ) -> str:
     """Counts, ranges and example trials."""
     options = tuner.options
+    experiments = {experiment.name: experiment for experiment, _ in trials}
     epochs = sum(point.config.num_epochs for _, point in trials)
+    count = f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}"
     lines = [
-        f"# {tuner.config_file}: {len(drawn)} experiments, {len(trials)} trials, at most {epochs} "
-        f"epochs in all",
+        f"# {tuner.config_file}: {len(trials)} trials of {count}, at most {epochs} epochs in all",
         f"# scheduler {options.scheduler}, search {options.search}",
     ]
-    for experiment, points in ((e, drawn[e.name]) for e in dict.fromkeys(e for e, _ in trials)):
+    for name, experiment in experiments.items():
         if experiment.is_search:
-            lines += [f"# {line}" for line in search_lines(experiment, len(points)).splitlines()]
+            lines += [
+                f"# {line}" for line in search_lines(experiment, len(drawn[name])).splitlines()
+            ]
             if options.search == "optuna":
                 lines.append("#   drawn one by one; the examples are as the first ones may be")
         else:
-            lines.append(f"# {config_line(experiment.name, points[0].config)}")
+            lines.append(f"# {config_line(name, drawn[name][0].config)}")
     shown = trials[:EXAMPLES]
     what = "the trials" if len(shown) == len(trials) else f"{len(shown)} of {len(trials)} trials"
     lines.append(f"# {what}, with the settings that differ from the defaults (--all: everything)")
-    plans = [to_yaml({p.name: _differing(trial_plan(e, p, options))}) for e, p in shown]
-    return "\n".join([*lines, *plans]).rstrip("\n")
+    for experiment, point in shown:
+        lines += [f"{point.name}:", *_plan_lines(trial_plan(experiment, point, options))]
+    return "\n".join(lines)
 
 
-def _differing(plan: dict[str, Any]) -> dict[str, Any]:
-    """The plan of a trial with the settings that differ from the defaults."""
-    defaults = vars(Settings())
-    changed = {k: v for k, v in plan["config"].items() if v != defaults[k]}
-    return {**plan, "config": changed}
+def _plan_lines(plan: dict[str, Any]) -> list[str]:
+    """The plan of a trial as YAML of few lines, with the settings that are not the defaults."""
+    defaults = vars(Settings()) | {name: plan["config"][name] for name in OF_EVERY_TRIAL}
+    drawn = {name.partition(".")[0] for name in plan.get("sampled", ())}
+    changed = {k: v for k, v in plan["config"].items() if k not in drawn and v != defaults[k]}
+    return [
+        line
+        for key, value in {**plan, "config": changed}.items()
+        for line in textwrap.wrap(
+            f"  {key}: {to_yaml_line(value)}",
+            PAGE_WIDTH,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
 
 
 def check_data(configs: Iterable[TrainingConfig]) -> None:
