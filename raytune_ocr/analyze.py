@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raytune_ocr.cli import answer, at_least
+from raytune_ocr.cli import add_version, answer, at_least
 from raytune_ocr.errors import RaytuneOCRError
 
 
@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Write report.html (one file, no network), its figures and its tables.",
         epilog="example: python -m raytune_ocr.analyze training_output --output report --watch",
     )
+    add_version(parser)
     parser.add_argument(
         "results", nargs="+", type=Path, help="results JSON files or output folders, side by side"
     )

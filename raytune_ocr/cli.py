@@ -58,6 +58,18 @@ def again(command: str, words: Sequence[str]) -> str:
     return shlex.join([shown, "-m", f"raytune_ocr.{command}", *words])
 
 
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Add `--version`."""
+    from raytune_ocr import __version__
+
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"raytune-ocr {__version__}",
+        help="print the version of raytune-ocr and exit",
+    )
+
+
 def at_least(low: int) -> Callable[[str], int]:
     """How a command line reads a whole number that is no smaller than `low`."""
 
@@ -78,6 +90,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"  {name:<10} {purpose}")
         print("\nraytune-ocr COMMAND --help tells more.")
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from raytune_ocr import __version__
+
+        print(f"raytune-ocr {__version__}")
+        return 0
     if arguments[0] not in COMMANDS:
         from raytune_ocr.errors import unknown_name
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_ocr.cli import answer
+from raytune_ocr.cli import add_version, answer
 from raytune_ocr.inference.exporting import export
 from raytune_ocr.inference.formats import CARD, EXTRA
 
@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="example: python -m raytune_ocr.export training_output "
         f"--output reader    (needs {EXTRA})",
     )
+    add_version(parser)
     parser.add_argument(
         "results", type=Path, help="an output folder, a results JSON, a trial's folder or a .pt"
     )

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from raytune_ocr.cli import answer, at_least
+from raytune_ocr.cli import add_version, answer, at_least
 from raytune_ocr.progress import progress
 
 
@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         "same bytes.",
         epilog="example: python -m raytune_ocr.generate --output-dir digits --num-samples 10000",
     )
+    add_version(parser)
     parser.add_argument("--output-dir", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
         "--num-samples",

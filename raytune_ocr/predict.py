@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from raytune_ocr.cli import answer, at_least
+from raytune_ocr.cli import add_version, answer, at_least
 from raytune_ocr.errors import (
     ConfigurationError,
 )
@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Read the digits in images with a trained model.",
         epilog="example: python -m raytune_ocr.predict training_output scans/",
     )
+    add_version(parser)
     parser.add_argument(
         "model",
         help="an output folder or a results JSON (its best model), a trial's folder, a"

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import again, tell
-from raytune_ocr.config.environment import environment_overrides, parse_value
-from raytune_ocr.config.rules import check
+from raytune_ocr.cli import add_version, again, tell
+from raytune_ocr.config.environment import environment_overrides, parse_assignments, parse_value
+from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.plugins import refuse_imports
 from raytune_ocr.training.experiments.resume import (
     FIXED_BY_STATE,
@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_version(parser)
     what = parser.add_argument_group("what to train")
     what.add_argument("--model", metavar="NAME", help="a registered model (default medium)")
     what.add_argument(
@@ -89,7 +90,8 @@ def build_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set any field of TrainingConfig, e.g. batch_size=64 or optimizer_type=adamw",
+        help="set any field of TrainingConfig, e.g. batch_size=64 or, as in the YAML of tune, "
+        "optimizer.type=adamw; may be repeated",
     )
     where = parser.add_argument_group("where")
     where.add_argument(
@@ -125,12 +127,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if arguments.imports:
         settings["imports"] = check("imports", arguments.imports, "--import")
-    for text in arguments.set:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
-        settings[name] = check(name, parse_value(name, value), f"--set {name}")
-    return {**settings, **environment_overrides()}
+    return {**settings, **parse_assignments(arguments.set), **environment_overrides()}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,215 +1,167 @@
-"""The rule of each setting: its type, its range and how the rule reads in a message."""
+"""Rules of values: a type, a range, how the rule reads in a message and as a JSON Schema."""
 
 from __future__ import annotations
 
-import itertools
+import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from raytune_ocr.errors import (
-    ConfigurationError,
-    unknown_name,
-)
+from raytune_ocr.errors import ConfigurationError
 
-LOSS_TYPES = ("crossentropy", "ctc", "focal")
-
-
-OPTIMIZER_TYPES = ("adam", "adamw", "muon", "sgd")
-
-
-SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
-
-
-MODES = ("max", "min")
-
-
-CHANGEABLE = ("learning_rate", "weight_decay", "gradient_clip_norm", "label_smoothing")
-"""What `changes` may change: all that needs neither another model nor other data."""
+NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 
 class Rule(NamedTuple):
-    """What a value must be: its type, and a range said in words."""
+    """What a value must be.
+
+    Attributes:
+        kind: its Python type; float takes integers, list takes tuples.
+        text: the rule in words, after "must be".
+        schema: the same as a JSON Schema.
+        holds: whether a value of that type keeps the rule.
+    """
 
     kind: type
     text: str
+    schema: Mapping[str, Any]
     holds: Callable[[Any], bool] = lambda value: True
 
+    def read(self, value: Any, path: str) -> Any:
+        """Return `value` as the rule's type.
 
-def _integer(low: int, high: int | None = None) -> Rule:
+        Raises:
+            ConfigurationError: `<path>: must be <rule>, got <value>`.
+        """
+        typed = _typed(self.kind, value)
+        if typed is None or not self.holds(typed):
+            raise ConfigurationError(f"{path}: must be {self.text}, got {shown(value)}")
+        return typed
+
+
+def _typed(kind: type, value: Any) -> Any:
+    """`value` as a plain `kind`; None where it is of another type or no finite number."""
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    if kind is float:
+        return float(value) if is_number(value) and math.isfinite(value) else None
+    if kind is int:
+        return int(value) if is_number(value) and isinstance(value, int) else None
+    if kind is list:
+        return list(value) if isinstance(value, (list, tuple)) else None
+    return kind(value) if isinstance(value, kind) else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is a float, or an integer that converts to one; True and False are not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, float) or abs(value) < 2**1023
+
+
+LONGEST_VALUE = 300  # letters of a value in a message
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+_SHORT.maxlevel = 4
+
+
+def shown(value: Any) -> str:
+    """Return `repr(value)` for a message, cut where it is long or deep."""
+    try:
+        text = _SHORT.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number with too many digits"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
+
+
+def integer(low: int, high: int | None = None) -> Rule:
+    """Return the rule of an integer from `low` to `high`."""
     if high is None:
-        return Rule(int, f"an integer >= {low}", lambda v: v >= low)
-    return Rule(int, f"an integer from {low} to {high}", lambda v: low <= v <= high)
+        return Rule(
+            int, f"an integer >= {low}", {"type": "integer", "minimum": low}, lambda v: v >= low
+        )
+    schema = {"type": "integer", "minimum": low, "maximum": high}
+    return Rule(int, f"an integer from {low} to {high}", schema, lambda v: low <= v <= high)
 
 
-def _number(text: str, holds: Callable[[float], bool]) -> Rule:
-    return Rule(float, f"a number {text}", holds)
+def one_of(*names: str) -> Rule:
+    """Return the rule of a text that is one of `names`."""
+    return Rule(str, f"one of {', '.join(names)}", {"enum": list(names)}, lambda v: v in names)
 
 
-def _one_of(*names: str) -> Rule:
-    return Rule(str, f"one of {', '.join(names)}", lambda v: v in names)
+def _number(text: str, holds: Callable[[float], bool], **schema: float) -> Rule:
+    return Rule(float, f"a number {text}", {"type": "number", **schema}, holds)
 
 
-_ANY_TEXT = Rule(str, "text that is not empty", lambda v: bool(v.strip()))
+POSITIVE = _number("> 0", lambda v: v > 0, exclusiveMinimum=0)
+NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0, minimum=0)
+FRACTION = _number("> 0 and < 1", lambda v: 0 < v < 1, exclusiveMinimum=0, exclusiveMaximum=1)
+FRACTION_OR_0 = _number(">= 0 and < 1", lambda v: 0 <= v < 1, minimum=0, exclusiveMaximum=1)
+FRACTION_OR_1 = _number("> 0 and <= 1", lambda v: 0 < v <= 1, exclusiveMinimum=0, maximum=1)
 
 
-_PATH = Rule(str, "a path (text)")
+def at_least(low: float) -> Rule:
+    """Return the rule of a number that is not below `low`."""
+    return _number(f">= {low:g}", lambda v: v >= low, minimum=low)
 
 
-_FLAG = Rule(bool, "true or false")
+def is_text(value: Any) -> bool:
+    """Whether `value` is a text that UTF-8 can hold."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-_POSITIVE = _number("> 0", lambda v: v > 0)
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Whether `value` is text, a number, true, false, null, or lists and mappings of these."""
+    if isinstance(value, Mapping):
+        inner = depth < 20 and all(map(is_text, value))
+        return inner and all(is_plain(part, depth + 1) for part in value.values())
+    if isinstance(value, (list, tuple)):
+        return depth < 20 and all(is_plain(part, depth + 1) for part in value)
+    return (
+        value is None
+        or type(value) in (bool, int, float)
+        or (type(value) is str and is_text(value))
+    )
 
 
-_NOT_NEGATIVE = _number(">= 0", lambda v: v >= 0)
-
-
-_FRACTION = _number("from 0 to 1", lambda v: 0 <= v <= 1)
-
-
-_OPEN_FRACTION = _number(">= 0 and < 1", lambda v: 0 <= v < 1)
-
-
-_DECAY = _number("> 0 and <= 1", lambda v: 0 < v <= 1)
-
-
-_BETAS = Rule(
-    list,
-    "two numbers >= 0 and < 1",
-    lambda v: len(v) == 2 and all(_is_number(b) and 0 <= b < 1 for b in v),
+FLAG = Rule(bool, "true or false", {"type": "boolean"})
+PATH = Rule(str, "a path (text)", {"type": "string"}, is_text)
+TEXT = Rule(
+    str,
+    "text that is not empty",
+    {"type": "string", "pattern": r"\S"},
+    lambda v: bool(v.strip()) and is_text(v),
 )
-
-
-_OPTIONS = Rule(
-    dict, "a mapping of names to values", lambda v: all(isinstance(key, str) for key in v)
+KEYWORDS = Rule(
+    dict,
+    "a mapping of names to plain values (text, numbers, true, false, null, lists, mappings)",
+    {"type": "object"},
+    is_plain,
 )
-
-
-_MODULES = Rule(
+MODULES = Rule(
     list,
     "a list of module names",
+    {"type": "array", "items": {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}},
     lambda v: all(isinstance(m, str) and all(p.isidentifier() for p in m.split(".")) for m in v),
 )
-
-
-_CHANGES = Rule(
-    list,
-    f"a list such as [{{after_epoch: 5, learning_rate: 1e-4}}], later ones after it, each with one "
-    f"or more of {', '.join(CHANGEABLE)}",
-    lambda v: (
-        all(map(_is_change, v))
-        and all(a["after_epoch"] < b["after_epoch"] for a, b in itertools.pairwise(v))
-    ),
-)
-
-
-_EXPERIMENT_NAME = Rule(
+NAME = Rule(
     str,
     "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",
-    lambda v: bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", v)) and ".." not in v,
+    {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
+    lambda v: bool(re.fullmatch(NAME_PATTERN, v)) and ".." not in v,
 )
-
-
-_DEVICE = Rule(
+DEVICE = Rule(
     str,
     "auto, cpu, mps, cuda or cuda:N",
-    lambda v: bool(re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", v)),
+    {"type": "string", "pattern": r"^(auto|cpu|mps|cuda(:[0-9]+)?)$"},
+    lambda v: bool(re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,9})?", v)),
 )
-
-
-RULES: dict[str, Rule] = {
-    "model_name": _ANY_TEXT,
-    "model_config_path": _PATH,
-    "vocab_size": _integer(2),
-    "max_sequence_length": _integer(1),
-    "gradient_checkpointing": _FLAG,
-    "model_options": _OPTIONS,
-    "imports": _MODULES,
-    "dataset_name": _ANY_TEXT,
-    "dataset_options": _OPTIONS,
-    "metadata_path": _PATH,
-    "train_split": _ANY_TEXT,
-    "val_split": _ANY_TEXT,
-    "batch_size": _integer(1),
-    "num_workers": _integer(0),
-    "pin_memory": _FLAG,
-    "augmentation": _FLAG,
-    "device": _DEVICE,
-    "mixed_precision": _FLAG,
-    "num_epochs": _integer(1),
-    "learning_rate": _POSITIVE,
-    "weight_decay": _NOT_NEGATIVE,
-    "gradient_clip_norm": _NOT_NEGATIVE,
-    "gradient_accumulation_steps": _integer(1),
-    "ema_decay": _OPEN_FRACTION,
-    "log_every_n_steps": _integer(1),
-    "save_every_n_epochs": _integer(1),
-    "keep_n_checkpoints": _integer(1),
-    "use_tensorboard": _FLAG,
-    "debug_mode": _FLAG,
-    "seed": _integer(0, 2**32 - 1),
-    "changes": _CHANGES,
-    "loss_type": _one_of(*LOSS_TYPES),
-    "label_smoothing": _OPEN_FRACTION,
-    "focal_gamma": _NOT_NEGATIVE,
-    "focal_alpha": _DECAY,
-    "ctc_weight": _NOT_NEGATIVE,
-    "optimizer_type": _one_of(*OPTIMIZER_TYPES),
-    "optimizer_betas": _BETAS,
-    "scheduler_type": _one_of(*SCHEDULER_TYPES),
-    "warmup_epochs": _integer(0),
-    "min_lr": _NOT_NEGATIVE,
-    "step_size": _integer(1),
-    "gamma": _DECAY,
-    "patience": _integer(0),
-    "factor": _number("> 0 and < 1", lambda v: 0 < v < 1),
-    "early_stopping_patience": _integer(0),
-    "early_stopping_min_delta": _NOT_NEGATIVE,
-    "early_stopping_monitor": _ANY_TEXT,
-    "early_stopping_mode": _one_of(*MODES),
-    "experiment_name": _EXPERIMENT_NAME,
-    "output_dir": _ANY_TEXT,
-}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_change(value: Any) -> bool:
-    """Whether it says what changes after which epoch, and by each setting's own rule."""
-    if not isinstance(value, Mapping) or not {"after_epoch"} < value.keys():
-        return False
-    after, *names = "after_epoch", *(name for name in value if name != "after_epoch")
-    try:
-        for name in names:
-            check(name, value[name])
-    except ConfigurationError:
-        return False
-    return set(names) <= set(CHANGEABLE) and type(value[after]) is int and value[after] >= 1
-
-
-def check(name: str, value: Any, place: str | None = None) -> Any:
-    """`value` as the type of the field `name`, if it keeps that field's rule.
-
-    Args:
-        name: a field of `TrainingConfig`.
-        value: what the user wrote.
-        place: where it was written, for the message (default: the field's name).
-
-    Raises:
-        ConfigurationError: `<place>: must be <rule>, got <value>`, or an unknown field.
-    """
-    if name not in RULES:
-        raise ConfigurationError(f"{place or name}: {unknown_name('setting', name, RULES)}")
-    rule = RULES[name]
-    if rule.kind is float and _is_number(value):
-        value = float(value)
-    if rule.kind is list and isinstance(value, (list, tuple)):
-        value = list(value)
-    typed = isinstance(value, rule.kind) and not (rule.kind is int and isinstance(value, bool))
-    finite = not isinstance(value, float) or value - value == 0.0
-    if not (typed and finite and rule.holds(value)):
-        raise ConfigurationError(f"{place or name}: must be {rule.text}, got {value!r}")
-    return value
+BETAS = Rule(
+    list,
+    "two numbers >= 0 and < 1",
+    {"type": "array", "items": dict(FRACTION_OR_0.schema), "minItems": 2, "maxItems": 2},
+    lambda v: len(v) == 2 and all(is_number(b) and 0 <= b < 1 for b in v),
+)

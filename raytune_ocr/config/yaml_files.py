@@ -1,9 +1,10 @@
-"""Strict YAML: a doubled key is an error, `1e-6` is a number, nothing is executed."""
+"""Strict YAML: numbers as in YAML 1.2, no doubled key, bounded size, nothing is executed."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,32 @@ from raytune_ocr.errors import (
     ConfigurationSyntaxError,
 )
 
+MOST_NODES = 100_000
+"""Keys and values of a document; an alias counts as all that it stands for."""
+
+DEEPEST_NESTING = 100
+"""Lists and mappings within each other."""
+
+_TAG = "tag:yaml.org,2002:"
+_INTEGER = re.compile(r"^[-+]?[0-9](?:_?[0-9])*$|^0o[0-7]+$|^0x[0-9a-fA-F]+$")
+_FLOAT = re.compile(
+    r"^[-+]?(?:[0-9](?:_?[0-9])*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$"
+    r"|^[-+]?[0-9]+[eE][-+]?[0-9]+$"
+    r"|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+)
+_BROKEN = (
+    *(yaml.YAMLError, ValueError, TypeError, ArithmeticError),
+    *(LookupError, AttributeError, RecursionError),
+)
+"""What PyYAML raises for a broken document: `!!bool maybe` is a KeyError, for example."""
+
 
 def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A YAML file's mapping: safe tags only, no doubled key, `1e-6` read as a number.
+    """Read the mapping in a YAML file: safe tags, no doubled key, `1e-6` as a number.
 
     Raises:
         ConfigurationNotFoundError: there is no such file.
-        ConfigurationSyntaxError: it is not YAML, doubles a key or is no mapping; names the line.
+        ConfigurationSyntaxError: it is not YAML, too large, doubles a key or is no mapping.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -30,36 +50,146 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationNotFoundError(f"{path}: no such configuration file ({reason})") from None
-    try:
-        content = yaml.load(_named(text, path), Loader=_StrictLoader)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise ConfigurationSyntaxError(f"{path}: not valid YAML: {error}") from None
+    content = parse_yaml(text, path)
     if not isinstance(content, dict):
         got = type(content).__name__
         raise ConfigurationSyntaxError(f"{path}: must be a mapping of keys to values, got {got}")
     return content
 
 
-def to_yaml(content: Any) -> str:
-    """YAML of plain values, in their order; by libyaml, four times as fast, where it is there."""
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True)
+def parse_yaml(
+    text: str,
+    name: str | os.PathLike[str],
+    loader: type[Any] | None = None,
+    most_nodes: int = MOST_NODES,
+) -> Any:
+    """Return the value of a YAML document within the limits of nodes and nesting.
 
+    Args:
+        name: of the file, for messages.
+        loader: a safe loader class of PyYAML; default: `StrictLoader`.
+        most_nodes: keys and values that the document may have, aliases expanded.
 
-def _named(text: str, path: str | os.PathLike[str]) -> io.StringIO:
-    """A stream by whose name PyYAML tells the place of an error."""
+    Raises:
+        ConfigurationSyntaxError: naming the file and the line or the limit.
+    """
     stream = io.StringIO(text)
-    stream.name = str(path)
-    return stream
+    stream.name = str(name)  # PyYAML names it in its messages
+    try:
+        reader = (loader or StrictLoader)(stream)
+        try:
+            if isinstance(reader, StrictLoader):
+                reader.most_nodes = most_nodes
+            node = reader.get_single_node()
+            _check_size(node, most_nodes)
+            return None if node is None else reader.construct_document(node)
+        finally:
+            reader.dispose()
+    except _BROKEN as error:
+        raise ConfigurationSyntaxError(f"{name}: not valid YAML: {error}") from None
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, with numbers as YAML 1.2 has them and no doubled keys."""
+def to_yaml(content: Any) -> str:
+    """Write plain values as YAML that `load_yaml` reads back as the same values, in their order."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def to_yaml_line(content: Any) -> str:
+    """Write plain values as YAML in one line: `{batch_size: 32, betas: [0.9, 0.99]}`."""
+    text = yaml.dump(
+        content,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=True,
+        width=2**31 - 1,
+    )
+    return text.removesuffix("...\n").rstrip("\n")
+
+
+def _check_size(root: yaml.Node | None, most_nodes: int) -> None:
+    """Raise ValueError for too many nodes, too deep ones, or an anchor within itself."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node, depth: int) -> int:
+        known = sizes.get(id(node))
+        if known is not None:
+            return known
+        if id(node) in open_nodes:
+            raise ValueError("an anchor must not stand within itself")
+        _check_nesting(depth)
+        open_nodes.add(id(node))
+        total = 1 + sum(size(child, depth + 1) for child in _children(node))
+        open_nodes.remove(id(node))
+        if total > most_nodes:
+            raise ValueError(
+                f"must hold at most {most_nodes:,} keys and values, each alias counted as all "
+                f"that it stands for, got {total:,} or more"
+            )
+        sizes[id(node)] = total
+        return total
+
+    if root is not None:
+        size(root, 0)
+
+
+def _check_nesting(depth: int) -> None:
+    if depth > DEEPEST_NESTING:
+        raise ValueError(f"must nest lists and mappings at most {DEEPEST_NESTING} deep")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _number_resolvers(
+    resolvers: dict[str, list[tuple[str, re.Pattern[str]]]], replace: bool
+) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """YAML 1.2's numbers in place of YAML 1.1's, or beside them."""
+    numbers = (f"{_TAG}int", f"{_TAG}float")
+    found = {
+        first: [pair for pair in pairs if not (replace and pair[0] in numbers)]
+        for first, pairs in resolvers.items()
+    }
+    for first in "-+.0123456789":
+        found.setdefault(first, []).extend([(numbers[0], _INTEGER), (numbers[1], _FLOAT)])
+    return found
+
+
+class StrictLoader(yaml.SafeLoader):
+    """PyYAML's safe loader with YAML 1.2's numbers, no doubled keys and bounded documents.
+
+    `1:30` is text and not 90, `010` is ten and not eight, `1e-6` is a number.
+    """
+
+    yaml_implicit_resolvers = _number_resolvers(yaml.SafeLoader.yaml_implicit_resolvers, True)
+    most_nodes = MOST_NODES
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._nodes = 0
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node; stop before the document outgrows its limits."""
+        self._nodes += 1
+        if self._nodes > self.most_nodes:
+            raise ValueError(f"must hold at most {self.most_nodes:,} keys and values")
+        self._depth += 1
+        _check_nesting(self._depth - 1)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Construct a mapping; raise ConstructorError for a key that stands twice."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
+            if key_node.tag == f"{_TAG}merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
@@ -68,3 +198,28 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Construct an integer: decimal, `0o` octal or `0x` hexadecimal."""
+        text = self.construct_scalar(node).replace("_", "")
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        return int(text, base)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        """Construct a float; `.inf` and `.nan` included."""
+        text = self.construct_scalar(node).replace("_", "").lower()
+        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+StrictLoader.add_constructor(f"{_TAG}int", StrictLoader.construct_yaml_int)
+StrictLoader.add_constructor(f"{_TAG}float", StrictLoader.construct_yaml_float)
+StrictLoader.add_constructor(
+    f"{_TAG}python/tuple",
+    lambda loader, node: loader.construct_sequence(node),  # type: ignore[arg-type]
+)
+
+
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """PyYAML's safe dumper (libyaml's if present) that quotes text which would read as a number."""
+
+    yaml_implicit_resolvers = _number_resolvers(yaml.SafeDumper.yaml_implicit_resolvers, False)

@@ -18,9 +18,15 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from raytune_ocr.config.yaml_files import parse_yaml
 from raytune_ocr.data.images import UNREADABLE, to_canvas
 from raytune_ocr.data.packed import PackedSplit
-from raytune_ocr.errors import DataLoaderError, DataNotFoundError, unknown_name
+from raytune_ocr.errors import (
+    ConfigurationSyntaxError,
+    DataLoaderError,
+    DataNotFoundError,
+    unknown_name,
+)
 from raytune_ocr.vocabulary import DIGITS, encode
 
 logger = logging.getLogger(__name__)
@@ -122,6 +128,10 @@ def find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
 # metadata.yaml
 
 
+MOST_NODES = 10_000_000
+"""Keys and values of a metadata file, about a million samples."""
+
+
 class _MetadataLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """The fast safe loader that also knows the original generator's tuples.
 
@@ -141,9 +151,12 @@ _MetadataLoader.add_constructor(
 
 def _read_metadata(path: Path) -> dict[Any, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_MetadataLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataLoaderError(f"{path}: not valid YAML: {error}") from None
+        text = path.read_text(encoding="utf-8")
+        content = parse_yaml(text, path, _MetadataLoader, MOST_NODES)
+    except UnicodeDecodeError as error:
+        raise DataLoaderError(f"{path}: must be UTF-8 text: {error}") from None
+    except ConfigurationSyntaxError as error:
+        raise DataLoaderError(str(error)) from None
     if not isinstance(content, dict):
         raise DataLoaderError(f"{path}: must be a mapping, got {type(content).__name__}")
     return content

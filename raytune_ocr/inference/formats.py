@@ -46,9 +46,8 @@ def load_safetensors(path: Path) -> nn.Module:
     Raises:
         CheckpointError: when either file is missing, damaged, or they do not fit each other.
     """
-    import yaml
-
     from raytune_ocr.config.training_config import TrainingConfig
+    from raytune_ocr.config.yaml_files import load_yaml
     from raytune_ocr.training import create_model_from_config
 
     load_file = needed("safetensors.torch").load_file
@@ -56,8 +55,11 @@ def load_safetensors(path: Path) -> nn.Module:
     for file in (path, beside):
         if not file.is_file():
             raise CheckpointError(f"{file}: does not exist; {WEIGHTS} needs {CONFIG} beside it")
-    values = yaml.safe_load(beside.read_text(encoding="utf-8"))
-    model = create_model_from_config(TrainingConfig.from_dict(values, environment={}))
+    try:
+        config = TrainingConfig.from_dict(load_yaml(beside), environment={})
+    except ConfigurationError as error:
+        raise CheckpointError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from None
+    model = create_model_from_config(config)
     try:
         model.load_state_dict(load_file(str(path)))
     except Exception as error:  # the library has a class of its own for each damage

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.loss import _Loss
 
-from raytune_ocr.config.rules import LOSS_TYPES, check
+from raytune_ocr.config.settings import LOSS_TYPES, check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, PAD_TOKEN_ID

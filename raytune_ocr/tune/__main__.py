@@ -1,4 +1,4 @@
-"""The main command line: `python -m raytune_ocr.tune`."""
+"""The command line `python -m raytune_ocr.tune`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import again, tell
-from raytune_ocr.config.environment import parse_value
-from raytune_ocr.config.rules import check
-from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
+from raytune_ocr.config.environment import parse_assignments
+from raytune_ocr.config.settings import check
+from raytune_ocr.errors import ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.tune.cli.parser import build_parser
 from raytune_ocr.tune.options import TUNING
 
@@ -21,17 +21,8 @@ if TYPE_CHECKING:
 
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Checked fields from `--set` and `--seed`."""
-    from raytune_ocr.tune.space.sections import SECTIONS
-
-    dotted = {f"{s}.{key}": field for s, keys in SECTIONS.items() for key, field in keys.items()}
-    overrides: dict[str, Any] = {}
-    for text in arguments.set:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigurationError(f"--set: must be KEY=VALUE, got {text!r}")
-        field = dotted.get(name, name)
-        overrides[field] = check(field, parse_value(field, value), f"--set {name}")
+    """Return the checked fields of `--set`, `--import` and `--seed`."""
+    overrides = parse_assignments(arguments.set)
     if arguments.imports:
         overrides["imports"] = check("imports", arguments.imports, "--import")
     if arguments.seed is not None:
@@ -40,7 +31,7 @@ def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
-    """The tuner that the command line asks for."""
+    """Return the tuner that the command line asks for."""
     from raytune_ocr.tune.tuner import HyperparameterTuner
 
     names = (
@@ -86,6 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, go_on: str) -> int:
+    if arguments.print_schema:
+        import json
+
+        from raytune_ocr.tune.space.schema import yaml_schema
+
+        print(json.dumps(yaml_schema(), indent=2))
+        return 0
     if arguments.list_models:
         from raytune_ocr.models import describe_models, format_models
 
@@ -99,8 +97,10 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
     if arguments.list or arguments.dry_run:
         from raytune_ocr.tune.cli.dry_run import dry_run, list_experiments
 
-        show = dry_run if arguments.dry_run else list_experiments
-        print(show(tuner, arguments.experiments))
+        if arguments.dry_run:
+            print(dry_run(tuner, arguments.experiments, every=arguments.all))
+        else:
+            print(list_experiments(tuner, arguments.experiments))
         return 0
     tuner.runner.resume_command = go_on
     try:

@@ -1,142 +1,237 @@
-"""Options of a run: the rule of each, said once for the command line and the YAML's `tuning:`."""
+"""Options of a run: default, rule and documentation in one place.
+
+The command line, the YAML's `tuning:` section, its JSON Schema and the reference page are derived
+from the fields of `TuneOptions`.
+"""
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from raytune_ocr.config.rules import shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
-from raytune_ocr.plugins import Registry
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tasks.registry import target_metrics
+from raytune_ocr.tune.option_rules import DURATION, TARGET, OptionRule, at_least, integer, one_of
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.storage.storage import Storage
 
-UNITS = {"h": 3600, "m": 60, "s": 1}
+T = TypeVar("T")
 
 
-class Option(NamedTuple):
-    """What a value must be, in words, and how it is read: None where it breaks the rule."""
+@dataclass(frozen=True)
+class AboutOption:
+    """What is known of an option besides its name, type and default.
 
-    text: str
-    read: Callable[[Any], Any]
-
-
-def _integer(low: int) -> Option:
-    def read(value: Any) -> int | None:
-        number = _number(value)
-        return int(number) if number is not None and number >= low and number % 1 == 0 else None
-
-    return Option(f"an integer >= {low}", read)
-
-
-def _at_least(low: float, text: str) -> Option:
-    def read(value: Any) -> float | None:
-        number = _number(value)
-        return number if number is not None and number >= low else None
-
-    return Option(text, read)
-
-
-def _one_of(names: tuple[str, ...]) -> Option:
-    return Option(f"one of {', '.join(names)}", lambda value: value if value in names else None)
-
-
-def _name_in(registry: Registry[Any]) -> Option:
-    names = registry.names()
-    return Option(f"one of {', '.join(names)}", lambda value: value if value in names else None)
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def parse_duration(value: Any) -> float | None:
-    """Seconds of a number, or of text with units; None where it is neither.
-
-    >>> parse_duration("1h30m"), parse_duration(90)
-    (5400.0, 90.0)
+    Attributes:
+        doc: what it does, its unit, its default.
+        rule: what a value must be; None where a caller alone checks it.
+        metavar: of its value on the command line.
+        group: of the command line's help; "" where that adds the option by itself.
     """
-    number = _number(value)
-    if number is None:
-        text = value.strip() if isinstance(value, str) else ""
-        parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
-        if not text or "".join(n + unit for n, unit in parts) != text:
-            return None
-        number = sum(float(n) * UNITS[unit] for n, unit in parts)
-    return number if number > 0 else None
+
+    doc: str
+    rule: OptionRule | None = None
+    metavar: str = ""
+    group: str = ""
 
 
-def parse_target(value: Any) -> Target | None:
-    """Of text such as `character_accuracy=0.99`, or a mapping of one metric to its value."""
-    if isinstance(value, Target):
-        return value
-    if isinstance(value, str):
-        name, _, text = value.partition("=")
-        value = {name.strip(): text}
-    if not isinstance(value, Mapping) or len(value) != 1:
-        return None
-    ((name, goal),) = value.items()
-    number = _number(goal)
-    return Target(name, number) if name in target_metrics() and number is not None else None
+def option(default: T, doc: str, rule: OptionRule | None = None, **about: str) -> T:
+    """Declare an option; one with a rule may stand in the YAML's `tuning:` section.
+
+    Args:
+        **about: further attributes of `AboutOption`.
+    """
+    return dataclasses.field(default=default, metadata={"about": AboutOption(doc, rule, **about)})
 
 
-_DURATION = Option("seconds, or a time such as 90s, 30m or 1h30m", parse_duration)
+@dataclass
+class TuneOptions:
+    """How a run is run; what is trained stands in the YAML.
 
-TUNING: dict[str, Option] = {
-    "search": _name_in(SEARCHERS),
-    "scheduler": _name_in(SCHEDULERS),
-    "grace_period": _integer(1),
-    "reduction_factor": _integer(2),
-    "num_samples": _integer(1),
-    "max_trials": _integer(1),
-    "max_concurrent": _integer(0),
-    "time_budget": _DURATION,
-    "trial_timeout": _DURATION,
-    "target": Option(
-        f"METRIC=VALUE with a metric of {', '.join(target_metrics())}",
-        parse_target,
-    ),
-    "confirm": _integer(0),
-    "confirm_seeds": _integer(1),
-    "cpus_per_trial": _at_least(0.01, "a number >= 0.01"),
-    "gpus_per_trial": _at_least(0, "a number >= 0"),
+    Each option carries its documentation and, where the command line and the YAML's `tuning:` have
+    it, its rule. None: the option was not given.
+    """
+
+    search: str = option(
+        "random",
+        "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
+        "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
+        "if trials also end in the same order (--max-concurrent 1) (default random)",
+        one_of(SEARCHERS.names()),
+        metavar="|".join(SEARCHERS.names()),
+        group="search",
+    )
+    scheduler: str = option(
+        "asha",
+        "which trials stop early. asha: a trial that is worse than the top 1/N at a rung stops; "
+        "halving: all trials pause at each rung and the best 1/N go on: fewer epochs, for a "
+        "handful of trials; hyperband: asha with later first rungs for some trials; median: a "
+        "trial below the median of the others stops; pbt (population based training): every "
+        "--grace-period epochs the worst quarter stop and copies of the best go on in their place, "
+        "named NAME_g1, NAME_g2, ..., with other learning rates and whatever else may change in "
+        "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
+        "epochs; none: no trial stops (default asha)",
+        one_of(SCHEDULERS.names()),
+        metavar="|".join(SCHEDULERS.names()),
+        group="how to run",
+    )
+    grace_period: int = option(
+        5,
+        "epochs that every trial trains before it may stop; of pbt, epochs between comparisons "
+        "(default 5)",
+        integer(1),
+        metavar="EPOCHS",
+        group="how to run",
+    )
+    reduction_factor: int = option(
+        3,
+        "one trial in N goes on at each rung (default 3)",
+        integer(2),
+        metavar="N",
+        group="how to run",
+    )
+    num_samples: int | None = option(
+        None,
+        "trials of each search, for each combination of its grids (default: the file's, else 10)",
+        integer(1),
+        metavar="N",
+        group="search",
+    )
+    max_trials: int | None = option(
+        None,
+        "trials of the whole run, resumed parts included; --resume with a larger N adds trials "
+        "(not with halving once it has stopped some) (default: as many as the file asks for)",
+        integer(1),
+        metavar="N",
+        group="search",
+    )
+    max_concurrent: int = option(
+        0,
+        "trials that run at a time (default 0: as many as fit)",
+        integer(0),
+        metavar="N",
+        group="how to run",
+    )
+    time_budget: float | None = option(
+        None,
+        "end the run after this time: seconds, or 90s, 30m, 1h30m; --resume starts a new budget "
+        "(default: no limit)",
+        DURATION,
+        metavar="TIME",
+        group="search",
+    )
+    trial_timeout: float | None = option(
+        None,
+        "end a trial after this training time: seconds, or 90s, 30m, 1h30m; its best epoch counts "
+        "(default: no limit)",
+        DURATION,
+        metavar="TIME",
+        group="search",
+    )
+    target: Target | None = option(
+        None,
+        "end the run when a trial reaches this value, e.g. character_accuracy=0.99 (a fraction; "
+        "default: none)",
+        TARGET,
+        metavar="METRIC=VALUE",
+        group="search",
+    )
+    warm_start: Sequence[str] = option(
+        (),
+        "results JSON files or output folders of earlier runs, the original system's too: their "
+        "completed trials inform --search optuna, and a trial with the same settings is not "
+        "trained again, unless a time budget or target cut it short",
+        group="sources",
+    )
+    refine: Sequence[str] = option(
+        (),
+        "search around the best completed trial of these results: each domain of its experiment "
+        "shrinks to a quarter of its width on either side (choices of numbers to their neighbours, "
+        "others to the best one); a preset gets domains: learning rate x1/3..3, weight decay "
+        "x1/10..10, batch size x1/2..2. Includes --warm-start",
+        group="sources",
+    )
+    cpus_per_trial: float | None = option(
+        None,
+        "CPUs of a trial, also its threads (default 1; with halving and pbt up to 4 once fewer "
+        "trials are left than fit)",
+        at_least(0.01),
+        metavar="N",
+        group="how to run",
+    )
+    gpus_per_trial: float | None = option(
+        None,
+        "GPUs of a trial, may be a fraction (default 0.25 if there is a GPU, else 0)",
+        at_least(0),
+        metavar="N",
+        group="how to run",
+    )
+    address: str | None = option(None, "of a Ray cluster; None starts Ray on this machine")
+    storage: str | os.PathLike[str] | Storage | None = option(
+        None,
+        "a folder, a URI or a `Storage` that every node reaches: the run is kept there, the output "
+        "folder is this machine's copy; None: every node sees the output folder",
+    )
+    data: str | None = option(None, "overrides every experiment's `metadata_path`")
+    allow_outside: bool = option(False, "accept images outside the data's and the working folder")
+    resume: bool = option(False, "go on with the run in the output folder")
+    resume_if_any: bool = option(False, "go on if the output folder holds a run, else start one")
+    force_unlock: bool = option(False, "take the output folder even if another run holds its lock")
+    confirm: int | None = option(
+        None,
+        "train the K best trials again with fresh seeds, to their end; the winner is the one with "
+        "the best mean (default 0; of a resumed run as before)",
+        integer(0),
+        metavar="K",
+        group="a winner one can trust",
+    )
+    confirm_seeds: int | None = option(
+        None,
+        "seeds of each confirmed trial (default 3)",
+        integer(1),
+        metavar="S",
+        group="a winner one can trust",
+    )
+    track: Sequence[str] = option((), "trackers besides TensorBoard: mlflow, wandb")
+    quiet: bool = option(False, "print nothing but errors")
+
+
+OPTIONS: dict[str, AboutOption] = {
+    field.name: field.metadata["about"] for field in dataclasses.fields(TuneOptions)
+}
+
+TUNING: dict[str, OptionRule] = {
+    name: about.rule for name, about in OPTIONS.items() if about.rule is not None
 }
 """Keys of the `tuning:` section, which are options of the command line by the same names."""
 
 
 def read_option(name: str, value: Any, place: str) -> Any:
-    """`value` as the option `name` wants it.
+    """Return `value` as the type of the option `name`.
 
     Raises:
         ConfigurationError: `<place>: must be <rule>, got <value>`.
     """
     read = TUNING[name].read(value)
     if read is None:
-        raise ConfigurationError(f"{place}: must be {TUNING[name].text}, got {value!r}")
+        raise ConfigurationError(f"{place}: must be {TUNING[name].text}, got {shown(value)}")
     return read
 
 
 def read_tuning(content: Any, place: str) -> tuple[dict[str, Any], list[str]]:
-    """The options of a `tuning:` section, and what is wrong with it."""
+    """Return the options of a `tuning:` section, and its problems."""
     if content is None:
         return {}, []
     if not isinstance(content, Mapping):
-        return {}, [f"{place}: must be a mapping of options, got {content!r}"]
+        return {}, [f"{place}: must be a mapping of options, got {shown(content)}"]
     options, problems = {}, []
     for name, value in content.items():
         if name not in TUNING:
@@ -149,71 +244,11 @@ def read_tuning(content: Any, place: str) -> tuple[dict[str, Any], list[str]]:
     return options, problems
 
 
-@dataclass
-class TuneOptions:
-    """How a run is run; what is trained stands in the YAML.
-
-    Attributes:
-        search: "random", or "optuna": each searched trial from what those before it reached.
-        scheduler: which trials are stopped early, one of `SCHEDULERS`.
-        grace_period: epochs before a trial may be stopped.
-        reduction_factor: one in this many goes on at each rung.
-        num_samples: of every searched experiment; None: as the file says.
-        max_trials: of the whole run, earlier parts included; None: as many as the file says.
-        max_concurrent: trials at a time, 0 for as many as fit.
-        time_budget: seconds until the run ends; None: without end.
-        trial_timeout: seconds of training until a trial ends; None: without end.
-        target: ends the run when a trial is as good.
-        warm_start: results of earlier runs, whose points are known.
-        refine: results around whose best trial to search.
-        cpus_per_trial: also the threads of a trial (at least one); None: one, or a larger share
-            where trials wait for each other and fewer of them are left than fit.
-        gpus_per_trial: may be a fraction; None: a quarter of a GPU if there is one.
-        address: of a Ray cluster; None starts Ray on this machine.
-        storage: a folder, a URI or a `Storage` that every node reaches: the run is kept there,
-            the output folder is this machine's copy. None: every node sees the output folder.
-        data: overrides every experiment's `metadata_path`.
-        resume: go on with the run in the output folder.
-        resume_if_any: go on if the output folder holds a run, else start one.
-        force_unlock: take the output folder even if another run holds its lock.
-        confirm: how many of the best to train again with fresh seeds; None: none, or as many as
-            the run that is resumed.
-        confirm_seeds: of each; None: 3, or as many as the run that is resumed.
-        track: trackers to tell as well: "mlflow", "wandb".
-    """
-
-    search: str = "random"
-    scheduler: str = "asha"
-    grace_period: int = 5
-    reduction_factor: int = 3
-    num_samples: int | None = None
-    max_trials: int | None = None
-    max_concurrent: int = 0
-    time_budget: float | None = None
-    trial_timeout: float | None = None
-    target: Target | None = None
-    warm_start: Sequence[str] = ()
-    refine: Sequence[str] = ()
-    cpus_per_trial: float | None = None
-    gpus_per_trial: float | None = None
-    address: str | None = None
-    storage: str | os.PathLike[str] | Storage | None = None
-    data: str | None = None
-    allow_outside: bool = False
-    resume: bool = False
-    resume_if_any: bool = False
-    force_unlock: bool = False
-    confirm: int | None = None
-    confirm_seeds: int | None = None
-    track: Sequence[str] = ()
-    quiet: bool = False
-
-
 KEPT_OPTIONS = (
     *("search", "num_samples", "warm_start", "refine"),
     *("scheduler", "grace_period", "reduction_factor", "confirm", "confirm_seeds"),
 )
-"""Options that say what a run is: a resumed one goes on with them unless it is told others."""
+"""Options that define a run: a resumed run keeps them unless the caller gives others."""
 
 
 def chosen_options(
@@ -221,7 +256,7 @@ def chosen_options(
     tuning: Mapping[str, Any] | None = None,
     earlier: Mapping[str, Any] | None = None,
 ) -> TuneOptions:
-    """Options of a run: a caller's win, then those of the run it resumes, then the file's.
+    """Return the options of a run: a caller's win, then the resumed run's, then the file's.
 
     Args:
         given: by a caller; None or an empty list where nothing was given.
@@ -254,24 +289,24 @@ def chosen_options(
 
 
 def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
-    """Raises ConfigurationError where a scheduler does not go with the search or a resumed run."""
+    """Raise ConfigurationError where a scheduler does not go with the search or a resumed run."""
     scheduler = options.get("scheduler", TuneOptions.scheduler)
     search = options.get("search", TuneOptions.search)
     if SCHEDULERS[scheduler].needs_all_trials and SEARCHERS[search].adaptive:
         raise ConfigurationError(
-            f"--scheduler: {scheduler} must go with --search random, since all trials begin before "
-            f"any of them ends, got --search {search}"
+            f"--scheduler: {scheduler} must go with --search random, since all its trials start "
+            f"before any of them ends, got --search {search}"
         )
     before = str(earlier.get("scheduler", scheduler))
     if scheduler != before and (SCHEDULERS[scheduler].pauses or SCHEDULERS[before].pauses):
         raise ConfigurationError(
-            f"--scheduler: the run was begun with {before} and must go on with it, got "
-            f"{scheduler}; choose another --output-dir"
+            f"--scheduler: must stay {before}, with which the run was started, got {scheduler}; "
+            "choose another --output-dir for another scheduler"
         )
 
 
 def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: str) -> None:
-    """Raises ConfigurationError where trials would be judged by figures of opposite directions.
+    """Raise ConfigurationError where trials would be compared by metrics of opposite directions.
 
     Args:
         configs: of the trials, each with its experiment's name.
@@ -284,9 +319,9 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
         first.setdefault(mode, f"{name}, {monitor} ({mode})")
     if len(first) > 1:
         raise ConfigurationError(
-            f"--scheduler: {scheduler} must compare trials that all follow a figure in one "
-            f"direction, early_stopping.mode, got {' and '.join(first.values())}; let all follow "
-            "the same (--set early_stopping.monitor=NAME), or judge none of them: --scheduler none"
+            f"--scheduler: {scheduler} must compare metrics of one early_stopping.mode, got "
+            f"{' and '.join(first.values())}; give all trials the same metric (--set "
+            "early_stopping.monitor=NAME), or compare none: --scheduler none"
         )
 
 

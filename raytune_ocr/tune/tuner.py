@@ -22,6 +22,7 @@ from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
+from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.search_space import Space, anchor_homes, find_space, read_space
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.run_lock import RunLock
@@ -63,12 +64,12 @@ class HyperparameterTuner:
             self.overrides["metadata_path"] = self.options.data
         self.config_file = str(find_space(config_file))
         self.config = self.load_config(self.config_file)
-        self.validate_config(self.config)
         kept = self.options.storage
         copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
         self._earlier = _kept_before(copy) if self._may_resume else Replay()
-        tuning = self._read(self.config).tuning
-        self.options = chosen_options(options, tuning, self._earlier.about)
+        self.options = chosen_options(options, None, self._earlier.about)
+        self._space = self._read(self.config)
+        self.options = chosen_options(options, self._space.tuning, self._earlier.about)
         self._known: dict[str, KnownPoints] = {}
         self.run = Run(
             self.output_dir,
@@ -98,7 +99,7 @@ class HyperparameterTuner:
 
     def space(self, names: Sequence[str] | None = None) -> Space:
         """The checked configs of all or the named experiments."""
-        space, options = self._read(self.config, names), self.options
+        space, options = self._space.only(names), self.options
         if not options.refine:
             return space
         return refine(space, [self._known_by("refine")], options.num_samples)
@@ -124,12 +125,11 @@ class HyperparameterTuner:
                 self._known[option] = read_known(sources)
         return self._known[option]
 
-    def _read(self, config: Mapping[str, Any], names: Sequence[str] | None = None) -> Space:
+    def _read(self, config: Mapping[str, Any]) -> Space:
         return read_space(
             config,
             self.config_file,
             self.overrides,
-            names,
             output_dir=str(self.output_dir),
             num_samples=self.options.num_samples,
         )
@@ -142,7 +142,10 @@ class HyperparameterTuner:
                 not fit.
             DataLoaderError: the data cannot be used.
         """
-        return self._run(self.space(experiment_names))
+        space = self.space(experiment_names)
+        for line in space.shortfalls:
+            logger.info("%s", line)
+        return self._run(space)
 
     def run_single_experiment(
         self, experiment_name: str, experiment_config: Mapping[str, Any]
@@ -163,6 +166,10 @@ class HyperparameterTuner:
         return result
 
     def _run(self, space: Space) -> dict[str, Any]:
+        check_devices(
+            ((e, point) for name, e in space.experiments.items() for point in space.points[name]),
+            self.options,
+        )
         with RunLock(self.output_dir, self.options.force_unlock):
             try:
                 return self._run_locked(space)

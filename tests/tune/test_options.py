@@ -4,36 +4,13 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.targets import Target
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.parser import SEARCH_TEXT, build_parser
 from raytune_ocr.tune.options import (
     TUNING,
     chosen_options,
-    parse_duration,
-    parse_target,
     read_tuning,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800), (45, 45), ("45", 45)],
-)
-def test_times_are_read_with_their_units(text, seconds):
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "5 days", "-3", "0s", "1h 5x", None, True, "nan"])
-def test_what_is_no_time_is_none(text):
-    assert parse_duration(text) is None
-
-
-def test_a_target_is_text_or_a_mapping():
-    expected = Target("character_accuracy", 0.9)
-    assert parse_target("character_accuracy=0.9") == expected
-    assert parse_target({"character_accuracy": 0.9}) == expected == parse_target(expected)
-    assert parse_target("speed=3") is None and parse_target("val_loss") is None
 
 
 def test_a_tuning_section_is_checked_whole():

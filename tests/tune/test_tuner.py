@@ -303,7 +303,7 @@ def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
         before = {path: path.read_bytes() for path in output.iterdir()}
         assert main([*base, "--list", "--resume"]) == 0
         assert main([*base, "--dry-run", "--resume"]) == 0
-        assert "rungs:\n  - 2\n" in capsys.readouterr().out  # as the storage says
+        assert "rungs: [2]\n" in capsys.readouterr().out  # as the storage says
         for more in ("--resume", "--resume-if-any"):
             assert main([*base, more]) == 2
             assert "in use by process" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_ocr.config.metrics import KHMER_DIGITS, monitors_of
-from raytune_ocr.config.rules import CHANGEABLE
+from raytune_ocr.config.settings import CHANGEABLE
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 

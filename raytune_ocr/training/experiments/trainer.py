@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from raytune_ocr.config.metrics import CLASSIFIER_MONITOR
-from raytune_ocr.config.rules import check
+from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop, monitored

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.config.yaml_files import to_yaml
+from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
+from raytune_ocr.config.training_config import TrainingConfig, data_key
+from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
+from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.options import TuneOptions, check_comparable
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.schedulers.base import Setup
+from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.tuner import HyperparameterTuner
 
+EXAMPLES = 3
+PAGE_WIDTH = 100
+OF_EVERY_TRIAL = ("experiment_name", "output_dir", "early_stopping_mode")
+"""Settings that never have their default and tell nothing more than the rest."""
+
 
 def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
-    """One line a preset; of a search one for each of its domains."""
+    """Return a line for each preset; for each search one line more for each of its domains."""
     space = tuner.space(names)
-    return "\n".join(
+    lines = [
         search_lines(experiment, len(space.points[name]))
         if experiment.is_search
         else config_line(name, space.points[name][0].config)
         for name, experiment in space.experiments.items()
-    )
+    ]
+    return "\n".join(lines)
 
 
 def config_line(name: str, c: TrainingConfig) -> str:
-    """What matters most of a config."""
+    """Return the main settings of a config in a line."""
     return (
         f"{name:<24} {c.model_name:<11} {c.loss_type:<13} {c.optimizer_type:<6} "
         f"{c.scheduler_type:<8} batch {c.batch_size:<4} lr {c.learning_rate:<8g} "
@@ -35,8 +47,10 @@ def config_line(name: str, c: TrainingConfig) -> str:
 
 
 def search_lines(experiment: Experiment, trials: int) -> str:
-    """Its name and size, then its domains."""
-    lines = [f"{experiment.name:<24} a search of {trials} trials"]
+    """Return the name and size of a search, then its domains."""
+    wanted = experiment.size
+    fewer = f" instead of {wanted}: no more different values" if trials < wanted else ""
+    lines = [f"{experiment.name:<24} a search of {trials} trials{fewer}"]
     for name, domain in experiment.domains.items():
         needs = "; ".join(
             f"{other} is {' or '.join(map(str, values))}" for other, values in domain.when
@@ -45,33 +59,111 @@ def search_lines(experiment: Experiment, trials: int) -> str:
     return "\n".join(lines)
 
 
-def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
-    """What would run: configs, epochs, rungs, resources, as YAML; no trial that is known."""
-    space = tuner.space(names)
+def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: bool = False) -> str:
+    """Return what would run, without the trials that earlier results know.
+
+    Args:
+        every: return every trial with its whole config as YAML, instead of a page of counts,
+            ranges and examples.
+
+    Raises:
+        ConfigurationError, DataNotFoundError: trials that cannot be compared, data or a device
+            that is not there.
+    """
+    space, options = tuner.space(names), tuner.options
     known = tuner.known(space)
     drawn = {
         name: list(experiment.points(space.seed, known.skip))
         for name, experiment in space.experiments.items()
     }
-    each = ((name, point.config) for name, points in drawn.items() for point in points)
-    check_comparable(each, tuner.options.scheduler)
     if not any(drawn.values()):
         return f"# {known.told_of(space)}"
-    blocks = []
-    left = tuner.options.max_trials
+    drawn = _first(drawn, options.max_trials)
+    trials = [(space.experiments[name], point) for name in drawn for point in drawn[name]]
+    check_comparable(((e.name, point.config) for e, point in trials), options.scheduler)
+    check_devices(trials, options)
+    check_data(point.config for _, point in trials)
+    if every:
+        return "\n".join(to_yaml({p.name: trial_plan(e, p, options)}) for e, p in trials)
+    return _page(tuner, drawn, trials)
+
+
+def _first(drawn: Mapping[str, list[Point]], most: int | None) -> dict[str, list[Point]]:
+    """The first `most` points of all experiments."""
+    left = sum(map(len, drawn.values())) if most is None else most
+    kept = {}
     for name, points in drawn.items():
-        experiment = space.experiments[name]
-        if experiment.is_search and tuner.options.search == "optuna":
-            blocks.append(f"# {name}: drawn one by one; these are as the first may be")
-        for point in points[:left]:
-            plan = {point.name: trial_plan(experiment, point, tuner.options)}
-            blocks.append(to_yaml(plan))
-        left = None if left is None else max(0, left - len(points))
-    return "\n".join(blocks)
+        kept[name] = points[:left]
+        left -= len(kept[name])
+    return kept
+
+
+def _page(
+    tuner: HyperparameterTuner,
+    drawn: Mapping[str, list[Point]],
+    trials: Sequence[tuple[Experiment, Point]],
+) -> str:
+    """Counts, ranges and example trials."""
+    options = tuner.options
+    experiments = {experiment.name: experiment for experiment, _ in trials}
+    epochs = sum(point.config.num_epochs for _, point in trials)
+    count = f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}"
+    lines = [
+        f"# {tuner.config_file}: {len(trials)} trials of {count}, at most {epochs} epochs in all",
+        f"# scheduler {options.scheduler}, search {options.search}",
+    ]
+    for name, experiment in experiments.items():
+        if experiment.is_search:
+            lines += [
+                f"# {line}" for line in search_lines(experiment, len(drawn[name])).splitlines()
+            ]
+            if options.search == "optuna":
+                lines.append("#   drawn one by one; the examples are as the first ones may be")
+        else:
+            lines.append(f"# {config_line(name, drawn[name][0].config)}")
+    shown = trials[:EXAMPLES]
+    what = "the trials" if len(shown) == len(trials) else f"{len(shown)} of {len(trials)} trials"
+    lines.append(f"# {what}, with the settings that differ from the defaults (--all: everything)")
+    for experiment, point in shown:
+        lines += [f"{point.name}:", *_plan_lines(trial_plan(experiment, point, options))]
+    return "\n".join(lines)
+
+
+def _plan_lines(plan: dict[str, Any]) -> list[str]:
+    """The plan of a trial as YAML of few lines, with the settings that are not the defaults."""
+    defaults = vars(Settings()) | {name: plan["config"][name] for name in OF_EVERY_TRIAL}
+    drawn = {name.partition(".")[0] for name in plan.get("sampled", ())}
+    changed = {k: v for k, v in plan["config"].items() if k not in drawn and v != defaults[k]}
+    return [
+        line
+        for key, value in {**plan, "config": changed}.items()
+        for line in textwrap.wrap(
+            f"  {key}: {to_yaml_line(value)}",
+            PAGE_WIDTH,
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    ]
+
+
+def check_data(configs: Iterable[TrainingConfig]) -> None:
+    """Raise DataLoaderError for data that is not there or that its dataset refuses.
+
+    Nothing is read. The default set may be absent: a run makes it.
+    """
+    from raytune_ocr.data import DatasetRegistry, create_dataset
+
+    for config in {data_key(config): config for config in configs}.values():
+        create_dataset(config)
+        named = inspect.signature(DatasetRegistry.factory(config.dataset_name)).parameters
+        path = config.metadata_path
+        if "path" in named and path != DEFAULT_METADATA_PATH and not Path(path).exists():
+            raise DataNotFoundError(f"{path}: no such file or folder of data")
 
 
 def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> dict[str, Any]:
-    """What one trial would do."""
+    """Return the epochs, rungs, resources, drawn values and config of a trial."""
     epochs, asked = point.config.num_epochs, experiment.resources
     setup = Setup(options.grace_period, options.reduction_factor, epochs)
     gpus = options.gpus_per_trial if asked.gpus is None else asked.gpus

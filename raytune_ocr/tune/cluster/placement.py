@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from raytune_ocr.config.yaml_files import load_yaml
 
 KINDS = {"cpu": "CPU", "gpu": "GPU", "memory": "memory"}
 FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial", "memory": "resources: memory"}
@@ -101,10 +101,10 @@ def node_types(path: Path = AUTOSCALING) -> list[dict[str, float]] | None:
         path: the launcher's file, which it fills in from the cloud's list of machines.
     """
     try:
-        content = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+        content = load_yaml(path.expanduser())
         types = content["available_node_types"].values()
         found = [_numbers(t["resources"]) for t in types if t.get("max_workers", 1) > 0]
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if all(found) else None
 

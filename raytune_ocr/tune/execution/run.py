@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.rules import CHANGEABLE
+from raytune_ocr.config.settings import CHANGEABLE
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import DISK_FULL
 from raytune_ocr.results.decision import CONTINUE, Decision

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from raytune_ocr.config.rules import RULES
+from raytune_ocr.config.settings import RULES, SECTIONS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune.search.warm_start import Known, Source, flattened, read_known
@@ -14,7 +14,6 @@ from raytune_ocr.tune.space.domains import DIGITS
 from raytune_ocr.tune.space.experiment import Experiment
 from raytune_ocr.tune.space.experiment_parser import read_experiment
 from raytune_ocr.tune.space.search_space import Space
-from raytune_ocr.tune.space.sections import SECTIONS
 
 REFINED = "refined"
 
@@ -58,7 +57,7 @@ def refine(space: Space, sources: Sequence[Source], num_samples: int | None = No
 def _settled(best: Known, space: Space) -> Known:
     """With what it ended with instead of `changes`, unless it was its file that had them."""
     written = space.experiments.get(str(best.result.get("search", best.name)))
-    in_file = written is not None and "changes" in (written.content.get("training") or {})
+    in_file = written is not None and "changes" in written.fields
     if in_file or not best.fields.get("changes"):
         return best
     fields = {name: value for name, value in best.fields.items() if name in RULES}

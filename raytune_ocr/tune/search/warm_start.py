@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.rules import RULES
+from raytune_ocr.config.settings import RULES
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.analysis import score_of, winner_name

@@ -8,7 +8,8 @@
     name: {grid: [small, ctc_small]}              # each of these, num_samples times
     focal_gamma: {uniform: [0.5, 3], when: {training.loss_type: focal}}
 
-A leaf with `when` is there only where another one has that value, or one of a list of values.
+A leaf with `when` is only set in trials where another leaf has that value, or one of a list of
+values.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from raytune_ocr.config.rules import is_number, is_plain, shown
+
 Path = tuple[Any, ...]
 
 LISTS = ("choice", "grid")
 RANGES = ("uniform", "loguniform", "quniform", "randint")
 KINDS = (*LISTS, *RANGES)
 DEEPEST = 8
+MOST_STEPS = 1_000_000  # of `quniform`
 DIGITS = 4
-"""Drawn numbers are rounded to so many significant digits, to be read and typed again."""
+"""Significant digits of a drawn number, and of its range's width, so that it can be typed again."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +84,24 @@ class Domain:
 
     def at_step(self, number: int) -> Any:
         """The value of `quniform` after so many steps."""
-        return _plain(self.low + number * self.values[2])
+        return _plain(self.low + number * self.values[2], self.values[2])
 
     def rounded(self, value: float) -> float:
-        """`value` with few digits, still within the bounds."""
-        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+        """Return `value` with few digits, still within the bounds.
+
+        It keeps `DIGITS` digits of itself or of the range's width, whichever is finer, so that a
+        narrow range far from 0 still has thousands of values.
+        """
+        digits = DIGITS
+        if value:
+            finer = _magnitude(value) - _magnitude(self.high - self.low)
+            digits = min(digits + max(0, finer), 17)
+        return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
     def to_optuna(self, value: Any) -> Any:
         """`value` as a text of a list, a number of steps or a number; None where it is not here.
 
-        What lies between steps or whole numbers is told as the nearest.
+        A value between steps or integers becomes the nearest one.
         """
         if not self.holds(value):
             return None
@@ -134,7 +146,7 @@ class Domain:
                 value, reach = round(value), max(1, round(reach))
             elif self.kind == "quniform":
                 reach = max(1, round(reach / self.values[2])) * self.values[2]
-            low, high = _plain(value - reach), _plain(value + reach)
+            low, high = _plain(value - reach, reach), _plain(value + reach, reach)
         if self.kind in ("uniform", "loguniform"):
             low, high = self.rounded(low), self.rounded(high)
         bounds = (max(self.low, low), min(self.high, high))
@@ -142,27 +154,31 @@ class Domain:
 
     def scaled(self, value: float, factor: float) -> Any:
         """`value` times `factor`, kept within; of a list of numbers or steps the next one there."""
-        if self.is_list or self.kind in ("quniform", "randint"):
-            there = sorted(self.values) if self.is_list else list(self._whole())
+        if self.is_list:
+            there = sorted(self.values)
             beyond = [v for v in there if (v > value) == (factor > 1) and v != value]
-            nearest = min(beyond, key=lambda v: abs(v - value), default=None)
-            return min(there, key=lambda v: abs(v - value)) if nearest is None else nearest
-        return self.rounded(value * factor)
-
-    def _whole(self) -> Iterator[Any]:
-        """All values of `quniform` and `randint`, rising."""
-        if self.kind == "randint":
-            yield from range(self.low, self.high + 1)
-        else:
-            yield from (self.at_step(number) for number in range(self.steps + 1))
+            return min(beyond or there, key=lambda v: abs(v - value))
+        if self.kind not in ("quniform", "randint"):
+            return self.rounded(value * factor)
+        step, last = (
+            (1, self.high - self.low)
+            if self.kind == "randint"
+            else (
+                self.values[2],
+                self.steps,
+            )
+        )
+        at = (value - self.low) / step
+        number = math.floor(at + 1e-9) + 1 if factor > 1 else math.ceil(at - 1e-9) - 1
+        return _plain(self.low + min(max(number, 0), last) * step, step)
 
     def __str__(self) -> str:
         return f"{self.kind} {json.dumps(list(self.values), ensure_ascii=False)}"
 
 
-def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Every leaf that is written as a domain, right or wrong, with the keys that lead to it."""
-    if len(path) > DEEPEST:  # YAML may hold anchors within themselves
+def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
+    """Yield every leaf that is written as a domain, right or wrong, with the keys to it."""
+    if len(path) > DEEPEST:
         return
     if isinstance(content, Mapping):
         if len(path) >= 2 and is_domain(content):
@@ -189,7 +205,7 @@ def parse_domain(content: Mapping[str, Any], path: Path, place: str) -> tuple[Do
     if len(kinds) > 1:
         return Domain(kind, (), path), [f"{place}: must stand alone, got {', '.join(kinds)}"]
     if not isinstance(values, (list, tuple)):
-        return Domain(kind, (), path), [f"{place}: must be a list, got {values!r}"]
+        return Domain(kind, (), path), [f"{place}: must be a list, got {shown(values)}"]
     domain = Domain(kind, tuple(values), path)
     return domain, [f"{place}: {problem}" for problem in _shape_problems(domain)]
 
@@ -197,26 +213,40 @@ def parse_domain(content: Mapping[str, Any], path: Path, place: str) -> tuple[Do
 def _shape_problems(domain: Domain) -> list[str]:
     values = list(domain.values)
     if domain.is_list:
-        if not values:
-            return ["must hold at least one value, got []"]
-        try:
-            doubled = len({_text(value) for value in values}) < len(values)
-        except (TypeError, ValueError, RecursionError) as error:
-            return [f"must hold plain values: {error}"]
-        return [f"must hold each value once, got {values!r}"] if doubled else []
+        return _list_problems(values)
     wanted = 3 if domain.kind == "quniform" else 2
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    if len(values) != wanted or not numbers or not all(map(math.isfinite, values)):
+    if len(values) != wanted or not all(is_number(v) and math.isfinite(v) for v in values):
         names = "a lower bound, an upper bound and a step" if wanted == 3 else "two bounds"
-        return [f"must be {names}, numbers all, got {values!r}"]
+        return [f"must be {names}, all of them numbers, got {shown(values)}"]
     if domain.low >= domain.high:
-        return [f"the lower bound must be below the upper one, got {values!r}"]
+        return [f"the lower bound must be below the upper one, got {shown(values)}"]
+    if not math.isfinite(float(domain.high) - float(domain.low)):
+        return [f"the bounds must be less than 1.8e308 apart, got {shown(values)}"]
     if domain.kind == "loguniform" and domain.low <= 0:
-        return [f"a log scale needs bounds > 0, got {values!r}"]
+        return [f"a log scale needs bounds > 0, got {shown(values)}"]
     if domain.kind == "randint" and not all(isinstance(v, int) for v in values):
-        return [f"must be whole numbers, got {values!r}"]
-    if domain.kind == "quniform" and not 0 < values[2] <= domain.high - domain.low:
-        return [f"the step must be > 0 and fit between the bounds, got {values!r}"]
+        return [f"must be integers, got {shown(values)}"]
+    if domain.kind == "quniform":
+        return _step_problems(domain)
+    return []
+
+
+def _list_problems(values: list[Any]) -> list[str]:
+    if not values:
+        return ["must hold at least one value, got []"]
+    if not is_plain(values):
+        return [f"must hold plain values (text, numbers, true, false, null), got {shown(values)}"]
+    doubled = len({_text(value) for value in values}) < len(values)
+    return [f"must hold each value once, got {shown(values)}"] if doubled else []
+
+
+def _step_problems(domain: Domain) -> list[str]:
+    values = list(domain.values)
+    width, step = domain.high - domain.low, values[2]
+    if not 0 < step <= width:
+        return [f"the step must be > 0 and fit between the bounds, got {shown(values)}"]
+    if width / MOST_STEPS > step:
+        return [f"must have at most {MOST_STEPS:,} steps, got {shown(values)}"]
     return []
 
 
@@ -229,9 +259,14 @@ def _neighbours(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     return tuple(v for v in values if v in near)
 
 
-def _plain(value: float) -> Any:
-    """Without the dust of floating point; a whole number of whole numbers."""
-    return value if isinstance(value, int) else round(value, 12)
+def _magnitude(value: float) -> int:
+    """The exponent of a number other than 0 in scientific notation."""
+    return math.floor(math.log10(abs(value)))
+
+
+def _plain(value: float, step: float) -> Any:
+    """`value` without floating-point noise far below `step`; an integer stays one."""
+    return value if isinstance(value, int) else round(value, 12 - min(0, _magnitude(step)))
 
 
 def _text(value: Any) -> str:

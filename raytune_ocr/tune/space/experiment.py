@@ -1,8 +1,8 @@
-"""An experiment: sections whose leaves may be domains, and the trials that come of it.
+"""An experiment: fields, domains of further fields, and the trials drawn from them.
 
 A preset is an experiment without domains: one trial, named after it. A searched experiment `name`
-has the trials `name_0001`, `name_0002`, ...; what they are drawn from is told apart by their
-numbers alone, so that the same seed gives the same trials, however many are asked for.
+has the trials `name_0001`, `name_0002`, ...; each is drawn by its number and the seed alone, so
+that the same seed gives the same trials, however many are asked for.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ import copy
 import itertools
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
+from raytune_ocr.config.settings import Settings
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.space.domains import Domain, Path
-from raytune_ocr.tune.space.sections import build_config, fields_of
+from raytune_ocr.tune.space.domains import Domain
+from raytune_ocr.tune.space.sections import create_config, with_derived
 
 ATTEMPTS = 100  # to draw a point that is valid and new
-FOLLOWS = {
+DERIVED = {
     "loss_type": {"model_name"},
     "early_stopping_monitor": {"dataset_name"},
     "early_stopping_mode": {"dataset_name", "early_stopping_monitor"},
 }
-"""Fields whose defaults `sections.fields_of` has from others."""
+"""Fields with defaults that `sections.with_derived` takes from others."""
 
 Skip = Callable[[TrainingConfig], bool]
 
@@ -48,22 +49,22 @@ class Point:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment, checked.
+    """One experiment, parsed and checked.
 
     Attributes:
         name: its key in the file.
-        place: where it stands, for messages.
-        content: its sections, domains included.
+        place: its path in the file, for messages.
+        fields: of every trial: the file's, those of `base` under them and `overrides` over them.
         domains: by field, `model_options.width` for a part of one; those that others depend on
             come first.
         num_samples: trials, for each combination of `grid` values.
         resources: of each trial.
-        base, overrides: fields that the sections override, and that override the sections.
+        base, overrides: fields that the file overrides, and that override the file.
     """
 
     name: str
     place: str
-    content: Mapping[str, Any]
+    fields: Mapping[str, Any]
     domains: Mapping[str, Domain] = field(default_factory=dict)
     num_samples: int = 1
     resources: Resources = NO_RESOURCES
@@ -79,14 +80,14 @@ class Experiment:
     def cells(self) -> list[dict[str, Any]]:
         """All combinations of the values of its grids; one that is empty where it has none.
 
-        A grid is missing from those whose other grids let its conditions not hold.
+        A grid is left out of a combination in which the others keep its conditions from holding.
         """
         grids = {name: d for name, d in self.domains.items() if d.kind == "grid"}
         rows = itertools.product(*(grid.values for grid in grids.values()))
         cells = [dict(zip(grids, row, strict=True)) for row in rows]
         if not any(grid.when for grid in grids.values()):
             return cells
-        there = map(self._there, cells)
+        there = map(self._reachable, cells)
         return list({key_of(cell): cell for cell in there}.values())
 
     @property
@@ -108,25 +109,27 @@ class Experiment:
 
     def values_among(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Those of a trial's fields that are values of domains whose conditions hold for it."""
-        told = {**self._fixed, **fields}
+        known = {**with_derived(self.fields), **fields}
         return {
             name: fields[name]
             for name, domain in self.domains.items()
             if name in fields
-            and all(value_of(told, other) in allowed for other, allowed in domain.when)
+            and all(value_of(known, other) in allowed for other, allowed in domain.when)
         }
-
-    @cached_property
-    def _fixed(self) -> dict[str, Any]:
-        """Fields of the sections without what is searched, and defaults that follow from them."""
-        content = fill(self.content, self.domains, {})
-        return fields_of(content, self.place, self.base, self.overrides)
 
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values; raises ConfigurationError where they do not fit together."""
-        base = {**self.base, "experiment_name": self.trial_name(number)}
-        filled = fill(self.content, self.domains, values)
-        return Point(build_config(filled, self.place, base, self.overrides), values)
+        fields = {**self.fields_with(values), "experiment_name": self.trial_name(number)}
+        return Point(create_config(fields, self.place), values)
+
+    def fields_with(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of every trial and, in them, the values of domains."""
+        fields = dict(self.fields)
+        for name, domain in self.domains.items():
+            if name in values:
+                setting = name.partition(".")[0]
+                fields[setting] = put(fields.get(setting), domain.path[2:], values[name])
+        return fields
 
     def points(self, seed: int, skip: Skip | None = None) -> Iterator[Point]:
         """Points drawn at random, no two alike, none that `skip` knows; always the same ones.
@@ -184,7 +187,7 @@ class Experiment:
             )
         return None
 
-    def _there(self, cell: Mapping[str, Any]) -> dict[str, Any]:
+    def _reachable(self, cell: Mapping[str, Any]) -> dict[str, Any]:
         """`cell` without the grids that are in no trial of it, whatever else is drawn."""
         values: dict[str, Any] = {}
         drawn: set[str] = set()
@@ -192,7 +195,7 @@ class Experiment:
             known = tuple(
                 (other, allowed)
                 for other, allowed in domain.when
-                if other not in drawn and (other in values or not drawn & FOLLOWS.get(other, set()))
+                if other not in drawn and (other in values or not drawn & DERIVED.get(other, set()))
             )
             if not self._applies(replace(domain, when=known), values):
                 continue
@@ -205,8 +208,7 @@ class Experiment:
     def _applies(self, domain: Domain, values: Mapping[str, Any]) -> bool:
         if not domain.when:
             return True
-        filled = fill(self.content, self.domains, values)
-        fields = fields_of(filled, self.place, self.base, self.overrides)
+        fields = with_derived(self.fields_with(values))
         return all(value_of(fields, name) in allowed for name, allowed in domain.when)
 
 
@@ -215,43 +217,21 @@ def key_of(values: Mapping[str, Any]) -> str:
     return json.dumps(values, sort_keys=True)
 
 
+_DEFAULTS = vars(Settings())
+
+
 def value_of(fields: Mapping[str, Any], name: str) -> Any:
     """Of a field, set or not."""
-    return fields[name] if name in fields else getattr(TrainingConfig(), name)
+    return fields[name] if name in fields else _DEFAULTS[name]
 
 
-def fill(
-    content: Mapping[str, Any], domains: Mapping[str, Domain], values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The sections with the drawn values in place of the domains; leaves without one are gone."""
-    filled = copied(content)
-    for name, domain in domains.items():
-        if name in values:
-            put(filled, domain.path, values[name])
-        else:
-            _drop(filled, domain.path)
-    return filled
-
-
-def copied(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections again, to be changed."""
-    return {k: copy.deepcopy(dict(v)) if isinstance(v, Mapping) else v for k, v in content.items()}
-
-
-def put(content: Any, path: Path, value: Any) -> None:
-    """Set the leaf at `path` in nested mappings and lists."""
-    for key in path[:-1]:
-        content = content[key]
-    content[path[-1]] = copy.deepcopy(value)
-
-
-def _drop(content: dict[str, Any], path: Path) -> None:
-    """Take a leaf out; of a list, the whole list."""
-    *way, last = path
-    inner: Any = content
-    for key in way:
-        inner = inner.get(key) if isinstance(inner, dict) else None
-    if isinstance(inner, dict):
-        inner.pop(last, None)
-    else:
-        content[path[0]].pop(path[1], None)
+def put(content: Any, path: Sequence[Any], value: Any) -> Any:
+    """A copy of nested mappings and lists with `value` as the leaf at `path`."""
+    if not path:
+        return copy.deepcopy(value)
+    key, *inner = path
+    changed = copy.copy(content)
+    changed[key] = put(
+        content.get(key) if isinstance(content, dict) else content[key], inner, value
+    )
+    return changed

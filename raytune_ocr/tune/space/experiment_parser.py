@@ -1,17 +1,21 @@
-"""From an experiment as it is written to one that is checked: all that is wrong, told at once."""
+"""Parse an experiment as it is written, once: all its problems are reported together."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
 from typing import Any
 
+from raytune_ocr.config.environment import environment_overrides
 from raytune_ocr.config.resources import parse_resources
-from raytune_ocr.config.rules import RULES, check
+from raytune_ocr.config.rules import integer, shown
+from raytune_ocr.config.settings import PATHS, RULES, SECTIONS, check
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.space.domains import Domain, Path, find_domains, parse_domain
-from raytune_ocr.tune.space.experiment import Experiment, copied, fill, put, value_of
+from raytune_ocr.tune.space.experiment import Experiment, put, value_of
 from raytune_ocr.tune.space.registered_names import (
     NAMED,
     import_problems,
@@ -20,17 +24,21 @@ from raytune_ocr.tune.space.registered_names import (
 )
 from raytune_ocr.tune.space.sections import (
     OWN_KEYS,
-    SECTIONS,
     combined,
-    fields_above,
-    fields_of,
-    flatten,
     monitor_problems,
+    read_sections,
+    with_derived,
 )
 
 DEFAULT_SAMPLES = 10
 MOST_TRIALS = 9999
 SHORTEST_NAME = "_0001"
+
+RUN_FILES = (
+    *("run.lock", "run_state.jsonl", "ray.log", "mlflow.db", "mlruns", "wandb", "report.html"),
+    *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
+)
+"""Names of files and folders that a run itself writes into its output folder."""
 
 
 def read_experiment(
@@ -42,9 +50,14 @@ def read_experiment(
     num_samples: int | None = None,
     default_samples: int = DEFAULT_SAMPLES,
 ) -> Experiment:
-    """Check an experiment whole.
+    """Parse an experiment.
 
     Args:
+        name: its key in the file.
+        content: its sections.
+        place: its path in the file, for messages.
+        base: fields that the sections override.
+        overrides: fields that override the sections, as `RAYTUNE_OCR_<SETTING>` variables do.
         num_samples: overrides the experiment's own.
         default_samples: where neither says how many.
 
@@ -52,105 +65,198 @@ def read_experiment(
         ConfigurationError: with all problems, one a line.
     """
     if not isinstance(content, Mapping):
-        raise ConfigurationError(f"{place}: must be a mapping of sections, got {content!r}")
-    overrides = overrides or {}
+        raise ConfigurationError(f"{place}: must be a mapping of sections, got {shown(content)}")
+    above = {**environment_overrides(), **(overrides or {})}
+    resources, problems = parse_resources(content.get("resources"), f"{place}.resources")
+    written = _Written.of(content, place, above)
+    problems = _own_key_problems(name, content, place) + problems + written.problems
+    experiment = Experiment(
+        name,
+        place,
+        combined(written.fields, above, base),
+        written.domains,
+        resources=resources,
+        base=base or {},
+        overrides=above,
+    )
+    problems += _meaning_problems(experiment, written.fields, bool(problems))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    samples = content.get("num_samples")
+    drawn = any(domain.kind != "grid" for domain in written.domains.values())
+    if samples is not None and samples > 1 and not drawn and not above:
+        raise ConfigurationError(
+            f"{place}.num_samples: must be 1 or left out where nothing is drawn (no domain but "
+            f"grid), since equal trials have equal results, got {samples}"
+        )
+    wanted = (num_samples or samples or default_samples) if drawn else 1
+    ordered = _ordered(written.domains, place)
+    return _checked_size(replace(experiment, domains=ordered, num_samples=wanted))
+
+
+def _own_key_problems(name: str, content: Mapping[str, Any], place: str) -> list[str]:
     problems = []
+    if any(fnmatch(name.lower(), pattern) for pattern in RUN_FILES):
+        problems.append(
+            f"{place}: must not have the name of a file of the run itself ({', '.join(RUN_FILES)}),"
+            f" since the trial's folder has the experiment's name, got {name!r}"
+        )
     if content.get("experiment_name", name) != name:
         problems.append(
             f"{place}.experiment_name: must equal the experiment's key, "
-            f"got {content['experiment_name']!r}"
+            f"got {shown(content['experiment_name'])}"
         )
-    resources, faults = parse_resources(content.get("resources"), f"{place}.resources")
-    problems += faults
-    domains, sections, faults = _domains(content, place, overrides)
-    problems += faults
-    experiment = Experiment(name, place, sections, domains, 1, resources, base or {}, overrides)
-    firsts = {name: d.values[0] for name, d in domains.items() if "." in name and d.values}
-    fields, faults = flatten(fill(sections, domains, firsts), place)
-    fixed = combined(fields, base, overrides)
-    problems += faults + _name_problems(experiment, fields, fixed)
-    if "dataset_name" not in domains:  # which metrics there are depends on it
-        problems += monitor_problems(fixed, place)
-    if not problems:
+    try:
+        if content.get("num_samples") is not None:
+            integer(1).read(content["num_samples"], f"{place}.num_samples")
+    except ConfigurationError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _meaning_problems(
+    experiment: Experiment, written: Mapping[str, Any], has_problems: bool
+) -> list[str]:
+    """Problems of names, metrics and conditions, which well-formed fields may have."""
+    problems = _name_problems(experiment, written)
+    if "dataset_name" not in experiment.domains:  # which metrics there are depends on it
+        problems += monitor_problems(experiment.fields, experiment.place)
+    if not problems and not has_problems:
         problems += _condition_problems(experiment)
-    samples = content.get("num_samples")
-    if samples is not None and not (type(samples) is int and samples >= 1):
-        problems.append(f"{place}.num_samples: must be an integer >= 1, got {samples!r}")
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    drawn = any(domain.kind != "grid" for domain in domains.values())
-    if samples is not None and samples > 1 and not drawn and not fields_above(overrides):
-        raise ConfigurationError(
-            f"{place}.num_samples: must be 1 or left out where nothing is drawn (no domain but "
-            f"grid), since equal trials end equal, got {samples}"
-        )
-    wanted = (num_samples or samples or default_samples) if drawn else 1
-    experiment = replace(experiment, domains=_ordered(domains, place), num_samples=wanted)
-    _check_size(experiment)
-    return experiment
+    return problems
 
 
-def _check_size(experiment: Experiment) -> None:
-    """Raises ConfigurationError where it has more trials, or a longer name, than can be."""
-    if experiment.size > MOST_TRIALS:
+def _checked_size(experiment: Experiment) -> Experiment:
+    """Raise ConfigurationError for more trials, or a longer name, than there may be."""
+    grids = [domain for domain in experiment.domains.values() if domain.kind == "grid"]
+    cells = math.prod(len(grid.values) for grid in grids)
+    if cells <= 100 * MOST_TRIALS:  # conditions may leave few of them
+        cells = len(experiment.cells)
+    if experiment.is_search and cells * experiment.num_samples > MOST_TRIALS:
         raise ConfigurationError(
-            f"{experiment.place}: must have at most {MOST_TRIALS} trials, got "
-            f"{len(experiment.cells)} combinations of grids x {experiment.num_samples} samples = "
-            f"{experiment.size}"
+            f"{experiment.place}: must have at most {MOST_TRIALS} trials, got {cells} combinations "
+            f"of grids x {experiment.num_samples} samples = {cells * experiment.num_samples}"
         )
     if experiment.is_search:
         check("experiment_name", experiment.name + SHORTEST_NAME, experiment.place)
+    return experiment
 
 
-def _domains(
-    content: Mapping[str, Any], place: str, overrides: Mapping[str, Any]
-) -> tuple[dict[str, Domain], dict[str, Any], list[str]]:
-    """Domains by field, the sections without overridden ones, and what is wrong."""
-    sections = copied({key: value for key, value in content.items() if key not in OWN_KEYS})
-    fixed = fields_above(overrides)
-    domains: dict[str, Domain] = {}
-    problems = []
-    for path, written in list(find_domains(sections)):
+@dataclass
+class _Written:
+    """What the sections say.
+
+    Attributes:
+        fields: constants; a field with domains inside has their first values in lists, and lacks
+            them in mappings.
+        domains: by field, with the way into it.
+        problems: of both.
+    """
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    domains: dict[str, Domain] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], place: str, above: Mapping[str, Any]) -> _Written:
+        """Separate the domains of `content` from its constants and check both.
+
+        Args:
+            above: fields that override the sections, their domains too.
+        """
+        written = cls()
+        constants = {key: value for key, value in content.items() if key not in OWN_KEYS}
+        for section in list(constants):  # in the file's order, in which values are drawn
+            if section in SECTIONS and isinstance(constants[section], Mapping):
+                constants[section] = dict(constants[section])
+                written._take_domains(section, constants, place, above)
+        written.fields, problems = read_sections(constants, place)
+        written.problems = problems + written.problems
+        written._remove_searched_parts()
+        return written
+
+    def _take_domains(
+        self, section: str, constants: dict[str, Any], place: str, above: Mapping[str, Any]
+    ) -> None:
+        """Move the domains of a section into `domains`; `constants` keep what is left."""
+        for key, value in list(constants[section].items()):
+            setting = SECTIONS[section].get(key) if isinstance(key, str) else None
+            found = list(find_domains(value, (section, key)))
+            if setting is None or not found:
+                continue  # an unknown key is reported with the others
+            if setting in above:
+                del constants[section][key]
+                continue
+            template = value
+            for path, leaf in found:
+                if len(path) > 2:
+                    template = put(template, path[2:], _first(leaf))
+            for path, leaf in found:
+                self._add_domain(setting, path, leaf, template, constants, place)
+            if len(found[0][0]) == 2:
+                del constants[section][key]
+            else:
+                constants[section][key] = template
+
+    def _add_domain(
+        self,
+        setting: str,
+        path: Path,
+        leaf: Mapping[Any, Any],
+        template: Any,
+        constants: Mapping[str, Any],
+        place: str,
+    ) -> None:
+        name = ".".join([setting, *map(str, path[2:])])
         where = ".".join(map(str, (place, *path)))
-        name = _field(path)
-        if name is None:
-            continue  # an unknown key, told with the others
-        if name.split(".")[0] in fixed:
-            sections[path[0]].pop(path[1], None)
-            continue
-        domain, faults = parse_domain(written, path, where)
-        if not faults:
-            domain, faults = _fitted(domain, name, sections, where)
-        when, more = _conditions(written.get("when"), name, f"{where}.when")
+        domain, problems = parse_domain(leaf, path, where)
+        if not problems:
+            domain, problems = _fitted(domain, setting, template, where)
+        when, more = _conditions(leaf.get("when"), name, f"{where}.when")
         if when and isinstance(path[-1], int):
             more = [f"{where}.when: a part of a list cannot be left out, so it has no conditions"]
-        faults += more + _shadowed(path, sections, where)
-        problems += faults
-        domains[name] = replace(domain, when=when)
-    return domains, sections, problems
+        self.problems += problems + more + _shadowed(path, constants, where)
+        self.domains[name] = replace(domain, when=when)
+
+    def _remove_searched_parts(self) -> None:
+        """Take the searched leaves out of mappings such as `model_options`."""
+        for name, domain in self.domains.items():
+            setting, *inner = name.split(".")[0], *domain.path[2:]
+            if inner and setting in self.fields:
+                self.fields[setting] = _without(self.fields[setting], inner)
 
 
-def _field(path: Path) -> str | None:
-    """The field that a leaf sets, with the way into it."""
-    name = SECTIONS.get(path[0], {}).get(path[1])
-    return name and ".".join([name, *map(str, path[2:])])
+def _first(leaf: Mapping[Any, Any]) -> Any:
+    """The first value of a domain, which stands for it while the rest is checked."""
+    values = next((value for key, value in leaf.items() if key != "when"), None)
+    return values[0] if isinstance(values, (list, tuple)) and values else None
+
+
+def _without(content: Any, path: list[Any]) -> Any:
+    """A copy of nested mappings without the leaf at `path`; leaves of lists stay."""
+    key, *inner = path
+    changed = copy.copy(content)
+    if inner:
+        changed[key] = _without(content[key], inner)
+    elif isinstance(content, dict):
+        del changed[key]
+    return changed
 
 
 def _shadowed(path: Path, sections: Mapping[str, Any], where: str) -> list[str]:
-    name = SECTIONS[path[0]][path[1]]
+    setting = SECTIONS[path[0]][path[1]]
     later = list(SECTIONS)[list(SECTIONS).index(path[0]) + 1 :]
     return [
         f"{where}: has no effect, {section}.{key} sets the same"
         for section in later
         for key, other in SECTIONS[section].items()
-        if other == name and key in (sections.get(section) or {})
+        if other == setting and isinstance(sections.get(section), Mapping)
+        if key in sections[section]
     ]
 
 
-def _fitted(
-    domain: Domain, name: str, sections: Mapping[str, Any], where: str
-) -> tuple[Domain, list[str]]:
-    """The domain with its values as the field's type, and those that break the field's rule."""
+def _fitted(domain: Domain, setting: str, template: Any, where: str) -> tuple[Domain, list[str]]:
+    """The domain with its values as the setting's type, and those that break the setting's rule."""
     whole = len(domain.path) == 2
     place = f"{where}.{domain.kind}"
     problems: list[str] = []
@@ -158,23 +264,21 @@ def _fitted(
     def fit(value: Any) -> Any:
         try:
             if whole:
-                return check(name, value, place)
-            filled = copy.deepcopy(sections[domain.path[0]])
-            for path, other in find_domains({domain.path[0]: filled}):
-                first = next((v for k, v in other.items() if k != "when"), [None])[0]
-                put(filled, path[1:], value if path == domain.path else first)
-            check(name.split(".")[0], filled[domain.path[1]], place)
+                return check(setting, value, place)
+            check(setting, put(template, domain.path[2:], value), place)
         except ConfigurationError as error:
             problems.append(str(error))
         return value
 
-    if whole and RULES[name].kind is int and domain.kind in ("uniform", "loguniform"):
-        return domain, [f"{place}: draws fractions, but {name} is whole; use randint or quniform"]
+    if whole and RULES[setting].kind is int and domain.kind in ("uniform", "loguniform"):
+        return domain, [
+            f"{place}: draws fractions, but {setting} is an integer; use randint or quniform"
+        ]
     if domain.is_list:
         return replace(domain, values=tuple(map(fit, domain.values))), problems
     bounds = tuple(map(fit, domain.values[:2]))
     if domain.kind == "randint":
-        bounds = domain.values  # whole, whatever type the field has
+        bounds = domain.values  # integers, whatever type the setting has
     fitted = replace(domain, values=(*bounds, *domain.values[2:]))
     if domain.kind == "quniform" and not problems:
         fit(fitted.at_step(1))
@@ -189,14 +293,13 @@ def _conditions(
         return (), []
     if not isinstance(written, Mapping) or not written:
         rule = "must be a mapping such as {training.loss_type: focal}"
-        return (), [f"{place}: {rule}, got {written!r}"]
-    dotted = {f"{s}.{key}": f for s, keys in SECTIONS.items() for key, f in keys.items()}
+        return (), [f"{place}: {rule}, got {shown(written)}"]
     conditions, problems = [], []
     for key, wanted in written.items():
-        other = dotted.get(key, key)
+        other = PATHS.get(key, key)
         where = f"{place}.{key}"
         if other not in RULES:
-            problems.append(f"{where}: {unknown_name('setting', key, dotted)}")
+            problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
             continue
         if other == name:
             problems.append(f"{where}: a leaf cannot depend on itself")
@@ -209,55 +312,62 @@ def _conditions(
     return tuple(conditions), problems
 
 
-def _name_problems(
-    experiment: Experiment, fields: Mapping[str, Any], fixed: Mapping[str, Any]
-) -> list[str]:
-    """Models and datasets that nobody registers, nor the modules that it imports; their options.
+def _name_problems(experiment: Experiment, written: Mapping[str, Any]) -> list[str]:
+    """Models and datasets that nobody registers, modules that cannot be imported, wrong options.
 
     Args:
-        fields: that it sets, as far as they are right.
-        fixed: these and those from elsewhere.
+        written: the fields that the file sets, as far as they are right.
     """
-    problems = import_problems(fields.get("imports", []), f"{experiment.place}.model.imports")
-    if problems:
+    imports = written.get("imports", [])
+    if problems := import_problems(imports, f"{experiment.place}.model.imports"):
         return problems
     for name, path in NAMED.items():
         where = ".".join((experiment.place, *path))
         if domain := experiment.domains.get(name):
             problems += name_problems(name, domain.values, f"{where}.{domain.kind}")
             continue
-        if name in fields:
-            problems += name_problems(name, [fields[name]], where)
-        if not name_problems(name, [value_of(fixed, name)], where):
-            problems += option_problems(name, value_of(fixed, name), fixed, experiment.place)
+        if name in written:
+            problems += name_problems(name, [written[name]], where)
+        chosen = value_of(experiment.fields, name)
+        if not name_problems(name, [chosen], where):
+            options = {**experiment.fields, **_searched_options(experiment)}
+            problems += option_problems(name, chosen, options, experiment.place)
     return problems
 
 
+def _searched_options(experiment: Experiment) -> dict[str, Any]:
+    """`model_options` and `dataset_options` with a value of each domain in them."""
+    firsts = {
+        name: domain.values[0]
+        for name, domain in experiment.domains.items()
+        if "." in name and domain.values and name.split(".")[0] in experiment.fields
+    }
+    filled = experiment.fields_with(firsts)
+    return {setting: filled[setting] for setting in {name.split(".")[0] for name in firsts}}
+
+
 def _condition_problems(experiment: Experiment) -> list[str]:
-    """Conditions that the file itself lets never hold; what is set above it may well do so."""
-    above = fields_above(experiment.overrides)
-    fixed = fields_of(
-        fill(experiment.content, experiment.domains, {}),
-        experiment.place,
-        experiment.base,
-        experiment.overrides,
-    )
-    problems = []
+    """Conditions that the file itself keeps from ever holding; overrides may do so."""
+    fixed = with_derived(experiment.fields)
+    return [
+        f"{where}.when: can never hold, {name} is {there}, never one of {shown(list(wanted))}"
+        for where, name, wanted, there in _impossible(experiment, fixed)
+    ]
+
+
+def _impossible(
+    experiment: Experiment, fixed: Mapping[str, Any]
+) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
     for domain in experiment.domains.values():
         where = ".".join(map(str, (experiment.place, *domain.path)))
         for name, wanted in domain.when:
             parent = experiment.domains.get(name)
-            if name in above or (name == "loss_type" and parent is None):
+            if name in experiment.overrides or (name == "loss_type" and parent is None):
                 continue  # a loss may follow from the model
-            possible = any(
-                parent.holds(v) if parent else value_of(fixed, name) == v for v in wanted
-            )
-            if not possible and not (parent and value_of(fixed, name) in wanted):
-                there = str(parent) if parent else repr(value_of(fixed, name))
-                problems.append(
-                    f"{where}.when: can never hold, {name} is {there}, never one of {list(wanted)}"
-                )
-    return problems
+            now = value_of(fixed, name)
+            possible = any(parent.holds(v) for v in wanted) if parent else now in wanted
+            if not possible and not (parent and now in wanted):
+                yield where, name, wanted, str(parent) if parent else repr(now)
 
 
 def _ordered(domains: Mapping[str, Domain], place: str) -> dict[str, Domain]:
@@ -272,6 +382,6 @@ def _ordered(domains: Mapping[str, Domain], place: str) -> dict[str, Domain]:
         ]
         if not ready:
             names = ", ".join(waiting)
-            raise ConfigurationError(f"{place}: the conditions of {names} go round in a circle")
+            raise ConfigurationError(f"{place}: the conditions of {names} form a circle")
         ordered |= {name: waiting.pop(name) for name in ready}
     return ordered

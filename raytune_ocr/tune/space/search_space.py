@@ -1,20 +1,22 @@
-"""From a YAML of experiments to checked training configs; nothing here knows Ray."""
+"""From a YAML of experiments to a checked space of trials; nothing here knows Ray."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.environment import ENVIRONMENT_PREFIX, environment_overrides
-from raytune_ocr.config.rules import check
+from raytune_ocr.config.rules import shown
+from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
 from raytune_ocr.tasks.registry import target_keys
+from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_experiment
@@ -33,19 +35,21 @@ OF_THE_RUN = {
 
 @dataclass(frozen=True)
 class Space:
-    """What a file asks for.
+    """A parsed file.
 
     Attributes:
         experiments: by name, in the file's order.
         targets: goals by name.
         seed: of the random draws.
         tuning: options of the run, by name.
+        place: the file's name, for messages.
     """
 
     experiments: dict[str, Experiment]
     targets: dict[str, float] = field(default_factory=dict)
     seed: int = 0
     tuning: dict[str, Any] = field(default_factory=dict)
+    place: str = "config"
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -73,6 +77,28 @@ class Space:
             raise ConfigurationError("\n".join(problems))
         return points
 
+    def only(self, names: Sequence[str] | None) -> Space:
+        """Return the space of these experiments, in their order; None: of all.
+
+        Raises:
+            ConfigurationError: naming the experiments that there are.
+        """
+        if not names:
+            return self
+        _check_names(names, self.experiments, self.place)
+        chosen = {name: self.experiments[name] for name in dict.fromkeys(names)}
+        return replace(self, experiments=chosen)
+
+    @property
+    def shortfalls(self) -> list[str]:
+        """A line for each search with fewer different trials than it asks for."""
+        return [
+            f"{name}: {len(points)} trials instead of {self.experiments[name].size}: its domains "
+            "have no more different values"
+            for name, points in self.points.items()
+            if len(points) < self.experiments[name].size
+        ]
+
     @property
     def configs(self) -> dict[str, TrainingConfig]:
         """The config of every trial of `points`, by the trial's name."""
@@ -80,7 +106,7 @@ class Space:
 
 
 def find_space(name: str | os.PathLike[str]) -> Path:
-    """The file of that path, or the shipped space of that name (`full`, `presets`, `smoke`).
+    """Return the file of that path, or the shipped space of that name (`full`, `presets`, ...).
 
     Raises:
         ConfigurationNotFoundError: naming the shipped spaces.
@@ -100,7 +126,7 @@ def find_space(name: str | os.PathLike[str]) -> Path:
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """Search spaces by name: inside the installed package, or beside it in a checkout."""
+    """Return the search spaces of the installed package, or beside it in a checkout, by name."""
     package = Path(__file__).parents[2]
     for folder in (package / "search_spaces", package.parent / "search_spaces"):
         if folder.is_dir():
@@ -116,7 +142,7 @@ def read_space(
     output_dir: str | None = None,
     num_samples: int | None = None,
 ) -> Space:
-    """Check a loaded YAML whole.
+    """Parse a loaded YAML as a whole.
 
     Args:
         content: what `load_yaml` gave.
@@ -132,11 +158,13 @@ def read_space(
     written = content.get("experiments")
     if not isinstance(written, Mapping) or not written:
         raise ConfigurationError(
-            f"{place}: experiments: must be a mapping of at least one experiment, got {written!r}"
+            f"{place}: experiments: must be a mapping of at least one experiment, got "
+            f"{shown(written)}"
         )
     tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
+    targets, faults = _targets(content.get("targets"), place)
+    problems += faults + _foreign_keys(content, place) + _override_problems(overrides or {})
     default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
-    problems += _foreign_keys(content, place) + _override_problems(overrides or {})
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
     for name, experiment in written.items():
@@ -148,27 +176,20 @@ def read_space(
             )
         except ConfigurationError as error:
             problems.append(str(error))
-    targets, faults = _targets(content.get("targets") or {}, place)
-    problems.extend(faults)
-    problems.extend(
-        f"{place}: {unknown_name('experiment', name, map(str, written))}"
-        for name in names or []
-        if name not in written
-    )
     seed = (overrides or {}).get("seed", 0)
+    space = Space(experiments, targets, seed, tuning, place)
     try:
-        space = Space(experiments, targets, seed, tuning)
         space.points  # noqa: B018  (drawn once, to find what does not fit together)
+        _check_names(names, written, place)
     except ConfigurationError as error:
         problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
-    chosen = dict.fromkeys(names) if names else experiments
-    return Space({name: experiments[name] for name in chosen}, targets, seed, tuning)
+    return space.only(names)
 
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
-    """What is wrong with fields that come from elsewhere than the file, their types aside."""
+    """Return what is wrong with fields from elsewhere than the file, besides their types."""
     problems = import_problems(overrides.get("imports", []), "--import")
     places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
     fixed = {**environment_overrides(), **overrides}
@@ -181,24 +202,38 @@ def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+def _check_names(names: Sequence[str] | None, known: Iterable[Any], place: str) -> None:
+    """Raise ConfigurationError for names of no experiment."""
+    there = list(map(str, known))
+    problems = [
+        f"{place}: {unknown_name('experiment', name, there)}"
+        for name in names or []
+        if name not in there
+    ]
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+
+
 def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
+    if content is None:
+        return {}, []
     if not isinstance(content, Mapping):
-        return {}, [f"{place}: targets: must be a mapping, got {content!r}"]
+        return {}, [f"{place}: targets: must be a mapping, got {shown(content)}"]
     problems = []
     targets = {}
     for key, value in content.items():
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if key not in (known := target_keys()):
-            problems.append(f"{place}: targets.{key}: {unknown_name('target', key, known)}")
-        elif not number or not 0 < value < float("inf"):
-            problems.append(f"{place}: targets.{key}: must be a number > 0, got {value!r}")
-        else:
-            targets[key] = float(value)
+        path = f"{place}: targets.{key}"
+        try:
+            if key not in target_keys():
+                raise ConfigurationError(f"{path}: {unknown_name('target', key, target_keys())}")
+            targets[key] = goal_rule(key).read(value, path)
+        except ConfigurationError as error:
+            problems.append(str(error))
     return targets, problems
 
 
 def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
-    """Top-level keys that are neither ours nor a home of anchors (a mapping)."""
+    """Return a problem for each top-level key that is neither known nor a mapping of anchors."""
     return [
         f"{place}: {unknown_name('key', key, KEYS)} (other top-level keys "
         "must be mappings that experiments merge from)"
@@ -208,11 +243,11 @@ def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
 
 
 def anchor_homes(content: Mapping[str, Any]) -> list[str]:
-    """Top-level keys that only hold mappings to merge from."""
+    """Return the top-level keys that only hold mappings to merge from."""
     return [str(key) for key in content if key not in KEYS]
 
 
 def load_space(path: str | os.PathLike[str], **options: Any) -> Space:
-    """`read_space` of a file or a shipped space's name."""
+    """Parse a file, or the shipped space of that name; options as in `read_space`."""
     file = find_space(path)
     return read_space(load_yaml(file), str(file), **options)

@@ -326,7 +326,7 @@ def test_a_dry_run_shows_what_a_warm_started_run_would_train(begin, tmp_path):
     grow(old, trials=3)
     words = {"output_dir": tmp_path / "look", "warm_start": [str(old)]}
     tuner = HyperparameterTuner(str(tmp_path / "space.yaml"), **words)
-    shown = yaml.safe_load(dry_run(tuner, None))
+    shown = yaml.safe_load(dry_run(tuner, None, every=True))
     assert {name: plan["sampled"] for name, plan in shown.items()} == begin(warm_start=[str(old)])
     assert not read_known([old]).skip(TrainingConfig.from_dict(shown["found_0001"]["config"]))
 

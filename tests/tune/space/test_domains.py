@@ -48,7 +48,32 @@ def test_steps_and_whole_numbers_reach_both_ends():
     assert {domain("quniform", 0.1, 0.45, 0.1).draw(rng) for _ in range(99)} == {0.1, 0.2, 0.3, 0.4}
 
 
-def test_what_lies_between_steps_is_told_as_the_nearest():
+@pytest.mark.parametrize("bounds", [(0.9999, 0.99999), (1e6, 1e6 + 1), (-1.0001, -1.00005)])
+@pytest.mark.parametrize("kind", ["uniform", "loguniform"])
+def test_a_narrow_range_far_from_zero_is_drawn_evenly(kind, bounds):
+    if kind == "loguniform" and bounds[0] < 0:
+        return
+    one, rng = domain(kind, *bounds), random.Random(5)
+    drawn = {one.draw(rng) for _ in range(200)}
+    assert len(drawn) > 170 and all(bounds[0] <= value <= bounds[1] for value in drawn)
+    middle = sum(bounds) / 2
+    assert 70 < sum(value < middle for value in drawn) < 130
+
+
+def test_tiny_steps_are_kept():
+    assert [domain("quniform", 1e-13, 4e-13, 1e-13).at_step(n) for n in (0, 2)] == [1e-13, 3e-13]
+
+
+def test_a_number_is_scaled_to_the_next_step_or_integer():
+    whole = domain("randint", 1, 10**9)
+    assert [whole.scaled(5, factor) for factor in (1.2, 0.8)] == [6, 4]
+    assert [whole.scaled(10**9, 1.2), whole.scaled(1, 0.8)] == [10**9, 1]
+    steps = domain("quniform", 16, 64, 16)
+    assert [steps.scaled(value, 1.2) for value in (8, 32, 40, 64, 90)] == [16, 48, 48, 64, 64]
+    assert [steps.scaled(value, 0.8) for value in (8, 32, 40, 64, 90)] == [16, 16, 32, 48, 64]
+
+
+def test_what_lies_between_steps_becomes_the_nearest():
     steps = domain("quniform", 16, 60, 16)  # up to 48
     assert [steps.to_optuna(value) for value in (16, 39, 41, 60)] == [0, 1, 2, 2]
     assert steps.to_optuna(61) is None
@@ -84,7 +109,11 @@ def test_around_narrows_each_kind_by_its_rule():
         ({"loguniform": [0, 1]}, "a log scale needs bounds > 0"),
         ({"quniform": [0, 1]}, "a lower bound, an upper bound and a step"),
         ({"quniform": [0, 1, 2]}, "the step must be > 0 and fit"),
-        ({"randint": [0, 1.5]}, "must be whole numbers"),
+        ({"uniform": [-1.7e308, 1.7e308]}, "must be less than 1.8e308 apart"),
+        ({"uniform": [0, 10**400]}, "must be two bounds"),
+        ({"quniform": [0, 1, 1e-320]}, "at most 1,000,000 steps"),
+        ({"choice": [float, 1]}, "must hold plain values"),
+        ({"randint": [0, 1.5]}, "must be integers"),
         ({"choice": [1], "grid": [2]}, "must stand alone, got choice, grid"),
     ],
 )

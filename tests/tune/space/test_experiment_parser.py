@@ -35,7 +35,7 @@ def test_all_problems_are_told_at_once_with_place_rule_and_value():
         f"{place}.num_samples: must be an integer >= 1, got 0",
         f"{place}.resources.cpu: unknown resource 'cpu'",
         f"{place}.resources.memory: must be bytes, or text such as 3GiB or 500MB, got 'lots'",
-        f"{place}.training.batch_size.uniform: draws fractions, but batch_size is whole",
+        f"{place}.training.batch_size.uniform: draws fractions, but batch_size is an integer",
         f"{place}.training.label_smoothing.uniform: must be a number >= 0 and < 1, got 1.5",
         f"{place}.training.loss_type.choice: must be one of crossentropy, ctc, focal, got 'hinge'",
         f"{place}.training.weight_decay: has no effect, optimizer.weight_decay sets the same",
@@ -65,14 +65,14 @@ def test_a_condition_that_cannot_work_is_told(when, told):
     assert told in problems_of(content)
 
 
-def test_conditions_that_go_round_in_a_circle_are_told():
+def test_conditions_that_form_a_circle_are_told():
     content = {
         "optimizer": {
             "type": {"choice": ["adam", "sgd"], "when": {"scheduler.type": "cosine"}},
         },
         "scheduler": {"type": {"choice": ["cosine", "none"], "when": {"optimizer.type": "adam"}}},
     }
-    assert "go round in a circle" in problems_of(content)
+    assert "form a circle" in problems_of(content)
 
 
 def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
@@ -94,9 +94,45 @@ def test_too_many_trials_are_told():
 
 
 def test_samples_of_what_is_never_drawn_are_told():
-    assert "equal trials end equal" in problems_of({"num_samples": 3})
+    assert "equal trials have equal results" in problems_of({"num_samples": 3})
 
 
 def test_resources_are_read_with_their_units():
     found = experiment({"resources": {"cpus": 2, "gpus": 0.5, "memory": "1.5GiB"}}).resources
     assert (found.cpus, found.gpus, found.memory) == (2, 0.5, 1610612736)
+
+
+@pytest.mark.parametrize(
+    "name", ["results.json", "Run.lock", "run_state.jsonl", "trials.csv", "epochs.csv", "ray.log"]
+)
+def test_an_experiment_with_the_name_of_a_file_of_the_run_is_refused(name):
+    with pytest.raises(ConfigurationError, match=f"a file of the run itself .*, got '{name}'"):
+        read_experiment(name, {}, f"space.yaml: experiments.{name}")
+
+
+def test_a_product_of_grids_that_no_memory_holds_is_refused():
+    names = ("batch_size", "num_epochs", "log_every_n_steps", "seed")
+    grids = {name: {"grid": list(range(1, 1001))} for name in names}
+    assert "got 1000000000000 combinations" in problems_of({"training": grids})
+
+
+def test_the_value_of_an_error_is_cut():
+    told = problems_of({"training": {"batch_size": ["x" * 1000] * 1000}, "resources": "y" * 9000})
+    assert len(told) < 3000
+
+
+def test_an_experiment_is_parsed_into_checked_fields():
+    found = experiment(
+        {
+            "model": {"name": "ctc_small"},
+            "optimizer": {"betas": [{"uniform": [0.8, 0.9]}, 0.99]},
+            "training": {"learning_rate": 1},
+        }
+    )
+    assert found.fields == {
+        "model_name": "ctc_small",
+        "optimizer_betas": [0.8, 0.99],
+        "learning_rate": 1.0,
+    }
+    assert found.fields_with({"optimizer_betas.0": 0.85})["optimizer_betas"] == [0.85, 0.99]
+    assert found.fields["optimizer_betas"] == [0.8, 0.99]

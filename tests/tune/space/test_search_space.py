@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from raytune_ocr.config.rules import OPTIMIZER_TYPES
+from raytune_ocr.config.settings import OPTIMIZER_TYPES
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
 from raytune_ocr.models import ModelRegistry
@@ -215,12 +215,15 @@ def test_an_unknown_monitor_is_told_with_the_ones_there_are():
     assert "batch_size: must be" in told
 
 
-def test_a_loss_is_followed_downwards_unless_the_file_says_otherwise():
+def test_a_loss_is_followed_downwards_and_never_upwards():
     follow = {"early_stopping": {"monitor": "val_loss"}}
     assert create_training_config(follow).early_stopping_mode == "min"
     assert create_training_config({}).early_stopping_mode == "max"
     follow["early_stopping"]["mode"] = "max"
-    assert create_training_config(follow).early_stopping_mode == "max"
+    assert (
+        "experiments.fast.early_stopping.mode: must be min for val_loss, since lower is better"
+        in problems_of(space(follow))
+    )
 
 
 def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(monkeypatch):
@@ -230,7 +233,8 @@ def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(mo
 
     assert modes(early_stopping_monitor="val_loss") == {"min"}
     assert modes(early_stopping_monitor="val_seq_accuracy") == {"max"}
-    assert modes(early_stopping_monitor="val_loss", early_stopping_mode="max") == {"max"}
+    with pytest.raises(ConfigurationError, match="mode: must be min for val_loss"):
+        modes(early_stopping_monitor="val_loss", early_stopping_mode="max")
     monkeypatch.setenv("RAYTUNE_OCR_EARLY_STOPPING_MONITOR", "val_cer")
     assert modes() == {"min"} and modes(early_stopping_monitor="val_char_accuracy") == {"max"}
 
@@ -278,3 +282,35 @@ def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
     search = {"training": {"batch_size": {"grid": [1, 2]}}}
     told = problems_of({"experiments": {"a_0002": {}, "a": search}})
     assert "its trial a_0002 has the name of one of a_0002" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "goal"),
+    [("character_accuracy", 99), ("accuracy", 0), ("convergence_epochs", -1), ("accuracy", "1")],
+)
+def test_a_target_that_no_trial_can_reach_is_refused(name, goal):
+    assert f"targets.{name}: must be a " in problems_of(space(targets={name: goal}))
+
+
+def test_a_search_with_too_few_different_values_says_so():
+    few = space({"num_samples": 9, "training": {"batch_size": {"choice": [8, 16]}}})
+    assert read_space(few).shortfalls == [
+        "fast: 2 trials instead of 9: its domains have no more different values"
+    ]
+    assert read_space(space()).shortfalls == []
+
+
+def test_a_parsed_space_is_narrowed_without_parsing_again():
+    whole = load_space("presets")
+    one = whole.only(["high_learning_rate"])
+    assert list(one.experiments.values()) == [whole.experiments["high_learning_rate"]]
+    assert whole.only(None) is whole
+    with pytest.raises(ConfigurationError, match=r"presets\.yaml: unknown experiment 'hig'"):
+        whole.only(["hig"])
+
+
+def test_a_config_of_sections_keeps_its_name():
+    config = create_training_config({"experiment_name": "mine", "training": {"seed": 3}})
+    assert (config.experiment_name, config.seed) == ("mine", 3)
+    with pytest.raises(ConfigurationError, match=r"experiment\.experiment_name: must be a name"):
+        create_training_config({"experiment_name": "../up"})

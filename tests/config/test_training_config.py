@@ -2,17 +2,12 @@ import dataclasses
 import math
 
 import pytest
-import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.rules import RULES
+from raytune_ocr.config.settings import RULES
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.config.yaml_files import load_yaml
-from raytune_ocr.errors import (
-    ConfigurationError,
-    ConfigurationNotFoundError,
-    ConfigurationSyntaxError,
-)
+from raytune_ocr.errors import ConfigurationError
 
 
 def written(tmp_path, text):
@@ -74,48 +69,6 @@ def test_a_broken_rule_is_refused(values, told):
         TrainingConfig.from_dict(values)
 
 
-def test_the_environment_overrides_a_field():
-    variables = {"RAYTUNE_OCR_BATCH_SIZE": "7", "RAYTUNE_OCR_MODEL_NAME": "small"}
-    config = TrainingConfig.from_dict({"batch_size": 64}, environment=variables)
-    assert (config.batch_size, config.model_name) == (7, "small")
-
-
-def test_a_wrong_variable_is_named():
-    with pytest.raises(ConfigurationError, match="RAYTUNE_OCR_BATCH_SIZE: must be an integer"):
-        TrainingConfig.from_dict({}, environment={"RAYTUNE_OCR_BATCH_SIZE": "many"})
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("a: 1\na: 2\n", "stands twice"),
-        ("a: [\n", '.yaml", line 2'),
-        ("- 1\n", "must be a mapping"),
-    ],
-)
-def test_a_file_that_is_no_config_is_a_syntax_error(tmp_path, text, told):
-    with pytest.raises(ConfigurationSyntaxError, match=told) as caught:
-        load_yaml(written(tmp_path, text))
-    assert isinstance(caught.value, yaml.YAMLError)
-    assert isinstance(caught.value, ValueError)
-
-
-def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(ConfigurationNotFoundError, match="no such configuration file"):
-        load_yaml(tmp_path / "absent.yaml")
-
-
-def test_a_tuple_tag_is_a_list_and_other_python_tags_are_refused(tmp_path):
-    assert load_yaml(written(tmp_path, "a: !!python/tuple [1, 2]\n")) == {"a": [1, 2]}
-    with pytest.raises(ConfigurationSyntaxError):
-        load_yaml(written(tmp_path, "a: !!python/object/apply:os.getcwd []\n"))
-
-
-def test_a_merged_mapping_may_override_its_anchor(tmp_path):
-    text = "base: &base {a: 1, b: 2}\nmine:\n  <<: *base\n  b: 3\n"
-    assert load_yaml(written(tmp_path, text))["mine"] == {"a": 1, "b": 3}
-
-
 def test_the_best_epoch_is_the_best_monitored_and_of_equals_the_one_with_the_lowest_loss():
     accuracies = [0.5, 0.9, math.nan, 0.9, 0.9, 0.8]
     losses = [0.4, 0.3, 0.1, 0.2, 0.2, 0.1]
@@ -132,20 +85,77 @@ def test_the_best_epoch_is_the_best_monitored_and_of_equals_the_one_with_the_low
     assert config.best_of(without_loss)["epoch"] == 1
 
 
-def test_a_value_that_is_no_yaml_is_told(monkeypatch):
-    monkeypatch.setenv("RAYTUNE_OCR_OPTIMIZER_BETAS", "[0.9, 0.99")
-    with pytest.raises(
-        ConfigurationSyntaxError, match=r"optimizer_betas: must be YAML.*\[0.9, 0.99"
-    ):
-        environment_overrides()
-
-
-def test_a_loss_is_followed_downwards_unless_a_mode_is_given():
+def test_a_loss_is_followed_downwards_and_never_upwards():
     rows = [{"epoch": epoch, "val_loss": loss} for epoch, loss in enumerate((0.9, 0.2, 0.5), 1)]
     config = TrainingConfig(early_stopping_monitor="val_loss")
     assert config.early_stopping_mode == "min" and config.best_of(rows)["epoch"] == 2
     assert TrainingConfig.from_dict(config.to_dict()) == config
     assert TrainingConfig().early_stopping_mode == "max"
-    assert dataclasses.replace(config, early_stopping_mode="max").best_of(rows)["epoch"] == 1
+    with pytest.raises(ConfigurationError, match="must be min for val_loss, since lower is better"):
+        dataclasses.replace(config, early_stopping_mode="max")
+    with pytest.raises(ConfigurationError, match="must be max for val_char_accuracy"):
+        TrainingConfig(early_stopping_mode="min")
     with pytest.raises(ConfigurationError, match="early_stopping_mode: must be one of max, min"):
         TrainingConfig.from_dict({"early_stopping_mode": ""})
+
+
+def test_variables_of_the_environment_take_the_place_of_defaults(monkeypatch):
+    monkeypatch.setenv("RAYTUNE_OCR_BATCH_SIZE", "7")
+    monkeypatch.setenv("RAYTUNE_OCR_MODEL_NAME", "small")
+    config = TrainingConfig()
+    assert (config.batch_size, config.model_name) == (7, "small")
+    assert TrainingConfig(batch_size=9).batch_size == 9
+    assert TrainingConfig("large").model_name == "large"
+    assert dataclasses.replace(TrainingConfig(batch_size=9), seed=1).batch_size == 9
+    assert TrainingConfig.from_dict({}, environment={}).batch_size == 32
+
+
+def test_an_attribute_that_is_no_setting_is_refused():
+    config = TrainingConfig()
+    config.batchsize = 64
+    with pytest.raises(ConfigurationError, match=r"unknown setting 'batchsize'.*mean 'batch_size'"):
+        config.validate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", 1.5),
+        ("batch_size", True),
+        ("learning_rate", "0.1"),
+        ("learning_rate", 10**400),
+        ("use_tensorboard", 1),
+        ("model_options", {"size": object()}),
+        ("model_options", {1: 2}),
+        ("imports", [1]),
+        ("metadata_path", "a\ud800"),
+        ("optimizer_betas", {"a": 1}),
+    ],
+)
+def test_a_value_of_another_type_is_refused_and_never_saved(tmp_path, name, value):
+    config = TrainingConfig()
+    setattr(config, name, value)
+    with pytest.raises(ConfigurationError, match=f"{name}: must be "):
+        config.save_yaml(tmp_path / "config.yaml")
+    assert not (tmp_path / "config.yaml").exists()
+
+
+TEXTS = st.text(max_size=6) | st.sampled_from(["1e5", "010", "1:30", "0x1F", "yes", "~", "1_0"])
+
+
+@given(
+    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,9}", fullmatch=True),
+    path=TEXTS,
+    rate=st.floats(1e-6, 1e6),
+    options=st.dictionaries(TEXTS, TEXTS | st.integers() | st.floats(allow_nan=False), max_size=3),
+)
+def test_whatever_is_saved_is_read_back_the_same(tmp_path_factory, name, path, rate, options):
+    try:
+        config = TrainingConfig(
+            experiment_name=name, metadata_path=path, learning_rate=rate, model_options=options
+        )
+    except ConfigurationError:
+        return
+    file = tmp_path_factory.getbasetemp() / "round.yaml"
+    config.save_yaml(file)
+    assert TrainingConfig.from_yaml(file) == config

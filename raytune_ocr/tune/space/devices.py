@@ -1,0 +1,32 @@
+"""Devices that trials name: whether this machine has them, before the run begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.space.experiment import Experiment, Point
+
+
+def check_devices(trials: Iterable[tuple[Experiment, Point]], options: TuneOptions) -> None:
+    """Raise ConfigurationError for devices that no trial would find.
+
+    What the nodes of a cluster have is known there only; a trial without a GPU has none anywhere.
+    """
+    from raytune_ocr.training.device import get_device
+
+    problems = {}
+    for experiment, point in trials:
+        device, place = point.config.device, f"{experiment.place}.training.device"
+        gpus = experiment.resources.gpus
+        gpus = options.gpus_per_trial if gpus is None else gpus
+        if device.startswith("cuda") and gpus == 0:
+            problems[place] = f"{place}: must not be {device} for trials with 0 GPUs"
+        elif options.address is None:
+            try:
+                get_device(device)
+            except ConfigurationError as error:
+                problems[place] = f"{place}: {str(error).removeprefix('device: ')}"
+    if problems:
+        raise ConfigurationError("\n".join(problems.values()))

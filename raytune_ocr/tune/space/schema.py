@@ -1,0 +1,133 @@
+"""The JSON Schema (draft 2020-12) of a YAML of experiments, from the rules of its settings.
+
+Merge keys (`<<`) are resolved before validation, as YAML loaders and editors do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from raytune_ocr.config.resources import DOCS
+from raytune_ocr.config.rules import NAME
+from raytune_ocr.config.settings import ABOUT, PATHS, SECTIONS, About, Settings
+from raytune_ocr.tasks.registry import target_keys
+from raytune_ocr.tune.option_rules import goal_rule
+from raytune_ocr.tune.options import OPTIONS, TUNING
+
+Schema = dict[str, Any]
+
+WHEN = {
+    "description": "settings and the value, or list of values, of each that the leaf needs",
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": {"enum": [*PATHS, *ABOUT]},
+}
+
+
+def yaml_schema() -> Schema:
+    """Return the schema of a file with `experiments`, `targets` and `tuning`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Experiments of raytune_ocr",
+        "type": "object",
+        "required": ["experiments"],
+        "properties": {
+            "experiments": {
+                "description": "the experiments by name",
+                "type": "object",
+                "minProperties": 1,
+                "propertyNames": dict(NAME.schema),
+                "additionalProperties": {"$ref": "#/$defs/experiment"},
+            },
+            "targets": {
+                "description": "goals; the report says which ones are reached",
+                **_nullable(_mapping({n: dict(goal_rule(n).schema) for n in target_keys()})),
+            },
+            "tuning": {
+                "description": "options of the run; the command line wins",
+                **_nullable(_mapping({name: _option(name) for name in TUNING})),
+            },
+        },
+        "additionalProperties": {
+            "description": "a mapping with anchors that experiments merge from",
+            "type": "object",
+        },
+        "$defs": {"when": WHEN, "experiment": _experiment()},
+    }
+
+
+def _experiment() -> Schema:
+    properties: Schema = {
+        "experiment_name": {"description": "equals the experiment's key", "type": "string"},
+        "num_samples": {
+            "description": "trials, for each combination of grid values",
+            "type": ["integer", "null"],
+            "minimum": 1,
+        },
+        "resources": {
+            "description": "what each trial reserves",
+            **_nullable(
+                _mapping(
+                    {
+                        name: {"description": doc, "anyOf": [schema, {"type": "null"}]}
+                        for name, (_, doc, schema) in DOCS.items()
+                    }
+                )
+            ),
+        },
+    }
+    for section, keys in SECTIONS.items():
+        leaves = {key: _setting(name, ABOUT[name]) for key, name in keys.items()}
+        properties[section] = _nullable(_mapping(leaves))
+    return _mapping(properties)
+
+
+def _setting(name: str, about: About) -> Schema:
+    """A setting: its value, or a domain of values."""
+    value, unit = dict(about.rule.schema), f" ({about.unit})" if about.unit else ""
+    default = getattr(Settings(), name)
+    if "items" in value and about.rule.kind is list:
+        value["items"] = {"anyOf": [value["items"], *_domains(value["items"])]}
+    schema: Schema = {
+        "description": f"{about.doc}{unit}",
+        "anyOf": [value, *_domains(dict(about.rule.schema))],
+    }
+    return schema if about.derived else {**schema, "default": default}
+
+
+def _domains(value: Mapping[str, Any]) -> list[Schema]:
+    """The domains that may stand for a value of this schema."""
+    lists = {"type": "array", "items": dict(value), "minItems": 1, "uniqueItems": True}
+    found = [_domain(kind, lists) for kind in ("choice", "grid")]
+    if value.get("type") in ("number", "integer"):
+        kinds = ("uniform", "loguniform") if value["type"] == "number" else ()
+        bounds = {"type": "array", "items": dict(value), "minItems": 2, "maxItems": 2}
+        steps = {
+            "type": "array",
+            "prefixItems": [dict(value), dict(value), {"type": "number", "exclusiveMinimum": 0}],
+            "minItems": 3,
+            "maxItems": 3,
+        }
+        whole = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2}
+        found += [_domain(kind, bounds) for kind in kinds]
+        found += [_domain("quniform", steps), _domain("randint", whole)]
+    return found
+
+
+def _domain(kind: str, values: Schema) -> Schema:
+    schema = _mapping({kind: values, "when": {"$ref": "#/$defs/when"}})
+    return {**schema, "required": [kind]}
+
+
+def _option(name: str) -> Schema:
+    return {"description": OPTIONS[name].doc, **TUNING[name].schema}
+
+
+def _mapping(properties: Mapping[str, Any]) -> Schema:
+    return {"type": "object", "properties": dict(properties), "additionalProperties": False}
+
+
+def _nullable(schema: Schema) -> Schema:
+    """A section, which may be left empty."""
+    return {**schema, "type": ["object", "null"]}

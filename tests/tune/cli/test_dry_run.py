@@ -1,0 +1,83 @@
+import pytest
+import yaml
+
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
+from raytune_ocr.tune import HyperparameterTuner
+from raytune_ocr.tune.cli.dry_run import dry_run, list_experiments
+
+FEW = """
+experiments:
+  reader:
+    num_samples: 9
+    model: {name: ctc_small}
+    training: {num_epochs: 12, batch_size: {choice: [8, 16]}}
+"""
+
+
+def tuner(config, tmp_path, **options):
+    return HyperparameterTuner(config, output_dir=tmp_path / "out", **options)
+
+
+def space(tmp_path, text):
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["full", "searched_full", "searched_small", "presets"])
+def test_a_dry_run_is_a_page(name, tmp_path):
+    told = dry_run(tuner(name, tmp_path), None)
+    assert len(told.splitlines()) < 80 and max(map(len, told.splitlines())) < 200
+
+
+def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
+    told = dry_run(tuner("searched_small", tmp_path), None)
+    assert "24 trials of 1 experiment, at most 216 epochs in all" in told
+    assert "#   batch_size             choice [16, 32, 64]" in told
+    assert "#   step_size              randint [2, 4]  where scheduler_type is steplr" in told
+    examples = yaml.safe_load(told)
+    assert list(examples) == ["reader_0001", "reader_0002", "reader_0003"]
+    first = examples["reader_0001"]
+    assert first["rungs"] == [2, 6] and "learning_rate" in first["sampled"]
+    settings = {"num_workers": 0, "mixed_precision": True, "num_epochs": 9, "loss_type": "ctc"}
+    assert first["config"] == settings
+
+
+def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
+    asked = tuner("searched_small", tmp_path)
+    plans = yaml.safe_load(dry_run(asked, None, every=True))
+    assert {name: plan["config"] for name, plan in plans.items()} == {
+        name: config.to_dict() for name, config in asked.space().configs.items()
+    }
+
+
+def test_the_page_and_the_list_tell_of_trials_that_there_are_not(tmp_path):
+    asked = tuner(space(tmp_path, FEW), tmp_path)
+    told = "a search of 2 trials instead of 9: no more different values"
+    assert told in list_experiments(asked, None) and told in dry_run(asked, None)
+
+
+def test_max_trials_cuts_what_is_told(tmp_path):
+    told = dry_run(tuner("presets", tmp_path, max_trials=2), None)
+    assert "2 trials of 2 experiments" in told and "high_learning_rate" not in told
+
+
+def test_data_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(DataNotFoundError, match="nowhere: no such file or folder of data"):
+        dry_run(tuner("presets", tmp_path, data=str(tmp_path / "nowhere")), None)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "told"),
+    [
+        ("cuda:99", 1, r"experiments\.conservative_small\.training\.device: .* no 'cuda:99'"),
+        ("cuda", 0, "must not be cuda for trials with 0 GPUs"),
+    ],
+)
+def test_a_device_that_is_not_there_is_an_error(device, gpus, told, tmp_path):
+    asked = tuner("presets", tmp_path, overrides={"device": device}, gpus_per_trial=gpus)
+    with pytest.raises(ConfigurationError, match=told):
+        dry_run(asked, None)
+    with pytest.raises(ConfigurationError, match=told):
+        asked.run_experiments()
+    assert not (tmp_path / "out").exists()
