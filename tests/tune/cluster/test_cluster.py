@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from raytune_ocr.results.journal import Journal
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster
 
 LONG = """
 experiments:
@@ -58,3 +59,17 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     finally:
         run.terminate()
         run.wait(60)
+
+
+def test_a_cohort_shares_the_cores_so_that_all_of_it_fits(tmp_path, monkeypatch):
+    cluster = Cluster(None, tmp_path)
+    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
+    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
+    shares = {trials: cluster.share({"cpu": 1.0}, trials) for trials in (1, 2, 3, 4, 6, 9)}
+    assert shares == {1: 4, 2: 2, 3: 2, 4: 1, 6: 1, 9: 1}
+    nodes[:] = [{"CPU": 2.0}]
+    assert cluster.share({"cpu": 1.0}, 1) == 2
+    nodes[:] = [{"CPU": 64.0}]
+    assert cluster.share({"cpu": 1.0}, 1) == MOST_CPUS
+    assert cluster.share({"cpu": 8.0}, 1) == 8
+    assert cluster.share({"cpu": 0.5}, 200) == 0.5
