@@ -1,6 +1,6 @@
 """What the tuner itself costs: runs of empty trials, beside plain Ray Tune with the same ones.
 
-Every contestant runs in a process of its own. A trial is `benchmarks.empty`: the trainer, its
+Every contestant runs in a process of its own. A trial is `benchmarks.support.empty`: the trainer, its
 checkpoints and its reports are real, the model has four weights. Plain Ray runs the very same
 trainable as its documentation shows it: `tune.Tuner` with ASHA, two checkpoints kept.
 """
@@ -25,7 +25,7 @@ from benchmarks.support.report import table, write
 
 EXPERIMENT = """
   t{number}:
-    model: {{name: empty, imports: [benchmarks.empty]}}
+    model: {{name: empty, imports: [benchmarks.support.empty]}}
     data: {{name: empty}}
     training: {{num_epochs: {epochs}, use_tensorboard: false}}
     scheduler: {{type: none}}

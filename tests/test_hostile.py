@@ -5,21 +5,19 @@ import json
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from raytune_ocr.results.journal_schema import GENERATION, HALVING
-from raytune_ocr.tune.schedulers.registry import create_scheduler
 
-from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import load_split
 from raytune_ocr.errors import RaytuneOCRError
-from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.journal import Journal, fingerprint
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
-from raytune_ocr.tune.options import SCHEDULERS, TuneOptions, chosen_options
-from raytune_ocr.tune.schedulers.population_based import Population
-from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
+from raytune_ocr.tune.execution.run import Run
+from raytune_ocr.tune.options import TuneOptions, chosen_options
+from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import find_space, read_space
+from raytune_ocr.tune.storage.mirror import RunCopy
 
 RESULTS = {
     "truncated": b"{",
@@ -141,10 +139,19 @@ RUN = {"run": {"timestamp": "t", "results_file": "r.json", "grace_period": 2, "w
 ROW = {"epoch": 1, "train_loss": 0.5, "seconds": 1.0, "val_char_accuracy": 0.5}
 ROW["val_seq_accuracy"] = 0.4
 HEIR = {"name": "a_g1", "parent": "a", "instead_of": "a", "settings": {"learning_rate": 1e-4}}
+CLONE = {"parent": "a", "replaces": "a", "settings": {"learning_rate": 1e-4}}
+CLONED = {"scheduler": "pbt", "trial": "a_g1", "epoch": 2, "decision": "EXPLOIT", "state": CLONE}
+HALVED = {"scheduler": "halving", "trial": "a", "epoch": 1, "decision": "STOP"}
+SPACE = read_space({"experiments": {"a": {}}})
+SETTINGS = {"fingerprint": fingerprint(TrialRecord(SPACE.configs["a"]))}
 LINES = (
     RUN,
-    {"trial": "a", "status": "completed", "rows": [ROW]},
-    {"trial": "a", "status": "running", "rows": [ROW], "used": {"threads": 1}},
+    {"trial": "a", "status": "completed", "rows": [ROW], **SETTINGS},
+    {"trial": "a", "status": "running", "rows": [ROW], "used": {"threads": 1}, **SETTINGS},
+    {"trial": "a", "status": "pending", "rows": [], "search": "", "sampled": {}, **SETTINGS},
+    {"decisions": [CLONED]},
+    {"decisions": [{**HALVED, "state": {"left": 2}}]},
+    {"decisions": [{**HALVED, "scheduler": "asha", "state": {"score": 0.5}}]},
     {"rung": {"trial": "a", "epoch": 1, "score": None, "stopped": True}},
     {"median": {"trial": "a", "epoch": 1}},
     {"held_out": {"trial": "a", "figures": {}}},
@@ -152,7 +159,7 @@ LINES = (
     {"halving": {"epoch": 1, "ends": ["a"], "left": 2}},
 )
 HALF_A_ROW = {name: value for name, value in ROW.items() if name != "val_seq_accuracy"}
-HALF_READ = {"trial": "a", "status": "completed", "rows": [HALF_A_ROW]}
+HALF_READ = {"trial": "a", "status": "completed", "rows": [HALF_A_ROW], **SETTINGS}
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=8), inner),
@@ -179,28 +186,19 @@ def damaged_line(draw):
 
 
 def taken_up(folder):
-    """What a resume makes of the state in a folder: all that reads it."""
-    config = TrainingConfig(experiment_name="a")
-    state, records = Journal(folder), {"a": TrialRecord(config)}
-    kept = state.read()
-    chosen_options({"resume": True}, earlier=kept.about)
-    if "a" in kept.trials:  # else no line would be of the right run
-        kept.trials["a"].fingerprint = fingerprint(records["a"])
-    state.read = lambda: kept
-    space = read_space({"experiments": {"a": {}}})
-    generations = kept.notes.get(GENERATION, [])
-    population = Population(space, decisions=generations, interval=2)
-    records |= {heir.name: heir for heir in population.restored(kept.trials)}
-    assert isinstance(population.front, int)
-    decisions = kept.notes.get(HALVING, [])
-    halving = SuccessiveHalving(space, decisions=decisions, grace_period=1, reduction_factor=2)
-    assert halving.front is None or halving.front > halving.last_front
-    for decision in decisions:
-        assert not [name for name in decision["ends"] if not isinstance(name, str)]
-    state.load(records)
-    for scheduler in SCHEDULERS:
-        create_scheduler(TuneOptions(scheduler=scheduler), state, records, list(records.values()))
-    write_json(folder / "r.json", results_document(list(records.values()), {}, "t"))
+    """Resume the run in a folder by each scheduler, up to the moment when trials would start."""
+    about = Journal(folder).read().about
+    chosen_options({"resume": True}, earlier=about)
+    content = Journal(folder).path.read_bytes()
+    for scheduler in SCHEDULERS.names():
+        Journal(folder).path.write_bytes(content)
+        options = TuneOptions(scheduler=scheduler, grace_period=1, reduction_factor=2)
+        run = Run(folder, options, RunCopy(None, folder), "t", folder / "r.json")
+        run.start(SPACE, KnownPoints(), resuming=True)
+        run.save_state()
+        run.next_trial()
+        run.save_results()
+        run.journal.close()
 
 
 @given(

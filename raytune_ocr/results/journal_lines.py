@@ -25,6 +25,9 @@ from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
 
 FORMAT = 2
 TRIAL_KEYS = ("trial", "status", "rows")
+MORE_TRIAL_KEYS = (
+    *("fingerprint", "search", "sampled", "stop_reason", "error_message", "used", "decisions"),
+)
 DECISION_KEYS = ("scheduler", "trial", "epoch", "decision", "state")
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
@@ -105,6 +108,7 @@ def is_entry(entry: Any) -> bool:
     if "trial" in entry:
         return (
             _holds(entry, TRIAL_KEYS)
+            and entry.keys() <= {*TRIAL_KEYS, *MORE_TRIAL_KEYS}  # or its digest has another name
             and all(isinstance(row, dict) and _is_row(row) for row in entry["rows"])
             and all(isinstance(number, int) for number in entry.get("used", {}).values())
         )
@@ -119,7 +123,9 @@ def _is_fact(kind: str, value: Any) -> bool:
 
 
 def _is_decision(value: Any) -> bool:
-    if not isinstance(value, dict) or not _holds(value, DECISION_KEYS):
+    if not isinstance(value, dict) or value.keys() != set(DECISION_KEYS):
+        return False
+    if not _holds(value, ()):
         return False
     if value["decision"] not in DECISIONS:
         return False

@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from raytune_ocr.models import PRESETS, create_model, describe_models, flops, format_models
-from raytune_ocr.models.describe import activation_bytes
+from raytune_ocr.models import (
+    PRESETS,
+    ModelRegistry,
+    create_model,
+    describe_models,
+    flops,
+    format_models,
+)
+from raytune_ocr.models.describe import activation_bytes, work
 
 
 def test_every_preset_is_described() -> None:
@@ -41,3 +48,8 @@ def test_checkpointing_keeps_less_for_the_backward_pass() -> None:
 def test_memory_grows_with_the_batch() -> None:
     model = create_model("small")
     assert activation_bytes(model, 16) == pytest.approx(2 * activation_bytes(model, 8), rel=0.1)
+
+
+def test_models_that_are_not_ours_are_not_built_to_learn_their_work(monkeypatch) -> None:
+    monkeypatch.setitem(ModelRegistry._factories, "theirs", pytest.fail)
+    assert work("theirs") == 0 < work("ctc") == work("ctc_small") < work("large")

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from PIL import Image
-from raytune_ocr.results.journal_schema import RUNG
 
 from raytune_ocr.analyze import main
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.analysis import pareto, unfinished
+from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.importance import FEWEST_TRIALS, importance, varied
 from raytune_ocr.results.journal import Journal
@@ -74,9 +74,9 @@ def run(tmp_path):
     targets = {"character_accuracy": 0.8}
     write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
     write_tables(folder, records, targets)
-    state = Journal(folder)
-    state.rewrite({}, {})
-    state.keep(RUNG, {"epoch": 2, "trial": "trial_0", "score": 0.5, "stopped": False})
+    journal = Journal(folder)
+    journal.rewrite({}, {})
+    journal.append_decisions([Decision("asha", "trial_0", 2, CONTINUE, {"score": 0.5})])
     return folder
 
 
@@ -162,12 +162,12 @@ def test_runs_are_compared_in_the_order_given(run, tmp_path):
     assert math.isnan(table["best_score"][1])
 
 
-def test_epochs_that_an_heir_has_of_its_parent_are_counted_once(tmp_path):
-    parent, heir = trial(tmp_path, 1, 0.5, seconds=9.0), trial(tmp_path, 2, 0.6, seconds=2.0)
-    heir.parent, heir.parent_epoch = parent.name, 2
-    for row in heir.epochs[:2]:
+def test_epochs_that_a_clone_has_of_its_parent_are_counted_once(tmp_path):
+    parent, clone = trial(tmp_path, 1, 0.5, seconds=9.0), trial(tmp_path, 2, 0.6, seconds=2.0)
+    clone.parent, clone.parent_epoch = parent.name, 2
+    for row in clone.epochs[:2]:
         row["seconds"] = 9.0
-    records = [parent, heir]
+    records = [parent, clone]
     write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "20260101_000000"))
     without_curves = compare([tmp_path])
     write_tables(tmp_path, records, {})

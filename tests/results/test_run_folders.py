@@ -4,12 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from raytune_ocr.results.journal_schema import RUNG
 
 from raytune_ocr.analyze import main as analyze
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.inference.locate import find_checkpoint
+from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import RESULTS_COPY, read_document, results_document, write_json
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
@@ -41,11 +41,11 @@ def leave_run(tmp_path):
         for path in (tmp_path / f"{timestamp}.json", folder / RESULTS_COPY):
             write_json(path, document)
         write_tables(folder, [record], {})
-        state = Journal(folder)
-        state.rewrite({}, {})
-        rung = {"epoch": round(value * 10), "trial": name, "score": value, "stopped": False}
-        state.keep(RUNG, rung)
-        state.close()
+        journal = Journal(folder)
+        journal.rewrite({}, {})
+        rung = Decision("asha", name, round(value * 10), CONTINUE, {"score": value})
+        journal.append_decisions([rung])
+        journal.close()
         return tmp_path / f"{timestamp}.json"
 
     return leave
@@ -114,6 +114,6 @@ def test_a_run_that_is_gone_on_with_is_the_same_run(tmp_path):
         run.start(space, KnownPoints(), resuming=bool(number))
         run.save_state()
         run.save_results()
-        run.state.close()
+        run.journal.close()
         document = read_document(tmp_path / RESULTS_COPY)[1]
         assert document["timestamp"] == "first" and not taken(tmp_path, document)

@@ -45,6 +45,20 @@ def test_wrong_options_of_a_caller_are_told_together():
     assert "--time-budget: must be seconds" in str(caught.value)
 
 
+@pytest.mark.parametrize("scheduler", ["halving", "pbt"])
+def test_a_scheduler_that_needs_all_trials_refuses_a_search_that_suggests_them(scheduler):
+    with pytest.raises(ConfigurationError, match=f"{scheduler} must go with --search random"):
+        chosen_options({"scheduler": scheduler, "search": "optuna"})
+
+
+def test_a_run_keeps_a_scheduler_that_pauses_trials():
+    for one, other in (("halving", "asha"), ("pbt", "asha"), ("asha", "pbt")):
+        with pytest.raises(ConfigurationError, match=f"begun with {other} and must go on with it"):
+            chosen_options({"scheduler": one}, {}, {"scheduler": other})
+    assert chosen_options({}, {"scheduler": "asha"}, {"scheduler": "pbt"}).scheduler == "pbt"
+    assert chosen_options({"scheduler": "median"}, {}, {"scheduler": "asha"}).scheduler == "median"
+
+
 def test_a_resumed_run_goes_on_with_its_own_search_unless_it_is_told_another():
     earlier = {"search": "optuna", "num_samples": 9, "grace_period": 2, "warm_start": ["a.json"]}
     options = chosen_options({"search": None, "warm_start": ()}, {"grace_period": 4}, earlier)

@@ -295,11 +295,11 @@ def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
     records = {name: TrialRecord(config) for name, config in tuner.space().configs.items()}
     about = {"timestamp": tuner.run.timestamp, "results_file": str(tuner.results_file)}
     with RunLock(output):
-        state = Journal(output)
-        state.rewrite(records, about | {"grace_period": 2})
+        journal = Journal(output)
+        journal.rewrite(records, about | {"grace_period": 2})
         tuner.run.copy.push(now=True)
         records["first"].status = "failed"
-        state.note(records["first"])
+        journal.append(records["first"])
         before = {path: path.read_bytes() for path in output.iterdir()}
         assert main([*base, "--list", "--resume"]) == 0
         assert main([*base, "--dry-run", "--resume"]) == 0
@@ -309,7 +309,7 @@ def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(
             assert "in use by process" in capsys.readouterr().err
         assert {path: path.read_bytes() for path in output.iterdir()} == before
         records["second"].status = "failed"
-        state.note(records["second"])  # its file is still the one in the folder
+        journal.append(records["second"])  # its file is still the one in the folder
         assert {t.status for t in Journal(output).read().trials.values()} == {"failed"}
 
 

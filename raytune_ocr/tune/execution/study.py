@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, PAUSE, STOP, Decision
+from raytune_ocr.results.journal import STATE_FILE
 from raytune_ocr.tune.schedulers.base import Scheduler, Trial, epochs_of
 from raytune_ocr.tune.search.plan import Plan
 
@@ -69,10 +71,15 @@ class Study(Generic[TrialT]):
         self.trials |= {trial.name: trial for trial in trials}
 
     def replay(self, decisions: Iterable[Decision]) -> None:
-        """Take up what an earlier part of the run decided."""
+        """Take up what an earlier part of the run decided.
+
+        Raises:
+            ConfigurationError: a decision that the scheduler cannot have made.
+        """
         for decision in decisions:
             if decision.scheduler == self.scheduler.name:
-                self._apply(decision)
+                self._take_in(decision)
+                self._carry_out(decision)
 
     def restart(self) -> None:
         """Nothing trains any more: trials that did are pending again."""
@@ -153,11 +160,21 @@ class Study(Generic[TrialT]):
         while decisions := self.scheduler.decide(self.trials):
             self.executor.keep(decisions)
             for decision in decisions:
-                self._apply(decision)
+                self.scheduler.apply(decision)
+                self._carry_out(decision)
 
-    def _apply(self, decision: Decision) -> None:
-        """Take in a decision and carry it out; once, however often it is replayed."""
-        self.scheduler.apply(decision)
+    def _take_in(self, decision: Decision) -> None:
+        try:
+            self.scheduler.apply(decision)
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
+            raise ConfigurationError(
+                f"{STATE_FILE}: decisions: {decision.scheduler} cannot take in what it decided on "
+                f"{decision.trial!r} after epoch {decision.epoch}, got state {decision.state}: "
+                f"{error!r}; put the file back from a copy, or begin another run"
+            ) from error
+
+    def _carry_out(self, decision: Decision) -> None:
+        """Do what was decided; once, however often it is replayed."""
         if decision.decision == STOP:
             self._stop(decision.trial)
         elif decision.decision == EXPLOIT:

@@ -53,7 +53,7 @@ class ASHA(Scheduler):
         """Remember what a trial had at its rung."""
         score = decision.state.get("score")
         scores = self.scores.setdefault(decision.epoch, {})
-        scores[decision.trial] = -math.inf if score is None else score
+        scores[decision.trial] = -math.inf if score is None else float(score)
 
     def judges(self, name: str, epoch: int) -> bool:
         """Whether that epoch is a rung of that trial."""

@@ -51,7 +51,7 @@ class SuccessiveHalving(Synchronous):
     def apply(self, decision: Decision) -> None:
         """Go on to the next rung with those that are left."""
         super().apply(decision)
-        self._left = decision.state["left"]
+        self._left = int(decision.state["left"])
 
     def check_resume(self, begun: Trials, added: Trials) -> None:
         """Refuse trials that are new after a rung at which they would have been judged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -20,7 +21,9 @@ class RandomSearch(Searcher):
     def __init__(self, experiment: Experiment, seed: int, known: KnownPoints) -> None:
         super().__init__(experiment, seed, known)
         self._points = experiment.points(seed, known.skip)
+        self._drawn: list[Point] = []
 
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:
-        """Draw the next point."""
-        return next(self._points, None)
+        """Draw the point of that number, the same however often it is asked for."""
+        self._drawn += itertools.islice(self._points, max(0, number - len(self._drawn)))
+        return self._drawn[number - 1] if number <= len(self._drawn) else None

@@ -10,6 +10,8 @@ import psutil
 import pytest
 
 from raytune_ocr.results.journal import Journal
+from raytune_ocr.tune.cluster import cluster
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster
 
 LONG = """
 experiments:
@@ -58,3 +60,31 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     finally:
         run.terminate()
         run.wait(60)
+
+
+def test_a_cohort_shares_the_cores_so_that_all_of_it_fits(tmp_path, monkeypatch):
+    own = Cluster(None, tmp_path)
+    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
+    monkeypatch.setattr(own, "nodes", lambda: nodes)
+    shares = {trials: own.share({"cpu": 1.0}, trials) for trials in (1, 2, 3, 4, 6, 9)}
+    assert shares == {1: 4, 2: 2, 3: 2, 4: 1, 6: 1, 9: 1}
+    nodes[:] = [{"CPU": 2.0}]
+    assert own.share({"cpu": 1.0}, 1) == 2
+    nodes[:] = [{"CPU": 64.0}]
+    assert own.share({"cpu": 1.0}, 1) == MOST_CPUS
+    assert own.share({"cpu": 8.0}, 1) == 8
+    assert own.share({"cpu": 0.5}, 200) == 0.5
+
+
+def test_there_is_room_for_one_trial_more_where_an_autoscaler_starts_nodes_for_it(
+    monkeypatch, tmp_path
+):
+    worker = {"CPU": 4.0, "memory": 2.0**33}
+    up = [{"CPU": 0.0}]
+    monkeypatch.setattr(Cluster, "nodes", lambda self: up)
+    monkeypatch.setattr(cluster, "node_types", lambda: [worker])
+    for expected in (1, 5, 9):
+        assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == expected
+        up.append(worker)
+    monkeypatch.setattr(cluster, "node_types", lambda: None)
+    assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == 12

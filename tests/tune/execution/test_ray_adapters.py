@@ -1,30 +1,89 @@
-"""How many trials Ray is given at a time."""
+"""What Ray is given and told: trials, the end of each, and the end of the run. No Ray is started."""
 
-from raytune_ocr.tune.execution.ray_searcher import AskedTrials
+import pickle
+from types import SimpleNamespace
 
-from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import Cluster
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from raytune_ocr.results.decision import CONTINUE, PAUSE, STOP
+from raytune_ocr.tune.execution.ray_adapters import (
+    BudgetStopper,
+    RayScheduler,
+    RaySearcher,
+    placement,
+)
+from raytune_ocr.tune.tracking.ray_logger import PAUSED
+
+
+def searcher(trials, max_concurrent=None):
+    trials = iter(trials)
+    return RaySearcher(lambda: next(trials, None), lambda name: {"name": name}, max_concurrent)
 
 
 def test_trials_are_given_as_room_grows():
-    drawn, room = iter(range(9)), [1]
-    asked = AskedTrials([], lambda number: {"number": number}, lambda: next(drawn), lambda: room[0])
-    assert asked.suggest("a") == {"number": 0}
-    assert asked.suggest("b") is None
+    room = [1]
+    search = searcher("abc", lambda: room[0])
+    assert search.suggest("1") == {"name": "a"}
+    assert search.suggest("2") is None
     room[0] = 2
-    assert asked.suggest("b") == {"number": 1}
-    assert asked.suggest("c") is None
-    asked.on_trial_complete("a")
-    assert asked.suggest("c") == {"number": 2}
+    assert search.suggest("2") == {"name": "b"}
+    assert search.suggest("3") is None
+    search.on_trial_complete("1")
+    assert search.suggest("3") == {"name": "c"}
 
 
-def test_one_trial_more_is_asked_for_where_an_autoscaler_starts_nodes_for_it(monkeypatch, tmp_path):
-    worker = {"CPU": 4.0, "memory": 2.0**33}
-    up = [{"CPU": 0.0}]
-    monkeypatch.setattr(Cluster, "nodes", lambda self: up)
-    monkeypatch.setattr(cluster, "node_types", lambda: [worker])
-    for expected in (1, 5, 9):
-        assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == expected
-        up.append(worker)
-    monkeypatch.setattr(cluster, "node_types", lambda: None)
-    assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == 12
+def test_without_a_limit_ray_asks_for_as_many_as_it_has_room_for():
+    search = searcher("abc")
+    assert [search.suggest(str(number)) for number in range(3)] == [{"name": n} for n in "abc"]
+
+
+def test_the_search_is_finished_once_none_trains_that_could_lead_to_more():
+    search = searcher("a")
+    search.suggest("1")
+    assert search.suggest("2") is None
+    search.on_trial_complete("1")
+    assert search.suggest("2") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("action", "told", "paused"),
+    [
+        (CONTINUE, TrialScheduler.CONTINUE, False),
+        (PAUSE, TrialScheduler.STOP, True),
+        (STOP, TrialScheduler.STOP, False),
+    ],
+)
+def test_ray_ends_a_trial_that_pauses_or_stops_and_trackers_can_tell_them_apart(
+    action, told, paused
+):
+    trial, reports = SimpleNamespace(config={}), []
+    scheduler = RayScheduler(lambda trial, result: reports.append(result) or action)
+    assert scheduler.on_trial_result(None, trial, {"epoch": 3}) == told
+    assert trial.config == {PAUSED: paused} and reports == [{"epoch": 3}]
+
+
+def test_the_last_result_that_ray_repeats_as_a_trial_ends_is_reported_once():
+    scheduler = RayScheduler(pytest.fail)
+    again = {"epoch": 3, "done": True}
+    assert scheduler.on_trial_result(None, SimpleNamespace(), again) == TrialScheduler.CONTINUE
+
+
+def test_a_spent_budget_ends_all_trials_and_none_alone():
+    spent = []
+    stopper = BudgetStopper(lambda: bool(spent))
+    assert not stopper("a", {}) and not stopper.stop_all()
+    spent.append(1)
+    assert not stopper("a", {}) and stopper.stop_all()
+
+
+def test_ray_can_pickle_what_it_was_given_without_what_is_behind_it():
+    held = lambda *arguments: None  # noqa: E731
+    for one in (RayScheduler(held), BudgetStopper(held)):
+        assert pickle.loads(pickle.dumps(one)) is not one
+
+
+def test_a_trial_asks_for_what_is_in_its_config():
+    bundles = placement({"request": {"cpu": 2.0, "gpu": 0.5, "memory": 1e9}}).bundles
+    assert bundles == [{"CPU": 2.0, "GPU": 0.5, "memory": 1e9}]

@@ -1,14 +1,17 @@
 """What a run does next, and after a resume, without a Ray: its trials are trained by hand."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.results.decision import CONTINUE, EXPLOIT, PAUSE, STOP, Decision
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tune.execution.run import Run
+from raytune_ocr.tune.execution.run import Run, clone_of, inherit
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.warm_start import Known, KnownPoints
+from raytune_ocr.tune.selection.confirmation import confirming_records
 from raytune_ocr.tune.space.search_space import read_space
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
@@ -41,12 +44,14 @@ def presets(*names, epochs=EPOCHS, **sections):
 
 
 def train(run, record, epoch, value):
-    """As far as that epoch, to its end if that is the last one; the run hears of it."""
-    record.status = "running"
-    train_record(record, epoch, value)
-    if epoch == record.config.num_epochs:
-        record.status, record.stop_reason = "completed", "max_epochs"
-    run.note(record)
+    """Train to that epoch, to its end if that is the last one; returns what the run decides."""
+    record.status, action = "running", CONTINUE
+    for number in range(len(record.epochs) + 1, epoch + 1):
+        row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
+        last = number == record.config.num_epochs
+        row |= {"train_loss": 1.0, "seconds": 1.0, "stop_reason": "max_epochs" if last else ""}
+        action = run.report(record, row)
+    return action
 
 
 def left_behind(storage, *names):
@@ -62,7 +67,7 @@ def stopped(run):
     """As Ctrl-C leaves it."""
     run.cut()
     run.save_state()
-    run.state.close()
+    run.journal.close()
 
 
 def test_trials_whose_figures_go_opposite_ways_are_not_judged_by_each_other(start_run):
@@ -157,7 +162,8 @@ def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(sta
     experiments = {"found": {"num_samples": 4, **searched}}
     run = start_run(experiments, max_trials=2, **given)
     assert kept() == ["found_0002", "found_0003", "found_0004"]
-    assert run.draw().name == "found_0002" and kept() == ["found_0003", "found_0004"]
+    run.records["found_0001"].complete("max_epochs")
+    assert run.next_trial().name == "found_0002" and kept() == ["found_0003", "found_0004"]
     for record in run.records.values():
         train(run, record, EPOCHS, 0.5)
     stopped(run)
@@ -167,14 +173,15 @@ def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(sta
     assert kept() == ["found_0001", "found_0004"]
 
 
-def test_a_trial_whose_turn_comes_again_keeps_its_states(start_run, tmp_path):
+def test_a_paused_trial_that_goes_on_keeps_its_states(start_run, tmp_path):
     given = {"scheduler": "halving", "grace_period": 2, "storage": tmp_path / "storage"}
     run = start_run(presets("a", "b"), **given)
     left_behind(tmp_path / "storage", "a")
     for _ in run.records:
-        record = run.draw()
-        train(run, record, 2, 0.9 if record.name == "a" else 0.5)
-    assert run.draw().name == "a" and Storage.at(tmp_path / "storage").files("a")
+        record = run.next_trial()
+        action = train(run, record, 2, 0.9 if record.name == "a" else 0.5)
+        assert (action, record.status) == (PAUSE, "paused")
+    assert run.next_trial().name == "a" and Storage.at(tmp_path / "storage").files("a")
 
 
 CUT = [
@@ -205,5 +212,109 @@ def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run.copy, "pull_trial", fill)
-    with pytest.raises(ExperimentFailedError, match=r"No space left .* go on with --resume"):
+    with pytest.raises(ExperimentFailedError, match=r"No space left .* run again with --resume"):
         run.cut()
+
+
+def test_a_report_is_in_the_journal_with_what_was_decided_on_it(start_run):
+    run = start_run(presets("a", "b"), scheduler="asha", grace_period=2)
+    assert train(run, run.next_trial(), 2, 0.9) == CONTINUE
+    worse = run.next_trial()
+    assert train(run, worse, 2, 0.5) == STOP
+    assert (worse.status, worse.stop_reason) == ("completed", "scheduler")
+    replay = run.journal.read()
+    assert replay.decisions == [
+        Decision("asha", "a", 2, CONTINUE, {"score": 0.9}),
+        Decision("asha", "b", 2, STOP, {"score": 0.5}),
+    ]
+    assert replay.trials["b"].stop_reason == "scheduler"
+    run.journal.close()
+    again = start_run(presets("a", "b"), resume=True, scheduler="asha", grace_period=2)
+    assert again.next_trial().name == "a" and again.next_trial() is None
+
+
+def test_a_full_disk_ends_a_run_in_order(start_run, monkeypatch):
+    run = start_run(presets("a", "b"), scheduler="halving", grace_period=2)
+
+    def fill(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    while record := run.next_trial():
+        train(run, record, 2, 0.5)
+        if record.name == "b":
+            break
+    monkeypatch.setattr(run.journal, "append_decisions", fill)
+    run.next_trial()  # which decides that one of them stops
+    assert "No space left on device" in run.failure
+
+
+# Clones
+
+POPULATION = {"scheduler": "pbt", "grace_period": 2, "max_concurrent": 1}
+CLONE = Decision(
+    *("pbt", "a_g1", 2, EXPLOIT),
+    {"parent": "a", "replaces": "b", "settings": {"learning_rate": 0.002}},
+)
+
+
+def train_population(run, epochs):
+    """Train until each trial has had so many epochs; the later its name, the better."""
+    while record := run.next_trial():
+        if len(record.epochs) >= epochs:
+            return
+        train(run, record, epochs, sorted(run.records).index(record.name) / 10)
+
+
+def test_a_clone_is_its_parent_with_one_more_change_and_its_epochs(start_run):
+    parent = start_run(presets("a"), scheduler="none").records["a"]
+    train_record(parent, 4, 0.5)
+    parent.used = {"batch_size_used": 8}
+    child = clone_of(parent, CLONE)
+    inherit(child, parent)
+    assert child.config.changes == [{"after_epoch": 2, "learning_rate": 0.002}]
+    assert child.config.learning_rate == parent.config.learning_rate
+    assert (child.config.seed, child.used) == (parent.config.seed, parent.used)
+    assert [row["epoch"] for row in child.epochs] == [1, 2]
+    assert child.unsaved == child.epochs
+    assert {row["experiment_name"] for row in child.epochs} == {child.name}
+    grandchild = clone_of(child, replace(CLONE, trial="a_g2", epoch=3))
+    assert [change["after_epoch"] for change in grandchild.config.changes] == [2, 3]
+    result = child.to_result({})
+    assert (result["parent"], result["parent_epoch"]) == ("a", 2)
+    child.complete("max_epochs")
+    (confirming,) = confirming_records([child], 1, 1).values()
+    assert confirming.config.changes == child.config.changes
+
+
+def test_a_resumed_population_has_its_clones_again(start_run):
+    run = start_run(presets(*"abcd"), **POPULATION)
+    train_population(run, 2)
+    assert run.next_trial() is not None  # which decides who is replaced
+    (clone,) = (record for record in run.records.values() if record.parent)
+    assert clone.parent == "d" and run.records["a"].stop_reason == "scheduler"
+    train(run, clone, 3, 0.5)
+    stopped(run)
+    again = start_run(presets(*"abcd"), resume=True, **POPULATION).records[clone.name]
+    assert (again.config, again.parent, again.parent_epoch) == (clone.config, "d", 2)
+    assert again.epochs == clone.epochs and len(again.epochs) == 3
+
+
+def test_a_clone_that_the_journal_had_no_time_to_write_is_made_again(start_run):
+    run = start_run(presets(*"abcd"), **POPULATION)
+    train_population(run, 2)
+    decided = run.study.scheduler.decide(run.study.trials)
+    run.journal.append_decisions(decided)  # and then the driver died
+    run.journal.close()
+    again = start_run(presets(*"abcd"), resume=True, **POPULATION)
+    (clone,) = (record for record in again.records.values() if record.parent)
+    assert len(clone.epochs) == 2 and again.records["a"].stop_reason == "scheduler"
+    assert again.study.scheduler.milestone == 4
+
+
+def test_a_clone_with_settings_that_cannot_be_is_named_with_the_file(start_run):
+    run = start_run(presets("a", "b"), **POPULATION)
+    settings = {"parent": "a", "replaces": "b", "settings": {"learning_rate": -1}}
+    run.journal.append_decisions([replace(CLONE, state=settings)])
+    run.journal.close()
+    with pytest.raises(ConfigurationError, match=r"run_state\.jsonl: a_g1: .*learning_rate"):
+        start_run(presets("a", "b"), resume=True, **POPULATION)

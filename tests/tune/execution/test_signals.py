@@ -19,7 +19,7 @@ from tests.fixtures.materials import allowed
 SLEEPY = """
 import time
 from torch import nn
-from benchmarks.empty import EmptyDataset  # noqa: F401
+from benchmarks.support.empty import EmptyDataset  # noqa: F401
 from raytune_ocr.models import ModelRegistry
 
 @ModelRegistry.register("sleepy")

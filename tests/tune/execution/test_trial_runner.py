@@ -25,7 +25,7 @@ from tests.fixtures.materials import allowed, draw_photos, module_with_a_model, 
 HOLD = """
 import sys
 from pathlib import Path
-from raytune_ocr.tune.lock import RunLock
+from raytune_ocr.tune.storage.run_lock import RunLock
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -8,15 +8,11 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.models import ModelRegistry
-from raytune_ocr.models.describe import work
+from raytune_ocr.results.decision import CONTINUE, STOP, Decision
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster
-from raytune_ocr.tune.options import chosen_options
-from raytune_ocr.tune.schedulers.rungs import rung_epochs
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS
 from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
-from raytune_ocr.tune.space.search_space import read_space
-from tests.fixtures.materials import train_record
+from tests.fixtures.simulated import by_name, carry_out, next_name, restored, simulated, train
 
 SPACE = """
 tuning: {{scheduler: halving, grace_period: 1, reduction_factor: 2}}
@@ -35,164 +31,99 @@ experiments:
 """
 
 
-def halving(epochs=(9, 9, 9, 9, 9, 9, 9), decisions=()):
-    experiments = {f"t{n}": {"training": {"num_epochs": e}} for n, e in enumerate(epochs)}
-    space = read_space({"experiments": experiments}, "space.yaml")
-    return SuccessiveHalving(space, decisions=decisions, grace_period=2, reduction_factor=3)
+def halving(decisions=(), max_epochs=9):
+    return restored(SuccessiveHalving, decisions, reduction_factor=3, max_epochs=max_epochs)
 
 
-def begun(plan):
-    return {record.name: record for record in plan.first()}
+def seven(epoch=0):
+    """`t0`..`t6`; where they have trained, the later one is better."""
+    trials = by_name(*(simulated(f"t{number}", max_epochs=9) for number in range(7)))
+    for place, trial in enumerate(trials.values()):
+        train(trial, epoch, place / 10)
+    return trials
 
 
-def test_rungs_grow_by_the_reduction_factor():
-    assert rung_epochs(3, 2, 100) == [3, 6, 12, 24, 48, 96]
+def names(decisions, action):
+    return [decision.trial for decision in decisions if decision.decision == action]
 
 
-def test_one_in_three_goes_on_whoever_comes_first():
-    plan = halving()
-    records = begun(plan)
+def test_one_in_three_goes_on_whichever_comes_first():
+    scheduler, trials = halving(), seven()
+    active = []
     for value in (4, 6, 1, 0, 5, 3, 2):  # as they arrive
-        record = plan.next(records)
-        assert plan.until(record) == 2
-        assert plan.decide(records) is None
-        train_record(record, 2, value / 10)
-    assert plan.next(records) is None
-    decided = plan.decide(records)
-    assert decided == {"epoch": 2, "ends": ["t0", "t5", "t6", "t2", "t3"], "left": 2}
-    assert plan.decide(dict(reversed(records.items()))) == decided
-    plan.take(decided)
-    for name in decided["ends"]:
-        records[name].status = "completed"
-    assert [plan.next(records).name for _ in range(2)] == ["t1", "t4"]
-    train_record(records["t1"], 6, 0.1)  # what it once had counts, as ASHA has it
-    train_record(records["t4"], 6, 0.55)
-    plan.take(plan.decide(records))
-    assert plan.decisions[-1] == {"epoch": 6, "ends": ["t4"], "left": 1}
-    records["t4"].status = "completed"
-    assert plan.until(records["t1"]) is None  # to its end
-    assert plan.next(records) is records["t1"]
-    assert plan.decide(records) is None
+        active.append(next_name(scheduler, trials, active))
+        assert scheduler.next_milestone(trials[active[-1]]) == 2
+        assert scheduler.decide(trials) == []
+        train(trials[active[-1]], 2, value / 10)
+    assert next_name(scheduler, trials) is None  # all are at the rung
+    decided = scheduler.decide(trials)
+    assert names(decided, CONTINUE) == ["t1", "t4"]
+    assert names(decided, STOP) == ["t0", "t5", "t6", "t2", "t3"]
+    assert {(decision.epoch, decision.state["left"]) for decision in decided} == {(2, 2)}
+    assert scheduler.decide(dict(reversed(trials.items()))) == decided
+    carry_out(scheduler, decided, trials)
+    assert next_name(scheduler, trials) == "t1"
+    assert next_name(scheduler, trials, ["t1"]) == "t4"
+    train(trials["t1"], 6, 0.1)  # its best score of all epochs counts, as ASHA has it
+    train(trials["t4"], 6, 0.55)
+    decided = scheduler.decide(trials)
+    assert (names(decided, CONTINUE), names(decided, STOP)) == (["t1"], ["t4"])
+    carry_out(scheduler, decided, trials)
+    assert scheduler.next_milestone(trials["t1"]) is None  # to its end
+    assert next_name(scheduler, trials) == "t1"
+    assert scheduler.decide(trials) == []
 
 
-def test_who_came_to_a_rung_before_a_resume_waits_there_too():
-    records = begun(halving(epochs=(9, 9, 9)))
-    train_record(records["t0"], 2, 0.1)
-    train_record(records["t1"], 1, 0.2)
-    resumed = halving(epochs=(9, 9, 9))
-    assert [resumed.waits(record) for record in records.values()] == [True, False, False]
+def test_a_trial_that_came_to_a_rung_before_a_resume_waits_there_too():
+    trials = by_name(*(simulated(f"t{number}", max_epochs=9) for number in range(3)))
+    train(trials["t0"], 2, 0.1)
+    train(trials["t1"], 1, 0.2)
+    resumed = halving()
+    assert next_name(resumed, trials) == "t1"
+    assert next_name(resumed, trials, ["t1"]) == "t2"
+    assert next_name(resumed, trials, ["t1", "t2"]) is None
 
 
-def test_the_largest_models_are_first_so_that_nobody_waits_for_them():
-    models = {"a": "ctc_small", "b": "large", "c": "ctc_small", "d": "ctc_medium"}
-    experiments = {
-        name: {"model": {"name": model}, "training": {"num_epochs": 9}}
-        for name, model in models.items()
-    }
-    space = read_space({"experiments": experiments}, "space.yaml")
-    plan = SuccessiveHalving(space, grace_period=2, reduction_factor=3)
-    records = begun(plan)
-    assert [plan.next(records).name for _ in models] == ["d", "b", "a", "c"]
-    assert plan.next(records) is None
+def test_a_nan_is_worst_and_a_trial_that_ended_before_is_not_counted():
+    scheduler, trials = halving(), seven(epoch=2)
+    trials["t6"].curve = {1: math.nan, 2: math.nan}
+    trials["t5"].status = "completed"
+    decided = scheduler.decide(trials)
+    assert names(decided, CONTINUE) == ["t4", "t3"]  # of six
+    assert names(decided, STOP) == ["t2", "t1", "t0", "t6"]
+    for trial in trials.values():
+        trial.status = "failed"
+    assert scheduler.decide(trials) == []
 
 
-def test_models_that_are_not_ours_are_not_built_to_learn_their_work(monkeypatch):
-    monkeypatch.setitem(ModelRegistry._factories, "theirs", pytest.fail)
-    assert work("theirs") == 0 < work("ctc") == work("ctc_small") < work("large")
+def test_the_last_trial_that_is_left_pauses_no_more():
+    trials = by_name(simulated("t0", max_epochs=2), simulated("t1", max_epochs=19))
+    scheduler = halving(max_epochs=19)
+    assert scheduler.rungs == [2, 6, 18]  # as far as the longest trial
+    trials["t0"].status = "completed"  # all of its two epochs
+    train(trials["t1"], 2, 0.5)
+    decided = scheduler.decide(trials)
+    assert decided == [Decision("halving", "t1", 2, CONTINUE, {"left": 1})]
+    carry_out(scheduler, decided, trials)
+    for one in (scheduler, halving(decided, max_epochs=19)):
+        assert one.milestone is None and next_name(one, trials) == "t1"
 
 
-def test_a_nan_is_worst_and_who_ended_before_is_not_counted():
-    plan = halving()
-    records = begun(plan)
-    for value, record in enumerate(records.values()):
-        train_record(record, 2, value / 10)
-    records["t6"].epochs[0]["val_char_accuracy"] = math.nan
-    records["t6"].epochs[1]["val_char_accuracy"] = math.nan
-    records["t5"].status = "completed"
-    assert plan.decide(records)["ends"] == ["t2", "t1", "t0", "t6"]  # of six, two go on
-    for record in records.values():
-        record.status = "failed"
-    assert plan.decide(records) is None
-
-
-def test_one_that_is_alone_waits_no_more():
-    plan = halving(epochs=(2, 19))
-    assert plan.rungs == [2, 6, 18]  # as far as the longest trial
-    records = begun(plan)
-    records["t0"].status = "completed"  # all of its two epochs
-    train_record(records["t1"], 2, 0.5)
-    decided = plan.decide(records)
-    assert decided == {"epoch": 2, "ends": [], "left": 1}
-    for again in (plan, halving(decisions=[decided])):
-        if not again.decisions:
-            again.take(decided)
-        assert again.front is None and again.next(records) is records["t1"]
-
-
-def test_what_does_not_go_with_it_is_refused():
-    with pytest.raises(ConfigurationError, match="halving must go with --search random"):
-        chosen_options({"scheduler": "halving", "search": "optuna"})
-    with pytest.raises(ConfigurationError, match="begun with asha and must go on with it"):
-        chosen_options({"scheduler": "halving"}, {}, {"scheduler": "asha"})
-
-
-def test_new_trials_are_refused_once_some_were_ended():
-    decided = [{"epoch": 2, "ends": ["t1"], "left": 1}]
-    assert len(halving(epochs=(9, 9, 9)).first(begun=["t0", "t1"])) == 3
-    assert len(halving(epochs=(9, 9), decisions=decided).first(begun=["t0", "t1"])) == 2
+def test_new_trials_are_refused_once_a_rung_is_decided():
+    decided = [Decision("halving", "t1", 2, STOP, {"left": 1})]
+    begun, added = by_name(simulated("t0"), simulated("t1")), by_name(simulated("t2"))
+    halving().check_resume(begun, added)
+    halving(decided).check_resume(begun, {})
+    halving(decided).check_resume({}, added)  # another run
     with pytest.raises(ConfigurationError) as caught:
-        halving(epochs=(9, 9, 9), decisions=decided).first(begun=["t0", "t1"])
+        halving(decided).check_resume(begun, added)
     told = str(caught.value)
     assert "as after epoch 2" in told and "got 1 more, t2 first" in told
     assert "another --output-dir, where --scheduler asha" in told
 
 
-def test_those_that_are_left_share_the_cores_so_that_all_fit(tmp_path, monkeypatch):
-    cluster = Cluster(None, tmp_path)
-    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
-    monkeypatch.setattr(cluster, "nodes", lambda: nodes)
-    shares = {trials: cluster.share({"cpu": 1.0}, trials) for trials in (1, 2, 3, 4, 6, 9)}
-    assert shares == {1: 4, 2: 2, 3: 2, 4: 1, 6: 1, 9: 1}
-    nodes[:] = [{"CPU": 2.0}]
-    assert cluster.share({"cpu": 1.0}, 1) == 2
-    nodes[:] = [{"CPU": 64.0}]
-    assert cluster.share({"cpu": 1.0}, 1) == MOST_CPUS
-    assert cluster.share({"cpu": 8.0}, 1) == 8
-    assert cluster.share({"cpu": 0.5}, 200) == 0.5
-
-
-def test_who_shares_is_the_same_all_the_way_to_a_rung():
-    plan = halving()
-    records = begun(plan)
-    assert plan.together(records) == 7
-    for place, record in enumerate(records.values()):
-        train_record(record, 2, place / 10)
-    plan.take(plan.decide(records))
-    for name in plan.decisions[-1]["ends"]:
-        records[name].status = "completed"
-    assert plan.together(records) == 2
-    train_record(records["t6"], 4, 0.5)
-    records["t6"].status = "completed"  # early, while the other one is at it
-    assert plan.together(records) == 2
-    records["t5"].status = "failed"  # in its first epoch after the rung
-    assert plan.together(records) == 2
-
-
-def test_one_that_fails_in_its_very_first_epoch_still_counts_until_the_rung():
-    plan = halving()
-    records = begun(plan)
-    records["t0"].status = "failed"
-    assert plan.together(records) == 7
-    for place, name in enumerate(sorted(records)[1:]):
-        train_record(records[name], 2, place / 10)
-    plan.take(plan.decide(records))
-    for name in plan.decisions[-1]["ends"]:
-        records[name].status = "completed"
-    assert plan.together(records) == 2
-
-
 @pytest.mark.slow
-def test_the_winner_comes_out_as_if_it_had_waited_for_nobody(
+def test_the_winner_comes_out_as_if_it_had_waited_for_none(
     shared_ray, write_space, data, tmp_path, capsys
 ):
     output, results = tmp_path / "out", tmp_path / "out.json"

@@ -1,84 +1,40 @@
-"""Searches and budgets on a real local Ray."""
+from raytune_ocr.tune.search.random_search import RandomSearch
+from raytune_ocr.tune.search.warm_start import Known, KnownPoints
+from raytune_ocr.tune.space.search_space import read_space
 
-import json
-
-import pandas as pd
-import pytest
-
-from raytune_ocr.results.importance import importance, varied
-from raytune_ocr.tune.__main__ import main
-from tests.fixtures.materials import allowed
-
-SEARCHED = """
-tuning: {{search: {search}, scheduler: none, num_samples: 6, max_concurrent: 2}}
-experiments:
-  found:
-    resources: {{cpus: 0.5, memory: 50MB}}
-    model: {{name: {{choice: [small, ctc_small]}}}}
-    training:
-      num_epochs: 1
-      use_tensorboard: false
-      learning_rate: {{loguniform: [1e-4, 1e-2]}}
-      label_smoothing: {{uniform: [0, 0.1], when: {{model.name: small}}}}
-    scheduler: {{type: none}}
-"""
-LONG = """
-experiments:
-  long:
-    model: {{name: ctc_small}}
-    training: {{num_epochs: 500, batch_size: 16, use_tensorboard: false}}
-    scheduler: {{type: none}}
-    early_stopping: {{patience: 0}}
-"""
+SEARCH = {"num_samples": 5, "training": {"learning_rate": {"loguniform": [1e-5, 1e-1]}}}
 
 
-def command(space, data, output, *more):
-    return [
-        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
-        *("--results-file", str(output) + ".json", "--quiet", *more),
-    ]
+def points(content, seed=0, known=None):
+    """All that is suggested for one experiment."""
+    (experiment,) = read_space({"experiments": {"found": content}}).experiments.values()
+    searcher = RandomSearch(experiment, seed, known or KnownPoints())
+    found = []
+    while (point := searcher.suggest(len(found) + 1, ())) is not None:
+        found.append(point)
+    assert searcher.suggest(99, ()) is None
+    assert [searcher.suggest(n, ()) for n in range(1, len(found) + 1)] == found  # as before
+    return found
 
 
-def read(path):
-    return json.loads(path.read_text())
+def test_points_follow_from_the_seed_alone():
+    once, again, other = (points(SEARCH, seed) for seed in (0, 0, 1))
+    assert [point.values for point in once] == [point.values for point in again]
+    assert [point.name for point in once] == [f"found_{n:04d}" for n in range(1, 6)]
+    assert not {str(p.values) for p in once} & {str(p.values) for p in other}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("search", ["random", "optuna"])
-def test_a_search_goes_on_with_more_trials(shared_ray, write_space, data, tmp_path, search, capsys):
-    output = tmp_path / "out"
-    arguments = command(write_space(SEARCHED, search=search), data, output)
-    assert main([*arguments, "--max-trials", "3"]) == 0
-    assert "3 of at most 6 trials" in capsys.readouterr().err
-    first = read(tmp_path / "out.json")["all_results"]
-    assert main([*arguments, "--max-trials", "5", "--resume"]) == 0
-    results = read(tmp_path / "out.json")["all_results"]
-    assert {r["experiment_name"] for r in results} == {f"found_{n:04d}" for n in range(1, 6)}
-    assert [r for r in results if r["experiment_name"] in {f["experiment_name"] for f in first}]
-    for result in results:
-        assert result["search"] == "found"
-        assert result["sampled"].items() <= result["hyperparameters"].items()
-        assert result["config"]["learning_rate"] == result["sampled"]["learning_rate"]
-    kept = {r["experiment_name"]: r for r in results}
-    assert all(kept[f["experiment_name"]] == f for f in first)
-    assert {"model_name", "learning_rate"} <= set(varied(output))
-    assert set(importance(output)["setting"]) >= {"learning_rate"}
+def test_a_preset_gives_one_point():
+    (point,) = points({"training": {"num_epochs": 3}})
+    assert (point.name, point.values, point.config.num_epochs) == ("found", {}, 3)
 
 
-@pytest.mark.slow
-def test_a_run_that_a_budget_ended_goes_on_until_its_target(
-    shared_ray, write_space, data, tmp_path, capsys
-):
-    output = tmp_path / "out"
-    arguments = command(write_space(LONG), data, output)
-    budget = round(allowed(12))  # seconds: time for an epoch, and not for all of them
-    assert main([*arguments, "--time-budget", f"{budget}s"]) == 0
-    assert f"the time budget of {budget} s is spent" in capsys.readouterr().err
-    (cut,) = read(tmp_path / "out.json")["all_results"]
-    assert (cut["status"], cut["stop_reason"]) == ("completed", "time_budget")
-    assert main([*arguments, "--resume", "--target", "val_loss=100"]) == 0
-    (done,) = read(tmp_path / "out.json")["all_results"]
-    assert done["stop_reason"] == "target"
-    assert done["total_epochs"] >= cut["total_epochs"]
-    rows = pd.read_csv(output / "epochs.csv")
-    assert list(rows["epoch"]) == list(range(1, done["total_epochs"] + 1))
+def test_each_combination_of_grid_values_comes_in_turn():
+    grid = {"training": {"batch_size": {"grid": [8, 16]}, "num_epochs": {"grid": [1, 2]}}}
+    assert len({str(point.values) for point in points(grid)}) == 4 == len(points(grid))
+
+
+def test_known_points_are_not_drawn_again():
+    grid = {"training": {"batch_size": {"grid": [8, 16, 32]}}}
+    known = KnownPoints([Known("old.json", {"batch_size": 16}, 0.5)])
+    assert [point.values["batch_size"] for point in points(grid, known=known)] == [8, 32]

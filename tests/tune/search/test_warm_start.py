@@ -10,11 +10,10 @@ from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.dry_run import dry_run
-from raytune_ocr.tune.search.optuna_search import OptunaSearch
-from raytune_ocr.tune.search.random_search import RandomSearch
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.search_space import read_space
+from tests.fixtures.simulated import records_of
 
 SEARCH = {
     "num_samples": 6,
@@ -23,8 +22,22 @@ SEARCH = {
 }
 
 
+BOTH = {"preset": {}, "found": SEARCH}
+
+
 def space(**experiments):
-    return read_space({"experiments": experiments or {"preset": {}, "found": SEARCH}}, "space.yaml")
+    return read_space({"experiments": experiments or BOTH}, "space.yaml")
+
+
+def drawn(known=None, **experiments):
+    """The trials of a random search."""
+    return records_of(experiments or BOTH, known=known).initial()
+
+
+def told_by(known, **experiments):
+    """What Optuna is told of known points before it suggests the first trial."""
+    plan = records_of(experiments or BOTH, "optuna", known=known)
+    return plan.searchers["found"]._study([], 1).trials
 
 
 def finished(records, status="completed"):
@@ -39,7 +52,7 @@ def finished(records, status="completed"):
 def results(tmp_path):
     """A results JSON of the first half of the trials; the last of them is the best."""
     path = tmp_path / "old.json"
-    records = finished(RandomSearch(space()).first()[:7])
+    records = finished(drawn()[:7])
     write_json(path, results_document(records, {}, "20260101_000000"))
     return path
 
@@ -47,22 +60,22 @@ def results(tmp_path):
 def test_what_is_known_is_not_trained_again(results):
     known = read_known([results])
     assert len(known.points) == 7
-    before = {str(record.sampled) for record in RandomSearch(space()).first()[:7]}
-    left = RandomSearch(space(), known).first()
+    before = {str(record.sampled) for record in drawn()[:7]}
+    left = drawn(known=known)
     assert len(left) == 12 and "preset" not in [record.name for record in left]
     assert not before & {str(record.sampled) for record in left}
     assert not any(known.skip(record.config) for record in left)
 
 
 def test_known_points_inform_optuna_from_its_first_trial(results):
-    fresh, told = OptunaSearch(space()), OptunaSearch(space(), read_known([results]))
-    study = told._study(told.space.experiments["found"], [], 1)
-    assert len(study.trials) == 7
-    assert fresh.next({}).name == told.next({}).name == "found_0001"
+    known = read_known([results])
+    assert len(told_by(known)) == 7
+    plans = records_of(BOTH, "optuna"), records_of(BOTH, "optuna", known=known)
+    assert [plan.suggest({}).name for plan in plans] == ["found_0001", "found_0001"]
 
 
 def test_trials_that_failed_or_have_no_score_are_not_known(tmp_path):
-    records = finished(RandomSearch(space()).first()[:2], status="failed")
+    records = finished(drawn()[:2], status="failed")
     path = tmp_path / "failed.json"
     write_json(path, results_document(records, {}, "t"))
     assert not read_known([path]).points
@@ -70,22 +83,21 @@ def test_trials_that_failed_or_have_no_score_are_not_known(tmp_path):
 
 @pytest.mark.parametrize("reason", ["time_budget", "target"])
 def test_trials_that_a_budget_cut_are_trained_again_but_inform_a_search(tmp_path, reason):
-    records = finished(RandomSearch(space()).first()[:7])
+    records = finished(drawn()[:7])
     for record in (records[0], records[6]):
         record.stop_reason = reason
     write_json(tmp_path / "cut.json", results_document(records, {}, "t"))
     known = read_known([tmp_path / "cut.json"])
-    drawn = RandomSearch(space(), known).first()
-    again = [record.name for record in drawn if record.sampled == records[6].sampled]
-    assert "preset" in [record.name for record in drawn] and again == [records[6].name]
-    told = OptunaSearch(space(), known)
-    assert len(told._study(told.space.experiments["found"], [], 1).trials) == 7
+    left = drawn(known=known)
+    again = [record.name for record in left if record.sampled == records[6].sampled]
+    assert "preset" in [record.name for record in left] and again == [records[6].name]
+    assert len(told_by(known)) == 7
     (near,) = refine(space(), [tmp_path / "cut.json"]).experiments.values()
     assert near.domains["learning_rate"].holds(records[6].sampled["learning_rate"])
 
 
 def test_other_data_is_another_point(results):
-    config = RandomSearch(space()).first()[0].config
+    config = drawn()[0].config
     known = read_known([results])
     assert known.skip(config)
     config.metadata_path = "elsewhere/metadata.yaml"
@@ -122,16 +134,15 @@ def test_results_of_the_original_system_are_known_by_what_they_tell(tmp_path):
     known = read_known([path])
     grid = {"batch_size": {"grid": [8, 16]}, "learning_rate": {"choice": [0.001]}}
     search = {"model": {"name": "small"}, "training": grid}
-    left = RandomSearch(space(found=search), known).first()
+    left = drawn(known=known, found=search)
     assert [record.config.batch_size for record in left] == [16]
-    told = OptunaSearch(space(found=search), known)
-    (trial,) = told._study(told.space.experiments["found"], [], 1).trials
+    (trial,) = told_by(known, found=search)
     assert trial.value == 0.312 and len(trial.params) == 2
 
 
 def test_refining_narrows_the_domains_of_the_search_that_was_best(results):
     near = refine(space(), [results])
-    best = RandomSearch(space()).first()[6]
+    best = drawn()[6]
     (experiment,) = near.experiments.values()
     domains = experiment.domains
     assert experiment.name == best.search == "found"
@@ -158,7 +169,7 @@ def test_refining_starts_from_the_winner_and_not_from_the_luckiest(results, tmp_
 
 def test_refining_a_preset_searches_around_its_config(results):
     near = refine(space(other={"training": {"num_epochs": 3}}), [results])
-    best = RandomSearch(space()).first()[6].config
+    best = drawn()[6].config
     (experiment,) = near.experiments.values()
     assert (experiment.name, experiment.size) == ("refined", 10)
     domains = experiment.domains
@@ -184,30 +195,30 @@ def test_refining_a_preset_gives_as_many_trials_as_were_asked_for(results, tmp_p
     assert refined(asked) == 7 and refined(asked, num_samples=30) == 30
 
 
-def write_heir(path, name, **result):
+def write_clone(path, name, **result):
     """Results of a trial that began with a rate of 0.03 and went on with 0.0009."""
     changes = [{"after_epoch": 5, "learning_rate": 0.0009}]
-    heir = TrainingConfig(experiment_name=name, learning_rate=0.03, changes=changes)
-    (record,) = finished([TrialRecord(heir)])
+    clone = TrainingConfig(experiment_name=name, learning_rate=0.03, changes=changes)
+    (record,) = finished([TrialRecord(clone)])
     one = {**record.to_result({}), **result}
     write_json(path, {"all_results": [one]})
 
 
 def test_refining_goes_on_from_the_settings_that_a_population_ended_with(tmp_path):
     search = {"learning_rate": {"loguniform": [1e-5, 1e-1]}}
-    write_heir(tmp_path / "r.json", "found_0001_g1", search="found")
+    write_clone(tmp_path / "r.json", "found_0001_g1", search="found")
     near = refine(space(found={"training": search}), [tmp_path / "r.json"])
     domain = near.experiments["found"].domains["learning_rate"]
     assert domain.values == (9e-5, 9e-3)
 
-    write_heir(tmp_path / "r.json", "preset_g1")
+    write_clone(tmp_path / "r.json", "preset_g1")
     near = refine(space(preset={}), [tmp_path / "r.json"])
     assert near.experiments["refined"].domains["learning_rate"].values == (3e-4, 2.7e-3)
     assert not any(point.config.changes for point in near.points["refined"])
 
 
 def test_refining_keeps_the_changes_that_the_file_has(tmp_path):
-    write_heir(tmp_path / "r.json", "preset")
+    write_clone(tmp_path / "r.json", "preset")
     preset = {"training": {"changes": [{"after_epoch": 5, "learning_rate": 0.0009}]}}
     near = refine(space(preset=preset), [tmp_path / "r.json"])
     assert near.experiments["refined"].domains["learning_rate"].values == (0.01, 0.09)
@@ -229,7 +240,7 @@ def test_a_new_run_does_not_take_the_place_of_what_it_starts_from(tmp_path):
     path.write_text(SPACE.format(size=9))
     write_json(
         tmp_path / "out" / "results.json",
-        results_document(finished(RandomSearch(space()).first()[:2]), {}, "t"),
+        results_document(finished(drawn()[:2]), {}, "t"),
     )
     tuner = HyperparameterTuner(
         str(path), output_dir=tmp_path / "out", warm_start=[str(tmp_path / "out")]
@@ -279,7 +290,7 @@ def begin(tmp_path):
 def grow(path, trials):
     """Results of a run of `SEARCHED` that goes on; the newest trial is the best."""
     search = {"num_samples": 4, "training": {"learning_rate": {"loguniform": [1e-4, 1e-2]}}}
-    old = finished(RandomSearch(space(found=search)).first()[:trials])
+    old = finished(drawn(found=search)[:trials])
     write_json(path, results_document(old, {}, "t"))
 
 
@@ -289,14 +300,14 @@ def test_a_resumed_run_keeps_its_trials_when_its_source_has_grown_or_is_gone(
 ):
     source = tmp_path / "old.json"
     grow(source, trials=1)
-    drawn = begin(**{option: [str(source)]})
-    assert len(drawn) == 4
-    assert begin(resume=True) == drawn
+    first = begin(**{option: [str(source)]})
+    assert len(first) == 4
+    assert begin(resume=True) == first
     grow(source, trials=3)
-    assert begin(resume=True) == drawn
-    assert begin(resume=True, **{option: [str(source)]}) == drawn
+    assert begin(resume=True) == first
+    assert begin(resume=True, **{option: [str(source)]}) == first
     source.unlink()
-    assert begin(resume_if_any=True) == drawn
+    assert begin(resume_if_any=True) == first
     grow(tmp_path / "other.json", trials=3)
     with pytest.raises(ConfigurationError, match="another config"):  # which it did not begin with
         begin(resume=True, **{option: [str(tmp_path / "other.json")]})
@@ -304,12 +315,12 @@ def test_a_resumed_run_keeps_its_trials_when_its_source_has_grown_or_is_gone(
 
 def test_a_run_from_before_sources_were_kept_reads_them_anew(begin, tmp_path):
     grow(tmp_path / "old.json", trials=1)
-    drawn = begin(warm_start=[str(tmp_path / "old.json")])
+    first = begin(warm_start=[str(tmp_path / "old.json")])
     file = Journal(tmp_path / "out").path
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(line for line in lines if not line.startswith(f'{{"{KNOWN}"')))
     assert len(lines) > len(file.read_text().splitlines())
-    assert begin(resume=True) == drawn
+    assert begin(resume=True) == first
 
 
 def test_what_a_run_keeps_of_its_sources_is_what_was_read(results):

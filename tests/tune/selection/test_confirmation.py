@@ -175,8 +175,8 @@ def test_a_run_confirms_its_best_trials(confirmed_run):
     assert len(pd.read_csv(confirmed_run / "confirmation_trials.csv")) == 4
     epochs = pd.read_csv(confirmed_run / "confirmation_epochs.csv")
     assert not epochs.duplicated(["experiment_name", "epoch"]).any()
-    rungs = Journal(confirmed_run).read().notes["rung"]
-    assert not [note for note in rungs if "-seed" in note["trial"]]
+    rungs = Journal(confirmed_run).read().decisions
+    assert rungs and not [decision for decision in rungs if "-seed" in decision.trial]
 
 
 @pytest.mark.slow
@@ -202,7 +202,8 @@ def test_the_test_split_is_read_for_the_winner_alone(confirmed_run):
     assert best["test_images"] == 8
     have = [r["experiment_name"] for r in document["all_results"] if "test_images" in r]
     assert have == [best["experiment_name"]]
-    assert [note["trial"] for note in Journal(confirmed_run).read().notes["held_out"]] == have
+    read = Journal(confirmed_run).read().facts["test_split"]
+    assert [fact["trial"] for fact in read] == have
 
 
 @pytest.mark.slow

@@ -135,3 +135,19 @@ def test_domains_are_found_at_any_depth_and_nowhere_else():
 
 def test_a_domain_tells_what_it_is():
     assert str(Domain("choice", ("a", 1))) == 'choice ["a", 1]'
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "lower", "higher"),
+    [
+        (Domain("loguniform", (1e-4, 1e-2)), 9e-3, 7.2e-3, 1e-2),
+        (Domain("uniform", (0, 0.1)), 0.05, 0.04, 0.06),
+        (Domain("quniform", (0.1, 0.5, 0.2)), 0.3, 0.1, 0.5),
+        (Domain("quniform", (0.1, 0.5, 0.2)), 0.5, 0.3, 0.5),
+        (Domain("choice", (5, 1, 0.5)), 1, 0.5, 5),
+        (Domain("choice", (5, 1, 0.5)), 0.5, 0.5, 1),
+    ],
+)
+def test_a_scaled_value_stays_in_its_domain(domain, value, lower, higher):
+    assert domain.scaled(value, 0.8) == pytest.approx(lower)
+    assert domain.scaled(value, 1.2) == pytest.approx(higher)
