@@ -30,7 +30,8 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
     **dict.fromkeys(("id", "name", "scheduler", "decision", "parent", "replaces"), str),
-    **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state"), dict),
+    "confirms": str,
+    **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state", "config"), dict),
     **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
     **dict.fromkeys(("epoch", "format"), int),
 }

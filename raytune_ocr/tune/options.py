@@ -174,6 +174,7 @@ class TuneOptions:
             the output folder is this machine's copy. None: every node sees the output folder.
         data: overrides every experiment's `metadata_path`.
         resume: go on with the run in the output folder.
+        overwrite: set an earlier run of the output folder aside, and begin anew.
         resume_if_any: go on if the output folder holds a run, else start one.
         force_unlock: take the output folder even if another run holds its lock.
         confirm: how many of the best to train again with fresh seeds; None: none, or as many as
@@ -202,6 +203,7 @@ class TuneOptions:
     allow_outside: bool = False
     resume: bool = False
     resume_if_any: bool = False
+    overwrite: bool = False
     force_unlock: bool = False
     confirm: int | None = None
     confirm_seeds: int | None = None
@@ -247,6 +249,8 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
+    if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
+        raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
