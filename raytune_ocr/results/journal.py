@@ -20,7 +20,7 @@ from typing import IO, Any
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import follow_no_link, replacing
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
 from raytune_ocr.results.record import CUT, FINISHED, TrialRecord
@@ -268,7 +268,9 @@ class Journal:
         for record in records.values():
             record.unsaved.clear()
         self._known = set(trials)
-        self._file = self.path.open("ab", buffering=0)
+        self._file = open(  # noqa: SIM115 - for as long as entries are appended
+            self.path, "ab", buffering=0, opener=follow_no_link
+        )
 
     def append(self, record: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
         """Add what a trial has reported since its last line, and what was decided on it.
@@ -342,7 +344,7 @@ class Journal:
         """Copy lines that cannot be read beside the journal, before it is written anew."""
         if damaged and not self._is_last_cut(damaged):
             copy = self.path.with_name(self.path.name + DAMAGED)
-            with copy.open("ab") as file:
+            with open(copy, "ab", opener=follow_no_link) as file:
                 file.writelines(line.rstrip(b"\n") + b"\n" for line in damaged.values())
             logger.warning("%s: damaged lines are kept in %s", self.path, copy.name)
 

@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.document import RESULTS_COPY
+from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
+from raytune_ocr.results.document import RESULTS_COPY, read_document
 from raytune_ocr.results.journal import DAMAGED, STATE_FILE, Journal, Replay
 from raytune_ocr.results.record import CONFIRMING_TABLES, EPOCHS_TABLE, TRIALS_TABLE
 from raytune_ocr.tune.storage.mirror import STATES, RunCopy
@@ -114,6 +114,54 @@ class EarlierRun:
     def _has_models(self, name: str) -> bool:
         folder = self.folder / name
         return (folder / "checkpoints").is_dir() or any(folder.glob(f"{STATES}*"))
+
+
+def trusted_file(written: str, folders: Iterable[Path], default: Path) -> Path:
+    """The results file that a journal names, or `default` where it is not a run's to write.
+
+    Others may have written the journal: what it names is used only where that is a JSON inside
+    `folders` that is new, or holds results.
+    """
+    if _is_results_file(Path(written), folders):
+        return Path(written)
+    logger.warning(
+        "%s: results_file: not written to, since it lies elsewhere, or is neither new nor results: "
+        "%s; results go to %s (--results-file names another one)",
+        *(STATE_FILE, written, default),
+    )
+    return default
+
+
+def _is_results_file(path: Path, folders: Iterable[Path]) -> bool:
+    real = path.resolve()
+    inside = any(folder.resolve() in real.parents for folder in folders)
+    if not inside or real.suffix != ".json" or real.name.startswith("."):
+        return False
+    try:
+        read_document(real)
+    except DataNotFoundError:
+        return not real.exists()
+    except DataLoaderError:
+        return False
+    return True
+
+
+def check_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises ConfigurationError where a run would write or remove outside of its folder.
+
+    Args:
+        folder: the output folder, with files and trials that others may have left in it.
+        names: of the trials.
+    """
+    home = folder.resolve()
+    trials = [folder / name for name in names]
+    within = (path for trial in trials for path in trial.rglob("*") if trial.is_dir())
+    for path in (*trials, *within, *(folder / name for name in RUN_FILES)):
+        if path.is_symlink() and home not in path.resolve().parents:
+            raise ConfigurationError(
+                f"--output-dir: must hold no links that lead out of it, got {path}, a link to "
+                f"{path.resolve()}; remove it or name another --output-dir"
+            )
 
 
 def free_file(path: Path) -> Path:

@@ -24,7 +24,12 @@ from raytune_ocr.results.journal import TEST_SPLIT, Journal, Replay
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.tune.execution.budget import Budget
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
-from raytune_ocr.tune.execution.earlier_run import EarlierRun, free_file
+from raytune_ocr.tune.execution.earlier_run import (
+    EarlierRun,
+    check_links,
+    free_file,
+    trusted_file,
+)
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
@@ -172,9 +177,11 @@ class Run:
         self.timestamp = about["timestamp"]
         self.id = about.get("id", self.id)  # version 0.1 had none at first
         if self._results_file is None:
-            self._results_file = Path(about["results_file"])
+            places = (self.output_dir.parent, Path.cwd())
+            self._results_file = trusted_file(about["results_file"], places, self.results_file)
         self.writer.results_file = self.results_file
         self.kept |= self.journal.take_finished()
+        check_links(self.output_dir, self.records)
         self.study.replay(replay.decisions)
         begun = {n: t for n, t in self.study.trials.items() if n in replay.trials}
         added = {n: t for n, t in self.study.trials.items() if n not in replay.trials}
@@ -433,6 +440,7 @@ class Run:
             EarlierRun(self.output_dir, self.copy).set_aside(self.records)
         forget_confirmation(self.output_dir, self.copy)
         names = {*self.records, *self.journal.read().trials}
+        check_links(self.output_dir, names)
         self.journal.path.unlink(missing_ok=True)
         forget(self.output_dir, self.copy, names)
         if self._results_file is None:

@@ -122,6 +122,11 @@ class Experiment:
         content = fill(self.content, self.domains, {})
         return fields_of(content, self.place, self.base, self.overrides)
 
+    @property
+    def imports(self) -> list[str]:
+        """Modules that it names, or the caller for it."""
+        return list(self._fixed.get("imports", []))
+
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values; raises ConfigurationError where they do not fit together."""
         base = {**self.base, "experiment_name": self.trial_name(number)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,12 @@ class Space:
         if problems:
             raise ConfigurationError("\n".join(problems))
         return points
+
+    @property
+    def imports(self) -> list[str]:
+        """Modules that the file or the caller names, each once."""
+        named = (experiment.imports for experiment in self.experiments.values())
+        return list(dict.fromkeys(itertools.chain.from_iterable(named)))
 
     @property
     def configs(self) -> dict[str, TrainingConfig]:

@@ -7,6 +7,7 @@ import pytest
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import STATE_FILE, Journal
+from raytune_ocr.results.journal_lines import read_line, write_line
 from raytune_ocr.results.run_folders import taken
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.execution.earlier_run import RUN_FILES
@@ -19,6 +20,8 @@ experiments:
   b: {training: {num_epochs: 2, learning_rate: 2e-3}}
   found: {num_samples: 3, training: {num_epochs: 2, learning_rate: {loguniform: [1e-4, 1e-2]}}}
 """
+
+DECISION = {"scheduler": "pbt", "trial": "a", "epoch": 1, "decision": "exploit", "state": {}}
 
 
 def train_by_hand(runner, unfinished, resuming):
@@ -163,3 +166,84 @@ def test_two_runs_of_one_second_have_a_results_file_each(create_tuner, tmp_path)
 def test_to_overwrite_and_to_resume_is_refused(create_tuner):
     with pytest.raises(ConfigurationError, match="--overwrite"):
         create_tuner(overwrite=True, resume=True)
+
+
+def edit_about(folder, **values):
+    """The first line of a journal as somebody else would write it, digest and all."""
+    path = folder / STATE_FILE
+    first, *others = path.read_bytes().splitlines(keepends=True)
+    entry = read_line(first)
+    path.write_bytes(b"".join([write_line({"run": entry["run"] | values}), *others]))
+
+
+@pytest.mark.parametrize("where", ["profile", "profile.json", "elsewhere/new.json", ".hidden.json"])
+def test_a_results_file_that_a_journal_names_is_no_path_to_act_on(
+    create_tuner, tmp_path, caplog, where
+):
+    create_tuner("in/out").run_experiments(["a"])
+    path = tmp_path.parent / f"{tmp_path.name}_x" / where if "/" in where else tmp_path / where
+    if not path.suffix or path.name == "profile.json":
+        path.write_text('{"of": "the user"}')
+    edit_about(tmp_path / "in" / "out", results_file=str(path))
+    there = path.read_bytes() if path.exists() else None
+    tuner = create_tuner("in/out", resume=True)
+    tuner.run_experiments(["a", "b"])
+    assert (path.read_bytes() if path.exists() else None) == there
+    assert tuner.results_file.exists() and "not written to, since it lies" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["../victim", "/tmp/x/victim", "a/../../victim", ".", "..", "a\nb"]
+)
+def test_a_name_in_a_journal_is_no_path(create_tuner, tmp_path, name):
+    """Neither of a trial, nor of a decision; a fresh run removes nothing outside its folder."""
+    victim = tmp_path / "victim" / "checkpoints"
+    victim.mkdir(parents=True)
+    create_tuner().run_experiments(["a"])
+    lines = [
+        {"trial": name.replace("/tmp/x", str(tmp_path)), "status": "failed", "rows": []},
+        {"decisions": [{**DECISION, "trial": name}]},
+        {"decisions": [{**DECISION, "state": {"parent": name, "replaces": "a", "settings": {}}}]},
+    ]
+    for line in lines:
+        with pytest.raises(ValueError, match="not an entry"):
+            read_line(write_line(line))
+    with (tmp_path / "out" / STATE_FILE).open("ab") as file:
+        file.write(write_line(lines[0]))
+    create_tuner(resume=True).run_experiments(["a"])
+    assert "victim" not in (tmp_path / "out" / STATE_FILE).read_text()
+    create_tuner(overwrite=True).run_experiments(["a"])
+    assert victim.is_dir()
+
+
+@pytest.mark.parametrize("link", ["b", "b/checkpoints", "trials.csv", STATE_FILE + ".damaged"])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_link_that_leads_out_of_the_folder_is_refused(create_tuner, tmp_path, link, resume):
+    victim = tmp_path / "victim"
+    (victim / "checkpoints").mkdir(parents=True)
+    if resume:
+        create_tuner().run_experiments(["a"])
+        (tmp_path / "out" / link).unlink(missing_ok=True)
+    (tmp_path / "out" / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / link).symlink_to(victim)
+    with pytest.raises(ConfigurationError, match=r"--output-dir: must"):
+        create_tuner(resume=resume).run_experiments(["b"])
+    assert (victim / "checkpoints").is_dir() and not list((victim / "checkpoints").iterdir())
+
+
+def test_a_kept_trial_does_not_have_its_modules_imported(create_tuner, tmp_path, monkeypatch):
+    create_tuner().run_experiments(["a"])
+    path = tmp_path / "out" / STATE_FILE
+    entries = [read_line(line) for line in path.read_bytes().splitlines(keepends=True)]
+    for entry in entries:
+        if "config" in entry:
+            entry["config"]["imports"] = ["of_the_sender"]
+    path.write_bytes(b"".join(map(write_line, entries)))
+    (tmp_path / "of_the_sender.py").write_text("raise SystemExit('it ran')")
+    document = create_tuner(resume=True).run_experiments(["b"])
+    assert sorted(names_in(document)) == ["a", "b"]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    tuner = create_tuner(resume=True, confirm=2)
+    with pytest.raises(ConfigurationError, match="if you trust them: --import of_the_sender"):
+        tuner.run_experiments(["b"])
