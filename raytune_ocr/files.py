@@ -29,6 +29,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def follow_no_link(path: str, flags: int) -> int:
+    """An `opener` for `open`: raises OSError where `path` is a link, which others may have made."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
 def why_not_writable(path: Path) -> str:
     """Why a file cannot be written at `path`; "" if it can. Nothing is left of the attempt."""
     made: list[Path] = []

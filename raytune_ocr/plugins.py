@@ -83,6 +83,24 @@ def unknown_keywords(factory: Callable[..., Any], keywords: Iterable[str]) -> st
     return "; ".join(unknown_name("option", key, known) for key in keywords if key not in known)
 
 
+def check_trusted(asked: Iterable[str], trusted: Iterable[str], source: str) -> None:
+    """Raises ConfigurationError where `source` asks for modules that nobody here has named.
+
+    Importing a module runs its code, so a file that others wrote does not decide on it.
+
+    Args:
+        asked: names of modules in `source`.
+        trusted: names that the command line and the YAML give; what is imported already is too.
+        source: the file, for the message.
+    """
+    if others := [name for name in asked if name not in {*trusted, *sys.modules}]:
+        way = " ".join(f"--import {name}" for name in others)
+        raise ConfigurationError(
+            f"{source}: needs modules that are imported only where the command line or the YAML "
+            f"names them, since that runs their code: {', '.join(others)}; if you trust them: {way}"
+        )
+
+
 def import_modules(names: Iterable[str]) -> None:
     """Import modules for what they register; the working folder is searched too.
 

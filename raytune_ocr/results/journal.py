@@ -20,7 +20,7 @@ from typing import IO, Any
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import follow_no_link, replacing
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
 from raytune_ocr.results.record import CUT, FINISHED, TrialRecord
@@ -31,8 +31,9 @@ STATE_FILE = "run_state.jsonl"
 DAMAGED = ".damaged"  # appended to its name: lines of it that cannot be read
 TEST_SPLIT = "test_split"  # the fact that a winner has read the test split
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
-SETTINGS_THAT_MAY_CHANGE = ("output_dir", "device", "num_workers", "metadata_path")
-SETTINGS = ("fingerprint", "search", "sampled")  # in the first line of a trial
+SETTINGS_OF_A_MACHINE = ("device", "num_workers", "metadata_path")
+SETTINGS_THAT_MAY_CHANGE = ("output_dir", *SETTINGS_OF_A_MACHINE)
+SETTINGS = ("fingerprint", "search", "sampled", "confirms", "config")  # in a trial's first line
 NAMED = 3  # trials that a message names one by one
 
 
@@ -48,6 +49,18 @@ class TrialState:
     used: dict[str, int] = field(default_factory=dict)
     search: str = ""
     sampled: dict[str, Any] = field(default_factory=dict)
+    confirms: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it completed, failed or was stopped."""
+        return self.status in FINISHED
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something would be lost with it: an epoch, or its end."""
+        return bool(self.epochs) or self.status == "completed"
 
     def apply(self, entry: Mapping[str, Any]) -> None:
         """Take in a line; an epoch that was trained again replaces its earlier row."""
@@ -142,7 +155,7 @@ class Journal:
         """Take up the run in the folder: fill in `records`; returns `Replay.about`.
 
         Raises:
-            ConfigurationError: there is none, or it was made with other settings.
+            ConfigurationError: there is none, or trials of it were made with other settings.
         """
         if not self.exists():
             raise ConfigurationError(
@@ -153,13 +166,13 @@ class Journal:
         self._check_about(replay)
         there = {name: trial for name, trial in replay.trials.items() if name in records}
         other = [n for n, trial in there.items() if trial.fingerprint != fingerprint(records[n])]
-        if other or not there:
+        if other:
             named = [self._difference(records[name]) for name in other[:NAMED]]
             named += [f"and {len(other) - NAMED} more"] * (len(other) > NAMED)
-            which = "; ".join(named) or "none of its experiments is in this config"
             raise ConfigurationError(
-                f"--resume: {self.path.parent} holds a run with another config ({which}); resume "
-                "with the config it was started with, or choose another --output-dir"
+                f"--resume: {self.path.parent} holds a run with another config "
+                f"({'; '.join(named)}); resume with the config it was started with, give what is "
+                "changed a name of its own, or choose another --output-dir"
             )
         self.decisions, self.facts = replay.decisions, replay.facts
         self._others = {n: trial for n, trial in replay.trials.items() if n not in records}
@@ -212,6 +225,31 @@ class Journal:
                 taken.add(name)
         return taken
 
+    def take_finished(self) -> dict[str, TrialRecord]:
+        """Records of the finished trials that `load` was not given, by name.
+
+        Those that confirm others are left for `take_up`, as are those of version 0.1, which wrote
+        no config: they stay in the file alone.
+        """
+        records = {}
+        for name, trial in self._others.items():
+            if trial.is_finished and trial.config and not trial.confirms:
+                try:
+                    records[name] = self._rebuilt(name, trial)
+                except ConfigurationError as error:
+                    logger.warning("%s: %s: not shown: %s", self.path, name, error)
+        for name in records:
+            del self._others[name]
+        return records
+
+    def _rebuilt(self, name: str, trial: TrialState) -> TrialRecord:
+        own = {"experiment_name": name, "output_dir": str(self.path.parent)}
+        config = TrainingConfig.from_dict({**trial.config, **own}, environment={})
+        record = TrialRecord(config, search=trial.search, sampled=trial.sampled)
+        _restore(record, trial)
+        record.status, record.stop_reason = trial.status, trial.stop_reason  # also of one cut short
+        return record
+
     def rewrite(self, records: Mapping[str, TrialRecord], about: Mapping[str, Any]) -> None:
         """Write all anew, aside and then in place; entries are appended to it from now on."""
         self.close()
@@ -225,11 +263,14 @@ class Journal:
             for name, trial in trials.items():
                 fields = vars(trial).copy()
                 rows = fields.pop("epochs")
-                file.write(write_line({"trial": name, **fields, "rows": rows}))
+                told = {key: value for key, value in fields.items() if value or key == "status"}
+                file.write(write_line({"trial": name, **told, "rows": rows}))
         for record in records.values():
             record.unsaved.clear()
         self._known = set(trials)
-        self._file = self.path.open("ab", buffering=0)
+        self._file = open(  # noqa: SIM115 - for as long as entries are appended
+            self.path, "ab", buffering=0, opener=follow_no_link
+        )
 
     def append(self, record: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
         """Add what a trial has reported since its last line, and what was decided on it.
@@ -240,7 +281,7 @@ class Journal:
         entry: dict[str, Any] = {"trial": record.name, "status": record.status}
         if record.name not in self._known:
             fields = vars(_state_of(record))
-            entry |= {name: fields[name] for name in SETTINGS}
+            entry |= {name: fields[name] for name in SETTINGS if fields[name]}
             self._known.add(record.name)
         for name in ("stop_reason", "error_message", "used"):
             if value := getattr(record, name):
@@ -303,7 +344,7 @@ class Journal:
         """Copy lines that cannot be read beside the journal, before it is written anew."""
         if damaged and not self._is_last_cut(damaged):
             copy = self.path.with_name(self.path.name + DAMAGED)
-            with copy.open("ab") as file:
+            with open(copy, "ab", opener=follow_no_link) as file:
                 file.writelines(line.rstrip(b"\n") + b"\n" for line in damaged.values())
             logger.warning("%s: damaged lines are kept in %s", self.path, copy.name)
 
@@ -334,12 +375,28 @@ def _state_of(record: TrialRecord) -> TrialState:
         record.used,
         record.search,
         dict(record.sampled),
+        record.confirms,
+        record.config.to_dict(),
     )
 
 
 def _restore(record: TrialRecord, trial: TrialState) -> None:
     record.epochs, record.used = list(trial.epochs), dict(trial.used)
-    finished = trial.status in FINISHED and trial.stop_reason not in CUT
+    finished = trial.is_finished and trial.stop_reason not in CUT
     record.status = trial.status if finished else "pending"
     record.stop_reason = trial.stop_reason if finished else ""
     record.error_message = trial.error_message if finished else ""
+    if finished:
+        record.config = _trained_with(record.config, trial.config)
+
+
+def _trained_with(config: TrainingConfig, was: Mapping[str, Any]) -> TrainingConfig:
+    """A finished trial's config: where its data was then, and the device, not where they are now.
+
+    Raises:
+        ConfigurationError: a value in the journal that no config may have.
+    """
+    told = {name: was[name] for name in SETTINGS_OF_A_MACHINE if name in was}
+    if all(getattr(config, name) == value for name, value in told.items()):
+        return config
+    return TrainingConfig.from_dict({**config.to_dict(), **told}, environment={})

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any
@@ -33,7 +34,8 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
     **dict.fromkeys(("id", "name", "scheduler", "decision", "parent", "replaces"), str),
-    **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state"), dict),
+    "confirms": str,
+    **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state", "config"), dict),
     **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
     **dict.fromkeys(("epoch", "format"), int),
 }
@@ -50,6 +52,9 @@ OLD_DECISIONS = {
 OLD_CLONE = ("name", "parent", "instead_of", "settings")
 ROW = ("epoch", "seconds")
 ROW_TYPES: dict[str, Any] = {"experiment_name": str, "epoch": int, "seconds": (int, float)}
+NAMES = ("trial", "parent", "replaces", "name", "confirms", "experiment_name")
+NAME = re.compile(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,199}")
+"""Names of trials, which are names of folders: as in a YAML, with room for what makes a clone's."""
 MOST_DIGITS = 18
 DIGEST = b',"digest":"'
 
@@ -109,6 +114,7 @@ def is_entry(entry: Any) -> bool:
         return (
             _holds(entry, TRIAL_KEYS)
             and entry.keys() <= {*TRIAL_KEYS, *MORE_TRIAL_KEYS}  # or its digest has another name
+            and entry["trial"] != ""
             and all(isinstance(row, dict) and _is_row(row) for row in entry["rows"])
             and all(isinstance(number, int) for number in entry.get("used", {}).values())
         )
@@ -148,10 +154,16 @@ def _integer(digits: str) -> int:
 
 
 def _holds(entry: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether all `names` are there, and everything is of its type."""
+    """Whether all `names` are there, everything is of its type, and each trial has a name."""
     return all(name in entry for name in names) and all(
-        isinstance(value, TYPES.get(name, object)) for name, value in entry.items()
+        isinstance(value, TYPES.get(name, object)) and (name not in NAMES or _is_name(value))
+        for name, value in entry.items()
     )
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it is a trial's name, or "" for none."""
+    return value == "" or (isinstance(value, str) and NAME.fullmatch(value) is not None)
 
 
 # Format 1

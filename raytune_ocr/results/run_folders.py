@@ -1,7 +1,8 @@
 """Where a run left its tables, state and models, as its results JSON tells.
 
 An output folder can be taken by another run later, and then holds nothing of the first one. Whose
-it is, its `results.json` says: by the time when the run began, which a resume keeps.
+it is, its `results.json` says: by the run's id, which a resume keeps; before there were any, by the
+time when the run began.
 """
 
 from __future__ import annotations
@@ -32,13 +33,16 @@ def taken(folder: Path, document: Mapping[str, Any]) -> str:
     A folder without a `results.json` is nobody else's.
     """
     try:
-        there = json.loads((folder / RESULTS_COPY).read_text(encoding="utf-8"))["timestamp"]
+        there = json.loads((folder / RESULTS_COPY).read_text(encoding="utf-8"))
+        begun = there["timestamp"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    if there == document.get("timestamp"):
+    both = (there.get("run_id"), document.get("run_id"))
+    one, other = both if all(both) else (begun, document.get("timestamp"))
+    if one == other:
         return ""
     return (
-        f"{folder} holds another run by now, begun {there}, and what this one left there is gone; "
+        f"{folder} holds another run by now, begun {begun}, and what this one left there is gone; "
         f"name {folder} for that run (an --output-dir for each keeps both)"
     )
 

@@ -44,6 +44,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "allow_outside",
         "resume",
         "resume_if_any",
+        "overwrite",
         "force_unlock",
         "track",
         "quiet",
@@ -121,7 +122,8 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
 
 
 def _resume_command(words: Sequence[str]) -> str:
-    kept = [word for word in words if word not in ("--resume", "--resume-if-any")]
+    which = ("--resume", "--resume-if-any", "--overwrite")
+    kept = [word for word in words if word not in which]
     return again("tune", [*kept, "--resume"])
 
 

@@ -184,6 +184,9 @@ class TuneOptions:
     allow_outside: bool = option(False, "accept images outside the data's and the working folder")
     resume: bool = option(False, "go on with the run in the output folder")
     resume_if_any: bool = option(False, "go on if the output folder holds a run, else start one")
+    overwrite: bool = option(
+        False, "set an earlier run of the output folder aside under a name with its time"
+    )
     force_unlock: bool = option(False, "take the output folder even if another run holds its lock")
     confirm: int | None = option(
         None,
@@ -282,6 +285,8 @@ def chosen_options(
             problems.append(str(error))
     if problems:
         raise ConfigurationError("\n".join(problems))
+    if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
+        raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]

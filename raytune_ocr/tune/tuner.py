@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,11 @@ from typing import Any
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import why_not_writable
-from raytune_ocr.results.journal import STATE_FILE, Journal, Replay
+from raytune_ocr.results.journal import Journal, Replay
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
+from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.run import Run, disk_full
 from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from raytune_ocr.tune.options import chosen_options
@@ -66,7 +65,8 @@ class HyperparameterTuner:
         self.config = self.load_config(self.config_file)
         kept = self.options.storage
         copy = RunCopy(None if kept is None else Storage.at(kept), self.output_dir)
-        self._earlier = _kept_before(copy) if self._may_resume else Replay()
+        self._in_folder = EarlierRun(self.output_dir, copy)
+        self._earlier = self._in_folder.read() if self._may_resume else Replay()
         self.options = chosen_options(options, None, self._earlier.about)
         self._space = self._read(self.config)
         self.options = chosen_options(options, self._space.tuning, self._earlier.about)
@@ -75,8 +75,7 @@ class HyperparameterTuner:
             self.output_dir,
             self.options,
             copy,
-            datetime.datetime.now().strftime("%Y%m%d_%H%M%S"),
-            None if results_file is None else Path(results_file),
+            results_file=None if results_file is None else Path(results_file),
         )
         self.cluster = Cluster(self.options.address, self.output_dir)
         self.runner = TrialRunner(self.run, self.cluster, self.options)
@@ -182,7 +181,7 @@ class HyperparameterTuner:
         if self._may_resume:  # not before the folder is ours: a run may be under way in it
             run.copy.pull()
         there = Journal(self.output_dir).exists()
-        resuming = options.resume or (options.resume_if_any and there)
+        resuming = options.resume or (options.resume_if_any and there) or self._holds_own_run()
         known = self.known(space)
         inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
         if inside and not resuming:
@@ -191,6 +190,8 @@ class HyperparameterTuner:
                 "name another one"
             )
         run.start(space, known, resuming)
+        if not (resuming or options.overwrite):
+            self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine:
             run.journal.facts[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
         if why := why_not_writable(run.results_file):
@@ -205,6 +206,10 @@ class HyperparameterTuner:
             raise disk_full(run.failure)
         run.end()
         return run.document()
+
+    def _holds_own_run(self) -> bool:
+        """Whether the output folder holds the run of this very object: another call adds to it."""
+        return bool(Journal(self.output_dir).read().about.get("id") == self.run.id)
 
     # What came of it
 
@@ -238,9 +243,3 @@ class HyperparameterTuner:
         if best and best["checkpoint"]:
             paths.append(("best checkpoint", best["checkpoint"]))
         return summary(self.records.values(), self.run.targets, paths, document)
-
-
-def _kept_before(copy: RunCopy) -> Replay:
-    """What was noted of the run that may be resumed; where it is kept, nothing is changed."""
-    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as aside:
-        return Journal(copy.where_newest(STATE_FILE, Path(aside))).read()

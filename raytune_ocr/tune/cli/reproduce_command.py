@@ -15,6 +15,7 @@ def main(arguments: Any) -> int:
         arguments.trial,
         data=arguments.data,
         allow_outside=arguments.allow_outside,
+        imports=arguments.imports,
         say=say,
     )
     return 0 if same else 1

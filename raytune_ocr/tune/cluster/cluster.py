@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.files import follow_no_link
 from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
@@ -92,7 +93,7 @@ class Cluster:
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         with (
-            self.log_file.open("a", encoding="utf-8") as log,
+            open(self.log_file, "a", encoding="utf-8", opener=follow_no_link) as log,
             redirect_stdout(log),
             redirect_stderr(log),
         ):

@@ -5,6 +5,7 @@ Every epoch is in the journal, so that the run goes on after anything that ends 
 
 from __future__ import annotations
 
+import datetime
 import logging
 import secrets
 from collections import ChainMap
@@ -23,6 +24,12 @@ from raytune_ocr.results.journal import TEST_SPLIT, Journal, Replay
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.tune.execution.budget import Budget
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
+from raytune_ocr.tune.execution.earlier_run import (
+    EarlierRun,
+    check_links,
+    free_file,
+    trusted_file,
+)
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
@@ -38,6 +45,7 @@ from raytune_ocr.tune.storage.mirror import RunCopy
 logger = logging.getLogger(__name__)
 
 CONFIRM_SEEDS = 3
+TIME_FORMAT = "%Y%m%d_%H%M%S"
 
 
 def disk_full(failure: str) -> ExperimentFailedError:
@@ -56,13 +64,14 @@ class Run:
         output_dir: the run's folder.
         options: of the run.
         copy: what is kept of it in a storage.
-        timestamp: when it began.
-        results_file: where the JSON goes.
+        timestamp: when it began; "": as it starts.
+        results_file: where the JSON goes; None: a name of its own in the working folder.
 
     Attributes:
         id: tells it from any other run, and is kept over a resume.
         study: the search: its trials and what is decided on them.
         confirming: trials that train the best ones again with other seeds, by name.
+        kept: finished trials of earlier parts of the run that are not asked for this time.
         records: all of these, by name.
         failure: what ended the run that no other trial would have escaped, a full disk, or "".
     """
@@ -72,13 +81,14 @@ class Run:
         output_dir: Path,
         options: TuneOptions,
         copy: RunCopy,
-        timestamp: str,
+        timestamp: str = "",
         results_file: Path | None = None,
     ) -> None:
         self.output_dir = output_dir
         self.options = options
         self.copy = copy
-        self.timestamp = timestamp
+        self._timestamp = timestamp
+        self.timestamp = timestamp or _now()
         self.id = secrets.token_hex(8)
         self._results_file = results_file
         self.budget = Budget(options.time_budget, options.target)
@@ -105,6 +115,8 @@ class Run:
                 resume that does not fit.
         """
         self.failure, self._resuming = "", resuming
+        if not resuming:
+            self.timestamp = self._timestamp or _now()
         self._prepare(space, known)
         replay = self.journal.read() if resuming else Replay()
         plan, study = self.study.plan, self.study
@@ -140,8 +152,9 @@ class Run:
         self.journal = Journal(self.output_dir)
         self.study: Study[TrialRecord] = Study(plan, SCHEDULERS[options.scheduler](setup), self)
         self.confirming: dict[str, TrialRecord] = {}
+        self.kept: dict[str, TrialRecord] = {}
         self.records: MutableMapping[str, TrialRecord] = ChainMap(
-            self.confirming, self.study.trials
+            self.confirming, self.study.trials, self.kept
         )
         self.writer = ResultsWriter(
             self.output_dir, self.results_file, self.records, self.targets, self.document
@@ -164,12 +177,17 @@ class Run:
         self.timestamp = about["timestamp"]
         self.id = about.get("id", self.id)  # version 0.1 had none at first
         if self._results_file is None:
-            self._results_file = Path(about["results_file"])
+            places = (self.output_dir.parent, Path.cwd())
+            self._results_file = trusted_file(about["results_file"], places, self.results_file)
         self.writer.results_file = self.results_file
+        self.kept |= self.journal.take_finished()
+        check_links(self.output_dir, self.records)
         self.study.replay(replay.decisions)
         begun = {n: t for n, t in self.study.trials.items() if n in replay.trials}
         added = {n: t for n, t in self.study.trials.items() if n not in replay.trials}
         self.study.scheduler.check_resume(begun, added)
+        if self.kept:
+            logger.info("--resume: kept as they are: %s", ", ".join(self.kept))
 
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is over, what confirms it."""
@@ -382,7 +400,7 @@ class Run:
     def document(self) -> dict[str, Any]:
         """What the JSON holds."""
         records = list(self.records.values())
-        return results_document(
+        document = results_document(
             records,
             self.targets,
             self.timestamp,
@@ -392,6 +410,7 @@ class Run:
                 fact["trial"]: fact["figures"] for fact in self.journal.facts.get(TEST_SPLIT, [])
             },
         )
+        return {**document, "run_id": self.id}
 
     @contextmanager
     def _disk_full_ends_run(self) -> Iterator[None]:
@@ -417,17 +436,20 @@ class Run:
 
     def forget_old(self) -> None:
         """A fresh run takes nothing from an old one in the same folder."""
+        if self.options.overwrite:
+            EarlierRun(self.output_dir, self.copy).set_aside(self.records)
         forget_confirmation(self.output_dir, self.copy)
-        old = self.journal.read()
-        if old.trials:
-            begun = old.about.get("timestamp", "an unknown time")
-            logger.info(
-                "%s: a new run takes the place of the one of %s (--resume goes on with one)",
-                *(self.output_dir, begun),
-            )
-        names = {*self.records, *old.trials}
+        names = {*self.records, *self.journal.read().trials}
+        check_links(self.output_dir, names)
         self.journal.path.unlink(missing_ok=True)
         forget(self.output_dir, self.copy, names)
+        if self._results_file is None:
+            self._results_file = free_file(self.results_file)
+            self.writer.results_file = self.results_file
+
+
+def _now() -> str:
+    return datetime.datetime.now().strftime(TIME_FORMAT)
 
 
 def record_of(experiment: Experiment, point: Point) -> TrialRecord:

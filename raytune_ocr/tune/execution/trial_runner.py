@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
+from raytune_ocr.plugins import check_trusted
 from raytune_ocr.results.record import TrialRecord, ranking
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.head_watchdog import watched
@@ -74,6 +75,9 @@ class TrialRunner:
         run = self.run
         # The best of those that an earlier part has finished may be trained again with other seeds.
         best = ranking(run.records.values())[: self.options.confirm or 0]
+        named = run.study.plan.space.imports
+        for record in best:  # where an earlier part of the run had them, its journal says what of
+            check_trusted(record.config.imports, named, f"{run.journal.path}: {record.name}")
         possible = [*run.possible(unfinished), *best]
         data = load_data(possible, self.options.allow_outside)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)

@@ -9,6 +9,7 @@ from typing import Any
 from raytune_ocr.config.settings import RULES, SECTIONS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.plugins import check_trusted
 from raytune_ocr.tune.search.warm_start import Known, Source, flattened, read_known
 from raytune_ocr.tune.space.domains import DIGITS
 from raytune_ocr.tune.space.experiment import Experiment
@@ -73,6 +74,8 @@ def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experi
     for name in ("experiment_name", *some.base):
         fields.pop(name, None)
     config = TrainingConfig.from_dict(fields, environment={})
+    place = f"--refine: {best.name} of {best.source}"
+    check_trusted(config.imports, space.imports, place)
     rate, decay, batch = config.learning_rate, config.weight_decay, config.batch_size
     near: dict[str, Any] = {"learning_rate": _within(rate, 3)}
     if decay:
@@ -84,7 +87,6 @@ def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experi
         for key, name in keys.items():
             if name in values:
                 written.setdefault(section, {})[key] = values.pop(name)
-    place = f"--refine: {best.name} of {best.source}"
     samples = space.tuning.get("num_samples", REFINE_SAMPLES)
     return read_experiment(REFINED, written, place, some.base, some.overrides, num_samples, samples)
 

@@ -37,6 +37,7 @@ def reproduce(
     *,
     data: str | None = None,
     allow_outside: bool = False,
+    imports: Sequence[str] = (),
     say: Say = print,
 ) -> bool:
     """Train a trial again from its recorded config and seed, for as many epochs as it had.
@@ -48,18 +49,19 @@ def reproduce(
         source: a results JSON or an output folder; the epochs come from the tables of the run.
         name: of the trial, also one that confirmed another (default: the best result).
         data: the data to train on (default: what the config names).
+        imports: modules that the recorded config may have imported.
         say: told the versions that differ, then each epoch's verdict.
 
     Returns:
         Whether everything was identical.
 
     Raises:
-        ConfigurationError: no trial of that name.
+        ConfigurationError: no trial of that name, or one that needs modules not in `imports`.
         DataNotFoundError: the run's `epochs.csv` is not there to compare with.
         DataLoaderError: the data cannot be used.
     """
     from raytune_ocr.data import create_dataset
-    from raytune_ocr.plugins import import_modules
+    from raytune_ocr.plugins import check_trusted, import_modules
 
     path, document = read_document(source)
     result = find_result(path, document, name)
@@ -70,7 +72,8 @@ def reproduce(
     config.use_tensorboard = False
     if data is not None:
         config.metadata_path = data
-    import_modules(config.imports)
+    check_trusted(config.imports, imports, f"{path}: {config.experiment_name}")
+    import_modules([*imports, *config.imports])
     dataset = create_dataset(config, allow_outside=allow_outside)
     dataset.prepare()
     say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")

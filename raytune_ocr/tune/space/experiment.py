@@ -117,6 +117,11 @@ class Experiment:
             and all(value_of(known, other) in allowed for other, allowed in domain.when)
         }
 
+    @property
+    def imports(self) -> list[str]:
+        """Modules that it names, or the caller for it."""
+        return list(self.fields.get("imports", []))
+
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values; raises ConfigurationError where they do not fit together."""
         fields = {**self.fields_with(values), "experiment_name": self.trial_name(number)}

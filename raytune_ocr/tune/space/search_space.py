@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -98,6 +99,12 @@ class Space:
             for name, points in self.points.items()
             if len(points) < self.experiments[name].size
         ]
+
+    @property
+    def imports(self) -> list[str]:
+        """Modules that the file or the caller names, each once."""
+        named = (experiment.imports for experiment in self.experiments.values())
+        return list(dict.fromkeys(itertools.chain.from_iterable(named)))
 
     @property
     def configs(self) -> dict[str, TrainingConfig]:

@@ -9,6 +9,7 @@ half.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -112,6 +113,24 @@ class Storage:
     def remove(self, name: str) -> None:
         """Remove a file that is there."""
         self.filesystem.delete_file(self._path(name))
+
+    def set_aside(self, time: str) -> None:
+        """Move all files to a folder beside this one, named after `time`.
+
+        Raises:
+            ConfigurationError: this is no folder but a whole bucket, or they cannot be moved.
+        """
+        parent, _, name = self.root.rpartition("/")
+        if not parent:
+            raise ConfigurationError(
+                "--overwrite: must have a --storage in a folder, beside which the earlier run is "
+                f"kept, got {self.place}; name another --storage"
+            )
+        aside = Storage(self.filesystem, f"{parent}/{name}_{time}_{secrets.token_hex(2)}")
+        for file in self.files():
+            target = aside._path(file)
+            self.filesystem.create_dir(str(PurePosixPath(target).parent), recursive=True)
+            self.filesystem.move(self._path(file), target)
 
     def remove_folder(self, name: str) -> None:
         """Remove a folder and all that is in it, if it is there."""
