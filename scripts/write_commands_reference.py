@@ -33,7 +33,7 @@ def words(action: argparse.Action) -> str:
     return f"{names} {value}{' ...' if action.nargs == '+' else ''}"
 
 
-def group_lines(group: argparse._ArgumentGroup) -> list[str]:
+def group_lines(group: argparse._ArgumentGroup, formatter: argparse.HelpFormatter) -> list[str]:
     """One group of options as a table."""
     actions = [action for action in group._group_actions if action.dest != "help"]
     if not actions:
@@ -41,14 +41,15 @@ def group_lines(group: argparse._ArgumentGroup) -> list[str]:
     heading = str(group.title or "options")
     described = ["", cell(group.description)] if group.description else []
     head = [f"### {heading}", *described, "", "| option | what it does |", "|---|---|"]
-    return [*head, *(f"| {words(each)} | {cell(each.help or '')} |" for each in actions), ""]
+    rows = [f"| {words(each)} | {cell(formatter._expand_help(each))} |" for each in actions]
+    return [*head, *rows, ""]
 
 
 def command_lines(parser: argparse.ArgumentParser) -> list[str]:
     """One command."""
     lines = [f"## {parser.prog}", "", " ".join((parser.description or "").split()), ""]
     for group in parser._action_groups:
-        lines += group_lines(group)
+        lines += group_lines(group, parser._get_formatter())
     if parser.epilog:
         lines += ["```text", parser.epilog.strip("\n"), "```", ""]
     return lines

@@ -21,7 +21,8 @@ HEAD = """# Names of the API documents
 
 The package implements the interfaces of five API documents. This page lists every public name of
 each document, the place to import it from here, and what it is. A name in parentheses is a
-parameter; a name after a dot is a method or an attribute.
+parameter; a name after a dot is a method or an attribute. Where two documents disagree, the row
+says which one holds.
 """
 
 
@@ -51,7 +52,8 @@ def row(section: dict[str, Any], name: str) -> str:
     more = [f"`.{member}`" for member in entry.get("members", [])]
     if entry.get("parameters"):
         more.insert(0, f"(`{'`, `'.join(entry['parameters'])}`)")
-    return f"| `{name}` | `{here}` | {purpose(found(section, name))} | {' '.join(more)} |"
+    what = " ".join([purpose(found(section, name)), *entry.get("note", "").split()])
+    return f"| `{name}` | `{here}` | {what} | {' '.join(more)} |"
 
 
 def table(section: dict[str, Any]) -> list[str]:
