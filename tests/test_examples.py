@@ -14,6 +14,15 @@ from raytune_ocr.tune import load_results
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+SCRIPTS = {"read_results.py", "shapes/shapes.py"}
+"""What the tests below run."""
+
+
+def test_every_example_is_run_here():
+    found = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")}
+    assert found == SCRIPTS
+
+
 def run(command, folder):
     words = [sys.executable if word == "python" else word for word in command.split()]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
@@ -76,7 +85,11 @@ def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
     from raytune_ocr.results.record import TrialRecord
     from raytune_ocr.results.tables import write_tables
 
-    config = TrainingConfig(output_dir=str(tmp_path), early_stopping_monitor="val_accuracy")
+    config = TrainingConfig(
+        output_dir=str(tmp_path),
+        dataset_name="image_folder",
+        early_stopping_monitor="val_accuracy",
+    )
     record = TrialRecord(config, "completed", "max_epochs")
     for epoch in (1, 2):
         row = {"epoch": epoch, "train_loss": 0.5, "val_accuracy": 0.6 + epoch / 5}

@@ -1,50 +1,66 @@
-"""What the README shows is what there is."""
+"""The README is short, its two main commands are whole, and what it names is there."""
 
 import re
-import shlex
-from pathlib import Path
 
 import pytest
 
-from raytune_ocr import analyze, export, generate, predict, train
-from raytune_ocr.tune.cli import parser as tune
+from tests.fixtures.pages import REPOSITORY, blocks, commands, inline_commands, marked_block
+from tests.test_docs import PARSERS, own_command
 
-REPOSITORY = Path(__file__).parents[1]
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-PARSERS = {
-    "tune": tune.build_parser,
-    "generate": generate.build_parser,
-    "predict": predict.build_parser,
-    "train": train.build_parser,
-    "analyze": analyze.build_parser,
-    "export": export.build_parser,
-}
-COMMANDS = re.findall(r"^python -m raytune_ocr\.(\w+)(.*)$", README, re.MULTILINE)
+PAGE = REPOSITORY / "README.md"
+README = PAGE.read_text(encoding="utf-8")
+PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+DEPENDENCIES = REPOSITORY / "docs" / "reference" / "dependencies.md"
+SETUP = "python3 -m venv .venv && .venv/bin/pip install -q"
 
 
-def test_there_are_commands():
-    assert len(COMMANDS) > 5
-    assert {name for name, _ in COMMANDS} == set(PARSERS)
+def test_the_readme_is_read_in_a_few_minutes():
+    assert len(README.split()) <= 1500
 
 
-@pytest.mark.parametrize(("name", "rest"), COMMANDS)
-def test_every_command_of_the_readme_parses(name, rest):
-    PARSERS[name]().parse_args(shlex.split(rest, comments=True))
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [
+        ("run", f"{SETUP} . && .venv/bin/python -m raytune_ocr.tune\n"),
+        ("test", f"{SETUP} '.[test]' && .venv/bin/python -m pytest\n"),
+    ],
+)
+def test_each_main_command_is_one_line_to_paste(mark, command):
+    assert marked_block(PAGE, mark) == command
 
 
-def test_every_python_example_compiles_and_its_imports_work():
-    examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(examples) >= 3
-    for example in examples:
-        compile(example, "README.md", "exec")
-        imports = [line for line in example.splitlines() if line.startswith("from raytune_ocr")]
-        exec("\n".join(imports), {})
+def test_ci_runs_the_readmes_test_command():
+    script = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    assert "/<!-- test -->/" in script and "README.md" in script
+
+
+def test_the_readme_shows_or_names_every_command():
+    shown = [*commands(PAGE), *inline_commands(PAGE)]
+    modules = {found[0] for words in shown if (found := own_command(words))}
+    assert set(PARSERS) <= modules
+    assert len(blocks(PAGE, "bash")) >= 3
+
+
+def test_the_pictures_of_the_readme_are_small_enough_for_a_page():
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures
+    for picture in pictures:
+        assert (REPOSITORY / picture).stat().st_size < 300_000
+
+
+def test_every_page_of_the_documentation_is_linked():
+    pages = (REPOSITORY / "docs").rglob("*.md")
+    missing = [
+        page.name
+        for page in pages
+        if page.name != "index.md" and f"({page.relative_to(REPOSITORY).as_posix()})" not in README
+    ]
+    assert missing == []
 
 
 def test_every_dependency_has_a_reason():
-    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
-    block = re.search(r"^dependencies = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE).group(1)
-    names = re.findall(r'"([\w-]+(?:\[\w+\])?)', block)
-    assert len(names) > 5
-    missing = [name for name in names if f"`{name}`" not in README]
-    assert missing == []
+    listed = PROJECT[PROJECT.index("dependencies = [") : PROJECT.index("[project.scripts]")]
+    names = set(re.findall(r'"([\w-]+(?:\[\w+\])?)', listed))
+    assert {"torch", "ray[tune]", "optuna", "sphinx"} <= names
+    text = DEPENDENCIES.read_text(encoding="utf-8")
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
