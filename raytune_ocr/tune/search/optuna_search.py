@@ -87,19 +87,19 @@ class OptunaSearch(Searcher):
                 self._finish(self._ids[trial.name], trial)
 
     def _finish(self, number: int, trial: Trial) -> None:
+        """Give Optuna's trial of that id its final state; one that failed is the worst there is."""
         from optuna.trial import TrialState
 
-        storage = self._storage
-        for epoch, score in trial.curve.items():
-            if math.isfinite(score):
-                storage.set_trial_intermediate_value(number, epoch, score)
-        score = best_score(trial)
-        if trial.failed or not math.isfinite(score):
-            storage.set_trial_state_values(number, TrialState.PRUNED)  # the worst that there is
-        elif epochs_of(trial) < trial.max_epochs:
-            storage.set_trial_state_values(number, TrialState.PRUNED, [score])
-        else:
-            storage.set_trial_state_values(number, TrialState.COMPLETE, [score])
+        score = -math.inf if trial.failed else best_score(trial)
+        if not math.isfinite(score):
+            self._storage.set_trial_state_values(number, TrialState.PRUNED)
+            return
+        for epoch, value in trial.curve.items():
+            if math.isfinite(value):
+                self._storage.set_trial_intermediate_value(number, epoch, value)
+        whole = epochs_of(trial) >= trial.max_epochs
+        state = TrialState.COMPLETE if whole else TrialState.PRUNED
+        self._storage.set_trial_state_values(number, state, [score])
 
     def _sampler(self, number: int) -> Any:
         import optuna

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from raytune_ocr.tune.search.optuna_search import OptunaSearch, score_of
+from raytune_ocr.tune.search.optuna_search import OptunaSearch
 from raytune_ocr.tune.search.warm_start import Known, KnownPoints
 from raytune_ocr.tune.space.search_space import read_space
 from tests.fixtures.simulated import records_of
@@ -101,16 +101,7 @@ def test_trials_that_train_or_failed_do_not_stop_the_search():
     assert len(trials) == 8
 
 
-def test_a_trial_that_failed_counts_as_the_worst_whatever_it_reached_before():
-    (trial,) = records_of({"preset": {}}).initial()
-    assert score_of(trial, worst=0.0) is None
-    finish(trial)
-    assert score_of(trial, worst=0.0) == goodness(trial) > 0
-    trial.fail("it is NaN", "nan")
-    assert score_of(trial, worst=-0.5) == -0.5
-
-
-def test_a_loss_counts_with_its_sign_and_a_failure_below_all_of_them():
+def test_a_stopped_trial_is_a_pruned_one_and_a_failed_one_the_worst_of_them():
     plan = records_of({"found": {**SEARCH, "early_stopping": {"monitor": "val_loss"}}}, "optuna")
     trials = {}
     for loss in (0.5, 3.0, None):
@@ -119,10 +110,33 @@ def test_a_loss_counts_with_its_sign_and_a_failure_below_all_of_them():
         if loss is None:
             trial.fail("it ran out of memory")
         else:
+            trial.complete("scheduler" if loss == 3.0 else "early_stopping")
+        trials[trial.name] = trial
+    searcher = plan.searchers["found"]
+    searcher.suggest(4, list(trials.values()))
+    known = searcher.study().trials
+    assert [trial.state.name for trial in known] == ["PRUNED"] * 3
+    assert [trial.intermediate_values for trial in known] == [{1: -0.5}, {1: -3.0}, {}]
+
+
+def test_a_full_training_is_a_complete_trial_and_a_running_one_is_not_forgotten():
+    plan = records_of({"found": SEARCH}, "optuna")
+    trials = {}
+    for number in range(2):
+        trial = plan.suggest(trials)
+        if number == 0:
+            last = trial.max_epochs
+            row = {"epoch": last, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.5}
+            trial.epochs.append(row)
             trial.complete("max_epochs")
         trials[trial.name] = trial
-    told = plan.searchers["found"]._study(list(trials.values()), 4).trials
-    assert [trial.value for trial in told] == [-0.5, -3.0, -3.0]
+    searcher = plan.searchers["found"]
+    searcher.suggest(3, list(trials.values()))
+    done, running = searcher.study().trials
+    assert (done.state.name, done.value, running.state.name) == ("COMPLETE", 0.5, "RUNNING")
+    trials["found_0002"].fail("no reason")
+    searcher.suggest(3, list(trials.values()))
+    assert searcher.study().trials[1].state.name == "PRUNED"
 
 
 def test_it_suggests_nothing_where_there_is_no_other_point():
@@ -144,7 +158,7 @@ def test_known_points_off_its_grid_inform_the_search():
         },
     }
     search = searcher(content, known=known_points({"batch_size": 60, "gradient_clip_norm": 2.5}))
-    (told,) = search._study([], 1).trials
+    (told,) = search.study().trials
     assert told.params == {"batch_size": 2, "gradient_clip_norm": 2}
     assert search.suggest(1, []).config.batch_size in (16, 32, 48)
 
@@ -183,7 +197,7 @@ def test_no_value_that_had_no_effect_on_a_known_point_is_told():
     fields = [{"loss_type": one, "focal_gamma": 2.0} for one in ("crossentropy", "focal", "ctc")]
     fields.append({"focal_gamma": 2.0})  # of a loss that is not told, so the default
     content = {"training": {"loss_type": loss, "focal_gamma": gamma}}
-    told = searcher(content, known=known_points(*fields))._study([], 1).trials
+    told = searcher(content, known=known_points(*fields)).study().trials
     assert [trial.params for trial in told] == [
         {"loss_type": '"crossentropy"'},
         {"loss_type": '"focal"', "focal_gamma": 2.0},
