@@ -13,7 +13,7 @@ from raytune_ocr.config.environment import environment_overrides, parse_assignme
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import RaytuneOCRError
-from raytune_ocr.plugins import refuse_imports
+from raytune_ocr.plugins import check_trusted
 from raytune_ocr.training.experiments.resume import (
     FIXED_BY_STATE,
     FOLDER_KEYS,
@@ -168,7 +168,7 @@ def _prepare(
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
     source = f"{arguments.base_dir}/{before}/config.yaml"
-    refuse_imports(known.get("imports") or [], source, settings.get("imports", []))
+    check_trusted(known.get("imports") or [], settings.get("imports", []), source)
     kept = {name: known[name] for name in FOLDER_KEYS if known.get(name)}
     if arguments.reapply_transforms:
         kept["reapply_transforms"] = True
