@@ -68,7 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="import a module that registers models or datasets; may be given several times",
     )
-    how = parser.add_argument_group("how")
+    _add_how(parser.add_argument_group("how"))
+    _add_where(parser.add_argument_group("where"))
+    return parser
+
+
+def _add_how(how: argparse._ArgumentGroup) -> None:
+    """Add the options of the training itself."""
     how.add_argument(
         "--epochs",
         metavar="N",
@@ -93,7 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="set any field of TrainingConfig, e.g. batch_size=64 or, as in the YAML of tune, "
         "optimizer.type=adamw; may be repeated",
     )
-    where = parser.add_argument_group("where")
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
+    """Add the options of the experiment's folder."""
     where.add_argument(
         "--base-dir",
         default=DEFAULT_BASE,
@@ -105,7 +114,6 @@ def build_parser() -> argparse.ArgumentParser:
     begin.add_argument(
         "--fork", metavar="EXP", help="start a new experiment with another one's weights"
     )
-    return parser
 
 
 def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
