@@ -8,8 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from raytune_ocr.cli import add_version, answer, at_least
+from raytune_ocr.cli import add_imports, add_version, answer, at_least
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.plugins import import_modules
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--every", type=at_least(1), default=30, metavar="S", help="seconds between (default 30)"
     )
+    add_imports(parser)
     return parser
 
 
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _analyze(arguments: argparse.Namespace) -> int:
     from raytune_ocr.report.report_page import write_report
 
+    import_modules(arguments.imports)
     refresh = arguments.every if arguments.watch else 0
     while True:
         try:

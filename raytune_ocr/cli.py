@@ -58,6 +58,19 @@ def again(command: str, words: Sequence[str]) -> str:
     return shlex.join([shown, "-m", f"raytune_ocr.{command}", *words])
 
 
+def add_imports(parser: argparse.ArgumentParser) -> None:
+    """Add `--import MODULE`, for models that a module of the user's registers."""
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module that registers the model; may be given several times. A module that "
+        "only a file names is not imported",
+    )
+
+
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Add `--version`."""
     from raytune_ocr import __version__

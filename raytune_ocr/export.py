@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raytune_ocr.cli import add_version, answer
+from raytune_ocr.cli import add_imports, add_version, answer
 from raytune_ocr.inference.exporting import export
 from raytune_ocr.inference.formats import CARD, EXTRA
+from raytune_ocr.plugins import import_modules
 
 if TYPE_CHECKING:
     pass
@@ -37,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="accept image paths outside the data's folder and the working folder",
     )
+    add_imports(parser)
     return parser
 
 
@@ -45,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
 
     def command() -> int:
+        import_modules(arguments.imports)
         export(
             arguments.results,
             arguments.output,

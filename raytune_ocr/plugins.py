@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
@@ -115,26 +114,3 @@ def import_modules(names: Iterable[str]) -> None:
             importlib.import_module(name)
         except Exception as error:  # whatever a foreign module raises while it is imported
             raise ConfigurationError(f"import {name!r}: cannot be imported: {error!r}") from error
-
-
-def refuse_imports(
-    names: Iterable[str], source: str | os.PathLike[str], allowed: Iterable[str] = ()
-) -> None:
-    """Raise for modules that a file asks for and that are neither allowed nor imported already.
-
-    Args:
-        names: what the file asks for; it may come from anybody, and importing runs its code.
-        source: that file, for the message.
-        allowed: modules that the command line, a YAML of the user or a caller names.
-
-    Raises:
-        ConfigurationError: names the modules, and the option that allows them.
-    """
-    absent = [name for name in names if name not in {*allowed} and name not in sys.modules]
-    if absent:
-        options = " ".join(f"--import {name}" for name in absent)
-        raise ConfigurationError(
-            f"{source}: asks for the module {', '.join(absent)}, which is not imported only "
-            f"because a file names it; if you trust it, add {options} (in Python: "
-            f"imports={absent})"
-        )

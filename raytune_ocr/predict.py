@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from raytune_ocr.cli import add_version, answer, at_least
+from raytune_ocr.cli import add_imports, add_version, answer, at_least
 from raytune_ocr.errors import (
     ConfigurationError,
 )
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.locate import find_checkpoint, find_images
 from raytune_ocr.inference.reading import Reading, predict
+from raytune_ocr.plugins import import_modules
 from raytune_ocr.progress import progress
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
         " most: a fifth fewer mistakes on poor images, for about a tenth of the time on those"
         " (default: do)",
     )
+    add_imports(parser)
     return parser
 
 
@@ -114,6 +116,7 @@ def _read_all(
     from raytune_ocr.training import load_reader
     from raytune_ocr.training.device import autocast_dtype
 
+    import_modules(arguments.imports)
     asked = arguments.mixed_precision
     if checkpoint.suffix == ".onnx" and asked:
         raise ConfigurationError(

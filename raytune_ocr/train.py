@@ -13,7 +13,7 @@ from raytune_ocr.config.environment import environment_overrides, parse_assignme
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import RaytuneOCRError
-from raytune_ocr.plugins import refuse_imports
+from raytune_ocr.plugins import check_trusted
 from raytune_ocr.training.experiments.resume import (
     FIXED_BY_STATE,
     FOLDER_KEYS,
@@ -68,7 +68,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="import a module that registers models or datasets; may be given several times",
     )
-    how = parser.add_argument_group("how")
+    _add_how(parser.add_argument_group("how"))
+    _add_where(parser.add_argument_group("where"))
+    return parser
+
+
+def _add_how(how: argparse._ArgumentGroup) -> None:
+    """Add the options of the training itself."""
     how.add_argument(
         "--epochs",
         metavar="N",
@@ -93,7 +99,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="set any field of TrainingConfig, e.g. batch_size=64 or, as in the YAML of tune, "
         "optimizer.type=adamw; may be repeated",
     )
-    where = parser.add_argument_group("where")
+
+
+def _add_where(where: argparse._ArgumentGroup) -> None:
+    """Add the options of the experiment's folder."""
     where.add_argument(
         "--base-dir",
         default=DEFAULT_BASE,
@@ -105,7 +114,6 @@ def build_parser() -> argparse.ArgumentParser:
     begin.add_argument(
         "--fork", metavar="EXP", help="start a new experiment with another one's weights"
     )
-    return parser
 
 
 def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def _prepare(
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
     source = f"{arguments.base_dir}/{before}/config.yaml"
-    refuse_imports(known.get("imports") or [], source, settings.get("imports", []))
+    check_trusted(known.get("imports") or [], settings.get("imports", []), source)
     kept = {name: known[name] for name in FOLDER_KEYS if known.get(name)}
     if arguments.reapply_transforms:
         kept["reapply_transforms"] = True

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import mode_of
+from raytune_ocr.config.metrics import mode_of, score_of
 from raytune_ocr.config.settings import (
     CHANGEABLE,
     DEFAULT_METADATA_PATH,
@@ -143,11 +143,11 @@ class TrainingConfig(Settings):
         has no more errors, the one with the lowest `val_loss`, and of those the first. Empty if no
         row has the monitored metric.
         """
-        sign = 1 if self.early_stopping_mode == "max" else -1
 
         def merit(row: Mapping[str, Any]) -> tuple[float, float]:
             loss = row.get("val_loss", math.nan)
-            return sign * row[self.early_stopping_monitor], -math.inf if loss != loss else -loss
+            score = score_of(row[self.early_stopping_monitor], self.early_stopping_mode)
+            return score, -math.inf if math.isnan(loss) else -loss
 
         known = [r for r in rows if not math.isnan(r.get(self.early_stopping_monitor, math.nan))]
         return max(known, key=merit, default={})

@@ -48,7 +48,7 @@ def load_safetensors(path: Path) -> nn.Module:
     """
     from raytune_ocr.config.training_config import TrainingConfig
     from raytune_ocr.config.yaml_files import load_yaml
-    from raytune_ocr.training import create_model_from_config
+    from raytune_ocr.training.model_config import rebuild_model
 
     load_file = needed("safetensors.torch").load_file
     beside = path.with_name(CONFIG)
@@ -59,7 +59,7 @@ def load_safetensors(path: Path) -> nn.Module:
         config = TrainingConfig.from_dict(load_yaml(beside), environment={})
     except ConfigurationError as error:
         raise CheckpointError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from None
-    model = create_model_from_config(config)
+    model = rebuild_model(config, beside)
     try:
         model.load_state_dict(load_file(str(path)))
     except Exception as error:  # the library has a class of its own for each damage

@@ -19,7 +19,7 @@ from raytune_ocr.errors import (
     ModelCreationError,
 )
 from raytune_ocr.models import ModelRegistry, Reader, create_model
-from raytune_ocr.plugins import import_modules, refuse_imports
+from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.state_files import read_state
 
@@ -108,9 +108,7 @@ def load_reader(
         raise CheckpointError(
             f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
         )
-    import_modules(imports)
-    check_imports(config, path)
-    model = create_model_from_config(dataclasses.replace(config, imports=[]))
+    model = rebuild_model(config, path, imports)
     try:
         model.load_state_dict(state["model_state_dict"])
     except RuntimeError as error:
@@ -118,18 +116,23 @@ def load_reader(
     return model.eval(), config
 
 
-def check_imports(config: TrainingConfig, source: str | os.PathLike[str]) -> None:
-    """Raise where the model of `config` needs a module that only a file asks to import.
+def rebuild_model(
+    config: TrainingConfig, source: str | os.PathLike[str], imports: Sequence[str] = ()
+) -> nn.Module:
+    """The model of a config that was read from a file, which may come from anybody.
 
     Args:
-        config: as it was read from a file.
         source: that file, for the message.
+        imports: modules to import first. Those that `config` names are not imported.
 
     Raises:
-        ConfigurationError: names the modules, and the option that allows them.
+        ConfigurationError: when the model needs one of those; names the option that allows it.
+        ModelCreationError: for an unknown name or overrides that do not fit.
     """
+    import_modules(imports)
     try:
         ModelRegistry.factory(config.model_name)
-    except ModelCreationError as error:
-        refuse_imports(config.imports, source)
-        raise error
+    except ModelCreationError:
+        check_trusted(config.imports, imports, str(source))
+        raise
+    return create_model_from_config(dataclasses.replace(config, imports=[]))

@@ -3,10 +3,12 @@
 import sys
 
 import pytest
+from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
-from raytune_ocr.models import create_model
+from raytune_ocr.models import ModelRegistry, create_model
+from raytune_ocr.predict import main as predict
 from raytune_ocr.training import load_reader
 from raytune_ocr.training.state_files import write_state
 
@@ -26,6 +28,7 @@ def net():
 def checkpoint(tmp_path, monkeypatch):
     """A reader of a registered model, and the module beside it that registers the model."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ModelRegistry, "_factories", dict(ModelRegistry._factories))
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "module_of_a_sender.py").write_text(MODULE)
     config = TrainingConfig(
@@ -40,7 +43,7 @@ def checkpoint(tmp_path, monkeypatch):
 def test_a_module_that_a_checkpoint_names_is_not_imported_and_the_option_is_told(checkpoint):
     with pytest.raises(ConfigurationError) as raised:
         load_reader(checkpoint)
-    assert "best.pt: asks for the module module_of_a_sender" in str(raised.value)
+    assert "best.pt: needs modules" in str(raised.value)
     assert "--import module_of_a_sender" in str(raised.value)
     assert not (checkpoint.parent / "imported").exists()
 
@@ -63,3 +66,11 @@ def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
     write_state(tmp_path / "a.pt", {"model_state_dict": {}})
     with pytest.raises(IncompleteCheckpointError, match="holds no reader"):
         load_reader(tmp_path / "a.pt")
+
+
+def test_predict_reads_with_a_module_that_its_command_line_names(checkpoint, tmp_path, capsys):
+    Image.new("L", (128, 64), 200).save(tmp_path / "image.png")
+    words = ["best.pt", "image.png"]
+    assert predict(words) == 2
+    assert "--import module_of_a_sender" in capsys.readouterr().err
+    assert predict([*words, "--import", "module_of_a_sender"]) == 0

@@ -13,6 +13,7 @@ from raytune_ocr.data import BaseDataset, create_dataset
 from raytune_ocr.data.datasets.base import ImageDataset
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.plugins import import_modules
+from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.progress_bar import InterruptAfterBatch, ProgressBar
 from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
@@ -56,12 +57,8 @@ def create_experiment_trainer(
     device = get_device(config.device)
     ModelRegistry.factory(config.model_name)  # a wrong name is an error before data are read
     dataset: BaseDataset = create_dataset(config)
-    if reapply_transforms and not can_reapply(dataset):
-        logger.warning(
-            "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
-            config.dataset_name,
-            "" if config.augmentation else "; set augmentation=true",
-        )
+    if reapply_transforms:
+        _warn_if_fixed(dataset, config)
     train_loader, val_loader = dataset.get_dataloaders(batch_size=config.batch_size)
     model = create_model_from_config(config, dataset.model_arguments()).to(device)
     optimizer, scheduler = setup_optimizer_and_scheduler(model, config)
@@ -83,11 +80,7 @@ def create_experiment_trainer(
         scheduler,
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
-        callbacks=[
-            *([ScheduledChanges(config)] if config.changes else []),
-            ProgressBar(len(train_loader), config.num_epochs),
-            InterruptAfterBatch(),
-        ],
+        callbacks=_callbacks(config, len(train_loader)),
         settings=LoopSettings.of_training(config),
         early_stopping=EarlyStoppingCallback(
             config.early_stopping_monitor,
@@ -101,6 +94,24 @@ def create_experiment_trainer(
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor
     return trainer
+
+
+def _callbacks(config: TrainingConfig, batches: int) -> list[Callback]:
+    return [
+        *([ScheduledChanges(config)] if config.changes else []),
+        ProgressBar(batches, config.num_epochs),
+        InterruptAfterBatch(),
+    ]
+
+
+def _warn_if_fixed(dataset: Any, config: TrainingConfig) -> None:
+    """Log that new transforms were asked for where the dataset draws none."""
+    if not can_reapply(dataset):
+        logger.warning(
+            "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
+            config.dataset_name,
+            "" if config.augmentation else "; set augmentation=true",
+        )
 
 
 def can_reapply(dataset: Any) -> bool:
