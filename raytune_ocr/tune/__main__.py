@@ -45,6 +45,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "resume",
         "resume_if_any",
         "overwrite",
+        "retry_failed",
         "force_unlock",
         "track",
         "quiet",
@@ -122,7 +123,7 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
 
 
 def _resume_command(words: Sequence[str]) -> str:
-    which = ("--resume", "--resume-if-any", "--overwrite")
+    which = ("--resume", "--resume-if-any", "--overwrite", "--retry-failed")
     kept = [word for word in words if word not in which]
     return again("tune", [*kept, "--resume"])
 
