@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -85,11 +85,10 @@ class TrialRunner:
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
         with (
             self.interruptions,
-            self.cluster.running(imports),
+            self._running_ray(imports),
             self._watched_head(),
             self._trusted_nodes(imports),
         ):
-            self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self.requests.resources(record))
             reach_trackers(self.options.track, run.output_dir, run.id)
@@ -124,6 +123,14 @@ class TrialRunner:
                 self.run.report(record, {"error_message": message, "stop_reason": "error"})
                 print(f"{record.name}: failed: {record.error_message}", file=sys.stderr)
         return [record for record in records if not record.is_finished]
+
+    @contextmanager
+    def _running_ray(self, imports: Sequence[str]) -> Iterator[None]:
+        """Ray is up inside; signals wait until it is."""
+        with ExitStack() as stack:
+            with self.interruptions.deferred():
+                stack.enter_context(self.cluster.running(imports))
+            yield
 
     @contextmanager
     def _watched_head(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from raytune_ocr.tune.__main__ import main
 FAULTY = """
 import ctypes, os, signal, time
 from pathlib import Path
-from benchmarks.empty import Empty, EmptyDataset  # noqa: F401
+from benchmarks.support.empty import Empty, EmptyDataset  # noqa: F401
 from raytune_ocr.models import ModelRegistry
 
 def of_kind(kind, fault):
