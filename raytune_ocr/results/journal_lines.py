@@ -27,7 +27,8 @@ from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
 FORMAT = 2
 TRIAL_KEYS = ("trial", "status", "rows")
 MORE_TRIAL_KEYS = (
-    *("fingerprint", "search", "sampled", "stop_reason", "error_message", "used", "decisions"),
+    *("fingerprint", "search", "sampled", "confirms", "config"),
+    *("stop_reason", "error_message", "used", "decisions"),
 )
 DECISION_KEYS = ("scheduler", "trial", "epoch", "decision", "state")
 TYPES: dict[str, Any] = {
