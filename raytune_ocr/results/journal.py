@@ -20,7 +20,7 @@ from typing import IO, Any
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.files import follow_no_link, replacing
+from raytune_ocr.files import disk_full, follow_no_link, is_disk_full, replacing
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
 from raytune_ocr.results.record import CUT, FINISHED, TrialRecord
@@ -327,8 +327,10 @@ class Journal:
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
-        except OSError:
+        except OSError as error:
             self._file.truncate(end)
+            if is_disk_full(error):
+                raise disk_full(self.path) from None
             raise
 
     def _lines(self) -> Iterator[tuple[int, bytes]]:

@@ -164,6 +164,10 @@ class TrialRecord:
         self.status, self.stop_reason = "failed", stop_reason
         self.error_message = error_message
 
+    def retry(self) -> None:
+        """It is to be tried again, from its last state if that is still there."""
+        self.status, self.stop_reason, self.error_message = "pending", "", ""
+
     def stop(self) -> None:
         """The scheduler ends it."""
         self.complete("scheduler")

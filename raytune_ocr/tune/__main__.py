@@ -45,6 +45,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "resume",
         "resume_if_any",
         "overwrite",
+        "retry_failed",
         "force_unlock",
         "track",
         "quiet",
@@ -106,23 +107,34 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
     tuner.runner.resume_command = go_on
     try:
         document = tuner.run_experiments(arguments.experiments)
-    except KeyboardInterrupt:  # while no trial was trained
-        begun = tuner.run.journal.is_open
-        told = f"stopped; go on with: {go_on}" if begun else "stopped before the run began"
-        print(told, file=sys.stderr)
+    except KeyboardInterrupt:
+        if not tuner.has_begun():
+            print("stopped before the run began", file=sys.stderr)
+        elif tuner.run.journal.is_open:
+            print(f"stopped; go on with: {go_on}", file=sys.stderr)
+        else:  # it was ended in order
+            _print_end(tuner, go_on, arguments.quiet)
         raise
-    if not arguments.quiet:
-        print(tuner.summary())
-    if tuner.run.ended_by:
-        print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
-    elif tuner.run.unfinished or tuner.run.unconfirmed:
-        print(f"stopped; go on with: {go_on}", file=sys.stderr)
-        return 128 + (tuner.runner.interruptions.received or signal.SIGINT)
+    if _print_end(tuner, go_on, arguments.quiet):
+        return 128 + signal.SIGINT  # whatever ended Ray's tuner
     return 0 if document["experiments_completed"] else 1
 
 
+def _print_end(tuner: HyperparameterTuner, go_on: str, quiet: bool) -> bool:
+    """The summary, and how to go on; returns whether the run was stopped before its end."""
+    if not quiet:
+        print(tuner.summary())
+    if tuner.run.ended_by:
+        print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
+        return False
+    stopped = bool(tuner.run.unfinished or tuner.run.unconfirmed)
+    if stopped:
+        print(f"stopped; go on with: {go_on}", file=sys.stderr)
+    return stopped
+
+
 def _resume_command(words: Sequence[str]) -> str:
-    which = ("--resume", "--resume-if-any", "--overwrite")
+    which = ("--resume", "--resume-if-any", "--overwrite", "--retry-failed")
     kept = [word for word in words if word not in which]
     return again("tune", [*kept, "--resume"])
 

@@ -136,6 +136,13 @@ class TuneOptions:
         metavar="TIME",
         group="search",
     )
+    max_failures: int = option(
+        1,
+        "how often a trial is tried again without a new epoch before it has failed (default 1)",
+        integer(0),
+        metavar="N",
+        group="how to run",
+    )
     target: Target | None = option(
         None,
         "end the run when a trial reaches this value, e.g. character_accuracy=0.99 (a fraction; "
@@ -186,6 +193,9 @@ class TuneOptions:
     resume_if_any: bool = option(False, "go on if the output folder holds a run, else start one")
     overwrite: bool = option(
         False, "set an earlier run of the output folder aside under a name with its time"
+    )
+    retry_failed: bool = option(
+        False, "trials that have failed are tried again as the run is resumed"
     )
     force_unlock: bool = option(False, "take the output folder even if another run holds its lock")
     confirm: int | None = option(
@@ -287,6 +297,8 @@ def chosen_options(
         raise ConfigurationError("\n".join(problems))
     if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
         raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
+    if options.get("retry_failed") and not (options.get("resume") or options.get("resume_if_any")):
+        raise ConfigurationError("--retry-failed: must be given with --resume")
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]

@@ -17,6 +17,7 @@ from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.run import Run, disk_full
+from raytune_ocr.tune.execution.signals import Interrupted
 from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.search.refine import refine
@@ -140,6 +141,7 @@ class HyperparameterTuner:
             ConfigurationError: an unknown name, resources that are not there, a resume that does
                 not fit.
             DataLoaderError: the data cannot be used.
+            KeyboardInterrupt: Ctrl-C or SIGTERM came; everything is saved by then.
         """
         space = self.space(experiment_names)
         for line in space.shortfalls:
@@ -181,7 +183,7 @@ class HyperparameterTuner:
         if self._may_resume:  # not before the folder is ours: a run may be under way in it
             run.copy.pull()
         there = Journal(self.output_dir).exists()
-        resuming = options.resume or (options.resume_if_any and there) or self._holds_own_run()
+        resuming = options.resume or (options.resume_if_any and there) or self.has_begun()
         known = self.known(space)
         inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
         if inside and not resuming:
@@ -205,9 +207,11 @@ class HyperparameterTuner:
         if run.failure:
             raise disk_full(run.failure)
         run.end()
+        if number := self.runner.interruptions.received:
+            raise Interrupted(number)
         return run.document()
 
-    def _holds_own_run(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether the output folder holds the run of this very object: another call adds to it."""
         return bool(Journal(self.output_dir).read().about.get("id") == self.run.id)
 

@@ -46,7 +46,7 @@ def test_an_entry_is_read_as_it_was_written(entry):
 
 
 def test_text_that_looks_like_a_digest_or_a_line_is_text():
-    entry = {"trial": 'a,"digest":"0"}\n', "status": "failed", "rows": [], "error_message": "ក\0"}
+    entry = {"trial": "a", "stop_reason": 'a,"digest":"0"}\n', "status": "failed", "rows": [], "error_message": "ក\0"}
     assert read_line(write_line(entry)) == entry
 
 

@@ -175,6 +175,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="go on with the run in --output-dir; finished trials are not trained again",
     )
     group.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="with --resume: trials that have failed are tried again as well",
+    )
+    group.add_argument(
         "--overwrite",
         action="store_true",
         help="begin anew where --output-dir holds a run, which is kept under a name with its time",

@@ -16,6 +16,7 @@ from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
+from raytune_ocr.tune.cluster.ray_patches import no_signal_handlers
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ class Cluster:
         with self.silenced(), self._told_of_address():
             if self.address:
                 head.find(self.address)
-            _join(settings)
+            with no_signal_handlers():
+                _join(settings)
         try:
             yield
         finally:

@@ -20,6 +20,15 @@ def take_waiting_processes() -> None:
 
 
 @contextmanager
+def no_signal_handlers() -> Iterator[None]:
+    """Inside, Ray sets no handler of SIGTERM: its own ends this process with exit status 15."""
+    from ray._private import utils
+
+    with standing_in(utils, "set_sigterm_handler", lambda handler: None):
+        yield
+
+
+@contextmanager
 def lean_controller() -> Iterator[None]:
     """Inside, the controller of this process leaves out what is of no use to a run.
 

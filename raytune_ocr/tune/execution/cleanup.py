@@ -12,7 +12,6 @@ from raytune_ocr.errors import CheckpointError
 from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.training.run_folder import STATE_NAME
-from raytune_ocr.tune.execution.trial_timeout import was_abandoned
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.storage.mirror import RunCopy, state_folder
 
@@ -29,7 +28,6 @@ def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
         for part in ("checkpoints", "tensorboard", "logs"):
             shutil.rmtree(folder / name / part, ignore_errors=True)
         remove_states(folder / name)
-        was_abandoned(folder / name)  # told now, and not to the new one
 
 
 def forget_confirmation(folder: Path, copy: RunCopy) -> None:

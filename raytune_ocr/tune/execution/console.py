@@ -68,6 +68,10 @@ class ProgressReport:
         elif not self.quiet:
             print(text, file=self._lines, flush=True)
 
+    def warn(self, text: str) -> None:
+        """A line about what went wrong, whoever looks."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def _table(self) -> Table:
         records = visible(list(self.records.values()), self.console.height - 3)
         labels = list(figures(records[0], {}))

@@ -11,6 +11,7 @@ from raytune_ocr.errors import ConfigurationError, ModelCreationError
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tasks.base import Task
+from raytune_ocr.tune.execution.trial_errors import own_frames, shown, traceback_of
 
 MODEL_SETTINGS = (
     "model_name",
@@ -22,15 +23,24 @@ MODEL_SETTINGS = (
     "imports",
 )
 
+Invalid = tuple[TrialRecord, str]
+"""A trial with a model that cannot be built, and why."""
 
-def load_data(records: Sequence[TrialRecord], allow_outside: bool) -> dict[str, Any]:
-    """Datasets by `data_key`, each read once.
+
+def load_data(
+    records: Sequence[TrialRecord], allow_outside: bool
+) -> tuple[dict[str, Any], list[Invalid]]:
+    """Read what trials train on, and build each model once, before Ray starts.
+
+    Returns:
+        Datasets by `data_key`, each read once; and single draws of a search with models that
+        cannot be built, where others of the file can.
 
     Raises:
         ConfigurationError, DataLoaderError, ModelCreationError: what cannot be imported, built,
             read or is not there, as much as possible told before anything is read.
     """
-    check_models(records)
+    invalid = check_models(records)
     datasets: dict[str, Any] = {}
     tasks: dict[str, Task] = {}
     for record in records:
@@ -40,27 +50,32 @@ def load_data(records: Sequence[TrialRecord], allow_outside: bool) -> dict[str, 
             datasets[key] = record.task.load(record.config, allow_outside)
     for key, dataset in datasets.items():
         tasks[key].prepare(dataset)
-    check_models(records, datasets)
-    return datasets
+    return datasets, [*invalid, *check_models(records, datasets)]
 
 
-def check_models(records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None) -> None:
-    """Build every model once: an unknown name or wrong options are told before Ray starts.
+def check_models(
+    records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None
+) -> list[Invalid]:
+    """Build every model once; returns the draws of a search where that cannot be done.
 
     Raises:
-        ModelCreationError: with all problems, one a line.
+        ModelCreationError: a preset has a model that cannot be built, or every trial has; with all
+            problems, one a line.
     """
     found: dict[str, str] = {}  # what is wrong, by the settings that a model depends on
-    problems = []
+    problems: list[Invalid] = []
     for record in records:
         config = record.config
         key = json.dumps([data_key(config), *(getattr(config, name) for name in MODEL_SETTINGS)])
         if key not in found:
             found[key] = _model_problem(record, data)
         if found[key]:
-            problems.append(f"experiments.{record.name}.model: {found[key]}")
-    if problems:
-        raise ModelCreationError("\n".join(problems))
+            problems.append((record, found[key]))
+    of_presets = any(not record.search for record, _ in problems)
+    if of_presets or (problems and len(problems) == len(records)):
+        lines = (f"experiments.{record.name}.model: {told}" for record, told in problems)
+        raise ModelCreationError("\n".join(lines))
+    return problems
 
 
 def _model_problem(record: TrialRecord, data: Mapping[str, Any] | None) -> str:
@@ -69,4 +84,7 @@ def _model_problem(record: TrialRecord, data: Mapping[str, Any] | None) -> str:
         record.task.check(record.config, None if data is None else data[data_key(record.config)])
     except (ModelCreationError, ConfigurationError) as error:
         return str(error)
+    except Exception as error:  # of a user's own model, with values that do not suit it
+        at = own_frames(traceback_of(error))[-1:]
+        return shown(" ".join([f"{type(error).__name__}: {error}", *(f"({one})" for one in at)]))
     return ""

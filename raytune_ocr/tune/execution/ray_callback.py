@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import ray
 from ray.tune import Callback
 
-from raytune_ocr.files import DISK_FULL
+from raytune_ocr.files import SAYS_DISK_FULL
 from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
@@ -19,9 +18,19 @@ from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.out_of_memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.execution.run import Run
+from raytune_ocr.tune.execution.trial_errors import (
+    ERROR_LOG,
+    latest_error,
+    log_error,
+    message_of,
+    own_frames,
+    shown,
+)
+from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Watch
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
+NO_EPOCH_IN_TIME = "no epoch was done in time: its process hung"
 STATES_KEPT = 2  # of a trial: the newest may be half written when its node is lost
 
 
@@ -89,7 +98,9 @@ class RayCallback(Callback):
         self.records: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
         self._resources = Waiting(cluster, progress.say)
-        self._begun = {name: len(record.epochs) for name, record in run.records.items()}
+        self._begun = {name: last_epoch(record) for name, record in run.records.items()}
+        self._furthest = dict(self._begun)  # the last epoch that was ever reported, by trial
+        self._watch = Watch()
         self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,6 +116,7 @@ class RayCallback(Callback):
         self.actors[actor_id(trial)] = trial.temporary_state.ray_actor
         if not record.is_finished:
             record.status = "running"
+            self._watch.begin(record.name, trial.config["timeout"])
             self.progress.update(record)
 
     def report(self, trial: Any, result: dict[str, Any]) -> str:
@@ -113,10 +125,20 @@ class RayCallback(Callback):
         if result.get("disk_full"):
             self.run.fail(result["disk_full"])
             return CONTINUE
-        trial.run_metadata.num_failures = 0  # it made progress: Ray counts its tries anew
         action = self.run.report(record, result)
+        if last_epoch(record) > self._furthest.get(record.name, 0):
+            self._furthest[record.name] = last_epoch(record)
+            trial.run_metadata.num_failures = 0  # Ray counts the attempts without progress
         self.progress.update(record)
+        if result.get("error_message"):
+            self._tell(record, result.get("frames", ()))
         return action
+
+    def _tell(self, record: TrialRecord, frames: Iterable[str]) -> None:
+        """Where in a user's code a trial has failed, and where all of it can be read."""
+        log = self.run.output_dir / record.name / ERROR_LOG
+        for line in (*frames, *([f"the whole traceback: {log}"] if log.exists() else [])):
+            self.progress.warn(f"    {line}")
 
     def on_checkpoint(
         self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
@@ -131,13 +153,40 @@ class RayCallback(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self.run.write_due()
         self._resources.look(trials)
+        for name in self._watch.hanging():
+            self._end_hanging(name, trials)
         self.progress.refresh()
         if self.run.failure and not self.is_ending():
             self.end_run()
 
+    def _end_hanging(self, name: str, trials: list[Any]) -> None:
+        """End the process of a trial that does not end by itself at its deadline."""
+        record = self.run.records[name]
+        for trial in trials:
+            if trial.status == "RUNNING" and self._record(trial) is record:
+                if not record.is_finished:
+                    why = {} if record.epochs else {"error_message": NO_EPOCH_IN_TIME}
+                    self.run.report(record, {**why, "stop_reason": TRIAL_TIMEOUT})
+                    self.progress.update(record)
+                trial.run_metadata.num_failures = trial.max_failures  # it is not to be tried again
+                ray.kill(trial.temporary_state.ray_actor)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Its function has returned, or it was stopped."""
+        self._watch.end(self._record(trial).name)
+
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Ray is about to try it again."""
-        self._avoid_unreachable(latest_error(trial))
+        error, name = latest_error(trial), self._record(trial).name
+        self._watch.end(name)
+        if not self._avoid_unreachable(error):
+            self.progress.say(f"{name}: tried again after {shown(message_of(error))}")
+            self._log_lost_process(name, error)
+
+    def _log_lost_process(self, name: str, error: str) -> None:
+        """Write down that a process went away, which it could not do by itself."""
+        if PROCESS_WENT_AWAY.search(error):
+            log_error(self.run.output_dir / name, error)
 
     def _avoid_unreachable(self, error: str) -> bool:
         """Whether the storage is not mounted on a node; the node gets no more trials."""
@@ -148,39 +197,27 @@ class RayCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
+        self._watch.end(record.name)
         if record.is_finished or self.is_ending():
             return
         error = latest_error(trial)
-        if is_disk_full(error):
-            self.run.fail(f"{record.name}: {last_line(error)}")
+        if SAYS_DISK_FULL.search(error):
+            self.run.fail(f"{record.name}: {shown(message_of(error))}")
             return
         unreachable = self._avoid_unreachable(error)
-        got_on = len(record.epochs) > self._begun.get(record.name, 0)
+        got_on = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
         if unreachable or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
             self.lost.add(record.name)
             self.run.lose(record)
         else:
-            self.run.report(record, {"error_message": last_line(error), "stop_reason": "error"})
+            self._log_lost_process(record.name, error)
+            self.run.report(record, {"error_message": message_of(error), "stop_reason": "error"})
+            self.progress.update(record)
+            self._tell(record, own_frames(error))
+            return
         self.progress.update(record)
 
 
-def latest_error(trial: Any) -> str:
-    """What Ray has written of a trial's last failure: here, before it copies it anywhere.
-
-    It adds all failures up in one file.
-    """
-    try:
-        text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-    except (OSError, TypeError):  # not written, on a full disk
-        text = str(trial.get_error() or "no reason is known")
-    return text.rsplit("Failure #", 1)[-1]
-
-
-def is_disk_full(error: str) -> bool:
-    """Whether an error's text says that there is no space left."""
-    return any(os.strerror(number) in error for number in DISK_FULL)
-
-
-def last_line(error: str) -> str:
-    """The message of an error that Ray wrapped in a remote traceback."""
-    return next((line.strip() for line in reversed(error.splitlines()) if line.strip()), "")
+def last_epoch(record: TrialRecord) -> int:
+    """The last epoch that a trial has reported; 0 before the first."""
+    return int(record.epochs[-1]["epoch"]) if record.epochs else 0

@@ -17,7 +17,7 @@ from typing import Any
 
 from raytune_ocr.config.settings import CHANGEABLE
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
-from raytune_ocr.files import DISK_FULL
+from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import TEST_SPLIT, Journal, Replay
@@ -32,6 +32,7 @@ from raytune_ocr.tune.execution.earlier_run import (
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
+from raytune_ocr.tune.execution.trial_errors import shown
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.schedulers.base import Setup
@@ -181,6 +182,10 @@ class Run:
             self._results_file = trusted_file(about["results_file"], places, self.results_file)
         self.writer.results_file = self.results_file
         self.kept |= self.journal.take_finished()
+        if self.options.retry_failed:
+            for record in self.study.trials.values():
+                if record.failed:
+                    record.retry()
         check_links(self.output_dir, self.records)
         self.study.replay(replay.decisions)
         begun = {n: t for n, t in self.study.trials.items() if n in replay.trials}
@@ -250,7 +255,7 @@ class Run:
             record.add(row)
         record.add(result)
         if result.get("error_message"):
-            record.fail(result["error_message"], result["stop_reason"])
+            record.fail(shown(result["error_message"]), result["stop_reason"])
         elif result.get("stop_reason"):
             record.complete(result["stop_reason"])
         if record.name in self.study.trials:
@@ -330,7 +335,7 @@ class Run:
                     with suppress(FileNotFoundError):  # its process may be at its last copy yet
                         self.copy.pull_trial(name, states=False)  # a resume has them from there
         except OSError as error:
-            if error.errno not in DISK_FULL:
+            if not is_disk_full(error):
                 raise
             raise disk_full(str(error)) from None
         if self.budget.reason == TARGET:
@@ -420,7 +425,7 @@ class Run:
             self._fail_if_disk_full(error)
 
     def _fail_if_disk_full(self, error: OSError) -> None:
-        if error.errno not in DISK_FULL:
+        if not is_disk_full(error):
             raise error
         self.fail(str(error))
 

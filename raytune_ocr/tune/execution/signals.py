@@ -29,7 +29,8 @@ class Interruptions:
     Inside `trials_run`, Ray is told to stop (its handler of SIGUSR1 does that). It waits for trials
     in the midst of an epoch for up to 15 s; so they are killed after `GRACE` seconds: what they
     noted is on the disk. If the process is still there after `DEADLINE` seconds, it is ended with
-    what is on the disk. Outside of `trials_run`, `Interrupted` is raised.
+    what is on the disk. Outside of `trials_run`, `Interrupted` is raised, inside of `deferred` at
+    its end.
 
     Args:
         kill_trials: ends the trials' processes; called from another thread.
@@ -42,6 +43,7 @@ class Interruptions:
         self.received = 0
         self.ending = False
         self._trials_run = False
+        self._deferring = False
         self._lock = threading.Lock()  # trials are not killed while Ray shuts down
         self._timers: list[threading.Timer] = []
         self._before: dict[int, Any] = {}
@@ -63,6 +65,21 @@ class Interruptions:
             timer.cancel()
         for number, before in self._before.items():
             signal.signal(number, before)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Signals wait inside until the end: Ray, as it starts, survives no exception.
+
+        Raises:
+            Interrupted: at the end, where one came; a second one has ended the process.
+        """
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+        if self.received:
+            raise Interrupted(self.received)
 
     @contextmanager
     def trials_run(self) -> Iterator[None]:
@@ -91,7 +108,10 @@ class Interruptions:
             print("ended at once; what was noted is kept", file=sys.__stderr__, flush=True)
             os._exit(128 + number)
         self.received = number
-        self.end_run()
+        if self._deferring:
+            print("stopping as soon as Ray has started", file=sys.__stderr__, flush=True)
+        else:
+            self.end_run()
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
         timer = threading.Timer(seconds, action)

@@ -20,21 +20,27 @@ from raytune_ocr.errors import (
     DivergenceError,
     TrialTimeoutError,
 )
-from raytune_ocr.files import DISK_FULL
+from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
-from raytune_ocr.tune.execution.trial_timeout import Deadline, was_abandoned
+from raytune_ocr.tune.execution.trial_errors import (
+    ERROR_LOG,
+    as_shown,
+    log_error,
+    own_frames,
+    shown,
+    traceback_of,
+)
+from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Deadline
 from raytune_ocr.tune.storage.mirror import Mirror, keep_state
 from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
 
-TRIAL_TIMEOUT = "trial_timeout"
 
 Report = Callable[[dict[str, Any], "str | None"], None]
-Marked = Callable[[Path], None]
 
 
 def run_trial(
@@ -44,15 +50,13 @@ def run_trial(
     threads: int = 1,
     resume_from: Path | None = None,
     timeout: float | None = None,
-    marked: Marked = lambda marker: None,
 ) -> None:
     """Train as `config` says, a report each epoch, for `timeout` seconds at most.
 
     An error that would come back on every try is reported as `error_message` instead of raised,
     so that the trial is not tried again. Where memory runs out, it goes on from its last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
-    of the time as the stop reason `trial_timeout`. Where the process hangs, `marked` is given the
-    marker that the next attempt is to find in the trial's folder.
+    of the time as the stop reason `trial_timeout`. Tracebacks go to the trial's `error.log`.
     """
     import torch
 
@@ -71,26 +75,31 @@ def run_trial(
         begun = True
         report({**about, **row}, folder)
 
-    folder = Path(config.output_dir) / config.experiment_name
-    deadline = None if timeout is None else Deadline(timeout, folder, marked)
     try:
-        if was_abandoned(folder):
-            raise TrialTimeoutError("its process hung")
-        _train(config, data, tell, about, resume_from, [deadline] if deadline else [])
+        callbacks = [] if timeout is None else [Deadline(timeout)]
+        _train(config, data, tell, about, resume_from, callbacks)
     except TrialTimeoutError as error:
         told = {} if begun else {"error_message": f"no epoch was done in time: {error}"}
         report({**about, **told, "stop_reason": TRIAL_TIMEOUT}, None)
-    except DETERMINISTIC_ERRORS as error:
+    except Exception as error:
+        if is_disk_full(error):
+            report({**about, "disk_full": f"{config.experiment_name}: {shown(str(error))}"}, None)
+            return
+        whole = traceback_of(error)
+        log_error(Path(config.output_dir) / config.experiment_name, whole)
+        if not isinstance(error, DETERMINISTIC_ERRORS):
+            raise as_shown(error) from None
         reason = "nan" if isinstance(error, DivergenceError) else "error"
         message = f"{type(error).__name__}: {error}"
-        report({**about, "error_message": message, "stop_reason": reason}, None)
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        report({**about, "disk_full": f"{config.experiment_name}: {error}"}, None)
-    finally:
-        if deadline is not None:
-            deadline.cancel()
+        report(
+            {
+                **about,
+                "error_message": shown(message),
+                "frames": own_frames(whole),
+                "stop_reason": reason,
+            },
+            None,
+        )
 
 
 def _train(
@@ -156,18 +165,17 @@ def trial(
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
     threads, timeout = config["threads"], config["timeout"]
-    with _home(settings, storage, config["keeps_states"]) as (settings, report, marked):
+    with _home(settings, storage, config["keeps_states"]) as (settings, report):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name)
-        run_trial(settings, dataset, report, threads, state, timeout, marked)
+        run_trial(settings, dataset, report, threads, state, timeout)
 
 
 @contextmanager
 def _home(
     config: TrainingConfig, storage: Storage | None, keeps_states: bool
-) -> Iterator[tuple[TrainingConfig, Report, Marked]]:
+) -> Iterator[tuple[TrainingConfig, Report]]:
     """Where a trial works: its folder, or a scratch folder that is copied to the storage.
 
-    So is the marker of a process that hung, at once: the next attempt has another scratch folder.
     Its states are Ray's checkpoints, or with `keeps_states` its own, named by their epochs.
     """
     from ray import tune
@@ -179,7 +187,7 @@ def _home(
         tune.report(row, checkpoint=tune.Checkpoint.from_directory(state) if state else None)
 
     if storage is None:
-        yield config, report, lambda marker: None
+        yield config, report
         return
     with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
         name = config.experiment_name
@@ -192,10 +200,12 @@ def _home(
             mirror.push()
             tune.report(row)
 
-        def copy_marker(marker: Path) -> None:
-            storage.send(marker, f"{name}/{marker.name}")
-
-        yield dataclasses.replace(config, output_dir=scratch), copy_and_report, copy_marker
+        try:
+            yield dataclasses.replace(config, output_dir=scratch), copy_and_report
+        except Exception:
+            if (mirror.folder / ERROR_LOG).exists():
+                storage.send(mirror.folder / ERROR_LOG, f"{name}/{ERROR_LOG}")
+            raise
         mirror.push()
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from raytune_ocr.tune.cluster.ray_client import controller_here, is_client
 from raytune_ocr.tune.cluster.ray_patches import lean_controller, take_waiting_processes
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
-from raytune_ocr.tune.execution.data_loading import load_data
+from raytune_ocr.tune.execution.data_loading import Invalid, load_data
 from raytune_ocr.tune.execution.out_of_memory import go_on_with_less, killed_by_monitor
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interruptions
@@ -79,16 +79,16 @@ class TrialRunner:
         for record in best:  # where an earlier part of the run had them, its journal says what of
             check_trusted(record.config.imports, named, f"{run.journal.path}: {record.name}")
         possible = [*run.possible(unfinished), *best]
-        data = load_data(possible, self.options.allow_outside)
+        data, invalid = load_data(possible, self.options.allow_outside)
+        unfinished = self._without_invalid(unfinished, invalid)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
         with (
             self.interruptions,
-            self.cluster.running(imports),
+            self._running_ray(imports),
             self._watched_head(),
             self._trusted_nodes(imports),
         ):
-            self.interruptions.install()  # Ray has set handlers of its own as it started
             for record in possible:
                 self.cluster.check(self.requests.resources(record))
             reach_trackers(self.options.track, run.output_dir, run.id)
@@ -111,6 +111,26 @@ class TrialRunner:
                 f"{futile} attempts in a row made no progress (node lost or out of memory); "
                 "run again with --resume when the nodes are healthy"
             )
+
+    def _without_invalid(
+        self, records: list[TrialRecord], invalid: Iterable[Invalid]
+    ) -> list[TrialRecord]:
+        """These trials but for those with a model that cannot be built, which have failed."""
+        for record, told in invalid:
+            if any(record is one for one in records):  # and no example of what may be drawn
+                values = ", ".join(f"{name}={value!r}" for name, value in record.sampled.items())
+                message = f"ModelCreationError: with {values}: {told}"
+                self.run.report(record, {"error_message": message, "stop_reason": "error"})
+                print(f"{record.name}: failed: {record.error_message}", file=sys.stderr)
+        return [record for record in records if not record.is_finished]
+
+    @contextmanager
+    def _running_ray(self, imports: Sequence[str]) -> Iterator[None]:
+        """Ray is up inside; signals wait until it is."""
+        with ExitStack() as stack:
+            with self.interruptions.deferred():
+                stack.enter_context(self.cluster.running(imports))
+            yield
 
     @contextmanager
     def _watched_head(self) -> Iterator[None]:
@@ -227,7 +247,7 @@ class TrialRunner:
                 storage_path=str(run.output_dir.parent),
                 verbose=0,
                 stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
-                failure_config=tune.FailureConfig(max_failures=1),
+                failure_config=tune.FailureConfig(max_failures=self.options.max_failures),
                 callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],
             ),
         )

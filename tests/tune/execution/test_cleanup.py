@@ -5,8 +5,7 @@ from raytune_ocr.results.analysis import unfinished
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.tune.execution.cleanup import forget, forget_confirmation
-from raytune_ocr.tune.execution.trial_timeout import MARKER, was_abandoned
+from raytune_ocr.tune.execution.cleanup import forget_confirmation
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
 from tests.fixtures.materials import train_record
@@ -31,10 +30,3 @@ def test_a_run_that_confirms_nothing_has_no_trials_of_one_before_that_did(tmp_pa
     assert unfinished(folder) == []
     for place in (folder, there):
         assert sorted(file.name for file in place.glob("*.csv")) == ["epochs.csv", "trials.csv"]
-
-
-def test_a_trial_that_begins_anew_is_not_told_that_an_older_one_hung(tmp_path):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / MARKER).touch()
-    forget(tmp_path, RunCopy(None, tmp_path), ["a"])
-    assert not was_abandoned(tmp_path / "a")

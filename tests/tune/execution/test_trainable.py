@@ -1,9 +1,75 @@
-"""Which state a trial is resumed from."""
+"""How a trial ends by an error, in the process where it trains, and where it is resumed from."""
 
 import os
 
+import pytest
+import torch
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFailedError
 from raytune_ocr.training.state_files import write_state
-from raytune_ocr.tune.execution.trainable import newest_state
+from raytune_ocr.tune.execution import trainable
+from raytune_ocr.tune.execution.trainable import newest_state, run_trial
+from raytune_ocr.tune.execution.trial_errors import ERROR_LOG, LONGEST
+
+
+@pytest.fixture
+def end_with(tmp_path, monkeypatch):
+    """Runs a trial that does something in the midst of its training; returns what it reports."""
+
+    def run(action):
+        def train(config, data, report, *others):
+            report({"epoch": 1}, None)
+            action()
+
+        monkeypatch.setattr(trainable, "_train", train)
+        rows = []
+        config = TrainingConfig(experiment_name="t", output_dir=str(tmp_path))
+        run_trial(config, None, lambda row, folder: rows.append(row))
+        return rows[1:]
+
+    return run
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+def test_an_error_that_comes_back_is_reported_and_logged_whole(end_with, tmp_path):
+    (row,) = end_with(raising(DataLoaderError("row 3: no image\n" + "x" * 10_000)))
+    assert row["stop_reason"] == "error" and row["experiment_name"] == "t"
+    assert row["error_message"].startswith("DataLoaderError: row 3: no image")
+    assert len(row["error_message"]) < LONGEST + 100
+    log = (tmp_path / "t" / ERROR_LOG).read_text()
+    assert "Traceback" in log and "x" * 10_000 in log
+    (row,) = end_with(raising(DivergenceError("NaN")))
+    assert row["stop_reason"] == "nan"
+
+
+def test_any_other_error_is_logged_and_raised_so_that_the_trial_is_tried_again(end_with, tmp_path):
+    with pytest.raises(ValueError, match="odd"):
+        end_with(raising(ValueError("odd")))
+    with pytest.raises(ExperimentFailedError) as caught:
+        end_with(raising(ValueError("x" * 10_000_000)))
+    assert len(str(caught.value)) < LONGEST + 100
+    log = (tmp_path / "t" / ERROR_LOG).read_text()
+    assert "ValueError: odd" in log and len(log) > 10_000_000
+
+
+def fill_the_disk():
+    torch.save({"weights": torch.zeros(1_000_000)}, "/dev/full")
+
+
+@pytest.mark.parametrize(
+    "action", [fill_the_disk, raising(OSError(28, "No space left on device", "/x/state.pt"))]
+)
+def test_a_full_disk_is_reported_as_such(end_with, tmp_path, action):
+    (row,) = end_with(action)
+    assert row["disk_full"].startswith("t: ") and "error_message" not in row
+    assert not (tmp_path / "t" / ERROR_LOG).exists()
 
 
 def test_the_newest_state_is_that_of_the_latest_epoch_whatever_the_clock_said(tmp_path):
