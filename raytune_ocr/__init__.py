@@ -1,8 +1,7 @@
 """Hyper-parameter tuning on Ray Tune, born for a reader of Khmer digits."""
 
 from raytune_ocr.lazy import lazy_names
-
-__version__ = "0.1.0"
+from raytune_ocr.version import __version__
 
 __getattr__, _names = lazy_names(
     __name__,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.version import __version__
 
 COMMANDS = {
     "tune": ("raytune_ocr.tune.__main__", "train every preset, say which one won"),
@@ -73,8 +74,6 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
 
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Add `--version`."""
-    from raytune_ocr import __version__
-
     parser.add_argument(
         "--version",
         action="version",
@@ -104,8 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\nraytune-ocr COMMAND --help tells more.")
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        from raytune_ocr import __version__
-
         print(f"raytune-ocr {__version__}")
         return 0
     if arguments[0] not in COMMANDS:

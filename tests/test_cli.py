@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+import raytune_ocr
 from raytune_ocr.cli import COMMANDS, again, answer, main
 from raytune_ocr.errors import DataLoaderError
 from raytune_ocr.tune.__main__ import _resume_command
@@ -21,6 +22,14 @@ def test_every_command_explains_itself(command, capsys):
         main([command, "--help"])
     assert caught.value.code == 0
     assert "example" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=str)
+def test_every_command_tells_its_version(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        raise SystemExit(main([*command, "--version"]))
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"raytune-ocr {raytune_ocr.__version__}\n"
 
 
 def test_an_unknown_command_suggests_the_nearest(capsys):

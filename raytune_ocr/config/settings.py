@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.metrics import KHMER_DIGITS, MODES
 from raytune_ocr.config.rules import (
     BETAS,
     DEVICE,
@@ -41,7 +41,6 @@ DEFAULT_MODEL_CONFIG_PATH = "config/model_config.yaml"
 LOSS_TYPES = ("crossentropy", "ctc", "focal")
 OPTIMIZER_TYPES = ("adam", "adamw", "muon", "sgd")
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
-MODES = ("max", "min")
 
 _CHANGEABLE: dict[str, Rule] = {
     "learning_rate": POSITIVE,

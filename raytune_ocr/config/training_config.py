@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import mode_of, score_of
+from raytune_ocr.config.metrics import known_mode, mode_of, score_of
 from raytune_ocr.config.settings import (
     CHANGEABLE,
     DEFAULT_METADATA_PATH,
@@ -124,11 +124,8 @@ class TrainingConfig(Settings):
 
     def _wrong_direction(self, path_of: Callable[[str], str]) -> list[str]:
         """A mode that would keep the worst epoch of a metric with a known direction."""
-        try:
-            known = mode_of(self.early_stopping_monitor)
-        except ConfigurationError:  # a name without a known direction: any mode is right
-            return []
-        if self.early_stopping_mode == known:
+        known = known_mode(self.early_stopping_monitor)
+        if known in ("", self.early_stopping_mode):
             return []
         better = "lower" if known == "min" else "higher"
         return [

@@ -53,7 +53,7 @@ def test_a_scheduler_that_needs_all_trials_refuses_a_search_that_suggests_them(s
 
 def test_a_run_keeps_a_scheduler_that_pauses_trials():
     for one, other in (("halving", "asha"), ("pbt", "asha"), ("asha", "pbt")):
-        with pytest.raises(ConfigurationError, match=f"begun with {other} and must go on with it"):
+        with pytest.raises(ConfigurationError, match=f"must stay {other}, with which"):
             chosen_options({"scheduler": one}, {}, {"scheduler": other})
     assert chosen_options({}, {"scheduler": "asha"}, {"scheduler": "pbt"}).scheduler == "pbt"
     assert chosen_options({"scheduler": "median"}, {}, {"scheduler": "asha"}).scheduler == "median"

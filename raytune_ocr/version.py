@@ -1,0 +1,3 @@
+"""The version of this package, which every command prints."""
+
+__version__ = "0.1.0"
