@@ -1,7 +1,7 @@
 """What the tuner itself costs: runs of empty trials, beside plain Ray Tune with the same ones.
 
-Every contestant runs in a process of its own. A trial is `benchmarks.support.empty`: the trainer, its
-checkpoints and its reports are real, the model has four weights. Plain Ray runs the very same
+Every contestant runs in a process of its own. A trial is `benchmarks.support.empty`: the trainer,
+its checkpoints and its reports are real, the model has four weights. Plain Ray runs the same
 trainable as its documentation shows it: `tune.Tuner` with ASHA, two checkpoints kept.
 """
 

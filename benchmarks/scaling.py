@@ -1,7 +1,8 @@
 """How a run grows with its files, with nodes, data and model, measured on this machine.
 
 `benchmarks.overhead` measures how it grows with trials. Nodes are real Ray nodes (a raylet each,
-on this machine), a CPU each; trials are `benchmarks.support.empty`. Each row runs in a process of its own.
+on this machine), a CPU each; trials are `benchmarks.support.empty`. Each row runs in a process of
+its own.
 What was measured is fitted by straight lines, which are followed to `FAR`: an extrapolation.
 """
 

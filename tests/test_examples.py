@@ -45,7 +45,7 @@ def test_a_model_of_ones_own_is_trained_and_tuned_with_no_change_to_the_package(
     best = document["best_result"]
     assert best["hyperparameters"]["model_name"] == "shape_net"
     assert best["best_val_accuracy"] > 0.7
-    assert best["best_val_char_accuracy"] is None
+    assert "best_val_char_accuracy" not in best  # that is a figure of readers
     assert Path(best["checkpoint"]).is_file()
     table = load_results(folder / "results.json")
     assert list(table["best_val_accuracy"]) == sorted(table["best_val_accuracy"], reverse=True)
