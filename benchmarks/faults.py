@@ -108,21 +108,21 @@ class Run:
         return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in logs)
 
     def to_redo(self) -> int:
-        """Epochs that were noted but are in no whole state of their unfinished trial."""
+        """Epochs of the journal that are in no whole state of their unfinished trial."""
         missing = 0
-        for name, kept in Journal(self.output).read().trials.items():
-            if kept.status not in FINISHED and kept.epochs:
+        for name, trial in Journal(self.output).read().trials.items():
+            if trial.status not in FINISHED and trial.epochs:
                 newest = newest_state(self.output / name)
                 saved = read_state(newest)["epoch"] if newest else 0
-                missing += max(0, len(kept.epochs) - saved)
+                missing += max(0, len(trial.epochs) - saved)
         return missing
 
-    def noted(self) -> int:
-        """Epochs that the run has noted."""
+    def epochs(self) -> int:
+        """Epochs in the run's journal."""
         return sum(len(trial.epochs) for trial in Journal(self.output).read().trials.values())
 
     def epoch_seconds(self) -> float:
-        """Of the longest epoch noted."""
+        """Of the longest epoch in the journal."""
         trials = Journal(self.output).read().trials.values()
         return max((row["seconds"] for trial in trials for row in trial.epochs), default=1.0)
 
@@ -159,7 +159,7 @@ class Disturbance:
 
     Attributes:
         kills: by what was killed, and whether it trained or started.
-        noted_lost: epochs that were noted and in no whole state when a driver was killed.
+        lost: epochs of the journal that were in no whole state when a driver was killed.
     """
 
     def __init__(self, run: Run, machines: Machines, minutes: float, rng: random.Random) -> None:
@@ -167,9 +167,9 @@ class Disturbance:
         self.machines = machines
         self.rng = rng
         self.kills: Counter[str] = Counter()
-        self.noted_lost = 0
+        self.lost = 0
         self._until = time.monotonic() + 60 * minutes
-        self._struck_at = -1  # noted epochs, when a worker or a node was last killed
+        self._struck_at = -1  # epochs in the journal when a worker or a node was last killed
 
     def disturb(self) -> None:
         """Until time is up; then the run comes to its end."""
@@ -189,11 +189,11 @@ class Disturbance:
 
     def _moment(self, driver: subprocess.Popen) -> bool:
         """Wait for the next one; False: the driver has ended, or time is up."""
-        before, begun = self.run.noted(), time.monotonic()
+        before, begun = self.run.epochs(), time.monotonic()
         starting = self.rng.random() < STARTING
         seconds = self.rng.uniform(0, START_SECONDS if starting else self.run.epoch_seconds())
         while driver.poll() is None and time.monotonic() < self._until:
-            if not starting and self.run.noted() == before:
+            if not starting and self.run.epochs() == before:
                 begun = time.monotonic()
             if time.monotonic() - begun >= seconds:
                 return True
@@ -201,21 +201,21 @@ class Disturbance:
         return False
 
     def _strike(self, driver: subprocess.Popen) -> None:
-        noted, trains = self.run.noted(), training_process()
-        possible = dict(KINDS) if noted > self._struck_at else {"driver": 1}
+        epochs, trains = self.run.epochs(), training_process()
+        possible = dict(KINDS) if epochs > self._struck_at else {"driver": 1}
         if trains is None:
             possible.pop("worker", None)
         kind = self.rng.choices(list(possible), list(possible.values()))[0]
         if kind == "driver":
             driver.kill()
             driver.wait()
-            self.noted_lost += self.run.to_redo()
+            self.lost += self.run.to_redo()
         elif kind == "node":
             self.machines.replace_node(self.rng)
         elif trains is not None:
             trains.kill()
         if kind != "driver":
-            self._struck_at = noted
+            self._struck_at = epochs
         self.kills[f"{kind} while {'training' if trains else 'starting'}"] += 1
 
 
@@ -246,7 +246,7 @@ def main() -> int:
             "trials": arguments.trials,
             "kills": dict(sorted(disturbance.kills.items())),
             "trials_lost": arguments.trials - sum(v[1] == "completed" for v in rough.verdicts()),
-            "noted_epochs_lost": disturbance.noted_lost,
+            "reported_epochs_lost": disturbance.lost,
             "epochs": len(theirs),
             "epochs_trained_again": rough.trained() - calm.trained(),
             "same_epochs_and_figures": ours.equals(theirs),

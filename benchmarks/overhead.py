@@ -1,7 +1,7 @@
 """What the tuner itself costs: runs of empty trials, beside plain Ray Tune with the same ones.
 
 Every contestant runs in a process of its own. A trial is `benchmarks.support.empty`: the trainer,
-its checkpoints and its reports are real, the model has four weights. Plain Ray runs the same
+its checkpoints and its reports are real, the model has four weights. Plain Ray runs the very same
 trainable as its documentation shows it: `tune.Tuner` with ASHA, two checkpoints kept.
 """
 
@@ -66,7 +66,7 @@ def ours(space: Path, output: Path, address: str | None = None) -> dict[str, Any
         address=address,
     )
     before = memory()
-    with timed(tuner.runner, "_fit") as seconds, timed(Journal, "note") as noting:
+    with timed(tuner.runner, "_fit") as seconds, timed(Journal, "append") as appending:
         tuner.run_experiments()
     finished = [r for r in tuner.records.values() if r.status == "completed"]
     assert len(finished) == len(tuner.records), "not every trial completed"
@@ -80,8 +80,8 @@ def ours(space: Path, output: Path, address: str | None = None) -> dict[str, Any
         "driver_mb": memory(),
         "driver_mb_before": before,
         "load_seconds": float(load_seconds),
-        "note_ms": 1000 * sum(noting) / len(noting),
-        "state_mb": tuner.run.state.path.stat().st_size / MEBIBYTE,
+        "append_ms": 1000 * sum(appending) / len(appending),
+        "journal_mb": tuner.run.journal.path.stat().st_size / MEBIBYTE,
         "results_mb": (output / "results.json").stat().st_size / MEBIBYTE,
     }
 
@@ -201,7 +201,7 @@ def growth(rows: list[dict[str, Any]]) -> dict[str, float]:
     more = max(1, last["trials"] - first["trials"])
     return {
         f"{name} a trial": (last[name] - first[name]) / more
-        for name in ("fit_seconds", "driver_mb", "load_seconds", "state_mb", "results_mb")
+        for name in ("fit_seconds", "driver_mb", "load_seconds", "journal_mb", "results_mb")
     }
 
 

@@ -2,8 +2,8 @@
 
 `benchmarks.overhead` measures how it grows with trials. Nodes are real Ray nodes (a raylet each,
 on this machine), a CPU each; trials are `benchmarks.support.empty`. Each row runs in a process of
-its own.
-What was measured is fitted by straight lines, which are followed to `FAR`: an extrapolation.
+its own. What was measured is fitted by straight lines, which are followed to `FAR`: an
+extrapolation.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ def nodes(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def note_often(state: Journal, record: TrialRecord) -> None:
+def append_often(journal: Journal, record: TrialRecord) -> None:
     """A thousand reports."""
     for _ in range(1000):
         record.unsaved.append(record.epochs[-1])
-        state.note(record)
+        journal.append(record)
 
 
 def files(trials: int, folder: Path) -> dict[str, Any]:
@@ -94,10 +94,10 @@ def files(trials: int, folder: Path) -> dict[str, Any]:
             record.add({"epoch": epoch, **figures})
         records[record.name] = record
     found = {"records_mb": memory() - before}
-    state, last = Journal(folder), list(records.values())[-1]
+    journal, last = Journal(folder), list(records.values())[-1]
     work = {
-        "rewrite_seconds": lambda: state.rewrite(records, {}),
-        "note_ms": lambda: note_often(state, last),
+        "rewrite_seconds": lambda: journal.rewrite(records, {}),
+        "append_ms": lambda: append_often(journal, last),
         "json_seconds": lambda: write_json(
             folder / "results.json", results_document(list(records.values()), {}, "")
         ),
@@ -108,8 +108,8 @@ def files(trials: int, folder: Path) -> dict[str, Any]:
     for name, do in work.items():
         started = time.perf_counter()
         do()
-        found[name] = time.perf_counter() - started  # of a thousand notes: milliseconds of one
-    found["state_mb"] = (folder / "run_state.jsonl").stat().st_size / MEBIBYTE
+        found[name] = time.perf_counter() - started  # of a thousand reports: milliseconds of one
+    found["journal_mb"] = (folder / "run_state.jsonl").stat().st_size / MEBIBYTE
     found["json_mb"] = (folder / "results.json").stat().st_size / MEBIBYTE
     return found
 

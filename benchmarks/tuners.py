@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -216,15 +216,16 @@ def this_project(job: Job) -> None:
         grace_period=job.grace,
         quiet=True,
     )
-    keep, seen = tuner.run.note, Counter[str]()
+    report, seen = tuner.run.report, Counter[str]()
 
-    def note(record: Any) -> None:
-        keep(record)
+    def report_and_note(record: Any, result: Mapping[str, Any]) -> str:
+        action = report(record, result)
         for row in record.epochs[seen[record.name] :]:
             job.note(record.name, row[METRIC])
         seen[record.name] = len(record.epochs)
+        return action
 
-    tuner.run.note = note  # type: ignore[method-assign]
+    tuner.run.report = report_and_note  # type: ignore[method-assign]
     tuner.run_experiments(list(job.experiments))
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from raytune_ocr.config.rules import NOT_NEGATIVE, POSITIVE, Rule
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.plugins import Registry
 from raytune_ocr.results.targets import Target
 from raytune_ocr.tasks.registry import target_metrics
 
@@ -50,6 +51,15 @@ def one_of(names: Sequence[str]) -> OptionRule:
         return value if isinstance(value, str) and value in names else None
 
     return OptionRule(f"one of {', '.join(names)}", read, {"enum": list(names)})
+
+
+def name_in(registry: Registry[Any]) -> OptionRule:
+    """A name of a registry; one that a package brings later is read as well."""
+
+    def read(value: Any) -> str | None:
+        return value if isinstance(value, str) and value in registry.names() else None
+
+    return one_of(registry.names())._replace(read=read)
 
 
 def _number(value: Any) -> float | None:

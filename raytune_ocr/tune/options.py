@@ -17,7 +17,7 @@ from raytune_ocr.config.rules import shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tune.option_rules import DURATION, TARGET, OptionRule, at_least, integer, one_of
+from raytune_ocr.tune.option_rules import DURATION, TARGET, OptionRule, at_least, integer, name_in
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TuneOptions:
         "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
         "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
         "if trials also end in the same order (--max-concurrent 1) (default random)",
-        one_of(SEARCHERS.names()),
+        name_in(SEARCHERS),
         metavar="|".join(SEARCHERS.names()),
         group="search",
     )
@@ -79,7 +79,7 @@ class TuneOptions:
         "named NAME_g1, NAME_g2, ..., with other learning rates and whatever else may change in "
         "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
         "epochs; none: no trial stops (default asha)",
-        one_of(SCHEDULERS.names()),
+        name_in(SCHEDULERS),
         metavar="|".join(SCHEDULERS.names()),
         group="how to run",
     )

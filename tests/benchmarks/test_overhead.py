@@ -15,7 +15,7 @@ def row(trials, seconds):
         "fit_seconds": seconds,
         "driver_mb": 100.0 + trials,
         "load_seconds": 0.5,
-        "state_mb": 0.0,
+        "journal_mb": 0.0,
         "results_mb": 0.0,
     }
 

@@ -1,4 +1,4 @@
-"""What Ray is given and told: trials, the end of each, and the end of the run. No Ray is started."""
+"""What Ray is given and told: trials, the end of each, and the end of the run."""
 
 import pickle
 from types import SimpleNamespace
