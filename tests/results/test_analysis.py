@@ -131,7 +131,9 @@ def test_the_best_is_the_one_that_was_confirmed_and_not_the_luckiest(run, tmp_pa
 def test_the_best_of_classifiers_that_follow_the_loss_is_the_one_of_the_results(tmp_path):
     records = []
     for name, accuracy, loss in (("sure", 0.90, 0.2), ("unsure", 0.91, 0.5)):
-        config = TrainingConfig(experiment_name=name, early_stopping_monitor="val_loss")
+        config = TrainingConfig(
+            experiment_name=name, dataset_name="mnist", early_stopping_monitor="val_loss"
+        )
         records.append(TrialRecord(config, "completed", "max_epochs"))
         row = {"epoch": 1, "train_loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
         records[-1].add({**row, "seconds": 1.0})
