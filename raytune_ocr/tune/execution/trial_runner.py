@@ -130,6 +130,7 @@ class TrialRunner:
         with ExitStack() as stack:
             with self.interruptions.deferred():
                 stack.enter_context(self.cluster.running(imports))
+                self.interruptions.install()  # Ray's core has a handler of SIGTERM that aborts
             yield
 
     @contextmanager

@@ -17,9 +17,9 @@ from raytune_ocr.tune.cluster.cluster import Cluster
 
 IMPATIENT = """
 import sys
-from raytune_ocr.tune import head
+from raytune_ocr.tune.cluster import head_watchdog
 from raytune_ocr.tune.__main__ import main
-head.PATIENCE = 4.0
+head_watchdog.PATIENCE = 4.0
 sys.exit(main())
 """
 LONG = """

@@ -31,13 +31,13 @@ def test_time_ends_a_run():
 
 
 def test_a_target_counts_whenever_it_was_reached_and_errors_count_downwards():
-    assert Target("character_accuracy", 0.9).reached(record(0.5, 0.9, 0.4))
-    assert not Target("character_accuracy", 0.91).reached(record(0.5, 0.9))
-    assert Target("val_cer", 0.2).reached(record(0.5, 0.9))
-    assert not Target("val_cer", 0.05).reached(record(0.5, 0.9))
-    assert not Target("val_accuracy", 0.0).reached(record(0.5)) and not Target(
+    assert Target("character_accuracy", 0.9).reached(record(0.5, 0.9, 0.4).best)
+    assert not Target("character_accuracy", 0.91).reached(record(0.5, 0.9).best)
+    assert Target("val_cer", 0.2).reached(record(0.5, 0.9).best)
+    assert not Target("val_cer", 0.05).reached(record(0.5, 0.9).best)
+    assert not Target("val_accuracy", 0.0).reached(record(0.5).best) and not Target(
         "character_accuracy", 0.1
-    ).reached(record())
+    ).reached(record().best)
 
 
 def test_a_target_that_was_reached_before_ends_a_resumed_run_at_once():

@@ -1,11 +1,14 @@
 """Trials that hang, crash or raise, on a real Ray: each ends, and the others go on."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from raytune_ocr.tune.__main__ import main
 
+ROOT = Path(__file__).parents[3]
 FAULTY = """
 import ctypes, os, signal, time
 from pathlib import Path
@@ -47,10 +50,12 @@ EXPERIMENT = """
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, shared_ray):
+def run(tmp_path, monkeypatch, no_shared_ray):
     """Runs trials of these kinds; returns their results by name."""
     (tmp_path / "faulty_models.py").write_text(FAULTY)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path, ROOT))))  # of Ray's too
+    monkeypatch.syspath_prepend(ROOT)
 
     def run(*kinds, options=()):
         text = "".join(EXPERIMENT.format(name=kind) for kind in kinds)

@@ -186,8 +186,8 @@ def test_it_trains_the_combinations_of_a_grid_that_are_not_known():
 def test_it_passes_over_a_combination_that_has_no_valid_point():
     training = {"learning_rate": {"grid": [1e-5, 1e-3]}, "batch_size": {"choice": [8, 16]}}
     search = searcher({"num_samples": 1, "training": training})
-    broken = {"scheduler": {"min_lr": 1e-4}, **search.experiment.content}
-    search.experiment = replace(search.experiment, content=broken)
+    broken = {**search.experiment.fields, "min_lr": 1e-4}
+    search.experiment = replace(search.experiment, fields=broken)
     assert search.suggest(1, []).config.learning_rate == 1e-3
 
 

@@ -37,7 +37,7 @@ def drawn(known=None, **experiments):
 def told_by(known, **experiments):
     """What Optuna is told of known points before it suggests the first trial."""
     plan = records_of(experiments or BOTH, "optuna", known=known)
-    return plan.searchers["found"]._study([], 1).trials
+    return plan.searchers["found"].study().trials
 
 
 def finished(records, status="completed"):

@@ -119,7 +119,12 @@ def test_a_winner_by_other_seeds_than_the_second_completed_is_said_to_be_that():
 
 def test_figures_of_which_lower_ones_are_better_are_told_as_they_were_measured():
     def classifier(name, loss, seed=0, confirms=""):
-        config = TrainingConfig(experiment_name=name, seed=seed, early_stopping_monitor="val_loss")
+        config = TrainingConfig(
+            experiment_name=name,
+            seed=seed,
+            dataset_name="mnist",
+            early_stopping_monitor="val_loss",
+        )
         made = TrialRecord(config, "completed", confirms=confirms)
         made.add({"epoch": 1, "train_loss": 0.1, "val_loss": loss, "seconds": 1.0})
         return made
