@@ -117,9 +117,7 @@ def test_one_that_cannot_be_imported_is_named(installed):
 
 
 def test_its_rules_hold_as_those_of_the_packages_schedulers_do(installed):
-    with pytest.raises(
-        ConfigurationError, match="must stay best_first, with which the run was started"
-    ):
+    with pytest.raises(ConfigurationError, match="must stay best_first, with which"):
         chosen_options({"scheduler": "asha"}, {}, {"scheduler": "best_first"})
     with pytest.raises(ConfigurationError, match="halving must go with --search random"):
         chosen_options({"scheduler": "halving", "search": "bisection"})

@@ -214,8 +214,8 @@ def test_a_population_that_a_target_and_a_budget_cut_short_goes_on_to_its_end(
     output, results = tmp_path / "out", tmp_path / "out.json"
     words = ["--config", str(write_space(POPULATION, epochs=3)), "--data", str(data)]
     words += ["--output-dir", str(output), "--results-file", str(results)]
-    assert main([*words, "--target", "character_accuracy=1e-9"]) == 0  # reached at once
-    assert "the target character_accuracy=1e-09 is reached" in capsys.readouterr().err
+    assert main([*words, "--target", "val_loss=1e9"]) == 0  # reached at once
+    assert "the target val_loss=1e+09 is reached" in capsys.readouterr().err
     cut = json.loads(results.read_text())["all_results"]
     assert {result["stop_reason"] for result in cut} == {"target"}
     assert main([*words, "--resume", "--time-budget", "2s", "--quiet"]) == 0
