@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.text import printable
 from raytune_ocr.version import __version__
 
 COMMANDS = {
@@ -25,23 +28,45 @@ COMMANDS = {
 
 
 def tell(error: Exception) -> None:
-    """An error as lines on standard error."""
-    for line in str(error).splitlines():
-        print(f"error: {line}", file=sys.stderr)
+    """Print an error as lines on standard error, without what a terminal would obey."""
+    for line in str(error).split("\n"):
+        print(f"error: {printable(line, sys.stderr.encoding)}", file=sys.stderr)
+
+
+def open_streams(*, to_the_end: bool = False) -> None:
+    """Make standard output and error such that printing cannot fail.
+
+    A stream that was closed at the start swallows what is printed, and characters that a stream's
+    encoding does not have are escaped.
+
+    Args:
+        to_the_end: whether the command goes on when the reader of its output goes away.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream: TextIO | None = getattr(sys, name)
+        if stream is None:
+            _discard(number)
+            opened = io.FileIO(number, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(opened, "utf-8", write_through=True))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            if to_the_end and isinstance(stream.buffer, io.BufferedWriter):
+                setattr(sys, name, _lasting(stream))
 
 
 def answer(command: Callable[[], int], stopped: str = "stopped") -> int:
-    """The exit status of a command: its own; 2 and a word after an error, 130 after Ctrl-C.
+    """Run a command; its exit status, 2 after an error, or 130 after Ctrl-C.
 
     Args:
-        stopped: what is said after Ctrl-C.
+        stopped: what is printed after Ctrl-C.
     """
+    open_streams()
     try:
         status = command()
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # whoever read the output has enough of it, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the output has enough of it, as `head` has
+        _discard(1)
         return 1
     except (RaytuneOCRError, OSError) as error:
         tell(error)
@@ -49,6 +74,48 @@ def answer(command: Callable[[], int], stopped: str = "stopped") -> int:
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         return 130
+
+
+class _LastingOutput(io.RawIOBase):
+    """A descriptor that swallows what is written after its reader has gone."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return os.isatty(self.number)
+
+    def fileno(self) -> int:
+        return self.number
+
+    def write(self, data: object) -> int:
+        content = memoryview(data).cast("B")  # type: ignore[arg-type]
+        try:
+            return os.write(self.number, content)
+        except BrokenPipeError:
+            _discard(self.number)
+            return len(content)
+
+
+def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LastingOutput(stream.fileno())),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.line_buffering,
+    )
+
+
+def _discard(number: int) -> None:
+    """Let what is written to a descriptor go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
 
 
 def again(command: str, words: Sequence[str]) -> str:

@@ -6,15 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from raytune_ocr.cli import add_imports, add_version, answer
 from raytune_ocr.inference.exporting import export
 from raytune_ocr.inference.formats import CARD, EXTRA
 from raytune_ocr.plugins import import_modules
-
-if TYPE_CHECKING:
-    pass
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -53,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.output,
             arguments.data,
             allow_outside=arguments.allow_outside,
+            imports=arguments.imports,
         )
         print(f"{arguments.output / CARD}: the model card")
         return 0

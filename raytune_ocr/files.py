@@ -1,15 +1,32 @@
-"""Writing files so that nothing is lost, aside first, then replaced; and no folder for nothing."""
+"""Writes files aside and then replaces them, so that nothing is lost half-way.
+
+Where the bytes go:
+
+- A device, a pipe or a socket is written to, never replaced. That holds for `/dev/stdout`, too,
+  whatever standard output is.
+- A link that the user named (`follow_links=True`: `--csv`, `--results-file`) is followed: the
+  file that it points to is replaced, and the link stays.
+- A link under a name that a run chose itself (a checkpoint, a journal, a table) is not followed:
+  the file takes the link's name, and what the link pointed to stays as it was.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
+import secrets
+import shutil
+import stat
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: there is no space left
+MOST_LINKS = 40  # as Linux has it
 SAYS_DISK_FULL = re.compile(
     "|".join(
         (
@@ -42,20 +59,32 @@ def disk_full(path: str | os.PathLike[str]) -> OSError:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, follow_links: bool = False) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `path`, on an error `path` is untouched.
 
-    Parent folders are made. The bytes are on the disk before the name points to them.
+    Parent folders are made. The bytes are on the disk before the name points to them, and the
+    file has the mode that the umask asks for, whatever a library made of it.
+
+    Args:
+        follow_links: whether a link at `path` means the file that it points to.
 
     Raises:
         OSError: with ENOSPC and the path where there is no space left, whatever library says so.
     """
     target = Path(path)
+    if _is_stream(target, follow_links):
+        with _copied_into(target) as aside:
+            yield aside
+        return
+    if follow_links:
+        target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    aside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
+        mode = _create(aside)
         yield aside
         with aside.open("rb+") as written:
+            aside.chmod(mode)
             os.fsync(written.fileno())
         aside.replace(target)
     except Exception as error:
@@ -71,18 +100,22 @@ def follow_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
-def why_not_writable(path: Path) -> str:
+def why_not_writable(path: Path, *, follow_links: bool = False) -> str:
     """Why a file cannot be written at `path`; "" if it can. Nothing is left of the attempt."""
     made: list[Path] = []
     try:
+        if _is_stream(path, follow_links):
+            return "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+        if follow_links:
+            path = path.resolve()
         if path.is_dir():
             return os.strerror(errno.EISDIR)
         made = make_folder(path.parent)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        aside.touch()
+        aside = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        _create(aside)
         aside.unlink()
-    except OSError as error:
-        return error.strerror or str(error)
+    except (OSError, RuntimeError) as error:  # links in a circle are a RuntimeError
+        return getattr(error, "strerror", None) or str(error)
     finally:
         remove_if_empty(made)
     return ""
@@ -102,3 +135,51 @@ def remove_if_empty(folders: Iterable[Path]) -> None:
             folder.rmdir()
         except OSError:
             return
+
+
+def _create(path: Path) -> int:
+    """Make an empty file where there is nothing, not even a link; returns its mode."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def _is_stream(path: Path, follow_links: bool) -> bool:
+    """Whether what is at `path` takes bytes as they come: a device, a pipe or a descriptor."""
+    if _descriptor(path, follow_links) is not None:
+        return True
+    try:
+        mode = (path.stat() if follow_links else path.lstat()).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))
+
+
+def _descriptor(path: Path, follow_links: bool) -> int | None:
+    """The open file of this process that `path` means, as `/dev/stdout` means 1."""
+    for _ in range(MOST_LINKS):
+        folder = os.path.realpath(path.parent)
+        if folder == f"/proc/{os.getpid()}/fd" and path.name.isdecimal():
+            return int(path.name)
+        if not path.is_symlink() or not (follow_links or folder == "/dev"):
+            return None
+        path = Path(folder) / path.readlink()
+    return None
+
+
+@contextmanager
+def _copied_into(stream: Path) -> Iterator[Path]:
+    """A temporary file; when it is written, its bytes go into `stream`."""
+    with tempfile.TemporaryDirectory() as folder:
+        aside = Path(folder) / "aside"
+        aside.touch()
+        yield aside
+        number = _descriptor(stream, follow_links=True)
+        if number is not None:
+            with contextlib.suppress(AttributeError):  # one that was closed at the start
+                (sys.stderr if number == 2 else sys.stdout).flush()
+        opened = os.dup(number) if number is not None else os.open(stream, os.O_WRONLY)
+        with aside.open("rb") as source, os.fdopen(opened, "wb") as sink:
+            shutil.copyfileobj(source, sink)

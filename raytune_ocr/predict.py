@@ -1,45 +1,51 @@
-"""Read images with a trained reader: `python -m raytune_ocr.predict MODEL IMAGES...`."""
+"""Read images with a trained model: `python -m raytune_ocr.predict MODEL IMAGES...`."""
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from raytune_ocr.cli import add_imports, add_version, answer, at_least
-from raytune_ocr.errors import (
-    ConfigurationError,
-)
+from raytune_ocr.data.folders import PassedOver
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.locate import find_checkpoint, find_images
 from raytune_ocr.inference.reading import Reading, predict
-from raytune_ocr.plugins import import_modules
 from raytune_ocr.progress import progress
-
-if TYPE_CHECKING:
-    pass
+from raytune_ocr.text import printable, spreadsheet_cell
 
 COLUMNS = ("file", "text", "confidence")
 
 
 def _write_csv(stream: TextIO, readings: Iterable[Reading]) -> None:
+    """Write a table; what a spreadsheet would run is quoted, what cannot be shown is escaped."""
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)
     for reading in readings:
-        # A name need not be UTF-8: the bytes that are not are written as `\xe9`.
-        name = os.fsencode(reading.file).decode("utf-8", "backslashreplace")
-        writer.writerow([name, reading.text, f"{reading.confidence:.4f}"])
+        cells = (spreadsheet_cell(printable(text)) for text in (reading.file, reading.text))
+        row = [*cells, f"{reading.confidence:.4f}"]
+        writer.writerow([printable(cell, stream.encoding) for cell in row])
+
+
+def _print_csv(readings: Iterable[Reading]) -> None:
+    """Write a table to standard output: UTF-8, unless a terminal has another encoding."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    _write_csv(sys.stdout, readings)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.predict",
-        description="Read the digits in images with a trained model.",
+        description="Read the digits in images with a trained model, or name the class of each. "
+        "Confidence is 0 where an image shows what the model cannot read: too many digits or "
+        "several lines.",
         epilog="example: python -m raytune_ocr.predict training_output scans/",
     )
     add_version(parser)
@@ -52,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--csv", metavar="OUT", help="write file,text,confidence there instead of printing them"
     )
+    add_imports(parser)
     parser.add_argument(
         "--batch-size",
         type=at_least(1),
@@ -74,7 +81,6 @@ def build_parser() -> argparse.ArgumentParser:
         " most: a fifth fewer mistakes on poor images, for about a tenth of the time on those"
         " (default: do)",
     )
-    add_imports(parser)
     return parser
 
 
@@ -85,22 +91,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    files = find_images(arguments.images)
+    passed_over = PassedOver()
+    files = find_images(arguments.images, passed_over)
     checkpoint = find_checkpoint(arguments.model)
     unreadable: list[str] = []
     first_only: list[str] = []
     readings = _read_all(checkpoint, files, arguments, unreadable, first_only)
     if arguments.csv:
-        with replacing(arguments.csv) as aside, aside.open("w", newline="", encoding="utf-8") as f:
-            _write_csv(f, readings)
+        with (
+            replacing(arguments.csv, follow_links=True) as aside,
+            aside.open("w", newline="", encoding="utf-8") as file,
+        ):
+            _write_csv(file, readings)
     else:
-        _write_csv(sys.stdout, readings)
+        _print_csv(readings)
     for name in first_only:
-        print(f"{name}: holds several pictures, of which the first was read", file=sys.stderr)
+        _say(f"{name}: holds several pictures, of which the first was read")
+    for reading in readings:
+        if reading.note:
+            _say(f"{reading.file}: confidence 0: {reading.note}")
     for line in unreadable:
-        print(f"skipped {line}", file=sys.stderr)
-    print(f"{len(readings)} read, {len(unreadable)} skipped", file=sys.stderr)
-    return 1 if unreadable else 0
+        _say(f"skipped {line}")
+    for line in passed_over.lines():
+        _say(line)
+    skipped = len(unreadable) + passed_over.pictures
+    _say(f"{len(readings)} read, {skipped} skipped")
+    return 1 if skipped else 0
+
+
+def _say(line: str) -> None:
+    print(printable(line, sys.stderr.encoding), file=sys.stderr)
 
 
 def _read_all(
@@ -113,10 +133,9 @@ def _read_all(
     import torch
 
     from raytune_ocr.inference.formats import load_exported
-    from raytune_ocr.training import load_reader
+    from raytune_ocr.training import load_model
     from raytune_ocr.training.device import autocast_dtype
 
-    import_modules(arguments.imports)
     asked = arguments.mixed_precision
     if checkpoint.suffix == ".onnx" and asked:
         raise ConfigurationError(
@@ -124,11 +143,11 @@ def _read_all(
             "model.safetensors"
         )
     if asked and autocast_dtype(torch.device("cpu")) is None:
-        print("--mixed-precision: not faster on this machine; read in float32", file=sys.stderr)
+        _say("--mixed-precision: not faster on this machine; read in float32")
     if checkpoint.suffix in (".safetensors", ".onnx"):
-        model, as_trained = load_exported(checkpoint), False
+        model, as_trained = load_exported(checkpoint, arguments.imports), False
     else:
-        model, config = load_reader(checkpoint)
+        model, config = load_model(checkpoint, arguments.imports)
         as_trained = config.mixed_precision
     readings = predict(
         model,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import add_version, again, tell
+from raytune_ocr.cli import add_version, again, open_streams, tell
 from raytune_ocr.config.environment import environment_overrides, parse_assignments, parse_value
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
@@ -141,6 +141,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     arguments = build_parser().parse_args(argv)
+    open_streams(to_the_end=True)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         settings = parse_settings(arguments)
@@ -194,8 +195,9 @@ def _prepare(
         lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
         reapply_transforms="reapply_transforms" in kept,
     )
+    facts = {name: getattr(trainer.config, name) for name in ("class_names", "image_shape")}
     trainer.open()  # before its config is written: a state that does not fit changes no file
-    trainer.experiment_manager.save_config({**kept, **config.to_dict()})
+    trainer.experiment_manager.save_config({**kept, **config.to_dict(), **facts})
     print(
         f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
         f"{config.dataset_name}, {config.num_epochs} epochs"

@@ -17,7 +17,7 @@ import raytune_ocr
 
 PACKAGE = Path(raytune_ocr.__file__).parent
 ROOMS = (
-    ("errors", "files", "lazy", "progress", "version", "vocabulary"),
+    ("errors", "files", "lazy", "progress", "text", "version", "vocabulary"),
     ("cli", "config", "plots", "plugins", "statistics"),
     ("data", "models"),
     ("training",),

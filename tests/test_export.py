@@ -3,6 +3,7 @@
 import csv
 import re
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -10,11 +11,12 @@ from PIL import Image
 from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.data import SyntheticComposer, generate_dataset
+from raytune_ocr.data import SyntheticComposer, generate_dataset, to_canvas
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.export import main
 from raytune_ocr.inference.formats import load_exported, write_onnx, write_safetensors
 from raytune_ocr.inference.model_card import Data, Validation, model_card
+from raytune_ocr.inference.reading import read_images
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main as predict
 from raytune_ocr.results.document import results_document, write_json
@@ -23,6 +25,7 @@ from raytune_ocr.tasks.reader_test_split import read_test_split
 from raytune_ocr.training import create_model_from_config, train_from_config
 from raytune_ocr.training.evaluate import Counts
 from raytune_ocr.training.model_config import whole
+from tests.fixtures.materials import read_with_the_card
 
 
 @pytest.fixture(scope="module", params=["small", "ctc_small"])
@@ -104,7 +107,7 @@ def test_data_outside_its_folder_checks_an_export_where_that_is_allowed(exported
 def test_the_card_tells_data_figures_intervals_and_limits(exported):
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
     titles = re.findall(r"^## (.*)$", card, re.MULTILINE)
-    assert titles == ["Data", "Protocol", "Figures", "Files", "Limits"]
+    assert titles == ["Use", "Data", "Protocol", "Figures", "Files", "Limits"]
     share = r"[01]\.\d{4}"
     assert re.search(rf"val \| strings \| {share} \| {share} to {share} \| 40", card)
     assert "64 train, 40 val, 12 test images" in card
@@ -162,6 +165,21 @@ def test_checkpoint_safetensors_onnx_and_folder_read_alike(exported, tmp_path):
         read.append([(row["file"], row["text"]) for row in rows])
     assert len(read[0]) == 20
     assert all(rows == read[0] for rows in read)
+
+
+def test_the_code_of_the_card_reads_as_this_package_does_without_it(exported, tmp_path):
+    images, _ = SyntheticComposer(seed=9).batch(6)
+    files = []
+    for number, image in enumerate(images):
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(image).resize((60 + 20 * number, 40)).save(files[-1])
+    told = read_with_the_card(exported / "out", files)
+    reader = load_exported(exported / "out" / "model.onnx")
+    canvases = np.stack([to_canvas(Image.open(file)) for file in files])
+    assert told == [text for text, _ in read_images(reader, canvases)]
+    config = (exported / "out" / "config.yaml").read_text()
+    card = (exported / "out" / "README.md").read_text(encoding="utf-8")
+    assert str(exported) not in config and str(exported) not in card
 
 
 def test_the_onnx_model_takes_any_batch(exported):

@@ -6,21 +6,23 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import PackedSplit, SyntheticComposer
 from raytune_ocr.errors import CheckpointError, DataNotFoundError
 from raytune_ocr.inference.locate import find_checkpoint, find_images
-from raytune_ocr.inference.reading import predict
-from raytune_ocr.predict import main
+from raytune_ocr.inference.reading import SEVERAL_LINES, TOO_LONG, Reading, predict
+from raytune_ocr.predict import _write_csv, main
 from raytune_ocr.training import load_reader, train_from_config
-from raytune_ocr.training.device import autocast_dtype
 from raytune_ocr.vocabulary import DIGITS, encode
+from tests.fixtures.materials import read_with_the_card
 
 
 def train(folder, model, mixed_precision=False):
@@ -164,7 +166,13 @@ def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):
     assert "best_model.pt: damaged" in capsys.readouterr().err
 
 
-def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path):
+@pytest.fixture
+def fast_in_half(monkeypatch):
+    """A machine that is fast in bf16; any CPU computes in it."""
+    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: torch.bfloat16)
+
+
+def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path, fast_in_half):
     train(tmp_path, "small")  # which answers something after a few steps
     checkpoint = find_checkpoint(tmp_path / "one")
     model, _ = load_reader(checkpoint)
@@ -174,12 +182,13 @@ def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path):
         for mixed in (False, True)
     )
     assert half == pytest.approx(whole, abs=0.01)
-    fast_in_half = autocast_dtype(torch.device("cpu")) is not None
-    assert (half != whole) == fast_in_half  # elsewhere it is float32 after all
+    assert half != whole
     assert main([str(checkpoint), str(scans), "--mixed-precision"]) == 0
 
 
-def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(scans, tmp_path, capsys):
+def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(
+    scans, tmp_path, capsys, fast_in_half
+):
     def confidences(folder, *options):
         capsys.readouterr()
         assert main([str(folder / "one"), str(scans), *options]) == 0
@@ -190,8 +199,7 @@ def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(scans, tmp_path
         train(tmp_path / name, "small", mixed_precision)
         half = confidences(tmp_path / name, "--mixed-precision")
         whole = confidences(tmp_path / name, "--no-mixed-precision")
-        if autocast_dtype(torch.device("cpu")) is not None:
-            assert half != whole
+        assert half != whole
         assert confidences(tmp_path / name) == (half if mixed_precision else whole)
 
 
@@ -226,3 +234,146 @@ def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     assert "read in float32" in told.err
     assert main(command) == 0
     assert capsys.readouterr().out == told.out
+
+
+class Counted(nn.Module):
+    """Reads any image as so many digits, surely."""
+
+    kind = "attention"
+
+    def __init__(self, digits):
+        super().__init__()
+        self.ids = [1] * digits + [10] * (9 - digits)
+
+    def forward(self, images):
+        return 20.0 * nn.functional.one_hot(torch.tensor(self.ids), 13).repeat(len(images), 1, 1)
+
+
+def test_more_digits_than_a_label_has_are_no_text_and_confidence_0(scans):
+    files = find_images([scans])
+    assert {(r.text, r.confidence, r.note) for r in predict(Counted(9), files)} == {
+        ("", 0.0, TOO_LONG)
+    }
+    assert all(len(r.text) == 8 and r.confidence > 0.9 for r in predict(Counted(8), files))
+
+
+def test_several_lines_have_confidence_0_and_say_why(tmp_path):
+    page = np.full((64, 128), 230, dtype=np.uint8)
+    for top in (8, 40):
+        page[top : top + 14, 10:110:8] = page[top : top + 14, 11:111:8] = 20
+    Image.fromarray(page).save(tmp_path / "two.png")
+    (reading,) = predict(Counted(4), [tmp_path / "two.png"])
+    assert (reading.confidence, reading.note) == (0.0, SEVERAL_LINES)
+
+
+def test_cells_that_a_spreadsheet_would_run_are_quoted_and_escapes_are_shown(tmp_path):
+    readings = [Reading("=HYPERLINK(1).png", "-5", 0.5), Reading("a\x1b[2J.png", "@cat", 1.0)]
+    with (tmp_path / "out.csv").open("w+", encoding="ascii", newline="") as file:
+        _write_csv(file, [*readings, Reading("x.png", "១២", 1.0)])
+        file.seek(0)
+        rows = list(csv.reader(file))[1:]
+    assert rows == [
+        ["'=HYPERLINK(1).png", "-5", "0.5000"],
+        [r"a\x1b[2J.png", "'@cat", "1.0000"],
+        ["x.png", r"\u17e1\u17e2", "1.0000"],
+    ]
+
+
+@pytest.mark.parametrize("redirection", [">&-", "> /dev/full", "| true"])
+def test_no_state_of_standard_output_ends_in_a_traceback(run, scans, tmp_path, redirection):
+    words = f"{sys.executable} -m raytune_ocr.predict {run / 'one'} {scans} {redirection}"
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    ends = {">&-": "5 read", "> /dev/full": "No space left", "| true": ""}
+    assert ends[redirection] in done.stderr
+
+
+MODULE = """
+from pathlib import Path
+from torch import nn
+from raytune_ocr.models import ModelRegistry
+
+Path(__file__).with_suffix(".imported").touch()
+
+@ModelRegistry.register("of_a_stranger")
+class Model(nn.Module):
+    kind = "ctc"
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(64, 13)
+
+    def forward(self, images):
+        return self.linear(images[:, 0].float().transpose(1, 2))
+"""
+
+
+def test_a_module_that_only_the_file_names_is_not_imported(scans, tmp_path):
+    (tmp_path / "strange_module.py").write_text(MODULE)
+    code = (
+        "import torch, strange_module\n"
+        "from raytune_ocr.config.training_config import TrainingConfig\n"
+        "from raytune_ocr.models import create_model\n"
+        "config = TrainingConfig(model_name='of_a_stranger', loss_type='ctc',"
+        " imports=['strange_module'])\n"
+        "state = {'config': config.to_dict(), 'model_state_dict': strange_module.Model()"
+        ".state_dict()}\n"
+        "from raytune_ocr.training.checkpoint import write_state\n"
+        "write_state('model.pt', state)\n"
+    )
+    python = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(Path.cwd())}}
+    subprocess.run([sys.executable, "-c", code], check=True, **python)
+    trace = tmp_path / "strange_module.imported"
+    trace.unlink()
+    command = [sys.executable, "-m", "raytune_ocr.predict", "model.pt", str(scans)]
+    done = subprocess.run(command, capture_output=True, text=True, **python)
+    assert done.returncode == 2 and "--import strange_module" in done.stderr
+    assert not trace.exists()
+    named = subprocess.run([*command, "--import", "strange_module"], capture_output=True, **python)
+    assert named.returncode == 0 and trace.exists()
+
+
+def test_a_classifier_names_the_class_of_each_image(tmp_path, capsys):
+    for name, level in (("=dark", 20), ("light", 200)):
+        for number in range(12):
+            path = tmp_path / "photos" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.random.default_rng(number).integers(0, 20, (30, 40)) + level
+            pixels[:, : 20 if level == 20 else 5] = 120
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+    config = TrainingConfig(
+        model_name="image_classifier",
+        dataset_name="image_folder",
+        dataset_options={"size": [16, 24]},
+        metadata_path=str(tmp_path / "photos"),
+        num_epochs=12,
+        batch_size=4,
+        learning_rate=3e-3,
+        augmentation=False,
+        early_stopping_monitor="val_accuracy",
+        output_dir=str(tmp_path / "out"),
+        experiment_name="classes",
+        use_tensorboard=False,
+    )
+    train_from_config(config)
+    photos = [str(tmp_path / "photos" / "=dark" / "0.png"), str(tmp_path / "photos/light/3.png")]
+    assert main([str(tmp_path / "out" / "classes"), *photos]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["text"] for row in rows] == ["'=dark", "light"]
+    assert all(0.5 <= float(row["confidence"]) <= 1 for row in rows)
+    export_and_compare(tmp_path, photos, rows, capsys)
+
+
+def export_and_compare(folder, photos, rows, capsys):
+    """An export of the classifier, and the code of its card alone, name the same classes."""
+    from raytune_ocr.export import main as export
+
+    assert export([str(folder / "out" / "classes"), "--output", str(folder / "ship")]) == 0
+    for file in ("model.onnx", "model.safetensors"):
+        capsys.readouterr()
+        assert main([str(folder / "ship" / file), *photos]) == 0
+        again = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+        assert [row["text"] for row in again] == [row["text"] for row in rows]
+    told = read_with_the_card(folder / "ship", photos)
+    assert [name for name, _ in told] == ["=dark", "light"]
+    assert str(folder) not in (folder / "ship" / "config.yaml").read_text()

@@ -147,6 +147,20 @@ MODULES = Rule(
     {"type": "array", "items": {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}},
     lambda v: all(isinstance(m, str) and all(p.isidentifier() for p in m.split(".")) for m in v),
 )
+NAMES = Rule(
+    list,
+    "a list of names",
+    {"type": "array", "items": {"type": "string"}},
+    lambda v: all(map(is_text, v)),
+)
+IMAGE_SHAPE = Rule(
+    list,
+    "[channels, height, width] with 1 or 3 channels, or []",
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "maxItems": 3},
+    lambda v: (
+        not v or (len(v) == 3 and all(type(n) is int and n > 0 for n in v) and v[0] in (1, 3))
+    ),
+)
 NAME = Rule(
     str,
     "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",

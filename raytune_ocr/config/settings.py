@@ -21,9 +21,11 @@ from raytune_ocr.config.rules import (
     FRACTION,
     FRACTION_OR_0,
     FRACTION_OR_1,
+    IMAGE_SHAPE,
     KEYWORDS,
     MODULES,
     NAME,
+    NAMES,
     NOT_NEGATIVE,
     PATH,
     POSITIVE,
@@ -172,6 +174,12 @@ class Settings:
     )
     train_split: str = setting("train", TEXT, "data.train_split", "the split that is trained on")
     val_split: str = setting("val", TEXT, "data.val_split", "the split that is validated on")
+    class_names: list[str] = setting(
+        [], NAMES, "", "names of the classes by label; of the data, once it is read"
+    )
+    image_shape: list[int] = setting(
+        [], IMAGE_SHAPE, "", "channels, height and width of an image; of the data, likewise"
+    )
     batch_size: int = setting(
         32, integer(1), "training.batch_size", "size of a batch", unit="images"
     )

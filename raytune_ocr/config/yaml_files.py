@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import re
@@ -44,7 +45,7 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ConfigurationSyntaxError: it is not YAML, too large, doubles a key or is no mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = _text_of_pipe(str(path)) if Path(path).is_fifo() else _text_of(path)
     except UnicodeDecodeError as error:
         raise ConfigurationSyntaxError(f"{path}: must be UTF-8 text: {error}") from None
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
@@ -55,6 +56,14 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         got = type(content).__name__
         raise ConfigurationSyntaxError(f"{path}: must be a mapping of keys to values, got {got}")
     return content
+
+
+def _text_of(path: str | os.PathLike[str]) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+_text_of_pipe = functools.cache(_text_of)
+"""A pipe can be read once; its text is kept for whoever asks for it again."""
 
 
 def parse_yaml(

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import struct
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 
-UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow and this module raise for files that are no pictures, or none to learn from."""
+UNREADABLE = (
+    *(OSError, ValueError, SyntaxError, RuntimeError, EOFError, struct.error, OverflowError),
+    *(IndexError, KeyError, TypeError, ZeroDivisionError, AttributeError, AssertionError),
+    Image.DecompressionBombError,
+)
+"""What Pillow's plugins and this module raise for files that are damaged or no pictures."""
+FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "PPM", "PCX", "TGA"),
+    *("JPEG2000", "ICO", "DDS", "BLP", "SGI", "PSD"),
+)
+"""Formats that are opened, whatever a file's name. Left out are those for which Pillow starts
+another program (EPS) and those that hold no picture of their own."""
 BAD_EXIF = (struct.error, SyntaxError, ValueError, TypeError, KeyError, ZeroDivisionError)
 """What Pillow raises for EXIF that is damaged."""
 PAGED = ("GIF", "TIFF", "WEBP")  # the second picture of a photo would be its preview
@@ -24,7 +37,25 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """By EXIF orientation; `ImageOps.exif_transpose` also writes the EXIF anew, and fails on some."""
+OPAQUE, LIGHT = 128, 176  # of 255
+INK_AT_MOST = 0.75  # of a picture; what covers more is a page, with ink of its own
 MOST_PIXELS = 64 * 2**20  # a few kilobytes may claim to be more, and would fill the memory
+
+
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
+    """Open an image file; its pixels are read later.
+
+    Raises:
+        OSError: when there is no such file, or it is no picture of `FORMATS`.
+    """
+    return Image.open(path, formats=_formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that the installed Pillow knows."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def check_pixels(image: Image.Image) -> None:
@@ -59,16 +90,31 @@ def to_canvas(image: Image.Image) -> np.ndarray:
     return canvas
 
 
+def to_pixels(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
+    """uint8 [C, H, W] of that shape, C 1 for grey or 3 for colour: scaled to fill it.
+
+    Raises:
+        OSError, ValueError: as `to_canvas`.
+    """
+    channels, height, width = shape
+    check_pixels(image)
+    picture = plain(image, "L" if channels == 1 else "RGB")
+    pixels = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
 def holds_several(image: Image.Image) -> bool:
     """Whether other pictures follow the first one in its file, which alone is read."""
     try:
         return image.format in PAGED and bool(getattr(image, "is_animated", False))
-    except (*UNREADABLE, IndexError, struct.error):  # what follows is damaged
+    except UNREADABLE:  # what follows is damaged
         return False
 
 
 def plain(image: Image.Image, mode: str = "L") -> Image.Image:
-    """Upright, in `mode`, L or RGB: transparent parts white, wider numbers scaled to grey.
+    """Upright, in `mode`, L or RGB: wider numbers scaled to grey, transparent parts white.
+
+    Transparent parts become black where the ink is light, so that it stands out.
 
     Raises:
         OSError: when the image data is damaged.
@@ -82,10 +128,28 @@ def plain(image: Image.Image, mode: str = "L") -> Image.Image:
             raise ValueError("must hold numbers, got NaN or infinity")
         scaled = (values - low) * (255 / max(high - low, 1e-9))
         image = Image.fromarray(scaled.astype(np.uint8))
-    elif image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image.convert("RGBA"))
+    elif _is_transparent(image):
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "black" if _has_light_ink(image) else "white")
+        image = Image.alpha_composite(ground, image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Whether some pixels may be transparent."""
+    return image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+
+
+def _has_light_ink(image: Image.Image) -> bool:
+    """Whether a picture, RGBA, would vanish on white: what is opaque is light, and little."""
+    alpha = np.asarray(image.getchannel("A"))
+    opaque = alpha >= OPAQUE
+    if not opaque.any():
+        opaque = alpha == alpha.max()
+    light = np.asarray(image.convert("L"))[opaque]
+    if opaque.mean() > INK_AT_MOST:
+        return False
+    return float(np.percentile(light, 10)) >= LIGHT
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -36,6 +36,14 @@ class BaseDataset(ABC):
         """Keywords for a model of this data (`num_classes`), as far as its signature names them."""
         return {}
 
+    def model_facts(self) -> dict[str, Any]:
+        """What travels with a model of this data, so that it can be used without the data.
+
+        `class_names`: in the order of their labels. `image_shape`: channels, height and width, if
+        `images.to_pixels` of that shape makes a picture an input.
+        """
+        return {}
+
     def augment(self) -> Augment | None:
         """What changes training batches `(inputs, generator) -> inputs`, if anything does."""
         return None

@@ -1,54 +1,56 @@
 """From files to packed splits: metadata YAML, tables and folders per class.
 
-Every fault is told with its file, place, rule and value. A few unreadable images are skipped
-and counted; more than 1 % of a split is an error.
+Every fault is told with its file, place, rule and value. What is used is told, too, and what is
+passed over and why.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import yaml
-from PIL import Image
 
-from raytune_ocr.config.yaml_files import parse_yaml
-from raytune_ocr.data.images import UNREADABLE, to_canvas
-from raytune_ocr.data.packed import PackedSplit
-from raytune_ocr.errors import (
-    ConfigurationSyntaxError,
-    DataLoaderError,
-    DataNotFoundError,
-    unknown_name,
+from raytune_ocr.data.class_folders import class_folders, class_images, split_folders
+from raytune_ocr.data.decoding import decode_all, warn_of_blanks
+from raytune_ocr.data.folders import PassedOver, counted, images_below
+from raytune_ocr.data.images import UNREADABLE, open_image, to_canvas
+from raytune_ocr.data.metadata_files import (
+    METADATA_NAME,
+    METADATA_SUFFIXES,
+    metadata_in,
+    read_metadata,
+    samples_in_metadata,
 )
+from raytune_ocr.data.packed import PackedSplit
+from raytune_ocr.data.samples import Sample, samples_of
+from raytune_ocr.data.splits import SPLITS, by_hash, split_of, splits_by_name
+from raytune_ocr.data.tables import TABLE_SUFFIXES, find_table, read_table, shortened_lines
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError, unknown_name
 from raytune_ocr.vocabulary import DIGITS, encode
 
 logger = logging.getLogger(__name__)
 
-SPLITS = ("train", "val", "test")
-SPLIT_ALIASES = {"valid": "val", "validation": "val"}
 TABLE_NAME = "labels.csv"
-METADATA_NAME = "metadata.yaml"
-BAD_SHARE = 0.01  # of a split may be unreadable
-SPLIT_SHARES = (0.8, 0.1)  # train, val; the rest is test
-SPLIT_SEED = 0
-PATH_KEYS = ("image_path", "file", "filename", "path", "image")
-LABEL_KEYS = ("label", "text", "digits")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
-class Sample(NamedTuple):
-    """One labelled file and where it was named."""
+@dataclass
+class Found:
+    """What the files of some data hold.
 
-    path: Path
-    text: str
-    place: str
+    Attributes:
+        samples: by split, labels checked, images not opened yet.
+        passed_over: files that are not used.
+        notes: what else the user should know.
+    """
+
+    samples: dict[str, list[Sample]]
+    passed_over: PassedOver = field(default_factory=PassedOver)
+    notes: list[str] = field(default_factory=list)
 
 
 def load_splits(
@@ -59,8 +61,11 @@ def load_splits(
     num_workers: int = 0,
 ) -> dict[str, PackedSplit]:
     """Several splits by name; see `load_split`."""
-    found = find_samples(Path(path), allow_outside)
-    return {name: _pack(path, name, found, num_workers) for name in splits}
+    found = survey(Path(path), allow_outside)
+    logger.info("%s: %s", path, in_words(found.samples))
+    for line in (*found.notes, *found.passed_over.lines()):
+        logger.warning("%s: %s", path, line)
+    return {name: _pack(path, name, found.samples, num_workers) for name in splits}
 
 
 def load_split(
@@ -75,7 +80,8 @@ def load_split(
     Args:
         path: a `metadata.yaml`, a `labels.csv`, a folder that holds either, or a folder per
             class (`0`-`9`, also below `train`, `val` and `test`). Where the data names no
-            splits, a fixed shuffle gives 80 % to train, 10 % to val, 10 % to test.
+            splits, a hash of each image's relative path gives 80 % to train, 10 % to val and
+            10 % to test, so that an image stays in its split when others are added.
         split: its name.
         allow_outside: accept image paths that leave both the data's folder and the working one.
         num_workers: threads that decode.
@@ -99,236 +105,155 @@ def split_sizes(path: str | os.PathLike[str], allow_outside: bool = False) -> di
 
 def dataset_info(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What a set's `metadata.yaml` says of it (`generator`, `faces`, ...); {} in other layouts."""
-    file = Path(path) / METADATA_NAME if Path(path).is_dir() else Path(path)
-    if file.suffix not in (".yaml", ".yml") or not file.is_file():
+    file = (metadata_in(Path(path)) if Path(path).is_dir() else Path(path)) or Path(path)
+    if file.suffix.lower() not in METADATA_SUFFIXES or not file.is_file():
         return {}
-    info = _read_metadata(file).get("dataset_info")
+    info = read_metadata(file).get("dataset_info")
     return dict(info) if isinstance(info, Mapping) else {}
 
 
 def find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
     """Samples by split, labels checked, images not opened yet."""
+    return survey(path, allow_outside).samples
+
+
+def survey(path: Path, allow_outside: bool = False) -> Found:
+    """Samples by split, and what of the data is not used.
+
+    Raises:
+        DataNotFoundError: when `path` does not exist.
+        DataLoaderError: for labels, splits or paths that break a rule.
+    """
     if not path.exists():
         raise DataNotFoundError(f"{path}: no such data file or folder")
-    if path.is_dir():
-        if (path / METADATA_NAME).is_file():
-            return _from_metadata(path / METADATA_NAME, allow_outside)
-        if (path / TABLE_NAME).is_file():
-            return _from_table(path / TABLE_NAME, allow_outside)
-        return _from_class_folders(path)
-    if path.suffix == ".csv":
+    if not path.is_dir():
+        found = _from_file(path, allow_outside)
+    elif file := metadata_in(path) or find_table(path):
+        found = _from_file(file, allow_outside)
+        listed = {sample.path for samples in found.samples.values() for sample in samples}
+        unlisted = [image for image in images_below(path) if image.resolve() not in listed]
+        found.passed_over.add(f"since {file.name} does not name them", unlisted)
+    else:
+        found = _from_class_folders(path)
+    _check_one_split(found)
+    lost = _digits(found.samples, *found.samples) - _digits(found.samples, "train")
+    if lost and found.samples.get("train"):
+        found.notes.append(f"train holds none of the digits {' '.join(sorted(lost))}")
+    return found
+
+
+def in_words(found: Mapping[str, Sequence[Sample]]) -> str:
+    """How many images each split has, and of which class where labels are single digits."""
+    told = []
+    for name, samples in found.items():
+        texts = [sample.text for sample in samples]
+        classes = f" ({counted(texts)})" if texts and max(map(len, texts)) == 1 else ""
+        told.append(f"{name} {len(samples)}{classes}")
+    return f"images: {', '.join(told) or 'none'}"
+
+
+def _from_file(path: Path, allow_outside: bool) -> Found:
+    suffix = path.suffix.lower()
+    if suffix in TABLE_SUFFIXES:
         return _from_table(path, allow_outside)
-    if path.suffix in (".yaml", ".yml"):
-        return _from_metadata(path, allow_outside)
+    if suffix in METADATA_SUFFIXES:
+        return Found(samples_in_metadata(path, allow_outside))
     raise DataLoaderError(
-        f"{path}: must be a metadata .yaml, a labels .csv or a folder, got {path.suffix or 'none'}"
+        f"{path}: must be a metadata .yaml, a labels .csv (.tsv, .txt) or a folder, got "
+        f"{path.suffix or 'none'}"
     )
 
 
-# metadata.yaml
+def _digits(found: Mapping[str, Sequence[Sample]], *splits: str) -> set[str]:
+    return {digit for name in splits for sample in found.get(name, []) for digit in sample.text}
 
 
-MOST_NODES = 10_000_000
-"""Keys and values of a metadata file, about a million samples."""
+def _check_one_split(found: Found) -> None:
+    """Every file has one label and is in one of train, val and test.
 
-
-class _MetadataLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The fast safe loader that also knows the original generator's tuples.
-
-    Numbers stay text, since a label may begin with zeros: as a number, `012` would be ten.
+    Raises:
+        DataLoaderError: names both lines of each file that has not.
     """
-
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, rule) for tag, rule in resolvers if not tag.endswith((":int", ":float"))]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_MetadataLoader.add_constructor(
-    "tag:yaml.org,2002:python/tuple", lambda loader, node: loader.construct_sequence(node)
-)
-
-
-def _read_metadata(path: Path) -> dict[Any, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = parse_yaml(text, path, _MetadataLoader, MOST_NODES)
-    except UnicodeDecodeError as error:
-        raise DataLoaderError(f"{path}: must be UTF-8 text: {error}") from None
-    except ConfigurationSyntaxError as error:
-        raise DataLoaderError(str(error)) from None
-    if not isinstance(content, dict):
-        raise DataLoaderError(f"{path}: must be a mapping, got {type(content).__name__}")
-    return content
-
-
-def _from_metadata(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
-    content = _read_metadata(path)
-    sections = {key: value for key, value in content.items() if key != "dataset_info"}
-    found: dict[str, list[Sample]] = {}
-    for key, section in sections.items():
-        if isinstance(section, (dict, list)):
-            name = SPLIT_ALIASES.get(key, str(key))
-            samples = _from_section(path, str(key), section, allow_outside)
-            found.setdefault(name, []).extend(samples)
-    return found
-
-
-def _from_section(
-    path: Path, name: str, section: Mapping[str, Any] | list[Any], allow_outside: bool
-) -> list[Sample]:
-    if isinstance(section, Mapping):
-        table = section.get("table")
-        if table is not None:
-            (file,) = _resolve([str(table)], path, f"{path}: {name}.table", allow_outside)
-            rows = _table_rows(file)
-            return _samples(rows, file, allow_outside, base=path)
-        section = section.get("samples", [])
-    if not isinstance(section, list):
-        got = type(section).__name__
-        raise DataLoaderError(f"{path}: {name}.samples: must be a list of samples, got {got}")
-    rows = [(f"{path}: {name}.samples[{i}]", row) for i, row in enumerate(section)]
-    return _samples(rows, path, allow_outside)
-
-
-# labels.csv
-
-
-def _from_table(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
-    rows = _table_rows(path)
-    samples = _samples(rows, path, allow_outside)
-    if not any("split" in row for _, row in rows):
-        return _shuffled_splits(samples)
-    found: dict[str, list[Sample]] = {}
-    for sample, (_, row) in zip(samples, rows, strict=True):
-        name = str(row.get("split") or "train").strip()
-        found.setdefault(SPLIT_ALIASES.get(name, name), []).append(sample)
-    return found
-
-
-def _table_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Rows of a CSV with a header, each with its place."""
-    if not path.is_file():
-        raise DataNotFoundError(f"{path}: no such table")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = [(f"{path}: line {reader.line_num}", row) for row in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataLoaderError(f"{path}: must be a UTF-8 CSV: {error}") from None
-    header = list(rows[0][1]) if rows else []
-    if rows and not ({*PATH_KEYS} & {*header} and {*LABEL_KEYS} & {*header}):
-        raise DataLoaderError(
-            f"{path}: line 1: must name the columns file,label[,split], got {header}"
-        )
-    return rows
-
-
-def _samples(
-    rows: Iterable[tuple[str, Any]], path: Path, allow_outside: bool, base: Path | None = None
-) -> list[Sample]:
-    """Check labels and resolve paths; all faults at once, ten of them told."""
-    samples, problems = [], []
-    roots = _roots(base or path)
-    for place, row in rows:
-        try:
-            name, text = _entry(row, place)
-            file = _inside(name, roots, place, allow_outside)
-            samples.append(Sample(file, text, place))
-        except DataLoaderError as error:
-            problems.append(str(error))
+    seen: dict[Path, tuple[Sample, str]] = {}
+    problems, again = [], 0
+    for split, samples in found.samples.items():
+        for sample in samples:
+            first, where = seen.setdefault(sample.path, (sample, split))
+            if first is sample:
+                continue
+            again += 1
+            if first.text != sample.text:
+                rule = f"one label, got {first.text} ({first.place}) and {sample.text}"
+            elif split != where and {split, where} <= {*SPLITS}:
+                rule = f"one split, got {where} ({first.place}) and {split}"
+            else:
+                continue
+            problems.append(f"{sample.place}: {sample.path.name} must have {rule}")
     if problems:
-        more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise DataLoaderError("\n".join(problems[:10]) + more)
-    return samples
+        raise DataLoaderError(shortened_lines(problems))
+    if again:
+        found.notes.append(f"{again} rows name a file that an earlier row names")
 
 
-def _entry(row: Any, place: str) -> tuple[str, str]:
-    """File name and checked label of one row."""
-    if not isinstance(row, Mapping):
-        raise DataLoaderError(f"{place}: must be a mapping with a file and a label, got {row!r}")
-    name = next((row[key] for key in PATH_KEYS if row.get(key)), None)
-    text = next((row[key] for key in LABEL_KEYS if row.get(key) is not None), None)
-    if name is None or text is None:
-        missing = f"file (one of {', '.join(PATH_KEYS)})" if name is None else "label"
-        raise DataLoaderError(f"{place}: must name a {missing}, got {dict(row)!r}")
-    text = str(text).strip()
-    try:
-        encode(text)
-    except ValueError as error:
-        raise DataLoaderError(f"{place}: {error}") from None
-    return str(name), text
+# Tables
 
 
-def _roots(path: Path) -> list[Path]:
-    """Folders that image paths are relative to and may not leave."""
-    return [path.parent.resolve(), Path.cwd().resolve()]
-
-
-def _resolve(names: list[str], path: Path, place: str, allow_outside: bool) -> list[Path]:
-    roots = _roots(path)
-    return [_inside(name, roots, place, allow_outside) for name in names]
-
-
-def _inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Path:
-    """The file that `name` means: the first root that has it, else the first root's."""
-    candidates = [root / name.replace("\\", "/") for root in roots]
-    try:
-        chosen = next((file for file in candidates if file.exists()), candidates[0])
-        resolved = chosen.resolve()
-    except (OSError, ValueError) as error:
-        raise DataLoaderError(f"{place}: must name a file, got {name!r}: {error}") from None
-    if not allow_outside and not any(resolved.is_relative_to(root) for root in roots):
-        raise DataLoaderError(
-            f"{place}: an image must lie in the data's folder or the working folder, got {name!r}; "
-            "--allow-outside accepts it (raytune_ocr.train: "
-            "--set 'dataset_options={allow_outside: true}')"
-        )
-    return resolved
+def _from_table(path: Path, allow_outside: bool) -> Found:
+    table = read_table(path)
+    samples = samples_of(table.rows, path, allow_outside)
+    notes = [f"columns not used: {', '.join(table.unused)}"] if table.unused else []
+    if not table.has_splits:
+        found, told = _split_by_hash(samples)
+        return Found(found, notes=notes + told)
+    unsaid = sum(row.split is None for row in table.rows)
+    if unsaid:
+        notes.append(f"{unsaid} rows name no split; they are in train")
+    names = [row.split or "train" for row in table.rows]
+    meaning = splits_by_name(names)
+    splits: dict[str, list[Sample]] = {}
+    for sample, name in zip(samples, names, strict=True):
+        splits.setdefault(meaning[name], []).append(sample)
+    if own := sorted({*splits} - {*SPLITS}):
+        notes.append(f"splits besides train, val and test: {', '.join(own)}")
+    return Found(splits, notes=notes)
 
 
 # A folder per class
 
 
-def _from_class_folders(path: Path) -> dict[str, list[Sample]]:
-    found: dict[str, list[Sample]] = {}
-    for folder in visible(path):
-        name = SPLIT_ALIASES.get(folder.name, folder.name)
-        if name in SPLITS and folder.is_dir():
-            found.setdefault(name, []).extend(_class_samples(folder))
-    if not found:
-        return _shuffled_splits(_class_samples(path))
-    if "train" in found and "val" not in found:
-        halves = _shuffled_splits(found["train"])
-        found["val"] = halves["val"] + halves["test"]
-        found["train"] = halves["train"]
-    return found
+def _from_class_folders(path: Path) -> Found:
+    passed_over = PassedOver()
+    folders = split_folders(path, passed_over)
+    samples = {
+        name: [sample for place in places for sample in _class_samples(path, place, passed_over)]
+        for name, places in (folders or {"": [path]}).items()
+    }
+    if not folders:
+        splits, told = _split_by_hash(samples[""])
+        return Found(splits, passed_over, told)
+    if "train" in samples and "val" not in samples:
+        parts, told = _split_by_hash(samples["train"])
+        samples |= {"train": parts["train"], "val": parts["val"] + parts["test"]}
+        return Found(samples, passed_over, [*told, "no val folder: a part of train is val"])
+    return Found(samples, passed_over)
 
 
-def _class_samples(path: Path) -> list[Sample]:
-    folders = [p for p in visible(path) if p.is_dir()]
-    classes = {folder: _digit_of(folder.name) for folder in folders}
+def _class_samples(root: Path, folder: Path, passed_over: PassedOver) -> list[Sample]:
+    folders = class_folders(folder)
+    classes = {path.name: _digit_of(path.name) for path in folders}
     if not any(classes.values()):
         raise DataLoaderError(
-            f"{path}: must hold {METADATA_NAME}, {TABLE_NAME} or folders named 0-9 or {DIGITS}, "
-            f"got {[folder.name for folder in folders] or 'none of them'}"
+            f"{folder}: must hold {METADATA_NAME}, {TABLE_NAME} or folders named 0-9 or {DIGITS} "
+            f"with images in them, got {list(classes) or 'none of them'}"
         )
-    foreign = [folder.name for folder, digit in classes.items() if not digit]
-    if foreign:
+    if foreign := [name for name, digit in classes.items() if not digit]:
         raise DataLoaderError(
-            f"{path}: class folders must be named 0-9 or {DIGITS}, got {foreign[0]!r}"
+            f"{folder}: class folders must be named 0-9 or {DIGITS}, got {foreign[0]!r}"
         )
     return [
-        Sample(file, digit, str(folder))
-        for folder, digit in classes.items()
-        for file in visible(folder)
-        if file.suffix.lower() in IMAGE_SUFFIXES
+        Sample(image.path, classes[image.name], str(image.path.parent), image.key)
+        for image in class_images(root, folder, folders, passed_over)
     ]
-
-
-def visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted; names with a dot in front belong to tools, not to the data."""
-    return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 
 
 def _digit_of(name: str) -> str:
@@ -338,13 +263,9 @@ def _digit_of(name: str) -> str:
     return DIGITS[int(name)] if len(name) == 1 and name in "0123456789" else ""
 
 
-def _shuffled_splits(samples: list[Sample]) -> dict[str, list[Sample]]:
-    """80 % train, 10 % val, 10 % test; the same every time."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(len(samples))
-    first = round(SPLIT_SHARES[0] * len(samples))
-    second = first + round(SPLIT_SHARES[1] * len(samples))
-    parts = np.split(order, [first, second])
-    return {name: [samples[i] for i in part] for name, part in zip(SPLITS, parts, strict=True)}
+def _split_by_hash(samples: Sequence[Sample]) -> tuple[dict[str, list[Sample]], list[str]]:
+    """80 % train, 10 % val, 10 % test, every digit in train; see `by_hash`."""
+    return by_hash(samples, lambda sample: sample.key, lambda sample: sample.text)
 
 
 # Decoding
@@ -356,7 +277,7 @@ def _pack(
     found: Mapping[str, list[Sample]],
     num_workers: int,
 ) -> PackedSplit:
-    name = SPLIT_ALIASES.get(split, split)
+    name = split if split in found else split_of(split) or split
     if name not in found:
         raise DataLoaderError(f"{path}: {unknown_name('split', split, found)}")
     samples = found[name]
@@ -366,28 +287,17 @@ def _pack(
             f"{path}: {split}: must hold at least one image, got none of {total} in all; bring "
             "more, or say which are its own: a column `split`, or folders train, val and test"
         )
-    with ThreadPoolExecutor(max_workers=max(1, num_workers)) as threads:
-        decoded = list(threads.map(_decode, samples))
-    bad = [problem for problem in decoded if isinstance(problem, str)]
-    if len(bad) > BAD_SHARE * len(samples):
-        raise DataLoaderError(
-            f"{path}: {split}: at most 1 % of the images may be unreadable, got {len(bad)} of "
-            f"{len(samples)}:\n" + "\n".join(bad[:10])
-        )
-    for problem in bad:
-        logger.warning("skipped %s", problem)
-    if bad:
-        logger.warning("%s: %s: skipped %d of %d images", path, split, len(bad), len(samples))
-    good = [i for i, canvas in enumerate(decoded) if not isinstance(canvas, str)]
-    images = np.stack([decoded[i] for i in good])  # type: ignore[misc]
-    targets = np.array([encode(samples[i].text) for i in good], dtype=np.int64)
-    return PackedSplit(images, targets, f"{path}: {split}")
+    what = f"{path}: {split}"
+    images, good = decode_all(samples, _decode, what, num_workers)
+    warn_of_blanks(images, [samples[at].path.name for at in good], what)
+    targets = np.array([encode(samples[at].text) for at in good], dtype=np.int64)
+    return PackedSplit(images, targets, what)
 
 
 def _decode(sample: Sample) -> np.ndarray | str:
     """The canvas, or what is wrong with the file."""
     try:
-        with Image.open(sample.path) as image:
+        with open_image(sample.path) as image:
             return to_canvas(image)
     except FileNotFoundError:
         return f"{sample.place}: {sample.path}: no such image"

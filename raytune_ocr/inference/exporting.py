@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError, DataLoaderError
 from raytune_ocr.files import replacing
-from raytune_ocr.inference.model_card import Data, model_card, validate
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import nn
-
-    from raytune_ocr.data import PackedSplit
 from raytune_ocr.inference.formats import (
     CARD,
     CONFIG,
@@ -27,6 +22,11 @@ from raytune_ocr.inference.formats import (
     write_onnx,
     write_safetensors,
 )
+from raytune_ocr.inference.model_card import Data, classifier_card, model_card, validate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
 
 TOLERANCE = 1e-3  # of a logit: far below what changes a reading
 
@@ -35,13 +35,13 @@ CHECKED = 256  # images that both models read
 
 
 def logits_of(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Logits of images uint8 [N, H, W]."""
+    """Logits of images uint8 [N, C, H, W]."""
     import numpy as np
     import torch
 
     with torch.inference_mode():
         parts = [
-            model(torch.from_numpy(images[at : at + batch_size]).unsqueeze(1)).float().numpy()
+            model(torch.from_numpy(images[at : at + batch_size])).float().numpy()
             for at in range(0, len(images), batch_size)
         ]
     return np.concatenate(parts)
@@ -64,56 +64,101 @@ def export(
     data: str | None = None,
     say: Callable[[str], None] = print,
     allow_outside: bool = False,
+    imports: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write weights, config, ONNX and a model card, and check that they read alike.
+    """Write weights, config, ONNX and a model card, and check that they compute alike.
 
     Args:
         results: a results JSON (its best model), a trial's folder or a checkpoint.
         data: metadata of real images (default: what the config names).
         allow_outside: accept image paths that leave the data's folder and the working one.
+        imports: modules to import first, for the models and datasets that they register.
 
     Returns:
         `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
 
     Raises:
-        CheckpointError: also when the ONNX model does not read as PyTorch does.
+        CheckpointError: also when the ONNX model does not compute as PyTorch does.
         ConfigurationError: when the extra is not installed.
         DataLoaderError: when there are no images to check with.
     """
-    from raytune_ocr.data.split_files import dataset_info, load_split, split_sizes
     from raytune_ocr.inference.locate import find_checkpoint
-    from raytune_ocr.training.model_config import load_reader, whole
+    from raytune_ocr.training.model_config import load_model, whole
 
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)
-    model, config = load_reader(find_checkpoint(results))
-    path = data or config.metadata_path
+    model, config = load_model(find_checkpoint(results), imports)
+    config = replace(config, metadata_path=data or config.metadata_path)
     try:
-        split = load_split(path, config.val_split, allow_outside=allow_outside)
+        images, describe = _validation_images(model, config, allow_outside)
     except DataLoaderError as error:
         raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
-    whole(config, model).save_yaml(output / CONFIG)
+    without_own_paths(whole(config, model)).save_yaml(output / CONFIG)
     write_onnx(output / ONNX, model)
-    report = _check(model, output, split, say)
-    data_facts = Data(path, split_sizes(path, allow_outside), dataset_info(path))
-    card = model_card(config, data_facts, validate(model, split), report, _document(results))
+    report = _check(model, output, images[:CHECKED], say)
     with replacing(output / CARD) as aside:
-        aside.write_text(card, encoding="utf-8")
+        aside.write_text(describe(report, _document(results)), encoding="utf-8")
     return report
 
 
+def _validation_images(
+    model: nn.Module, config: TrainingConfig, allow_outside: bool
+) -> tuple[np.ndarray, Callable[[Mapping[str, Any], Mapping[str, Any]], str]]:
+    """The validation images, uint8 [N, C, H, W], and what makes the card of a checked export."""
+    from raytune_ocr.data import create_dataset
+    from raytune_ocr.data.split_files import dataset_info, load_split, split_sizes
+    from raytune_ocr.training.model_config import with_model_facts
+
+    path = config.metadata_path
+    if hasattr(model, "class_names"):
+        dataset = create_dataset(config, allow_outside=allow_outside)
+        with_model_facts(config, dataset.model_facts())  # or these are no images of its classes
+        train, val = dataset.arrays
+        sizes = {config.train_split: len(train.labels), config.val_split: len(val.labels)}
+        right = int((logits_of(model, val.images).argmax(axis=1) == val.labels).sum())
+        facts = Data(_last_part(path), sizes, {})
+        return val.images, lambda files, _: classifier_card(config, facts, right, files)
+    split = load_split(path, config.val_split, allow_outside=allow_outside)
+    facts = Data(_last_part(path), split_sizes(path, allow_outside), dataset_info(path))
+    images = split.images[:, None]
+    steps = logits_of(model, images[:1]).shape[1]
+    figures = validate(model, split)
+    kind = getattr(model, "kind", "attention")
+    return images, lambda files, document: model_card(
+        config, facts, figures, files, document, kind, steps
+    )
+
+
+def without_own_paths(config: TrainingConfig) -> TrainingConfig:
+    """`config` without folders of the machine that it was trained on."""
+    values = {**config.to_dict(), "output_dir": TrainingConfig.output_dir}
+    return TrainingConfig.from_dict(_without_paths(values), environment={})
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    return _last_part(value) if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _last_part(path: str) -> str:
+    """The end of an absolute path, enough to know the data by; a relative one as it is."""
+    return "/".join(Path(path).parts[1:][-2:]) or "." if Path(path).is_absolute() else path
+
+
 def _check(
-    model: nn.Module, output: Path, split: PackedSplit, say: Callable[[str], None]
+    model: nn.Module, output: Path, images: np.ndarray, say: Callable[[str], None]
 ) -> dict[str, Any]:
     import numpy as np
 
-    images = split.images[:CHECKED]
     wanted = logits_of(model, images)
     report: dict[str, Any] = {"images_checked": len(images)}
     for name in (WEIGHTS, ONNX):
-        loaded = load_exported(output / name)
+        loaded = load_exported(output / name)  # what was imported for the model still is
         # An odd last batch, too: the batch is dynamic.
         difference = float(np.abs(logits_of(loaded, images, 37) - wanted).max())
         if not difference <= TOLERANCE:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import importlib
+import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.files import replacing
+from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
+
+
+CLASSIFIER = "classifier"  # `kind` of a model that is no reader
 
 
 EXTRA = 'pip install "raytune-ocr[export]"'
@@ -40,11 +46,15 @@ def write_safetensors(path: Path, model: nn.Module) -> None:
         save_file(tensors, str(aside))
 
 
-def load_safetensors(path: Path) -> nn.Module:
-    """The reader in a safetensors file beside its config.yaml, in evaluation mode.
+def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
+    """The model in a safetensors file beside its config.yaml, in evaluation mode.
+
+    Args:
+        imports: modules to import first; those that the config names are not imported.
 
     Raises:
         CheckpointError: when either file is missing, damaged, or they do not fit each other.
+        ConfigurationError: when the model needs a module that is not imported.
     """
     from raytune_ocr.config.training_config import TrainingConfig
     from raytune_ocr.config.yaml_files import load_yaml
@@ -59,7 +69,7 @@ def load_safetensors(path: Path) -> nn.Module:
         config = TrainingConfig.from_dict(load_yaml(beside), environment={})
     except ConfigurationError as error:
         raise CheckpointError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from None
-    model = rebuild_model(config, beside)
+    model = rebuild_model(config, beside, imports)
     try:
         model.load_state_dict(load_file(str(path)))
     except Exception as error:  # the library has a class of its own for each damage
@@ -68,14 +78,15 @@ def load_safetensors(path: Path) -> nn.Module:
 
 
 def write_onnx(path: Path, model: nn.Module) -> None:
-    """Images uint8 [B, 1, H, W] to logits float [B, L or T, C], any B; `kind` in its metadata."""
-    import torch
+    """Images uint8 [B, C, H, W] to logits float, any B; `kind` and classes in its metadata.
 
-    from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
+    Logits are [B, L or T, C] of a reader, [B, C] of a classifier.
+    """
+    import torch
 
     onnx = needed("onnx")
     needed("onnxscript")
-    sample = torch.zeros(2, 1, IMAGE_HEIGHT, IMAGE_WIDTH, dtype=torch.uint8)
+    sample = torch.zeros(2, *input_shape(model), dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     program = torch.onnx.export(
         model.eval(),
@@ -88,17 +99,27 @@ def write_onnx(path: Path, model: nn.Module) -> None:
     )
     assert program is not None
     proto = program.model_proto
-    note = proto.metadata_props.add()
-    note.key, note.value = "kind", getattr(model, "kind", "attention")
+    about = {"kind": getattr(model, "kind", "attention")}
+    if hasattr(model, "class_names"):
+        about = {"kind": CLASSIFIER, "class_names": json.dumps(model.class_names)}
+    for key, value in about.items():
+        note = proto.metadata_props.add()
+        note.key, note.value = key, value
     with replacing(path) as aside:
         onnx.save(proto, str(aside))
 
 
+def input_shape(model: nn.Module) -> tuple[int, int, int]:
+    """Channels, height and width of the images of a model."""
+    channels, height, width = getattr(model, "image_shape", (1, IMAGE_HEIGHT, IMAGE_WIDTH))
+    return channels, height, width
+
+
 def load_onnx(path: Path) -> nn.Module:
-    """The reader in an ONNX file, run by onnxruntime on the CPU.
+    """The model in an ONNX file, run by onnxruntime on the CPU.
 
     Raises:
-        CheckpointError: when the file is missing or no reader.
+        CheckpointError: when the file is missing, or no reader or classifier of this package.
         ConfigurationError: when onnxruntime is not installed.
     """
     import torch
@@ -111,20 +132,41 @@ def load_onnx(path: Path) -> nn.Module:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base of its errors
         raise CheckpointError(f"{path}: not a whole ONNX file: {error}") from None
-    kind = session.get_modelmeta().custom_metadata_map.get("kind")
-    if kind is None:
-        raise CheckpointError(f"{path}: holds no reader of this package (no kind in its metadata)")
 
-    class OnnxReader(nn.Module):
+    class OnnxModel(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            (logits,) = session.run(None, {"images": images.numpy()})
+            try:
+                (logits,) = session.run(["logits"], {"images": images.numpy()})
+            except Exception as error:  # see above
+                raise CheckpointError(f"{path}: cannot be run: {error}") from None
             return torch.from_numpy(logits)
 
-    reader = OnnxReader()
-    reader.kind = kind
-    return reader.eval()
+    model: Any = OnnxModel()
+    about = session.get_modelmeta().custom_metadata_map
+    model.kind = about.get("kind")
+    if model.kind == CLASSIFIER:
+        model.class_names = _class_names(path, about.get("class_names", ""))
+        model.image_shape = session.get_inputs()[0].shape[1:]
+    elif model.kind not in ("ctc", "attention"):
+        raise CheckpointError(f"{path}: holds no reader of this package (no kind in its metadata)")
+    return model.eval()
 
 
-def load_exported(path: Path) -> nn.Module:
-    """The reader in a .safetensors or .onnx file."""
-    return load_onnx(path) if path.suffix == ".onnx" else load_safetensors(path)
+def _class_names(path: Path, text: str) -> list[str]:
+    """The names of the classes in the metadata of an ONNX file."""
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{path}: class_names in its metadata must be a list of names")
+    return names
+
+
+def load_exported(path: Path, imports: Sequence[str] = ()) -> nn.Module:
+    """The model in a .safetensors or .onnx file.
+
+    Args:
+        imports: modules to import first, for the models that they register.
+    """
+    return load_onnx(path) if path.suffix == ".onnx" else load_safetensors(path, imports)

@@ -5,19 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from raytune_ocr.errors import (
-    CheckpointError,
-    DataLoaderError,
-    DataNotFoundError,
-)
-
-if TYPE_CHECKING:
-    pass
-
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+from raytune_ocr.data.folders import PassedOver, images_below
+from raytune_ocr.errors import CheckpointError, DataLoaderError, DataNotFoundError
 
 
 def find_checkpoint(source: str | Path) -> Path:
@@ -61,13 +51,12 @@ def _checkpoint_in_results(path: Path) -> Path:
 
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        best = document.get("best_result") or {}
+        named = (document.get("best_result") or {}).get("checkpoint")
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such results file") from None
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a results JSON: {error}") from None
-    named = best.get("checkpoint")
-    if not named:
+    if not named or not isinstance(named, str) or "\0" in named:
         raise CheckpointError(f"{path}: best_result names no checkpoint (did any trial complete?)")
     moved = Path(*Path(named).parts[-3:])  # with its trial's folder, beside results.json
     gone = ""
@@ -84,13 +73,17 @@ def _checkpoint_in_results(path: Path) -> Path:
     )
 
 
-def find_images(sources: Iterable[str | Path]) -> list[Path]:
+def find_images(sources: Iterable[str | Path], passed_over: PassedOver | None = None) -> list[Path]:
     """Files as they are named, and every image below a folder, sorted.
+
+    Args:
+        passed_over: pictures in folders that are of a kind that is not read are noted there.
 
     Raises:
         DataNotFoundError: for a path that does not exist, or when there is no image at all.
         DataLoaderError: for a results file, as a second one that a wildcard stands for.
     """
+    passed_over = PassedOver() if passed_over is None else passed_over
     found: list[Path] = []
     for source in map(Path, sources):
         if source.suffix == ".json":
@@ -99,12 +92,12 @@ def find_images(sources: Iterable[str | Path]) -> list[Path]:
                 "model, for example the output folder of its run"
             )
         if source.is_dir():
-            below = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-            found.extend(sorted(below))
+            found.extend(images_below(source, passed_over))
         elif source.exists():
             found.append(source)
         else:
             raise DataNotFoundError(f"{source}: no such image or folder")
     if not found:
-        raise DataNotFoundError(f"{', '.join(map(str, sources))}: holds no image")
+        others = "".join(f"; {line}" for line in passed_over.lines())
+        raise DataNotFoundError(f"{', '.join(map(str, sources))}: holds no image{others}")
     return found

@@ -10,8 +10,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.inference.card_code import (
+    classifier_code,
+    classifier_words,
+    reader_code,
+    reader_words,
+)
 from raytune_ocr.statistics import wilson
-from raytune_ocr.vocabulary import DIGITS
+from raytune_ocr.vocabulary import DIGITS, SEQUENCE_LENGTH
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +27,10 @@ if TYPE_CHECKING:
     from raytune_ocr.training.evaluate import Counts
 
 MOST_CONFUSED = 3
+FIGURES_HEAD = (
+    "| split | share right of | value | 95 % (Wilson) | out of |",
+    "|---|---|---|---|---|",
+)
 WEIGHTS = ("thin", "extralight", "light", "medium", "semibold", "bold", "extrabold", "black")
 STYLES = frozenset((*WEIGHTS, "ultrablack", "regular", "italic", "condensed", "ultra-expanded"))
 PLAIN = str.maketrans(DIGITS, "0123456789")
@@ -87,28 +97,70 @@ def model_card(
     validation: Validation,
     files: Mapping[str, Any],
     document: Mapping[str, Any],
+    kind: str = "attention",
+    steps: int = SEQUENCE_LENGTH,
 ) -> str:
     """The card as Markdown.
 
     Args:
         files: what `export` returns: a mapping for each file, and `images_checked`.
         document: the results JSON of the run; empty for a model that no run recorded.
+        kind: how logits are read, `ctc` or `attention`.
+        steps: positions or columns of the logits.
     """
     best = document.get("best_result") or {}
     sections = {
+        "Use": _use(reader_words(kind, steps), reader_code(kind)),
         "Data": _data(config, data),
         "Protocol": _protocol(config, document, best),
         "Figures": _figures(config, validation, best),
         "Files": _files(files),
         "Limits": _limits(data, validation, best),
     }
+    title = f"{config.experiment_name}: a reader of Khmer digits"
+    return _card(title, config, sections)
+
+
+def classifier_card(
+    config: TrainingConfig, data: Data, right: int, files: Mapping[str, Any]
+) -> str:
+    """The card of a classifier of images, as Markdown.
+
+    Args:
+        right: how many images of the validation split get their class.
+        files: what `export` returns.
+    """
+    names, shape = config.class_names, config.image_shape
+    total = data.sizes[config.val_split]
+    figures = [
+        *FIGURES_HEAD,
+        _figure(config.val_split, "images", right / total, wilson(right, total), total),
+        "",
+        "The epoch was chosen by the validation figure, which flatters it.",
+    ]
+    sections = {
+        "Use": _use(classifier_words(names, shape), classifier_code(names, shape)),
+        "Data": _data(config, data),
+        "Figures": "\n".join(figures),
+        "Files": _files(files),
+    }
+    title = f"{config.experiment_name}: a classifier of images into {len(names)} classes"
+    return _card(title, config, sections)
+
+
+def _card(title: str, config: TrainingConfig, sections: Mapping[str, str]) -> str:
     head = (
-        f"# {config.experiment_name}: a reader of Khmer digits\n\n"
-        f"Model `{config.model_name}`, loss `{config.loss_type}`; `config.yaml` says all. Input: "
-        "uint8 [B, 1, 64, 128], grey.\n\n"
+        f"# {title}\n\n"
+        f"Model `{config.model_name}`, loss `{config.loss_type}`; `config.yaml` has every "
+        "setting.\n\n"
         "    python -m raytune_ocr.predict THIS_FOLDER IMAGES\n"
     )
-    return head + "".join(f"\n## {title}\n{text}\n" for title, text in sections.items())
+    return head + "".join(f"\n## {name}\n{text}\n" for name, text in sections.items())
+
+
+def _use(words: str, code: str) -> str:
+    """How `model.onnx` is used without this package."""
+    return f"{words} With onnxruntime, NumPy and Pillow, `read(path)` of:\n\n```python\n{code}```"
 
 
 def _data(config: TrainingConfig, data: Data) -> str:
@@ -186,8 +238,7 @@ def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, 
             )
     return "\n".join(
         [
-            "| split | share right of | value | 95 % (Wilson) | out of |",
-            "|---|---|---|---|---|",
+            *FIGURES_HEAD,
             *rows,
             "",
             "Digits of one string are not independent, so their interval is too narrow. The epoch "

@@ -1,27 +1,44 @@
-"""Reads images with a trained model, in batches."""
+"""Reads images with a trained reader or classifier, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from raytune_ocr.vocabulary import MAX_DIGITS
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
     from torch import nn
+
+Item = TypeVar("Item")
 
 
 BATCHES_AT_ONCE = 8  # of which what is doubtful is looked at again together, in fuller batches
 
 
+TOO_LONG = f"more than the {MAX_DIGITS} digits that a label has"
+SEVERAL_LINES = "several lines of text, of which a reader knows one"
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one file; `confidence` from 0 to 1."""
+    """What was read in one file.
+
+    Attributes:
+        text: the digits, or the name of the class.
+        confidence: from 0 to 1; 0 where the text is not what the image shows.
+        note: why it is not; "" where nothing speaks against it.
+    """
 
     file: str
     text: str
     confidence: float
+    note: str = ""
 
 
 def read_images(
@@ -71,31 +88,95 @@ def predict(
     """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped.
 
     Args:
+        model: a reader of digits, or a classifier: a model with `class_names` and `image_shape`.
         mixed_precision: compute in half precision where this machine is fast in it, else in
             float32.
         first_only: files of which only the first of several pictures was read are noted there.
-        second_look: read doubtful images again at other sizes (`models.read_carefully`).
+        second_look: read doubtful images of digits again at other sizes (`read_carefully`).
     """
+    from raytune_ocr.data.images import to_canvas, to_pixels
+
+    if hasattr(model, "class_names"):
+        shape = cast("list[int]", model.image_shape)
+        read = _batch_classifier(model, mixed_precision, batch_size)
+        pictures = _decoded(files, lambda image: to_pixels(image, shape), unreadable, first_only)
+    else:
+        read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
+        pictures = _decoded(files, to_canvas, unreadable, first_only)
+    for part in _batches(pictures, BATCHES_AT_ONCE * batch_size):
+        names, images = zip(*part, strict=True)
+        for name, (text, confidence, note) in zip(names, read(images), strict=True):
+            yield Reading(name, text, confidence, note)
+
+
+def _noting_lines(
+    read_batch: Callable[[np.ndarray], list[tuple[str, float]]],
+) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
+    """What reads canvases and says of which the text cannot be what they show."""
     import numpy as np
-    from PIL import Image
 
-    from raytune_ocr.data.images import UNREADABLE, holds_several, to_canvas
+    from raytune_ocr.inference.text_lines import count_lines
 
-    read_batch = _batch_reader(model, mixed_precision, second_look, batch_size)
-    at_once = BATCHES_AT_ONCE * batch_size
-    for start in range(0, len(files), at_once):
-        canvases, names = [], []
-        for file in files[start : start + at_once]:
-            try:
-                with Image.open(file) as image:
-                    canvases.append(to_canvas(image))
-                    if first_only is not None and holds_several(image):
-                        first_only.append(str(file))
-                names.append(str(file))
-            except UNREADABLE as error:
-                if unreadable is not None:
-                    unreadable.append(f"{file}: {error}")
-        if canvases:
-            readings = read_batch(np.stack(canvases))
-            for name, (text, confidence) in zip(names, readings, strict=True):
-                yield Reading(name, text, confidence)
+    def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[str, float, str]]:
+        readings = read_batch(np.stack(canvases))
+        for canvas, (text, confidence) in zip(canvases, readings, strict=True):
+            if len(text) > MAX_DIGITS:
+                yield "", 0.0, TOO_LONG
+            elif count_lines(canvas) > 1:
+                yield text, 0.0, SEVERAL_LINES
+            else:
+                yield text, confidence, ""
+
+    return read
+
+
+def _batch_classifier(
+    model: nn.Module, mixed_precision: bool, batch_size: int
+) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
+    """What names the likeliest class of images, uint8 [C, H, W], and its probability."""
+    import numpy as np
+    import torch
+
+    from raytune_ocr.training.device import autocast_dtype
+
+    half = autocast_dtype(torch.device("cpu")) if mixed_precision else None
+    names = cast("list[str]", model.class_names)
+
+    def read(images: Sequence[np.ndarray]) -> Iterator[tuple[str, float, str]]:
+        batch = torch.from_numpy(np.stack(images))
+        with torch.inference_mode(), torch.autocast("cpu", half, enabled=half is not None):
+            logits = torch.cat([model(part) for part in batch.split(batch_size)])
+        best, labels = logits.float().softmax(dim=1).max(dim=1)
+        for label, confidence in zip(labels.tolist(), best.tolist(), strict=True):
+            yield names[label], confidence, ""
+
+    return read
+
+
+def _decoded(
+    files: Sequence[Path],
+    to_input: Callable[[Image.Image], np.ndarray],
+    unreadable: list[str] | None,
+    first_only: list[str] | None,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and the input of each file that is an image."""
+    from raytune_ocr.data.images import UNREADABLE, holds_several, open_image
+
+    for file in files:
+        try:
+            with open_image(file) as image:
+                pixels = to_input(image)
+                several = holds_several(image)
+        except UNREADABLE as error:
+            if unreadable is not None:
+                unreadable.append(f"{file}: {error}")
+            continue
+        if several and first_only is not None:
+            first_only.append(str(file))
+        yield str(file), pixels
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part

@@ -20,8 +20,12 @@ ZOOMS = (0.9, 1.1)  # of a dozen sets of sizes and turns about the best on compo
 def read_once(
     model: nn.Module, kind: str, images: Tensor, batch_size: int = 64
 ) -> tuple[Tensor, Tensor]:
-    """The likeliest reading of each image: `greedy_decode` of its logits."""
-    return greedy_decode(_logits(model, images, batch_size), kind)
+    """The likeliest reading of each image: `greedy_decode` of its logits.
+
+    A reading without an end, of more digits than a label has, has confidence 0.
+    """
+    ids, confidences = greedy_decode(_logits(model, images, batch_size), kind)
+    return ids, confidences * _ends(ids)
 
 
 def read_carefully(
@@ -31,7 +35,7 @@ def read_carefully(
 
     Each look proposes its reading; the one that all looks together find likeliest is kept, and
     its confidence is the mean of the probabilities that they give to it. An image in which no
-    digit was found is not looked at again.
+    digit was found, or more than a reading holds, is not looked at again.
 
     Args:
         model: gives logits of images; in evaluation mode.
@@ -44,7 +48,9 @@ def read_carefully(
     """
     logits = _logits(model, images, batch_size)
     ids, confidences = greedy_decode(logits, kind)
-    doubtful = ((confidences < DOUBTFUL) & (ids[:, 0] != EOS_TOKEN_ID)).nonzero()[:, 0]
+    confidences *= _ends(ids)
+    whole = (ids[:, 0] != EOS_TOKEN_ID) & _ends(ids)
+    doubtful = ((confidences < DOUBTFUL) & whole).nonzero()[:, 0]
     if len(doubtful):
         zooms = torch.cat([zoomed(images[doubtful], factor) for factor in ZOOMS])
         again = _logits(model, zooms, batch_size)
@@ -70,6 +76,11 @@ def zoomed(images: Tensor, factor: float) -> Tensor:
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
 
+def _ends(ids: Tensor) -> Tensor:
+    """Whether readings [B, SEQUENCE_LENGTH] come to an end, bool [B]."""
+    return ids[:, -1] == EOS_TOKEN_ID
+
+
 def _logits(model: nn.Module, images: Tensor, batch_size: int) -> Tensor:
     return torch.cat([model(part) for part in images.split(batch_size)])
 
@@ -82,4 +93,5 @@ def _agreed(looks: list[Tensor], kind: str) -> tuple[Tensor, Tensor]:
     )
     best = by_look.sum(dim=1).argmax(dim=0)
     every = torch.arange(len(best), device=best.device)
-    return proposed[best, every], by_look[best, :, every].exp().mean(dim=1)
+    ids = proposed[best, every]
+    return ids, by_look[best, :, every].exp().mean(dim=1) * _ends(ids)

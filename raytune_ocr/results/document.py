@@ -73,9 +73,11 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_json(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
-    """Valid JSON, aside and then in place."""
-    with replacing(path) as aside:
+def write_json(
+    path: str | os.PathLike[str], document: Mapping[str, Any], *, follow_links: bool = False
+) -> None:
+    """Valid JSON, aside and then in place; see `replacing`."""
+    with replacing(path, follow_links=follow_links) as aside:
         text = json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
         aside.write_text(text + "\n", encoding="utf-8")
 

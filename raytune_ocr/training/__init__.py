@@ -39,7 +39,11 @@ __getattr__, __all__ = lazy_names(
             "calculate_sequence_accuracy",
             "create_metrics_calculator",
         ],
-        "raytune_ocr.training.model_config": ["create_model_from_config", "load_reader"],
+        "raytune_ocr.training.model_config": [
+            "create_model_from_config",
+            "load_model",
+            "load_reader",
+        ],
         "raytune_ocr.training.ocr": ["OCRTrainer"],
         "raytune_ocr.training.optim": ["create_optimizer", "setup_optimizer_and_scheduler"],
         "raytune_ocr.training.rng": ["seed_everything"],

@@ -21,7 +21,7 @@ from raytune_ocr.training.callbacks.base import (
 )
 from raytune_ocr.training.classifier import ClassifierTrainer
 from raytune_ocr.training.device import get_device
-from raytune_ocr.training.model_config import create_model_from_config
+from raytune_ocr.training.model_config import create_model_from_config, with_model_facts
 from raytune_ocr.training.ocr import OCRTrainer
 from raytune_ocr.training.rng import seed_everything
 from raytune_ocr.training.run_folder import STATE_NAME
@@ -45,6 +45,7 @@ def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:
             train_loader, val_loader = digits.loaders(config)
         return OCRTrainer(model, train_loader, val_loader, config, device)
     dataset: BaseDataset = create_dataset(config) if data is None else data
+    config = with_model_facts(config, dataset.model_facts())
     model = create_model_from_config(config, dataset.model_arguments())
     train_loader, val_loader = dataset.loaders(config)
     augment = dataset.augment()

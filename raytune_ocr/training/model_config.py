@@ -15,6 +15,7 @@ from raytune_ocr.config.metrics import KHMER_DIGITS
 from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH, TrainingConfig
 from raytune_ocr.errors import (
     CheckpointError,
+    DataLoaderError,
     IncompleteCheckpointError,
     ModelCreationError,
 )
@@ -87,46 +88,40 @@ def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
     return dataclasses.replace(config, model_options=options, model_config_path="")
 
 
-def load_reader(
-    path: str | os.PathLike[str], imports: Sequence[str] = ()
-) -> tuple[nn.Module, TrainingConfig]:
-    """The reader in a checkpoint, in evaluation mode on the CPU, and the config it came from.
+def with_model_facts(config: TrainingConfig, facts: Mapping[str, Any]) -> TrainingConfig:
+    """`config` with what of the data travels with a model: names of classes, shape of an image.
 
     Args:
-        imports: modules to import first, for the models that they register. Modules that the file
-            names are not imported: it may come from anybody.
+        facts: `BaseDataset.model_facts()`.
 
     Raises:
-        ConfigurationError: when the model needs a module that is not imported; names it.
-        CheckpointError: when the file is missing, damaged or no reader's.
+        DataLoaderError: when the classes of the data are not those that `config` names.
     """
-    state = read_state(path)
-    if "config" not in state or "model_state_dict" not in state:
-        raise IncompleteCheckpointError(f"{path}: holds no reader (no config beside its weights)")
-    config = TrainingConfig.from_dict(state["config"], environment={})
-    if config.dataset_name != KHMER_DIGITS:
-        raise CheckpointError(
-            f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
+    names = list(map(str, facts.get("class_names", [])))
+    if config.class_names and config.class_names != names:
+        raise DataLoaderError(
+            f"{config.metadata_path}: the classes must stay {config.class_names}, since the "
+            f"weights are made for these in this order, got {names}; "
+            "--set 'class_names=[]' trains the weights for the new ones"
         )
-    model = rebuild_model(config, path, imports)
-    try:
-        model.load_state_dict(state["model_state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
-    return model.eval(), config
+    shape = list(facts.get("image_shape") or [])
+    return dataclasses.replace(config, class_names=names, image_shape=shape)
 
 
 def rebuild_model(
     config: TrainingConfig, source: str | os.PathLike[str], imports: Sequence[str] = ()
 ) -> nn.Module:
-    """The model of a config that was read from a file, which may come from anybody.
+    """The model of a config that was read from a file, which may come from anybody; no weights.
+
+    A classifier has `class_names` and `image_shape` of the data that it was trained on.
 
     Args:
-        source: that file, for the message.
+        source: that file, for messages.
         imports: modules to import first. Those that `config` names are not imported.
 
     Raises:
         ConfigurationError: when the model needs one of those; names the option that allows it.
+        CheckpointError: when the config names no classes and is no reader's.
         ModelCreationError: for an unknown name or overrides that do not fit.
     """
     import_modules(imports)
@@ -135,4 +130,58 @@ def rebuild_model(
     except ModelCreationError:
         check_trusted(config.imports, imports, str(source))
         raise
-    return create_model_from_config(dataclasses.replace(config, imports=[]))
+    offered: dict[str, Any] = {}
+    if config.dataset_name != KHMER_DIGITS:
+        if not config.class_names or not config.image_shape:
+            raise CheckpointError(
+                f"{source}: holds no reader of digits, but a model of {config.dataset_name!r} that "
+                "names neither its classes nor the shape of an image; its dataset must give both "
+                "by model_facts() when it is trained"
+            )
+        offered = {"num_classes": len(config.class_names), "in_channels": config.image_shape[0]}
+    model = create_model_from_config(dataclasses.replace(config, imports=[]), offered)
+    if config.dataset_name != KHMER_DIGITS:
+        described: Any = model
+        described.class_names, described.image_shape = config.class_names, config.image_shape
+    return model
+
+
+def load_model(
+    path: str | os.PathLike[str], imports: Sequence[str] = ()
+) -> tuple[nn.Module, TrainingConfig]:
+    """The reader or classifier in a checkpoint, in evaluation mode on the CPU, and its config.
+
+    Args:
+        imports: modules to import first, for the models that they register. Modules that the file
+            names are not imported: it may come from anybody.
+
+    Raises:
+        ConfigurationError: when the model needs a module that is not imported; names it.
+        CheckpointError: when the file is missing, damaged or holds no model.
+    """
+    state = read_state(path)
+    if "config" not in state or "model_state_dict" not in state:
+        raise IncompleteCheckpointError(f"{path}: holds no reader (no config beside its weights)")
+    config = TrainingConfig.from_dict(state["config"], environment={})
+    model = rebuild_model(config, path, imports)
+    try:
+        model.load_state_dict(state["model_state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
+    return model.eval(), config
+
+
+def load_reader(
+    path: str | os.PathLike[str], imports: Sequence[str] = ()
+) -> tuple[nn.Module, TrainingConfig]:
+    """The reader in a checkpoint; see `load_model`.
+
+    Raises:
+        CheckpointError: also when it is no reader's.
+    """
+    model, config = load_model(path, imports)
+    if config.dataset_name != KHMER_DIGITS:
+        raise CheckpointError(
+            f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
+        )
+    return model, config

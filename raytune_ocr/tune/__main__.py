@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import again, tell
+from raytune_ocr.cli import again, open_streams, tell
 from raytune_ocr.config.environment import parse_assignments
 from raytune_ocr.config.settings import check
 from raytune_ocr.errors import ExperimentFailedError, RaytuneOCRError
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
     arguments = build_parser().parse_args(words)
+    open_streams(to_the_end=True)
     logging.basicConfig(
         format="%(message)s", level=logging.ERROR if arguments.quiet else logging.INFO
     )

@@ -196,7 +196,7 @@ class HyperparameterTuner:
             self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine:
             run.journal.facts[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
-        if why := why_not_writable(run.results_file):
+        if why := why_not_writable(run.results_file, follow_links=True):
             raise ConfigurationError(
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
             )

@@ -1,3 +1,6 @@
+import os
+import threading
+
 import pytest
 import yaml
 
@@ -111,3 +114,13 @@ def test_a_document_may_be_as_large_as_its_reader_allows():
     assert len(parse_yaml("[" + "x, " * 500 + "]", "x", most_nodes=501)) == 500
     with pytest.raises(ConfigurationSyntaxError, match="at most 500 keys"):
         parse_yaml("[" + "x, " * 500 + "]", "x", most_nodes=500)
+
+
+def test_a_pipe_is_read_once_and_known_again(tmp_path):
+    pipe = tmp_path / "config.yaml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("a: 1\n",))
+    writer.start()
+    assert load_yaml(pipe) == {"a": 1}
+    writer.join()
+    assert load_yaml(pipe) == {"a": 1}

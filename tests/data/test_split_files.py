@@ -51,13 +51,14 @@ def test_a_table_with_splits_loads(tmp_path):
 
 
 def test_a_table_without_splits_is_split_the_same_way_every_time(tmp_path):
-    for number in range(20):
+    for number in range(200):
         picture(tmp_path / f"{number}.png", value=number)
-    path = table(tmp_path, [(f"{n}.png", str(n % 10)) for n in range(20)])
+    path = table(tmp_path, [(f"{n}.png", str(n % 10)) for n in range(200)])
     splits = load_splits(path, ["train", "val", "test"])
-    assert [len(split) for split in splits.values()] == [16, 2, 2]
+    sizes = [len(split) for split in splits.values()]
+    assert sizes == pytest.approx([160, 20, 20], abs=10)
     seen = np.concatenate([split.images[:, 0, 0] for split in splits.values()])
-    assert sorted(seen.tolist()) == list(range(20))
+    assert sorted(seen.tolist()) == list(range(200))
     again = load_splits(path, ["val"])["val"]
     assert np.array_equal(again.images, splits["val"].images)
 
@@ -145,7 +146,9 @@ def test_a_bad_label_in_metadata_is_told_with_its_number(tmp_path):
 
 def test_a_table_without_its_columns_is_told(tmp_path):
     path = table(tmp_path, [("a", "b")], ("name", "value"))
-    assert "must name the columns file,label[,split], got ['name', 'value']" in message(path)
+    told = message(path)
+    assert f"{path}: line 1: must name the columns file,label[,split]" in told
+    assert "comma, semicolon, tab or |" in told and "got ['name', 'value']" in told
 
 
 @pytest.mark.parametrize("where", ["../secret.png", "/etc/hostname"])
@@ -269,3 +272,64 @@ def test_two_spellings_of_one_split_are_read_together(tmp_path):
     for number, split in enumerate(("train", "val", "valid")):
         picture(tmp_path / split / str(number) / "a.png")
     assert load_split(tmp_path, "val").texts == ["១", "២"]
+
+
+def test_a_file_in_two_splits_or_with_two_labels_is_an_error_with_both_lines(tmp_path):
+    picture(tmp_path / "a.png")
+    header = ("file", "label", "split")
+    told = message(table(tmp_path, [("a.png", "1", "train"), ("./a.png", "1", "test")], header))
+    assert "line 3" in told and "line 2" in told and "one split, got train" in told
+    told = message(table(tmp_path, [("a.png", "1", "train"), ("a.png", "2", "train")], header))
+    assert "one label, got ១" in told
+
+
+def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_told(tmp_path, caplog):
+    for number in range(20):
+        picture(tmp_path / f"{number}.png", value=number)
+    path = table(tmp_path, [(f"{n % 20}.png", str(n % 10)) for n in range(60)])
+    splits = load_splits(path, ["train", "val", "test"])
+    levels = [set(split.images[:, 0, 0].tolist()) for split in splits.values()]
+    assert sum(map(len, levels)) == 20 and sum(map(len, splits.values())) == 60
+    assert "40 rows name a file that an earlier row names" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["Validation", "Val", "dev", "valid"])
+def test_a_folder_of_a_split_is_known_by_any_usual_name(tmp_path, name):
+    picture(tmp_path / "Train" / "3" / "a.png", value=1)
+    picture(tmp_path / name / "3" / "b.png", value=2)
+    assert load_split(tmp_path, "val").images[0, 0, 0] == 2
+
+
+def test_a_folder_that_looks_like_a_split_and_is_none_is_an_error(tmp_path):
+    picture(tmp_path / "train" / "3" / "a.png")
+    picture(tmp_path / "vaildation" / "3" / "b.png")
+    assert "vaildation: looks like a split and is none" in message(tmp_path)
+
+
+def test_what_is_used_and_what_is_passed_over_is_told(tmp_path, caplog):
+    for split in ("train", "val"):
+        picture(tmp_path / split / "3" / "deep" / "a.jfif.png", value=7)
+        picture(tmp_path / split / "loose.png")
+    picture(tmp_path / "old" / "b.png")
+    (tmp_path / "train" / "3" / "c.heic").touch()
+    with caplog.at_level(logging.INFO):
+        load_splits(tmp_path)
+    assert "images: train 1 (៣ 1), val 1 (៣ 1)" in caplog.text
+    assert "2 not used, since they are in no class folder" in caplog.text
+    assert "old is no split" in caplog.text and "c.heic" in caplog.text
+    assert "1 of 1 images are blank" in caplog.text
+
+
+def test_a_table_in_a_folder_tells_which_images_it_does_not_name(tmp_path, caplog):
+    for name in ("a", "b", "c"):
+        picture(tmp_path / f"{name}.png")
+    table(tmp_path, [("a.png", "1", "train"), ("b.png", "2", "val")], ("file", "label", "split"))
+    load_splits(tmp_path)
+    assert "since labels.csv does not name them" in caplog.text and "c.png" in caplog.text
+    assert "train holds none of the digits ២" in caplog.text
+
+
+def test_a_name_in_another_form_of_unicode_is_found(tmp_path):
+    picture(tmp_path / "e\u0301.png")
+    path = table(tmp_path, [("\u00e9.png", "1", "train")], ("file", "label", "split"))
+    assert len(load_split(path)) == 1

@@ -6,7 +6,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -75,6 +75,9 @@ class ImageDataset(BaseDataset):
 
     def prepare(self) -> None:
         _ = self.arrays
+
+    def model_facts(self) -> dict[str, Any]:
+        return {"image_shape": list(self.arrays[0].images.shape[1:])}
 
     def augment(self) -> Augment | None:
         return BatchAugment(negatives=False)

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from raytune_ocr.data.class_folders import ClassImage, class_folders, class_images, split_folders
 from raytune_ocr.data.datasets.base import ImageDataset, LabelledImages
-from raytune_ocr.data.images import UNREADABLE, check_pixels, plain
+from raytune_ocr.data.decoding import decode_all, warn_of_blanks
+from raytune_ocr.data.folders import PassedOver, counted
+from raytune_ocr.data.images import UNREADABLE, open_image, to_pixels
 from raytune_ocr.data.registry import DatasetRegistry, PathLike
-from raytune_ocr.data.split_files import (
-    BAD_SHARE,
-    IMAGE_SUFFIXES,
-    SPLIT_ALIASES,
-    SPLIT_SEED,
-    visible,
-)
+from raytune_ocr.data.splits import by_hash
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 logger = logging.getLogger(__name__)
 
-
-VAL_SHARE = 0.1  # of a folder that has no val of its own
+SHARES = {"train": 0.9, "val": 0.1}  # of a folder that has no val of its own
 
 
 @DatasetRegistry.register("image_folder")
@@ -36,7 +30,7 @@ class ImageFolder(ImageDataset):
 
     Args:
         path: holds the class folders, or `train` and `val` (`valid`) folders of them. Without a
-            `val`, a fixed shuffle gives it 10 % of the images.
+            `val`, a hash of each image's relative path gives it 10 % of the images.
         size: what images are scaled to, pixels: one side of a square, or (height, width).
         channels: 1 for grey, 3 for colour.
         num_workers: threads that decode images.
@@ -69,75 +63,88 @@ class ImageFolder(ImageDataset):
     @cached_property
     def classes(self) -> list[str]:
         """Names of the classes, sorted; a label is a place in this list."""
-        if not self.path.is_dir():
-            raise DataNotFoundError(f"{self.path}: no such folder of images")
-        folders = self._split_folders().get("train", self.path)
-        names = [folder.name for folder in visible(folders) if folder.is_dir()]
+        folders = self._split_folders[0].get("train", [self.path])
+        names = sorted({path.name for folder in folders for path in class_folders(folder)})
         if len(names) < 2:
             raise DataLoaderError(
-                f"{folders}: must hold a folder of images for each of at least two classes, "
+                f"{folders[0]}: must hold a folder of images for each of at least two classes, "
                 f"got {names}"
             )
         return names
 
+    def model_facts(self) -> dict[str, Any]:
+        shape = [self.channels, self.height, self.width]
+        return {"class_names": self.classes, "image_shape": shape}
+
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": len(self.classes), "in_channels": self.channels}
 
-    def _split_folders(self) -> dict[str, Path]:
-        named = {SPLIT_ALIASES.get(f.name, f.name): f for f in visible(self.path) if f.is_dir()}
-        return {name: named[name] for name in ("train", "val") if name in named}
+    @cached_property
+    def _split_folders(self) -> tuple[dict[str, list[Path]], PassedOver]:
+        """The folders of each split, and what is passed over."""
+        if not self.path.is_dir():
+            raise DataNotFoundError(f"{self.path}: no such folder of images")
+        passed_over = PassedOver()
+        return split_folders(self.path, passed_over), passed_over
 
     def _read(self) -> tuple[LabelledImages, LabelledImages]:
-        _ = self.classes  # says what is wrong with the folder before anything is decoded
-        folders = self._split_folders()
-        train = self._decoded(folders.get("train", self.path))
-        if "val" in folders and "train" in folders:
-            return train, self._decoded(folders["val"])
-        order = np.random.default_rng(SPLIT_SEED).permutation(len(train.labels))
-        held_out = max(1, round(VAL_SHARE * len(order)))
-        if len(order) <= held_out:
-            raise DataLoaderError(f"{self.path}: must hold at least two images, got {len(order)}")
-        parts = order[held_out:], order[:held_out]
-        kept, val = (LabelledImages(train.images[part], train.labels[part]) for part in parts)
-        return kept, val
+        train, val, notes = self._listed()
+        for name, images in (("train", train), ("val", val)):
+            if not images:
+                raise DataLoaderError(
+                    f"{self.path}: {name}: must hold at least one image, got none"
+                )
+            classes = counted(image.name for image in images)
+            logger.info("%s: %s %d images (%s)", self.path, name, len(images), classes)
+        for line in notes:
+            logger.warning("%s: %s", self.path, line)
+        return self._decoded(train, "train"), self._decoded(val, "val")
 
-    def _decoded(self, folder: Path) -> LabelledImages:
-        files, labels = [], []
-        foreign = [f.name for f in visible(folder) if f.is_dir() and f.name not in self.classes]
-        if foreign:
-            raise DataLoaderError(
-                f"{folder}: must hold the classes of training only ({', '.join(self.classes)}), "
-                f"got {foreign[0]!r}"
-            )
-        for label, name in enumerate(self.classes):
-            for file in visible(folder / name) if (folder / name).is_dir() else []:
-                if file.suffix.lower() in IMAGE_SUFFIXES:
-                    files.append(file)
-                    labels.append(label)
-        if not files:
-            raise DataLoaderError(f"{folder}: must hold at least one image, got none")
-        with ThreadPoolExecutor(max_workers=max(1, self.num_workers)) as threads:
-            decoded = list(threads.map(self._decode, files))
-        bad = [what for what in decoded if isinstance(what, str)]
-        if len(bad) > BAD_SHARE * len(files):
-            raise DataLoaderError(
-                f"{folder}: at most 1 % of the images may be unreadable, got {len(bad)} of "
-                f"{len(files)}:\n" + "\n".join(bad[:10])
-            )
-        for problem in bad:
-            logger.warning("skipped %s", problem)
-        good = [i for i, image in enumerate(decoded) if not isinstance(image, str)]
-        images = np.stack([decoded[i] for i in good])  # type: ignore[misc]
-        return LabelledImages(images, np.array([labels[i] for i in good], dtype=np.int64))
+    def _listed(self) -> tuple[list[ClassImage], list[ClassImage], list[str]]:
+        """The images of training and of validation, and what the user should know of them."""
+        _ = self.classes  # says what is wrong with the folder before anything is decoded
+        folders, passed_over = self._split_folders
+        notes = [
+            f"{', '.join(map(str, places))}: the split {name} is not read by image_folder"
+            for name, places in folders.items()
+            if name not in ("train", "val")
+        ]
+        train = self._images_in(folders.get("train", [self.path]), passed_over)
+        if "train" in folders and "val" in folders:
+            val = self._images_in(folders["val"], passed_over)
+        else:
+            parts, told = by_hash(train, lambda i: i.key, lambda i: [i.name], SHARES)
+            train, val = parts["train"], parts["val"]
+            notes += told
+        return train, val, [*notes, *passed_over.lines()]
+
+    def _images_in(self, folders: Sequence[Path], passed_over: PassedOver) -> list[ClassImage]:
+        """The images of a split, those of the first class first."""
+        found: list[ClassImage] = []
+        for folder in folders:
+            there = class_folders(folder)
+            foreign = [path.name for path in there if path.name not in self.classes]
+            if foreign:
+                raise DataLoaderError(
+                    f"{folder}: must hold the classes of training only "
+                    f"({', '.join(self.classes)}), got {foreign[0]!r}"
+                )
+            found += class_images(self.path, folder, there, passed_over)
+        return sorted(found, key=lambda image: self.classes.index(image.name))
+
+    def _decoded(self, listed: Sequence[ClassImage], split: str) -> LabelledImages:
+        what = f"{self.path}: {split}"
+        images, good = decode_all(
+            [image.path for image in listed], self._decode, what, self.num_workers
+        )
+        warn_of_blanks(images, [listed[at].key for at in good], what)
+        labels = [self.classes.index(listed[at].name) for at in good]
+        return LabelledImages(images, np.array(labels, dtype=np.int64))
 
     def _decode(self, file: Path) -> np.ndarray | str:
         """uint8 [C, H, W], or what is wrong with the file."""
         try:
-            with Image.open(file) as image:
-                check_pixels(image)
-                picture = plain(image, "L" if self.channels == 1 else "RGB")
-                size = (self.width, self.height)
-                pixels = np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+            with open_image(file) as image:
+                return to_pixels(image, (self.channels, self.height, self.width))
         except UNREADABLE as error:
             return f"{file}: not a readable image: {error}"
-        return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)

@@ -39,6 +39,9 @@ class MNIST(ImageDataset):
         super().__init__(seed, augmentation)
         self.path = Path(path)
 
+    def model_facts(self) -> dict[str, Any]:
+        return {**super().model_facts(), "class_names": list("0123456789")}
+
     def model_arguments(self) -> dict[str, Any]:
         return {"num_classes": 10, "in_channels": 1}
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from raytune_ocr.config.yaml_files import to_yaml
-from raytune_ocr.data.split_files import METADATA_NAME
+from raytune_ocr.data.metadata_files import METADATA_NAME
 from raytune_ocr.data.synthesis.composer import SyntheticComposer
 from raytune_ocr.data.synthesis.glyphs import (
     FONT_SUFFIXES,

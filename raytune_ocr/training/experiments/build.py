@@ -26,7 +26,7 @@ from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Loop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import ClassificationMetrics, OCRMetrics
-from raytune_ocr.training.model_config import create_model_from_config, whole
+from raytune_ocr.training.model_config import create_model_from_config, whole, with_model_facts
 from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.optim import setup_optimizer_and_scheduler
 from raytune_ocr.training.rng import seed_everything
@@ -60,6 +60,8 @@ def create_experiment_trainer(
     if reapply_transforms:
         _warn_if_fixed(dataset, config)
     train_loader, val_loader = dataset.get_dataloaders(batch_size=config.batch_size)
+    if config.dataset_name != KHMER_DIGITS:
+        config = with_model_facts(config, dataset.model_facts())
     model = create_model_from_config(config, dataset.model_arguments()).to(device)
     optimizer, scheduler = setup_optimizer_and_scheduler(model, config)
     digits, kind = config.dataset_name == KHMER_DIGITS, kind_of(model, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--data",
+        type=os.path.expanduser,
         metavar="PATH",
         help="images and labels: metadata.yaml, labels.csv or a folder (default: what the config "
         "names; the synthetic set is made if it is absent)",
@@ -153,6 +155,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where results go")
     group.add_argument(
         "--output-dir",
+        type=os.path.expanduser,
         default="training_output",
         metavar="DIR",
         help="folder of the run: a folder for each trial, tables, state (default training_output)",
@@ -166,6 +169,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--results-file",
+        type=os.path.expanduser,
         metavar="FILE",
         help="the results JSON (default hyperparameter_tuning_results_<timestamp>.json here)",
     )

@@ -66,7 +66,7 @@ class ResultsWriter:
         """Write the JSON and the tables as they stand."""
         with self._document_throttle.measured():
             document = self.document()
-            write_json(self.results_file, document)
+            write_json(self.results_file, document, follow_links=True)
             write_json(self.folder / RESULTS_COPY, document)
             self._write_tables()
         self._document_due = False

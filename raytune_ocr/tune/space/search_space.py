@@ -120,7 +120,7 @@ def find_space(name: str | os.PathLike[str]) -> Path:
     """
     path = Path(name)
     try:
-        if path.is_file():
+        if path.exists() and not path.is_dir():  # a pipe is a file to read, too
             return path
     except (OSError, ValueError) as error:  # too long, or a NUL in it
         raise ConfigurationNotFoundError(f"{name!r}: no file can have this name: {error}") from None

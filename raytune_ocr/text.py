@@ -1,0 +1,58 @@
+"""Shows text that others wrote: no terminal escapes, no formulas, no character that fails."""
+
+from __future__ import annotations
+
+import unicodedata
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, what turns the direction, lone surrogates
+JOINERS = "\u200b\u200c\u200d"  # Khmer and Indic text is written with them
+
+
+def printable(text: str, encoding: str | None = None) -> str:
+    """`text` in one line that a terminal shows as it is: controls become escapes such as `\\x1b`.
+
+    Bytes of a file name that are no UTF-8 are shown as `\\xe9`.
+
+    Args:
+        encoding: what it does not have is escaped, too.
+
+    >>> printable("scan\\x1b[2J.png")
+    'scan\\\\x1b[2J.png'
+    """
+    shown = "".join(map(_shown, text))
+    return shown.encode(encoding or "utf-8", "backslashreplace").decode(encoding or "utf-8")
+
+
+def spreadsheet_cell(text: str) -> str:
+    """`text` that a spreadsheet takes for text: a quote goes before what it would compute.
+
+    Numbers stay as they are, negative ones included.
+
+    >>> spreadsheet_cell("=HYPERLINK(1)"), spreadsheet_cell("-1.5"), spreadsheet_cell("a=b")
+    ("'=HYPERLINK(1)", '-1.5', 'a=b')
+    """
+    return f"'{text}" if text.startswith(FORMULA_STARTS) and not _is_number(text) else text
+
+
+def _shown(char: str) -> str:
+    if unicodedata.category(char) not in HIDDEN or char in JOINERS:
+        return char
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte that is no UTF-8
+        code -= 0xDC00
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return not text.startswith(("\t", "\r"))
