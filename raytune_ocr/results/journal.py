@@ -34,6 +34,8 @@ SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_OF_A_MACHINE = ("device", "num_workers", "metadata_path")
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", *SETTINGS_OF_A_MACHINE)
 SETTINGS = ("fingerprint", "search", "sampled", "confirms", "config")  # in a trial's first line
+ADDED_SETTINGS = ("changes", "class_names", "image_shape")
+"""Settings that came after the first version; left empty they decide nothing."""
 NAMED = 3  # trials that a message names one by one
 
 
@@ -354,8 +356,9 @@ class Journal:
 def fingerprint(record: TrialRecord) -> str:
     """A hash of the settings that decide the weights."""
     deciding = _deciding(record.config)
-    if not deciding["changes"]:  # so that runs from before there were any can be resumed
-        del deciding["changes"]
+    for name in ADDED_SETTINGS:  # so that runs from before there were any can be resumed
+        if not deciding[name]:
+            del deciding[name]
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
 
 
