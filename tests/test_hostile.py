@@ -212,6 +212,7 @@ def taken_up(folder):
     | st.binary(max_size=60)
 )
 @example(content=b"")
+@example(content=b'{"decisions": null}')
 @example(content=json.dumps(RUN).encode() + b"\n" + json.dumps(HALF_READ).encode())
 def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory, content):
     folder = tmp_path_factory.getbasetemp()

@@ -107,7 +107,7 @@ def finite(value: Any) -> Any:
 
 def is_entry(entry: Any) -> bool:
     """Whether it holds what those who read a journal rely on."""
-    if not isinstance(entry, dict) or not entry:
+    if not isinstance(entry, dict) or not entry or not _holds(entry, ()):
         return False
     if not all(map(_is_decision, entry.get("decisions", []))):
         return False

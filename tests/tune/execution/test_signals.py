@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -56,7 +57,7 @@ def long_epoch(tmp_path):
     """A run whose trial is in the midst of an epoch that takes ten minutes."""
     (tmp_path / "sleepy_model.py").write_text(SLEEPY)
     (tmp_path / "space.yaml").write_text(SPACE)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))  # noqa: PTH120
+    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "raytune_ocr.tune", "--config", "space.yaml"),
