@@ -1,10 +1,12 @@
 """Files and names that nobody means well: refused with the package's own errors, or read right."""
 
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import load_split
@@ -223,22 +225,58 @@ def test_whatever_a_runs_state_holds_only_own_errors_are_raised(tmp_path_factory
         assert str(folder) in str(error) or "run_state.jsonl: " in str(error)
 
 
-@given(content=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
-def test_whatever_the_bytes_only_own_errors_are_raised(tmp_path_factory, content):
-    folder = tmp_path_factory.getbasetemp() / "fuzz"
+WHOLE = {
+    "f.yaml": (
+        lambda path: read_space(load_yaml(path), "f.yaml"),
+        b"experiments:\n  a: {model: {name: small}, training: {learning_rate: 1e-3}}\n"
+        b"  b: {num_samples: 2, training: {batch_size: {choice: [8, 16]}, changes: []}}\n",
+    ),
+    "f.json": (
+        load_results,
+        b'{"all_results": [{"experiment_name": "a", "best_val_char_accuracy": 0.5, '
+        b'"hyperparameters": {"learning_rate": 0.1}}], "best_result": null}',
+    ),
+    "f.csv": (load_split, b"file,label,split\nf.png,12,train\n"),
+    "metadata.yaml": (
+        load_split,
+        b"dataset_info: {seed: 1}\ntrain: {samples: [{image_path: f.png, label: '12'}]}\n",
+    ),
+}
+"""By file its reader and a content that passes every step of it."""
+
+CHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 200),  # where, modulo the length
+        st.integers(0, 12),  # how many bytes go
+        st.sampled_from([b"", b"{", b"]", b":", b"\n", b"0", b"-1", b"null", b"\xff", b"\0", b"&a"])
+        | st.binary(max_size=4),
+    ),
+    max_size=3,
+)
+
+
+def read_whole(folder, name, content):
+    read, _ = WHOLE[name]
+    Image.new("L", (128, 64), 200).save(folder / "f.png")
+    (folder / name).write_bytes(content)
+    return read(folder / name)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_is_to_be_damaged_is_read_while_it_is_whole(tmp_path, name):
+    assert read_whole(tmp_path, name, WHOLE[name][1]) is not None
+
+
+@given(name=st.sampled_from(sorted(WHOLE)), changes=CHANGES)
+def test_whatever_happens_to_the_bytes_only_own_errors_are_raised(tmp_path_factory, name, changes):
+    folder = tmp_path_factory.getbasetemp() / "damaged"
     folder.mkdir(exist_ok=True)
-    readers = {
-        "f.yaml": lambda path: read_space(load_yaml(path), "f.yaml"),
-        "f.json": load_results,
-        "f.csv": load_split,
-        "metadata.yaml": load_split,
-    }
-    for name, read in readers.items():
-        (folder / name).write_bytes(content)
-        try:
-            read(folder / name)
-        except RaytuneOCRError:
-            continue
+    content = WHOLE[name][1]
+    for start, gone, new in changes:
+        start %= len(content) + 1
+        content = content[:start] + new + content[start + gone :]
+    with suppress(RaytuneOCRError):
+        read_whole(folder, name, content)
 
 
 @given(

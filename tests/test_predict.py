@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,39 +11,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.data import PackedSplit, SyntheticComposer
-from raytune_ocr.errors import CheckpointError, DataNotFoundError
 from raytune_ocr.inference.locate import find_checkpoint, find_images
-from raytune_ocr.inference.reading import SEVERAL_LINES, TOO_LONG, Reading, predict
+from raytune_ocr.inference.reading import Reading, predict
 from raytune_ocr.predict import _write_csv, main
 from raytune_ocr.training import load_reader, train_from_config
-from raytune_ocr.vocabulary import DIGITS, encode
+from raytune_ocr.vocabulary import DIGITS
+from tests.fixtures import readers
 from tests.fixtures.materials import read_with_the_card
-
-
-def train(folder, model, mixed_precision=False):
-    images, texts = SyntheticComposer(seed=1).batch(64)
-    split = PackedSplit(images, np.array([encode(text) for text in texts]))
-    config = TrainingConfig(
-        model_name=model,
-        loss_type="ctc" if model.startswith("ctc") else "crossentropy",
-        num_epochs=1,
-        mixed_precision=mixed_precision,
-        output_dir=str(folder),
-        experiment_name="one",
-        use_tensorboard=False,
-    )
-    train_from_config(config, {"train": split, "val": split})
+from tests.fixtures.readers import train_reader
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A short training's folder, and the results JSON that names its checkpoint."""
     folder = tmp_path_factory.mktemp("run")
-    train(folder, "ctc_small")
+    train_reader(folder, "ctc_small")
     best = {"checkpoint": "one/checkpoints/best_model.pt"}
     (folder / "results.json").write_text(json.dumps({"best_result": best}))
     return folder
@@ -52,12 +35,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def scans(tmp_path):
-    folder = tmp_path / "scans"
-    folder.mkdir()
-    images, _ = SyntheticComposer(seed=5).batch(5)
-    for number, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{number}.png")
-    return folder
+    return readers.scans(tmp_path / "scans")
 
 
 def test_a_folder_is_read_into_a_table(run, scans, tmp_path):
@@ -112,41 +90,6 @@ def test_the_polarity_and_the_size_of_an_image_do_not_change_what_is_read(run, s
     assert one.split(",")[1] == other.split(",")[1]
 
 
-def test_a_checkpoint_is_found_in_a_json_a_folder_or_as_it_is(run):
-    best = run / "one" / "checkpoints" / "best_model.pt"
-    sources = (run / "results.json", run, run / "one", best)
-    assert {find_checkpoint(source).resolve() for source in sources} == {best.resolve()}
-
-
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("{", "not a results JSON"),
-        ('{"best_result": null}', "names no checkpoint"),
-        ('{"best_result": {"checkpoint": "gone.pt"}}', "'gone.pt' does not exist"),
-    ],
-)
-def test_results_without_a_model_are_told(tmp_path, content, told):
-    path = tmp_path / "results.json"
-    path.write_text(content)
-    with pytest.raises(CheckpointError, match=told):
-        find_checkpoint(path)
-
-
-def test_missing_images_are_told(tmp_path):
-    with pytest.raises(DataNotFoundError, match="no such image"):
-        find_images([tmp_path / "gone.png"])
-    with pytest.raises(DataNotFoundError, match="holds no image"):
-        find_images([tmp_path])
-
-
-def test_a_run_that_was_moved_still_names_its_model(run, tmp_path):
-    shutil.copytree(run / "one", tmp_path / "one")
-    best = {"checkpoint": "/gone/training_output/one/checkpoints/best_model.pt"}
-    (tmp_path / "results.json").write_text(json.dumps({"best_result": best}))
-    assert find_checkpoint(tmp_path) == tmp_path / "one" / "checkpoints" / "best_model.pt"
-
-
 def test_two_results_files_that_a_wildcard_stands_for_are_refused(run, scans, capsys):
     assert main([str(run / "results.json"), str(run / "other.json"), str(scans)]) == 2
     told = capsys.readouterr().err
@@ -173,7 +116,7 @@ def fast_in_half(monkeypatch):
 
 
 def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path, fast_in_half):
-    train(tmp_path, "small")  # which answers something after a few steps
+    train_reader(tmp_path, "small")  # which answers something after a few steps
     checkpoint = find_checkpoint(tmp_path / "one")
     model, _ = load_reader(checkpoint)
     files = find_images([scans])
@@ -196,7 +139,7 @@ def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(
         return [row["confidence"] for row in rows]
 
     for name, mixed_precision in (("whole", False), ("half", True)):
-        train(tmp_path / name, "small", mixed_precision)
+        train_reader(tmp_path / name, "small", mixed_precision)
         half = confidences(tmp_path / name, "--mixed-precision")
         whole = confidences(tmp_path / name, "--no-mixed-precision")
         assert half != whole
@@ -204,7 +147,7 @@ def test_a_checkpoint_is_read_in_the_precision_it_was_trained_in(
 
 
 def test_doubtful_images_are_looked_at_again_unless_one_look_is_asked_for(scans, tmp_path, capsys):
-    train(tmp_path, "small")  # one epoch of 64 images: it doubts all that it reads
+    train_reader(tmp_path, "small")  # one epoch of 64 images: it doubts all that it reads
     files = find_images([scans])
     model, _ = load_reader(find_checkpoint(tmp_path / "one"))
     once, twice = (list(predict(model, files, second_look=look)) for look in (False, True))
@@ -234,36 +177,6 @@ def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     assert "read in float32" in told.err
     assert main(command) == 0
     assert capsys.readouterr().out == told.out
-
-
-class Counted(nn.Module):
-    """Reads any image as so many digits, surely."""
-
-    kind = "attention"
-
-    def __init__(self, digits):
-        super().__init__()
-        self.ids = [1] * digits + [10] * (9 - digits)
-
-    def forward(self, images):
-        return 20.0 * nn.functional.one_hot(torch.tensor(self.ids), 13).repeat(len(images), 1, 1)
-
-
-def test_more_digits_than_a_label_has_are_no_text_and_confidence_0(scans):
-    files = find_images([scans])
-    assert {(r.text, r.confidence, r.note) for r in predict(Counted(9), files)} == {
-        ("", 0.0, TOO_LONG)
-    }
-    assert all(len(r.text) == 8 and r.confidence > 0.9 for r in predict(Counted(8), files))
-
-
-def test_several_lines_have_confidence_0_and_say_why(tmp_path):
-    page = np.full((64, 128), 230, dtype=np.uint8)
-    for top in (8, 40):
-        page[top : top + 14, 10:110:8] = page[top : top + 14, 11:111:8] = 20
-    Image.fromarray(page).save(tmp_path / "two.png")
-    (reading,) = predict(Counted(4), [tmp_path / "two.png"])
-    assert (reading.confidence, reading.note) == (0.0, SEVERAL_LINES)
 
 
 def test_cells_that_a_spreadsheet_would_run_are_quoted_and_escapes_are_shown(tmp_path):

@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
-
 from benchmarks import overhead
 from benchmarks.support import report
 

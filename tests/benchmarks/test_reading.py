@@ -5,8 +5,6 @@ import pytest
 import torch
 from PIL import Image
 
-pytest.importorskip("torch")
-
 from benchmarks import reading
 from benchmarks.support import judged_images as judged
 from benchmarks.support import report

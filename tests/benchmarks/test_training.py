@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
-
 from benchmarks import training
 from benchmarks.support import report
 from benchmarks.support.limits import Kernel, fastest

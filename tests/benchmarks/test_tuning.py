@@ -2,8 +2,6 @@ import json
 
 import pytest
 
-pytest.importorskip("torch")
-
 from benchmarks import tuning
 from benchmarks.support import report
 

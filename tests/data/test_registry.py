@@ -2,9 +2,7 @@ import pytest
 import torch
 from PIL import Image
 
-from raytune_ocr.data import BaseDataset, DatasetRegistry, GlyphSheet
-from raytune_ocr.data.datasets import khmer_digits
-from raytune_ocr.data.synthesis.generator import generate_dataset
+from raytune_ocr.data import BaseDataset, DatasetRegistry
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 
@@ -45,18 +43,6 @@ def test_the_seed_decides_the_order_of_training(folder):
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
-
-
-def test_the_default_set_is_made_where_it_is_absent(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    sheet = GlyphSheet.load_bundled().select([0])
-    monkeypatch.setattr("raytune_ocr.data.synthesis.generator.glyph_sheet", lambda *_: sheet)
-    monkeypatch.setattr(
-        khmer_digits, "ensure_default_data", lambda p, _: generate_dataset(p.parent, 20)
-    )
-    train, _ = DatasetRegistry.create("khmer_digits").get_dataloaders(batch_size=4)
-    assert len(train.dataset) == 16
-    assert (tmp_path / "generated_data" / "metadata.yaml").is_file()
 
 
 def test_another_path_that_is_absent_is_told_and_nothing_is_made(tmp_path):

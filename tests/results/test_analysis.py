@@ -13,15 +13,13 @@ from raytune_ocr.analyze import main
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.analysis import pareto, unfinished
-from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
-from raytune_ocr.results.importance import FEWEST_TRIALS, importance, varied
-from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import best, compare, learning_curves, load_results
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.selection.reproduce import recorded_epochs
+from tests.fixtures.records import searched_run, trial
 
 SECTIONS = [
     *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
@@ -30,54 +28,9 @@ SECTIONS = [
 ]
 
 
-def trial(folder, number, score, seconds=2.0, status="completed", **settings):
-    config = TrainingConfig(
-        experiment_name=f"trial_{number}", output_dir=str(folder), metadata_path="none", **settings
-    )
-    made = TrialRecord(config, status, "max_epochs" if status == "completed" else "error")
-    for epoch in (1, 2, 3):
-        made.add(
-            {
-                "epoch": epoch,
-                "train_loss": 1 / epoch,
-                "val_loss": 1 / epoch,
-                "val_char_accuracy": score * epoch / 3,
-                "val_seq_accuracy": score / 2,
-                "seconds": seconds,
-                "images_per_second": 900.0,
-                "memory_mb": 400.0,
-                "cpu_percent": 99.0,
-            }
-        )
-    return made
-
-
 @pytest.fixture
 def run(tmp_path):
-    """Eight trials whose score follows the learning rate, and one that failed."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    records = [
-        trial(
-            folder,
-            number,
-            score=0.5 + number / 20,
-            seconds=9.0 - number,
-            learning_rate=1e-3 * (number + 1),
-            optimizer_type=("adam", "adamw")[number % 2],
-        )
-        for number in range(8)
-    ]
-    lost = trial(folder, 8, 0.1, status="failed")
-    lost.error_message = "DivergenceError: <loss> must be finite"
-    records.append(lost)
-    targets = {"character_accuracy": 0.8}
-    write_json(folder / RESULTS_COPY, results_document(records, targets, "20260101_000000"))
-    write_tables(folder, records, targets)
-    journal = Journal(folder)
-    journal.rewrite({}, {})
-    journal.append_decisions([Decision("asha", "trial_0", 2, CONTINUE, {"score": 0.5})])
-    return folder
+    return searched_run(tmp_path / "run")
 
 
 def test_learning_curves_have_a_row_a_trial_and_epoch(run):
@@ -177,60 +130,6 @@ def test_epochs_that_a_clone_has_of_its_parent_are_counted_once(tmp_path):
     assert told["epochs"].tolist() == without_curves["epochs"].tolist() == [4]
     assert told["training_time"].tolist() == [3 * 9.0 + 2.0]
     assert without_curves["training_time"][0] == pytest.approx(27 + 20 / 3)
-
-
-def test_what_varied_is_what_the_experiments_set(run):
-    assert set(varied(run)) == {"learning_rate", "optimizer_type"}
-
-
-def test_settings_that_changed_in_mid_training_are_as_they_were_at_the_end(tmp_path):
-    changes = [{"after_epoch": 1, "learning_rate": 3e-4}, {"after_epoch": 3, "weight_decay": 0.5}]
-    records = [trial(tmp_path, 1, 0.5), trial(tmp_path, 2, 0.6, changes=changes)]
-    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
-    table = varied(tmp_path / "r.json")  # three epochs each: nothing came after the third
-    assert table.to_dict("list") == {"learning_rate": [1e-3, 3e-4]}
-
-
-def test_what_decides_the_score_is_most_important_and_above_chance(run):
-    table = importance(run)
-    assert table["setting"].tolist()[0] == "learning_rate"
-    first = table.iloc[0]
-    assert first["importance"] > first["chance"]
-    assert 0 <= first["low"] <= first["high"] <= 1 + 1e-9
-    pd.testing.assert_frame_equal(table, importance(run))
-
-
-def focal_or_not(folder, number, gamma=None):
-    """A trial of a search where `focal_gamma` is drawn for the focal loss alone, the better one."""
-    drawn = {"loss_type": "crossentropy"} if gamma is None else {"loss_type": "focal"}
-    drawn |= {} if gamma is None else {"focal_gamma": gamma}
-    score = 0.5 + 0.3 * (gamma is not None) + number * 7 % 5 / 100
-    made = trial(folder, number, score, **drawn)
-    made.search, made.sampled = "found", drawn
-    return made
-
-
-def test_a_setting_without_effect_is_not_credited_with_what_switched_it_off(tmp_path):
-    gammas = [None, 3.0, None, 4.0, None, 5.0, None, 4.5, None, 3.5, None, 5.5]
-    records = [focal_or_not(tmp_path, number, gamma) for number, gamma in enumerate(gammas)]
-    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
-    settings = varied(tmp_path / "r.json")
-    assert settings["focal_gamma"].isna().tolist() == [gamma is None for gamma in gammas]
-    table = importance(tmp_path / "r.json").set_index("setting")
-    assert table["trials"].to_dict() == {"loss_type": 12, "focal_gamma": 6}
-    assert table["importance"]["focal_gamma"] < table["chance"]["focal_gamma"]
-
-
-def test_a_setting_that_was_the_same_wherever_it_had_an_effect_has_not_varied(tmp_path):
-    records = [focal_or_not(tmp_path, n, gamma) for n, gamma in enumerate([None, 3.0, 3.0])]
-    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
-    assert list(varied(tmp_path / "r.json")) == ["loss_type"]
-
-
-def test_few_trials_give_no_importance(tmp_path):
-    records = [trial(tmp_path, n, 0.5 + n / 10, patience=n) for n in range(FEWEST_TRIALS - 1)]
-    write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
-    assert importance(tmp_path / "r.json").empty
 
 
 def test_a_dearer_trial_is_on_the_front_only_if_it_is_better(tmp_path):

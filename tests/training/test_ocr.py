@@ -16,7 +16,6 @@ from raytune_ocr.training import (
     Callback,
     OCRTrainer,
     load_reader,
-    setup_training_environment,
     train_from_config,
 )
 from raytune_ocr.training.evaluate import measure
@@ -261,14 +260,6 @@ def test_a_field_that_was_assigned_wrongly_is_found(tmp_path, splits):
 def test_the_base_trainer_is_abstract():
     with pytest.raises(TypeError, match="abstract"):
         BaseTrainer(None, None, None, TrainingConfig(), "cpu")
-
-
-def test_the_environment_is_a_device_and_whether_precision_is_mixed():
-    device, use_amp = setup_training_environment(TrainingConfig(device="cpu"))
-    assert (device.type, use_amp) == ("cpu", False)
-    if not torch.cuda.is_available():
-        with pytest.raises(ConfigurationError, match="this machine has no 'cuda'"):
-            setup_training_environment(TrainingConfig(device="cuda"))
 
 
 def test_a_report_that_ends_the_run_finds_the_best_model_of_its_epoch_saved(tmp_path, splits):

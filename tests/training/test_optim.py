@@ -8,8 +8,7 @@ import torch
 from torch import nn, optim
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.training import create_optimizer, setup_optimizer_and_scheduler
-from raytune_ocr.training.lr_schedules import align_learning_rate
+from raytune_ocr.training import create_optimizer
 
 STEPS = """
 import sys, torch
@@ -60,16 +59,3 @@ def test_steps_are_those_of_torchs_own_optimizers(name, kind, settings):
             optimizer.step()
     assert torch.equal(ours.weight, theirs.weight)
     assert not ours.weight.grad.requires_grad
-
-
-def test_a_rate_that_was_loaded_becomes_that_of_the_schedule_there_is():
-    config = TrainingConfig(scheduler_type="cosine", num_epochs=4, learning_rate=0.1)
-    optimizer, scheduler = setup_optimizer_and_scheduler(nn.Linear(2, 2), config)
-    for _ in range(3):
-        optimizer.step()
-        scheduler.step()
-    reached = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] = 1e-6
-    align_learning_rate(optimizer, scheduler)
-    assert [group["lr"] for group in optimizer.param_groups] == reached

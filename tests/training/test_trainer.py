@@ -6,32 +6,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.errors import (
-    CheckpointError,
     ConfigurationError,
     DataLoaderError,
     DivergenceError,
     ExperimentFailedError,
 )
 from raytune_ocr.training import Callback, Trainer, seed_everything
-from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
-from raytune_ocr.training.state_files import write_state
-
-
-def loader(samples=64, batch_size=16, shuffle=True):
-    generator = torch.Generator().manual_seed(1)
-    x = torch.randn(samples, 10, generator=generator)
-    return DataLoader(TensorDataset(x, x[:, :1] * 2), batch_size=batch_size, shuffle=shuffle)
-
-
-def trainer(config=None, learning_rate=0.05, **kwargs):
-    seed_everything(3)
-    model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    return Trainer(model, optimizer, nn.MSELoss(), config, torch.device("cpu"), **kwargs)
+from tests.fixtures.trainers import loader, trainer
 
 
 def test_training_lowers_the_loss_and_returns_one_value_an_epoch():
@@ -141,16 +125,6 @@ def test_a_run_goes_on_from_the_trained_weights_with_or_without_an_average(tmp_p
     assert second.evaluated_model is second.model  # nothing averaged yet
 
 
-def test_weights_that_are_put_in_are_evaluated_not_an_earlier_average():
-    instance = trainer({"training": {"ema_decay": 0.9}})
-    instance.train(loader(), 2)
-    other = trainer()
-    other.train(loader(), 5)
-    instance.load_weights(other.model.state_dict())
-    batches = loader(shuffle=False)
-    assert instance.evaluate(batches) == other.evaluate(batches)
-
-
 def test_means_are_over_samples_not_over_batches():
     instance = trainer()
     ragged = instance.evaluate(loader(samples=17, shuffle=False))
@@ -198,13 +172,6 @@ def test_callbacks_see_every_epoch_and_may_stop():
     assert [loss for _, loss in seen] == history["train_loss"]
 
 
-def test_a_checkpoint_of_another_model_is_refused(tmp_path):
-    trainer().train(loader(), 1, save_dir=tmp_path)
-    other = Trainer(nn.Linear(3, 1), torch.optim.SGD([torch.zeros(1)], 0.1), nn.MSELoss())
-    with pytest.raises(CheckpointError, match="another model"):
-        other.load_checkpoint(str(tmp_path / "best_model.pt"))
-
-
 def test_a_model_that_returns_its_own_loss_trains_without_a_loss_function():
     class OwnLoss(nn.Module):
         def __init__(self):
@@ -219,29 +186,6 @@ def test_a_model_that_returns_its_own_loss_trains_without_a_loss_function():
     instance = Trainer(model, torch.optim.SGD(model.parameters(), lr=0.1), None)
     history = instance.train(batches, 3)
     assert history["train_loss"][-1] < 1e-3
-
-
-def test_two_callbacks_of_a_class_keep_a_state_each(tmp_path):
-    def stoppers():
-        return [EarlyStoppingCallback("eval_loss", 9), EarlyStoppingCallback("train_loss", 9)]
-
-    trainer().train(loader(), 2, loader(shuffle=False), save_dir=tmp_path, callbacks=stoppers())
-    resumed, again = trainer(), stoppers()
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
-    history = resumed.train(loader(), 2, loader(shuffle=False), callbacks=again)
-    best = [min(history[name]) for name in ("eval_loss", "train_loss")]
-    assert [callback.stopping.best_score for callback in again] == best
-
-
-def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_path):
-    first = trainer(learning_rate=0.0)
-    evaluation = loader(shuffle=False)
-    first.train(loader(), 9, evaluation, save_dir=tmp_path, early_stopping_patience=1)
-    assert (first.epoch, first.stop_reason) == (2, "early_stopping")
-    resumed = trainer(learning_rate=0.0)
-    resumed.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
-    resumed.train(loader(), 9, evaluation, early_stopping_patience=3)
-    assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
 
 def test_a_metric_of_some_epochs_alone_leaves_every_list_as_long(tmp_path):
@@ -292,18 +236,6 @@ def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():
     assert broken.train(loader(), 2)["train_loss"] == expected
 
 
-def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
-    trainer().train(loader(), 2, save_dir=tmp_path)
-    path = str(tmp_path / "checkpoint_epoch_0002.pt")
-    instance = trainer()
-    instance.scheduler = torch.optim.lr_scheduler.StepLR(instance.optimizer, 1)
-    instance.load_checkpoint(path, load_optimizer=False)  # it was saved without a schedule
-    instance.load_checkpoint(path, load_scheduler=False)
-    instance.train(loader(), 3)
-    assert instance.epoch == 3
-    assert [math.isnan(value) for value in instance.history["train_loss"]] == [True, True, False]
-
-
 def test_batches_may_be_named_tuples():
     class Batch(NamedTuple):
         inputs: torch.Tensor
@@ -351,14 +283,6 @@ def test_a_plateau_schedule_cannot_be_stepped_each_batch():
         Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau)
     config["training"]["scheduler_step_per_batch"] = False
     Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau).train(loader(), 1)
-
-
-def test_a_state_without_weights_is_a_key_error(tmp_path):
-    write_state(tmp_path / "a.pt", {"epoch": 1})
-    with pytest.raises(KeyError, match="must hold model_state_dict"):
-        trainer().load_checkpoint(str(tmp_path / "a.pt"))
-    with pytest.raises(FileNotFoundError):
-        trainer().load_checkpoint(str(tmp_path / "b.pt"))
 
 
 class WithLogits(NamedTuple):

@@ -22,6 +22,7 @@ from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.storage.run_lock import RunLock
+from tests.fixtures.materials import command
 
 ENDLESS = """
 experiments:
@@ -37,13 +38,6 @@ LATER = """
     model: {{name: ctc_small}}
     training: {{num_epochs: 1, batch_size: 16, use_tensorboard: false}}
 """
-
-
-def command(space, data, output, *more):
-    return [
-        *("--config", str(space), "--data", str(data), "--output-dir", str(output)),
-        *("--results-file", str(output) + ".json", *more),
-    ]
 
 
 def started(arguments):
@@ -249,40 +243,6 @@ def test_more_gpus_than_there_are_is_said_at_once(shared_ray, write_space, data,
     assert main(arguments) == 2
     assert "--gpus-per-trial: must be at most" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()  # nor Ray's own log of a run that never began
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["--set", "batch_size=0"], "--set batch_size: must be an integer >= 1, got 0"),
-        (["--set", "batch_size"], "must be KEY=VALUE"),
-        (["--set", "batchsize=3"], "did you mean 'batch_size'"),
-        (["--experiments", "frist"], "did you mean 'first'"),
-        (["--config", "absent.yaml"], "no such configuration file"),
-        (["--data", "absent"], "no such data file"),
-        (["--set", "model_name=smal"], "did you mean 'small'"),
-        (["--results-file", "/"], "--results-file: must be a file that can be written, got /"),
-    ],
-)
-def test_a_wrong_command_line_is_told_before_anything_runs(
-    write_space, data, tmp_path, capsys, arguments, told
-):
-    base = command(write_space(), data, tmp_path / "new" / "out")
-    assert main([*base, *arguments]) == 2
-    assert told in capsys.readouterr().err
-    assert not (tmp_path / "new").exists()
-
-
-def test_looking_trains_nothing(write_space, data, tmp_path, capsys):
-    base = command(write_space(), data, tmp_path / "out")
-    for flag, shown in (
-        ("--list", "first"),
-        ("--dry-run", "rungs"),
-        ("--list-models", "ctc_small"),
-    ):
-        assert main([*base, flag]) == 0
-        assert shown in capsys.readouterr().out
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_under_way_is_not_touched_by_who_looks_at_it_or_comes_second(

@@ -1,44 +1,18 @@
 """The registered datasets of images with one label each."""
 
-import gzip
-
 import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
 
 from raytune_ocr.data import DatasetRegistry
-from raytune_ocr.errors import DataLoaderError, DataNotFoundError
-
-
-def draw(file, level, mode="L"):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, (30, 20), level).save(file)
+from raytune_ocr.errors import DataLoaderError
+from tests.fixtures.labelled import animals, picture
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for number in range(30):
-        draw(tmp_path / "animals" / ("cat", "dog", "newt")[number % 3] / f"{number}.png", number)
-    return tmp_path / "animals"
-
-
-def idx(array):
-    """The bytes of an IDX file."""
-    head = bytes((0, 0, 8, array.ndim))
-    return head + np.array(array.shape, dtype=">u4").tobytes() + array.astype(np.uint8).tobytes()
-
-
-@pytest.fixture
-def mnist(tmp_path):
-    rng = np.random.default_rng(1)
-    folder = tmp_path / "mnist"
-    folder.mkdir()
-    for name, count in (("train", 12), ("t10k", 5)):
-        images = idx(rng.integers(0, 256, (count, 28, 28)))
-        (folder / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
-        (folder / f"{name}-labels-idx1-ubyte").write_bytes(idx(np.arange(count) % 10))
-    return folder
+    return animals(tmp_path)
 
 
 def test_classes_are_numbered_by_name_and_about_a_tenth_is_held_out(folder):
@@ -58,7 +32,9 @@ def test_classes_are_numbered_by_name_and_about_a_tenth_is_held_out(folder):
 def test_a_model_with_batch_norm_trains_whatever_number_of_images_there_is(tmp_path):
     for split, count in (("train", 17), ("val", 2)):
         for number in range(count):
-            draw(tmp_path / "images" / split / "ab"[number % 2] / f"{number}.png", 10 * number)
+            picture(
+                tmp_path / "images" / split / "ab"[number % 2] / f"{number}.png", value=10 * number
+            )
     dataset = DatasetRegistry.create("image_folder", path=tmp_path / "images", size=8)
     train, _ = dataset.get_dataloaders(batch_size=16)
     norm = torch.nn.BatchNorm1d(64)
@@ -71,7 +47,7 @@ def test_a_folder_with_its_own_val_is_taken_as_it_is_in_colour_and_any_size(tmp_
     for split, count in (("train", 4), ("valid", 2)):
         for number in range(count):
             name = ("a", "b")[number % 2]
-            draw(tmp_path / split / name / f"{number}.jpg", (200, 10, 10), "RGB")
+            picture(tmp_path / split / name / f"{number}.jpg", (200, 10), "RGB", value=200)
     dataset = DatasetRegistry.create("image_folder", path=tmp_path, size=(16, 24), channels=3)
     train, val = dataset.get_dataloaders(batch_size=4)
     assert next(iter(train))[0].shape == (4, 3, 16, 24)
@@ -98,45 +74,6 @@ def test_unusual_pictures_of_a_class_are_seen_as_the_eye_sees_them(tmp_path, cha
     assert (seen(Image.fromarray(upside_down), exif=exif)[:, 0] == np.arange(8)[::-1]).all()
 
 
-def test_the_idx_files_of_mnist_are_read_gzipped_or_not(mnist):
-    train, val = DatasetRegistry.create("mnist", path=mnist).get_dataloaders(batch_size=12)
-    images, labels = next(iter(train))
-    assert (images.shape, images.dtype) == ((12, 1, 28, 28), torch.uint8)
-    assert sorted(labels.tolist()) == sorted([*range(10), 0, 1])
-    assert len(val.dataset) == 5
-
-
-def test_absent_files_of_mnist_say_where_to_put_them(tmp_path):
-    with pytest.raises(DataNotFoundError, match=r"train-images-idx3-ubyte.* put the four IDX"):
-        DatasetRegistry.create("mnist", path=tmp_path).get_dataloaders()
-
-
-@pytest.mark.parametrize("content", [b"", b"\0\0\10\1\0\0\0\5abc", b"\0\0\15\1\0\0\0\1a"])
-def test_a_damaged_file_of_mnist_is_named(mnist, content):
-    (mnist / "train-labels-idx1-ubyte").write_bytes(content)
-    with pytest.raises(DataLoaderError, match="train-labels-idx1-ubyte: must be an IDX file"):
-        DatasetRegistry.create("mnist", path=mnist).get_dataloaders()
-
-
-def test_transforms_stay_until_they_are_reapplied_and_depend_on_the_epoch(folder):
-    def images(dataset, epoch=None):
-        train, val = dataset.get_dataloaders(batch_size=27)
-        if epoch is not None:
-            dataset.reapply_transforms(epoch)
-        held_out = next(iter(val))[0]
-        return next(iter(train))[0], held_out
-
-    make = lambda: DatasetRegistry.create("image_folder", path=folder, augmentation=True)  # noqa: E731
-    plain, plain_val = images(DatasetRegistry.create("image_folder", path=folder))
-    once, val = images(make())
-    again, _ = images(make(), epoch=0)
-    later, _ = images(make(), epoch=3)
-    assert not torch.equal(once, plain)
-    assert torch.equal(val, plain_val)
-    assert torch.equal(once, again)
-    assert not torch.equal(once, later)
-
-
 def test_what_is_wrong_with_a_folder_is_told(folder, tmp_path):
     def told(path, **options):
         with pytest.raises(DataLoaderError) as error:
@@ -146,7 +83,7 @@ def test_what_is_wrong_with_a_folder_is_told(folder, tmp_path):
     assert "no such folder of images" in told(tmp_path / "nowhere")
     (tmp_path / "single" / "one").mkdir(parents=True)
     assert "at least two classes, got []" in told(tmp_path / "single")  # none has an image
-    draw(tmp_path / "single" / "one" / "1.png", 9)
+    picture(tmp_path / "single" / "one" / "1.png", value=9)
     assert "at least two classes, got ['one']" in told(tmp_path / "single")
     assert "channels must be 1 or 3" in told(folder, channels=2)
     (folder / "cat" / "bad.png").write_bytes(b"no image")

@@ -1,15 +1,11 @@
 import math
 
 import pytest
-import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.training import EarlyStopping, Trainer
+from raytune_ocr.training import EarlyStopping
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
-from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger, event_writer
 
 
 def epochs_until_stop(stopping, scores):
@@ -48,38 +44,6 @@ def test_a_resumed_run_keeps_its_patience():
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ConfigurationError, match="one of max, min"):
         EarlyStopping(mode="best")
-
-
-def test_parts_of_a_trial_that_follow_within_a_second_are_read_in_order(tmp_path):
-    with event_writer(tmp_path, purge_step=1) as writer:
-        writer.add_scalar("train_loss", 0.5, 1)
-    (first,) = tmp_path.iterdir()
-    second = first.name.split(".")[3]
-    first.rename(tmp_path / f"events.out.tfevents.{second}.zz.99999.0")  # another machine's
-    with event_writer(tmp_path) as writer:
-        writer.add_scalar("train_loss", 0.4, 2)
-    seen = EventAccumulator(str(tmp_path)).Reload()
-    assert [row.step for row in seen.Scalars("train_loss")] == [1, 2]
-
-
-def test_a_resume_leaves_the_steps_of_the_epochs_before_it(tmp_path):
-    def log(epochs, state=None):
-        generator = torch.Generator().manual_seed(1)
-        data = TensorDataset(torch.randn(64, 4, generator=generator), torch.zeros(64, 1))
-        model = nn.Linear(4, 1)
-        loop = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), nn.MSELoss())
-        if state:
-            loop.load_state_dict(state)
-        loop.train(DataLoader(data, 8), epochs, callbacks=[TensorBoardLogger(tmp_path, 4)])
-        return loop.state_dict()
-
-    log(3)
-    state = log(2)  # anew, then the last of the epochs before once more
-    log(3, state)
-    steps = EventAccumulator(str(tmp_path / "steps")).Reload().Scalars("step/loss")
-    assert [row.step for row in steps] == [4, 8, 12, 16, 20, 24]
-    epochs = EventAccumulator(str(tmp_path)).Reload().Scalars("train_loss")
-    assert [row.step for row in epochs] == [1, 2, 3]
 
 
 def test_it_has_its_history_until_it_is_reset():

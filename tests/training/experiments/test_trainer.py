@@ -1,8 +1,6 @@
 """Numbered experiment folders: resume, fork, logs, and the documented quick start."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,12 +8,11 @@ import pytest
 import torch
 import yaml
 from torch import nn, optim
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import (
     CheckpointError,
-    ConfigurationError,
     DivergenceError,
     ExperimentFailedError,
 )
@@ -24,43 +21,11 @@ from raytune_ocr.training import (
     ExperimentManager,
     ExperimentTrainer,
     MetricsTracker,
-    seed_everything,
 )
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
 from raytune_ocr.training.checkpoint import read_state
-
-
-def loaders():
-    generator = torch.Generator().manual_seed(1)
-    inputs = torch.randn(96, 6, generator=generator)
-    labels = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0).long()
-    train = TensorDataset(inputs[:64], labels[:64])
-    val = TensorDataset(inputs[64:], labels[64:])
-    return DataLoader(train, batch_size=16, shuffle=True), DataLoader(val, batch_size=16)
-
-
-def experiment(folder, learning_rate=0.01, hidden=16, **options):
-    """A trainer in `folder`; `resume` and `fork` name an experiment."""
-    seed_everything(3)
-    model = nn.Sequential(nn.Linear(6, hidden), nn.ReLU(), nn.Dropout(0.2), nn.Linear(hidden, 3))
-    optimizer = optim.AdamW(model.parameters(), lr=learning_rate)
-    manager = ExperimentManager(folder, options.pop("resume", None), options.pop("fork", None))
-    train, val = loaders()
-    return ExperimentTrainer(
-        model=model,
-        train_loader=train,
-        val_loader=val,
-        criterion=nn.CrossEntropyLoss(),
-        optimizer=optimizer,
-        device=torch.device("cpu"),
-        experiment_manager=manager,
-        checkpoint_manager=CheckpointManager(
-            checkpoints_dir=manager.checkpoints_dir, save_frequency=2
-        ),
-        scheduler=optim.lr_scheduler.StepLR(optimizer, 2, 0.5),
-        **options,
-    )
+from tests.fixtures.trainers import experiment
 
 
 def weights(trainer):
@@ -80,7 +45,7 @@ def test_the_quick_start_runs_as_it_stands(tmp_path, monkeypatch):
 
     from raytune_ocr.data import DatasetRegistry
     from raytune_ocr.models import ModelRegistry
-    from raytune_ocr.training import CheckpointManager, ExperimentManager, get_device
+    from raytune_ocr.training import CheckpointManager, get_device
     from raytune_ocr.training import ExperimentTrainer as Trainer
 
     device = get_device()
@@ -128,34 +93,6 @@ def test_the_quick_start_runs_as_it_stands(tmp_path, monkeypatch):
     assert (state["loss"], state["accuracy"]) == (0.5, 85.0)
 
 
-def test_experiments_are_numbered_one_after_the_other(tmp_path):
-    (tmp_path / "exp7").mkdir()
-    (tmp_path / "experiment").mkdir()
-    assert ExperimentManager(tmp_path).name == "exp8"
-    assert ExperimentManager(tmp_path).name == "exp9"
-
-
-def test_processes_that_start_at_once_never_share_a_number(tmp_path):
-    code = (
-        "import sys\nfrom raytune_ocr.training import ExperimentManager\nsys.stdin.readline()\n"
-        "print([ExperimentManager(sys.argv[1]).name for _ in range(20)])"
-    )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    names = [name for process in processes for name in yaml.safe_load(process.communicate()[0])]
-    assert sorted(names) == sorted(f"exp{number}" for number in range(1, 61))
-
-
 def test_a_resumed_experiment_is_bit_equal_to_one_that_was_not_stopped(tmp_path):
     whole = experiment(tmp_path / "whole")
     expected = whole.train(6)
@@ -197,7 +134,13 @@ def test_a_config_that_is_given_stands_in_every_checkpoint(tmp_path):
     config = TrainingConfig(model_name="net", changes=[{"after_epoch": 1, "learning_rate": 0.1}])
     trainer = experiment(tmp_path, config=config)
     trainer.train(2)
-    for path in Path(trainer.experiment_manager.checkpoints_dir).iterdir():
+    paths = sorted(Path(trainer.experiment_manager.checkpoints_dir).iterdir())
+    assert [path.name for path in paths] == [
+        "best_model.pt",
+        "checkpoint_epoch_0002.pt",
+        "latest_checkpoint.pt",
+    ]
+    for path in paths:
         assert TrainingConfig.from_dict(read_state(path)["config"], environment={}) == config
 
 
@@ -310,26 +253,6 @@ def test_a_best_model_is_not_replaced_by_a_worse_one_of_a_later_process(tmp_path
     assert later.load_best_model()["epoch"] == 1
 
 
-def test_the_log_is_read_back_and_a_torn_line_left_out(tmp_path):
-    trainer = experiment(tmp_path)
-    trainer.train(3)
-    log = Path(trainer.experiment_manager.log_file)
-    log.write_text(log.read_text() + "epoch 4/4 train_loss=0.1 val_lo")
-    fresh = experiment(tmp_path, resume="exp1")
-    assert fresh.load_history_from_log() == 3
-    assert fresh.history["val_loss"] == pytest.approx(trainer.history["val_loss"], rel=1e-5)
-
-
-def test_the_curves_are_a_picture(tmp_path):
-    from PIL import Image
-
-    trainer = experiment(tmp_path)
-    trainer.train(2)
-    with Image.open(trainer.experiment_manager.plot_file) as picture:
-        assert picture.format == "PNG"
-        assert picture.width > 500
-
-
 def test_transforms_are_drawn_anew_before_every_epoch(tmp_path):
     class Noted:
         epochs: ClassVar = []
@@ -379,20 +302,6 @@ def test_a_loss_that_is_nan_keeps_the_last_good_checkpoint(tmp_path):
     third = experiment(tmp_path, resume="exp1")
     third.train(2)
     assert torch.equal(weights(third), good)
-
-
-def test_a_resume_of_what_is_not_there_lists_what_is(tmp_path):
-    ExperimentManager(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"'exp2' \(known: exp1\)"):
-        ExperimentManager(tmp_path, resume_exp="exp2")
-    with pytest.raises(ConfigurationError, match="only one can be given"):
-        ExperimentManager(tmp_path, resume_exp="exp1", fork_exp="exp1")
-
-
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match=r"base_dir: cannot make .* Not a directory"):
-        ExperimentManager(tmp_path / "file" / "runs")
 
 
 def test_the_metrics_tracker_tells_percent():

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from raytune_ocr.errors import ConfigurationError, DataNotFoundError
+from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.dry_run import dry_run, list_experiments
 
@@ -65,19 +65,3 @@ def test_max_trials_cuts_what_is_told(tmp_path):
 def test_data_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataNotFoundError, match="nowhere: no such file or folder of data"):
         dry_run(tuner("presets", tmp_path, data=str(tmp_path / "nowhere")), None)
-
-
-@pytest.mark.parametrize(
-    ("device", "gpus", "told"),
-    [
-        ("cuda:99", 1, r"experiments\.conservative_small\.training\.device: .* no 'cuda:99'"),
-        ("cuda", 0, "must not be cuda for trials with 0 GPUs"),
-    ],
-)
-def test_a_device_that_is_not_there_is_an_error(device, gpus, told, tmp_path):
-    asked = tuner("presets", tmp_path, overrides={"device": device}, gpus_per_trial=gpus)
-    with pytest.raises(ConfigurationError, match=told):
-        dry_run(asked, None)
-    with pytest.raises(ConfigurationError, match=told):
-        asked.run_experiments()
-    assert not (tmp_path / "out").exists()

@@ -151,7 +151,6 @@ def test_a_run_that_ended_before_it_confirmed_does_so_when_that_is_asked_for(sta
 
 def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(start_run, tmp_path):
     """Even where the output folder knows of no older run, and in a part that goes on."""
-    pytest.importorskip("optuna")
     searched = {"training": {"num_epochs": EPOCHS, "learning_rate": {"uniform": [0.001, 0.01]}}}
     given = {"storage": tmp_path / "storage", "search": "optuna", "scheduler": "none"}
     left_behind(tmp_path / "storage", *(f"found_000{number}" for number in range(1, 5)))

@@ -78,5 +78,4 @@ def test_a_trial_that_confirms_has_no_timeout_and_does_not_pause(requests_of):
 def test_a_search_that_learns_is_asked_for_no_more_trials_than_there_is_room_for(requests_of):
     assert requests_of().max_concurrent() is None
     assert requests_of(max_concurrent=3).max_concurrent()() == 3
-    pytest.importorskip("optuna")
     assert requests_of({"found": SEARCH}, search="optuna").max_concurrent()() == 6

@@ -2,14 +2,10 @@ import math
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-
 from raytune_ocr.tune.search.optuna_search import OptunaSearch
 from raytune_ocr.tune.search.warm_start import Known, KnownPoints
 from raytune_ocr.tune.space.search_space import read_space
 from tests.fixtures.simulated import records_of
-
-pytest.importorskip("optuna")
 
 SEARCH = {
     "num_samples": 12,

@@ -97,11 +97,6 @@ def test_samples_of_what_is_never_drawn_are_told():
     assert "equal trials have equal results" in problems_of({"num_samples": 3})
 
 
-def test_resources_are_read_with_their_units():
-    found = experiment({"resources": {"cpus": 2, "gpus": 0.5, "memory": "1.5GiB"}}).resources
-    assert (found.cpus, found.gpus, found.memory) == (2, 0.5, 1610612736)
-
-
 @pytest.mark.parametrize(
     "name", ["results.json", "Run.lock", "run_state.jsonl", "trials.csv", "epochs.csv", "ray.log"]
 )

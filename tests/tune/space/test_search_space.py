@@ -6,22 +6,12 @@ import yaml
 from raytune_ocr.config.settings import OPTIMIZER_TYPES
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
-from raytune_ocr.models import ModelRegistry
-from raytune_ocr.tune import HyperparameterTuner, create_training_config
+from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.space.search_space import load_space, read_space, shipped_spaces
+from tests.fixtures.spaces import problems_of, space
 
 REPOSITORY = Path(__file__).parents[3]
 SHIPPED = sorted(REPOSITORY.glob("search_spaces/**/*.yaml"))
-
-
-def space(experiment=None, **top):
-    return {"experiments": {"fast": experiment or {}}, **top}
-
-
-def problems_of(content):
-    with pytest.raises(ConfigurationError) as caught:
-        read_space(content, "presets.yaml")
-    return str(caught.value)
 
 
 def test_there_are_shipped_spaces():
@@ -59,27 +49,6 @@ def test_the_full_space_covers_every_model_loss_optimizer_and_schedule():
     assert {c.scheduler_type for c in configs} == {"steplr", "cosine", "plateau"}
 
 
-def test_the_optimizer_section_wins_over_training():
-    config = create_training_config(
-        {
-            "training": {"batch_size": 64, "learning_rate": 0.002, "weight_decay": 0.1},
-            "model": {"name": "medium"},
-            "optimizer": {"type": "adamw", "learning_rate": 0.004, "betas": [0.8, 0.99]},
-        }
-    )
-    assert (config.learning_rate, config.weight_decay) == (0.004, 0.1)
-    assert (config.optimizer_type, config.optimizer_betas) == ("adamw", [0.8, 0.99])
-
-
-def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
-    assert create_training_config({"model": {"name": "ctc"}}).loss_type == "ctc"
-    bad = {"model": {"name": "ctc"}, "training": {"loss_type": "focal"}}
-    told = problems_of(space(bad))
-    assert (
-        "experiments.fast.training.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
-    )
-
-
 def test_all_problems_of_a_file_are_told_at_once():
     told = problems_of(
         space(
@@ -100,43 +69,6 @@ def test_all_problems_of_a_file_are_told_at_once():
     assert f"{where}.model.name: unknown model 'smal'" in told and "mean 'small'" in told
     assert f"{where}.data.name.choice: unknown dataset 'digit'" in told
     assert "targets.acuracy: unknown target" in told
-
-
-def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ModelRegistry, "_factories", {**ModelRegistry._factories})
-    (tmp_path / "brings_a_model.py").write_text(
-        "from raytune_ocr.models import ModelRegistry\n"
-        "ModelRegistry.register('brought')(lambda num_classes: None)\n"
-    )
-    brought = {"model": {"name": "brought", "imports": ["brings_a_model"]}}
-    assert read_space(space(brought)).configs
-    more = read_space(space(brought), overrides={"imports": ["json", "brings_a_model"]})
-    assert more.configs["fast"].imports == ["brings_a_model", "json"]
-    absent = {"model": {"name": "other", "imports": ["absent_module"]}}
-    told = problems_of(space(absent, targets={"acuracy": 1}))
-    assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in told
-    assert "unknown model" not in told and "targets.acuracy" in told
-
-
-def test_options_that_a_model_or_dataset_does_not_take_are_told_with_the_rest(tmp_path):
-    told = problems_of(
-        {
-            "experiments": {
-                "fast": {
-                    "model": {"options": {"widht": {"choice": [1, 2]}, "dropout": 7}},
-                    "data": {"options": {"composd": 16}},
-                    "training": {"batch_size": 0},
-                },
-                "other": {"model": {"name": "ctc", "config_path": str(tmp_path / "absent.yaml")}},
-            }
-        }
-    )
-    where = "presets.yaml: experiments.fast"
-    assert f"{where}.model.options: model 'medium': unknown model setting 'widht'" in told
-    assert f"{where}.model.options: model 'medium': dropout: must be a number >= 0" in told
-    assert f"{where}.data.options: dataset 'khmer_digits': unknown option 'composd'" in told
-    assert "batch_size: must be" in told and "absent.yaml: no such configuration file" in told
 
 
 def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(monkeypatch):
@@ -204,26 +136,6 @@ def test_anchors_merge_into_experiments(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text("base: &base\n  training: {batch_size: 7}\nexperiments:\n  one: {<<: *base}\n")
     assert read_space(load_yaml(path)).configs["one"].batch_size == 7
-
-
-def test_an_unknown_monitor_is_told_with_the_ones_there_are():
-    told = problems_of(
-        space({"early_stopping": {"monitor": "val_char_acc"}, "training": {"batch_size": 0}})
-    )
-    assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in told
-    assert "did you mean 'val_char_accuracy'" in told
-    assert "batch_size: must be" in told
-
-
-def test_a_loss_is_followed_downwards_and_never_upwards():
-    follow = {"early_stopping": {"monitor": "val_loss"}}
-    assert create_training_config(follow).early_stopping_mode == "min"
-    assert create_training_config({}).early_stopping_mode == "max"
-    follow["early_stopping"]["mode"] = "max"
-    assert (
-        "experiments.fast.early_stopping.mode: must be min for val_loss, since lower is better"
-        in problems_of(space(follow))
-    )
 
 
 def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(monkeypatch):
@@ -307,10 +219,3 @@ def test_a_parsed_space_is_narrowed_without_parsing_again():
     assert whole.only(None) is whole
     with pytest.raises(ConfigurationError, match=r"presets\.yaml: unknown experiment 'hig'"):
         whole.only(["hig"])
-
-
-def test_a_config_of_sections_keeps_its_name():
-    config = create_training_config({"experiment_name": "mine", "training": {"seed": 3}})
-    assert (config.experiment_name, config.seed) == ("mine", 3)
-    with pytest.raises(ConfigurationError, match=r"experiment\.experiment_name: must be a name"):
-        create_training_config({"experiment_name": "../up"})

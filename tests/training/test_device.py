@@ -1,0 +1,16 @@
+import pytest
+import torch
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.training import (
+    setup_training_environment,
+)
+
+
+def test_the_environment_is_a_device_and_whether_precision_is_mixed():
+    device, use_amp = setup_training_environment(TrainingConfig(device="cpu"))
+    assert (device.type, use_amp) == ("cpu", False)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigurationError, match="this machine has no 'cuda'"):
+            setup_training_environment(TrainingConfig(device="cuda"))

@@ -1,0 +1,68 @@
+from types import SimpleNamespace
+
+from raytune_ocr.tune.tracking.ray_logger import PAUSED, Described, OfRun
+
+
+class Tracker:
+    """Stands for a callback of Ray's: keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def log_trial_start(self, trial):
+        self.told.append(("start", trial.number, trial.config))
+
+    def log_trial_result(self, iteration, trial, result):
+        self.told.append(("result", trial.number, result["training_iteration"]))
+
+    def log_trial_end(self, trial, failed=False):
+        self.told.append(("end", trial.number, failed))
+
+    def on_experiment_end(self, trials, **info):
+        self.told.append(("over", len(trials)))
+
+
+class Told(Described, Tracker):
+    pass
+
+
+def trial(number, name="one", paused=False):
+    config = {"experiment_name": name, "config": {"learning_rate": 0.1}, PAUSED: paused}
+    return SimpleNamespace(number=number, config=config)
+
+
+def test_a_trial_that_pauses_and_goes_on_is_one_run_of_the_tracker():
+    tracker = Told()
+    first, second = trial(1, paused=True), trial(2)
+    for part, epochs in ((first, (1, 2)), (second, (3,))):
+        tracker.log_trial_start(part)
+        for epoch in epochs:
+            tracker.log_trial_result(1, part, {"epoch": epoch})
+        tracker.log_trial_end(part)
+    assert tracker.told == [
+        ("start", 1, {"learning_rate": 0.1}),
+        ("result", 1, 1),
+        ("result", 1, 2),
+        ("result", 1, 3),
+        ("end", 1, False),
+    ]
+    assert first.config["experiment_name"] == "one"
+
+
+def test_a_trial_that_waits_as_the_run_ends_has_ended_and_a_failed_one_only_once():
+    tracker = Told()
+    for part in (trial(1, "waits", paused=True), trial(2, "fails", paused=True)):
+        tracker.log_trial_start(part)
+    tracker.log_trial_end(trial(1, "waits", paused=True))
+    tracker.log_trial_end(trial(2, "fails", paused=True), failed=True)
+    tracker.on_experiment_end([])
+    assert tracker.told[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
+
+
+class Named(OfRun, Tracker):
+    pass
+
+
+def test_a_trial_has_a_name_that_no_other_run_has():
+    names = {Named(run=run).whole_name(trial(1)) for run in ("a", "b")}
+    assert names == {"a/one", "b/one"}

@@ -1,0 +1,56 @@
+import json
+import struct
+
+import pandas as pd
+import pytest
+
+from raytune_ocr.tune import load_results
+
+BLOCK, HEADER = 32768, 7  # bytes, of the log that Weights & Biases writes offline
+
+
+def offline_records(path):
+    """What would have been sent: parts that begin with checksum, length and place in the whole."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content, at, whole = path.read_bytes(), HEADER, b""
+    while at + HEADER <= len(content):
+        if BLOCK - at % BLOCK < HEADER:
+            at += BLOCK - at % BLOCK
+            continue
+        _, size, place = struct.unpack("<IHB", content[at : at + HEADER])
+        whole += content[at + HEADER : at + HEADER + size]
+        at += HEADER + size
+        if place in (1, 4):  # all of it, or its last part
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def offline_run(path):
+    """Its name, settings, accuracies by step, and whether it was ended."""
+    name, settings, told, ended = "", {}, {}, False
+    for record in offline_records(path):
+        if record.HasField("run"):
+            name = record.run.display_name
+            settings = {item.key: json.loads(item.value_json) for item in record.run.config.update}
+        if record.HasField("history"):
+            items = {item.key or item.nested_key[0]: item for item in record.history.item}
+            step = record.history.step.num
+            told[step] = json.loads(items["val_char_accuracy"].value_json)
+        ended |= record.HasField("exit")
+    return name, settings, told, ended
+
+
+@pytest.mark.slow
+def test_wandb_has_a_run_for_each_trial_also_of_a_population(stored_population):
+    output = stored_population
+    runs = [offline_run(path) for path in output.glob("wandb/offline-run-*/run-*.wandb")]
+    trials = load_results(output).set_index("experiment_name")
+    epochs = pd.read_csv(output / "epochs.csv")
+    assert len(trials) == 5 and sorted(name for name, *_ in runs) == sorted(trials.index)
+    for name, settings, told, ended in runs:
+        assert ended
+        assert (settings["optimizer_type"], settings["batch_size"]) == ("adam", 16)
+        mine = epochs[epochs["experiment_name"] == name].set_index("epoch")["val_char_accuracy"]
+        first = 2 if trials.loc[name, "parent_epoch"] == 2 else 1
+        assert told == pytest.approx(mine.loc[first:].to_dict())
