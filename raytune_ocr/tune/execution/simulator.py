@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -158,11 +159,18 @@ class Simulator:
 
     # Time
 
-    def run(self, epochs: float = float("inf")) -> list[Report]:
-        """Train until so many epochs are done in all, or nothing is left to train."""
+    def run(self, epochs: float = math.inf, until: float = math.inf) -> list[Report]:
+        """Train until so many epochs are done in all, that time, or nothing is left to train."""
         while len(self.reports) < epochs and (self._fill() or self._queue):
+            if self._queue[0][0] > until:
+                break
             self._step()
         return self.reports
+
+    def start(self, trial: SimulatedTrial) -> None:
+        """A worker begins a trial, or continues it."""
+        trial.status, trial.starts = "running", trial.starts + 1
+        self._push(trial, self.start_cost + trial.seconds)
 
     def _resume(self, journal: Sequence[SimulatedEntry]) -> None:
         """Take up what an earlier simulation wrote."""
@@ -185,8 +193,8 @@ class Simulator:
         """Give each free worker a trial; whether any got one."""
         began = False
         while len(self._queue) < self.workers and (trial := self.study.ask()) is not None:
-            trial.status, trial.starts, began = "running", trial.starts + 1, True
-            self._push(trial, self.start_cost + trial.seconds)
+            self.start(trial)
+            began = True
         return began
 
     def _push(self, trial: SimulatedTrial, after: float) -> None:
