@@ -78,7 +78,9 @@ class TuneOptions:
         "--grace-period epochs the worst quarter stop and copies of the best go on in their place, "
         "named NAME_g1, NAME_g2, ..., with other learning rates and whatever else may change in "
         "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
-        "epochs; none: no trial stops (default asha)",
+        "epochs; freeze-thaw: a model of all learning curves chooses which trial starts, or "
+        "continues from its pause, until --epoch-budget is spent: the fewest epochs where there "
+        "are many samples; none: no trial stops (default asha)",
         name_in(SCHEDULERS),
         metavar="|".join(SCHEDULERS.names()),
         group="how to run",
@@ -96,6 +98,14 @@ class TuneOptions:
         "one trial in N goes on at each rung (default 3)",
         integer(2),
         metavar="N",
+        group="how to run",
+    )
+    epoch_budget: int | None = option(
+        None,
+        "of freeze-thaw: epochs that all trials train together; what is not trained to its end by "
+        "then stops (default: what halving from 1 epoch would train)",
+        integer(1),
+        metavar="EPOCHS",
         group="how to run",
     )
     num_samples: int | None = option(
@@ -259,7 +269,8 @@ def read_tuning(content: Any, place: str) -> tuple[dict[str, Any], list[str]]:
 
 KEPT_OPTIONS = (
     *("search", "num_samples", "warm_start", "refine"),
-    *("scheduler", "grace_period", "reduction_factor", "confirm", "confirm_seeds"),
+    *("scheduler", "grace_period", "reduction_factor", "epoch_budget"),
+    *("confirm", "confirm_seeds"),
 )
 """Options that define a run: a resumed run keeps them unless the caller gives others."""
 

@@ -14,6 +14,7 @@ SCHEDULERS: Registry[Any] = Registry(
     "raytune_ocr.schedulers",
     {
         "asha": "raytune_ocr.tune.schedulers.asha:ASHA",
+        "freeze-thaw": "raytune_ocr.tune.schedulers.freeze_thaw:FreezeThaw",
         "halving": "raytune_ocr.tune.schedulers.successive_halving:SuccessiveHalving",
         "hyperband": "raytune_ocr.tune.schedulers.hyperband:AsyncHyperBand",
         "median": "raytune_ocr.tune.schedulers.median:MedianRule",

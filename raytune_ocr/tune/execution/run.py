@@ -145,6 +145,8 @@ class Run:
             reduction_factor=options.reduction_factor,
             max_epochs=longest,
             max_trials=options.max_trials,
+            num_trials=min(plan.size, options.max_trials or plan.size),
+            epoch_budget=options.epoch_budget,
             seed=space.seed,
             domains={e.name: e.domains for e in space.experiments.values()},
             changeable=CHANGEABLE,

@@ -107,7 +107,7 @@ class Study(Generic[TrialT]):
 
     def suggest(self) -> TrialT | None:
         """Add a new trial; None: there is none now."""
-        trial = self.plan.suggest(self.trials)
+        trial = None if self.scheduler.is_spent() else self.plan.suggest(self.trials)
         if trial is not None:
             self.trials[trial.name] = trial
             self.executor.added(trial)

@@ -94,6 +94,8 @@ class Setup:
         reduction_factor: one trial in so many goes on at a rung, >= 2.
         max_epochs: the length of the longest trial.
         max_trials: trials that the run may have; None: without limit.
+        num_trials: trials that the search has; None: not known.
+        epoch_budget: epochs that all trials may train together; None: the scheduler's default.
         seed: of all that is random.
         domains: by searched experiment, the domain of each searched field.
         changeable: fields that can change while a trial trains.
@@ -103,6 +105,8 @@ class Setup:
     reduction_factor: int = 3
     max_epochs: int = 40
     max_trials: int | None = None
+    num_trials: int | None = None
+    epoch_budget: int | None = None
     seed: int = 0
     domains: Mapping[str, Mapping[str, Domain]] = field(default_factory=dict)
     changeable: tuple[str, ...] = ()
@@ -177,6 +181,10 @@ class Scheduler:
 
     def apply(self, decision: Decision) -> None:
         """Take in a decision, one just made or one of the journal."""
+
+    def is_spent(self) -> bool:
+        """Whether its budget is spent, so that no new trial begins."""
+        return False
 
     def cohort(self, trials: Trials) -> int | None:
         """How many trials train side by side now; None: as many as there is room for."""
