@@ -103,7 +103,7 @@ def default_budget(trials: int | None, max_epochs: int) -> float:
     """Epochs that successive halving from the first epoch trains; infinite for unknown trials.
 
     >>> default_budget(9, 9)
-    33
+    21
     """
     if trials is None:
         return math.inf
