@@ -198,6 +198,8 @@ class Run:
 
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is over, what confirms it."""
+        if not (self.failure or self.budget.reason):
+            self.study.settle()  # an earlier part of the run may have ended before it decided
         return ([] if self.budget.reason else self.searching()) or self.unconfirmed_records()
 
     def searching(self) -> list[TrialRecord]:

@@ -89,7 +89,7 @@ class Study(Generic[TrialT]):
 
     def ask(self) -> TrialT | None:
         """Choose the trial that trains next, new ones included; None: none before a report."""
-        self._decide()
+        self.settle()
         pending = {
             name: trial
             for name, trial in self.trials.items()
@@ -147,21 +147,22 @@ class Study(Generic[TrialT]):
         """Whether all trials have ended and there are no more; a new one is added if there is."""
         if self.unfinished:
             return False
-        self._decide()
+        self.settle()
         return not self.unfinished and self.suggest() is None
 
     # Decisions
 
-    def _is_at_milestone(self, trial: TrialT) -> bool:
-        milestone = self.scheduler.next_milestone(trial)
-        return milestone is not None and epochs_of(trial) >= milestone
-
-    def _decide(self) -> None:
+    def settle(self) -> None:
+        """Decide on trials that wait for each other, which may end all that are left."""
         while decisions := self.scheduler.decide(self.trials):
             self.executor.keep(decisions)
             for decision in decisions:
                 self.scheduler.apply(decision)
                 self._carry_out(decision)
+
+    def _is_at_milestone(self, trial: TrialT) -> bool:
+        milestone = self.scheduler.next_milestone(trial)
+        return milestone is not None and epochs_of(trial) >= milestone
 
     def _take_in(self, decision: Decision) -> None:
         try:

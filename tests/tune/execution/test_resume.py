@@ -151,7 +151,7 @@ def test_a_driver_killed_again_and_again_ends_as_one_that_was_not(cluster, tmp_p
     [
         # The first is replaced after eight epochs: two more trials, one at each end of an interval.
         ("pbt", (7, 8, 10, 19), 2, 6),
-        ("freeze-thaw", (4, 9), 1, 4),
+        ("freeze-thaw", (4, 9), 3, 4),
         ("halving", (8, 13), 3, 4),  # two of four end after two epochs, one after four
     ],
 )
