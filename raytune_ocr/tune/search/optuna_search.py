@@ -48,6 +48,10 @@ class OptunaSearch(Searcher):
         self._seen: set[str] = set()  # keys of the points of trials
         self._told: set[str] = set()  # names of trials with their final state in the study
         self._unnamed: int | None = None  # of Optuna's trial of the newest suggestion
+        domains = experiment.domains
+        self._is_conditional = any(domain.when for domain in domains.values())
+        kinds = {name: distribution(d) for name, d in domains.items() if d.kind != "grid"}
+        self._space = {name: kind for name, kind in kinds.items() if not kind.single()}
         for point in known.points:
             values = experiment.values_among(point.fields)
             study.add_trial(frozen_trial(experiment.domains, values, point.score))
@@ -55,7 +59,8 @@ class OptunaSearch(Searcher):
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:
         """Choose a point in the least used combination of grid values that has a new one."""
         self._update(trials)
-        sample = Sample(self.study(), self._sampler(number), self._new_trial())
+        space = None if self._is_conditional else self._space
+        sample = Sample(self.study(), self._sampler(number), self._new_trial(), space)
         fault: ConfigurationError | None = None
         for cell in self._cells(trials):
             try:
@@ -124,7 +129,6 @@ class OptunaSearch(Searcher):
 
         rng = random.Random(f"{self.seed}/{self.experiment.name}/{number}")
         first = min(RANDOM_FIRST, max(4, self.experiment.size // 3))
-        conditional = any(domain.when for domain in self.experiment.domains.values())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
@@ -132,7 +136,7 @@ class OptunaSearch(Searcher):
                 n_startup_trials=first,
                 constant_liar=True,
                 multivariate=True,
-                group=conditional,
+                group=self._is_conditional,
             )
 
     def _cells(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -174,13 +178,18 @@ class Sample:
         study: an Optuna study.
         sampler: what chooses.
         trial: of the study, it runs and has no values yet.
+        space: the distributions of all that is chosen together; None: what the trials of the study
+            have in common, group by group, which takes longer to find.
     """
 
-    def __init__(self, study: Any, sampler: Any, trial: Any) -> None:
+    def __init__(
+        self, study: Any, sampler: Any, trial: Any, space: Mapping[str, Any] | None = None
+    ) -> None:
         self._study = study
         self._sampler = sampler
         self._trial = trial
-        space = sampler.infer_relative_search_space(study, trial)
+        if space is None:
+            space = sampler.infer_relative_search_space(study, trial)
         self._together = sampler.sample_relative(study, trial, space)
         self._values: dict[str, Any] = {}
 
