@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.support.kinds import KINDS, drawn
-from benchmarks.support.peers import PEERS, find_peer
+from benchmarks.support.peers import PEERS
 from benchmarks.support.replay import Conditions, Outcome, find_method
 from benchmarks.support.tables import Table, read_tables
 from raytune_ocr.errors import RaytuneOCRError, unknown_name
@@ -183,8 +183,8 @@ def _methods(names: Sequence[str]) -> Iterator[tuple[str, Replayed]]:
     for name in names:
         if name not in PEERS:
             yield name, find_method(name)
-        elif (peer := find_peer(name)) is not None:
-            yield name, peer
+        elif PEERS[name].is_installed:
+            yield name, PEERS[name]
         else:
             print(f"{name}: skipped, {PEERS[name].package} is not installed", file=sys.stderr)
 

@@ -104,9 +104,13 @@ class Rows:
         trial.seconds = float(self.seconds[config])
 
     def make(self, experiment: Experiment, point: Point) -> SimulatedTrial:
+        """The trial of a point."""
+        return self.trial(point.name, point.values)
+
+    def trial(self, name: str, values: Mapping[str, Any]) -> SimulatedTrial:
         """A trial as suggested, with a curve that is not known before it begins."""
-        values = dict(point.values)
-        trial = SimulatedTrial(point.name, self._unknown, experiment.name, values, values)
+        settings = dict(values)
+        trial = SimulatedTrial(name, self._unknown, EXPERIMENT, settings, settings)
         if self._at_once:
             self.take(trial)
         return trial

@@ -47,6 +47,11 @@ class OptunaSearch(Searcher):
         self._ids: dict[str, int] = {}  # of Optuna's trials, by name
         self._seen: set[str] = set()  # keys of the points of trials
         self._told: set[str] = set()  # names of trials with their final state in the study
+        self._unnamed: int | None = None  # of Optuna's trial of the newest suggestion
+        domains = experiment.domains
+        self._is_conditional = any(domain.when for domain in domains.values())
+        kinds = {name: distribution(d) for name, d in domains.items() if d.kind != "grid"}
+        self._space = {name: kind for name, kind in kinds.items() if not kind.single()}
         for point in known.points:
             values = experiment.values_among(point.fields)
             study.add_trial(frozen_trial(experiment.domains, values, point.score))
@@ -54,7 +59,8 @@ class OptunaSearch(Searcher):
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:
         """Choose a point in the least used combination of grid values that has a new one."""
         self._update(trials)
-        sample = Sample(self.study(), self._sampler(number))
+        space = None if self._is_conditional else self._space
+        sample = Sample(self.study(), self._sampler(number), self._new_trial(), space)
         fault: ConfigurationError | None = None
         for cell in self._cells(trials):
             try:
@@ -79,12 +85,29 @@ class OptunaSearch(Searcher):
         study = self._storage.get_study_id_from_name(NAME)
         for trial in trials:
             if trial.name not in self._ids:
-                frozen = frozen_trial(self.experiment.domains, trial.sampled)
                 self._seen.add(key_of(trial.sampled))
-                self._ids[trial.name] = self._storage.create_new_trial(study, frozen)
+                self._ids[trial.name] = self._added(study, trial)
             if trial.is_finished and trial.name not in self._told:
                 self._told.add(trial.name)
                 self._finish(self._ids[trial.name], trial)
+
+    def _new_trial(self) -> Any:
+        """Optuna's trial of the next suggestion; one that came to nothing is taken again."""
+        if self._unnamed is None:
+            study = self._storage.get_study_id_from_name(NAME)
+            self._unnamed = self._storage.create_new_trial(study)
+        return self._storage.get_trial(self._unnamed)
+
+    def _added(self, study: int, trial: Trial) -> int:
+        """The number of Optuna's trial of the settings that a trial trains with."""
+        frozen = frozen_trial(self.experiment.domains, trial.sampled)
+        number, self._unnamed = self._unnamed, None
+        if number is None:
+            return int(self._storage.create_new_trial(study, frozen))
+        for name, kind in frozen.distributions.items():
+            internal = kind.to_internal_repr(frozen.params[name])
+            self._storage.set_trial_param(number, name, internal, kind)
+        return number
 
     def _finish(self, number: int, trial: Trial) -> None:
         """Give Optuna's trial of that id its final state; one that failed is the worst there is."""
@@ -109,7 +132,11 @@ class OptunaSearch(Searcher):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
-                seed=rng.getrandbits(32), n_startup_trials=first, constant_liar=True
+                seed=rng.getrandbits(32),
+                n_startup_trials=first,
+                constant_liar=True,
+                multivariate=True,
+                group=self._is_conditional,
             )
 
     def _cells(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
@@ -145,30 +172,37 @@ class OptunaSearch(Searcher):
 
 
 class Sample:
-    """Values for one new trial, which is in no study until it trains.
+    """Values for one new trial: those that the sampler chooses together, then one at a time.
 
     Args:
         study: an Optuna study.
         sampler: what chooses.
+        trial: of the study, it runs and has no values yet.
+        space: the distributions of all that is chosen together; None: what the trials of the study
+            have in common, group by group, which takes longer to find.
     """
 
-    def __init__(self, study: Any, sampler: Any) -> None:
-        from optuna.trial import TrialState, create_trial
-
+    def __init__(
+        self, study: Any, sampler: Any, trial: Any, space: Mapping[str, Any] | None = None
+    ) -> None:
         self._study = study
         self._sampler = sampler
-        self._trial = create_trial(state=TrialState.RUNNING)
+        self._trial = trial
+        if space is None:
+            space = sampler.infer_relative_search_space(study, trial)
+        self._together = sampler.sample_relative(study, trial, space)
         self._values: dict[str, Any] = {}
 
     def value(self, domain: Domain, name: str) -> Any:
         """The value of a domain, the same each time that it is asked for."""
         if name not in self._values:
-            self._values[name] = domain.from_optuna(
-                self._sampler.sample_independent(
-                    self._study, self._trial, name, distribution(domain)
-                )
-            )
+            told = self._together[name] if name in self._together else self._alone(domain, name)
+            self._values[name] = domain.from_optuna(told)
         return self._values[name]
+
+    def _alone(self, domain: Domain, name: str) -> Any:
+        kind = distribution(domain)
+        return self._sampler.sample_independent(self._study, self._trial, name, kind)
 
 
 def distribution(domain: Domain) -> Any:

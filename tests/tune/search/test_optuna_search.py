@@ -110,7 +110,8 @@ def test_a_stopped_trial_is_a_pruned_one_and_a_failed_one_the_worst_of_them():
         trials[trial.name] = trial
     searcher = plan.searchers["found"]
     searcher.suggest(4, list(trials.values()))
-    known = searcher.study().trials
+    *known, suggested = searcher.study().trials
+    assert suggested.state.name == "RUNNING"
     assert [trial.state.name for trial in known] == ["PRUNED"] * 3
     assert [trial.intermediate_values for trial in known] == [{1: -0.5}, {1: -3.0}, {}]
 
@@ -128,7 +129,7 @@ def test_a_full_training_is_a_complete_trial_and_a_running_one_is_not_forgotten(
         trials[trial.name] = trial
     searcher = plan.searchers["found"]
     searcher.suggest(3, list(trials.values()))
-    done, running = searcher.study().trials
+    done, running, _ = searcher.study().trials
     assert (done.state.name, done.value, running.state.name) == ("COMPLETE", 0.5, "RUNNING")
     trials["found_0002"].fail("no reason")
     searcher.suggest(3, list(trials.values()))
