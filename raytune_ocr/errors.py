@@ -3,8 +3,7 @@
     RaytuneOCRError
     |-- ConfigurationError            (ValueError)         a value, a key or a combination is wrong
     |   |-- ConfigurationNotFoundError (FileNotFoundError) a named configuration file is absent
-    |   |-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
-    |   `-- MissingKeyError           (KeyError)           a required key is absent
+    |   `-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
     |-- DataLoaderError               (ValueError)         images or labels cannot be used
     |   `-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
@@ -44,12 +43,6 @@ class ConfigurationSyntaxError(ConfigurationError, yaml.YAMLError):
     """A configuration file is not valid YAML."""
 
 
-class MissingKeyError(ConfigurationError, KeyError):
-    """A required key of a configuration is absent."""
-
-    __str__ = Exception.__str__  # KeyError's own puts the message in quotes
-
-
 class DataLoaderError(RaytuneOCRError, ValueError):
     """Images or labels are missing, damaged or break a rule."""
 
@@ -73,7 +66,7 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
 class IncompleteCheckpointError(CheckpointError, KeyError):
     """A checkpoint is whole, but lacks a part that is needed here."""
 
-    __str__ = Exception.__str__
+    __str__ = Exception.__str__  # KeyError's own puts the message in quotes
 
 
 class ExperimentFailedError(RaytuneOCRError, RuntimeError):

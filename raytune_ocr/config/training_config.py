@@ -99,7 +99,7 @@ class TrainingConfig(Settings):
         """Rules that tie two fields together."""
         problems = []
         attends = self.model_name in ATTENTION_PRESETS
-        if self.model_name.startswith("ctc") and self.loss_type != "ctc":
+        if needs_ctc(self.model_name) and self.loss_type != "ctc":
             problems.append(
                 f"{path_of('loss_type')}: must be ctc for the model {self.model_name!r}, "
                 f"got {self.loss_type!r}"
@@ -222,6 +222,17 @@ def with_half_the_batch(config: TrainingConfig) -> TrainingConfig:
         batch_size=(config.batch_size + 1) // 2,
         gradient_accumulation_steps=2 * config.gradient_accumulation_steps,
     )
+
+
+def needs_ctc(model_name: Any) -> bool:
+    """Whether a model of this name is trained with the CTC loss alone."""
+    return str(model_name).startswith("ctc")
+
+
+def with_derived_loss(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the loss of their model, where they name none."""
+    ctc = {"loss_type": "ctc"} if needs_ctc(values.get("model_name", "")) else {}
+    return {**ctc, **values}
 
 
 def data_key(config: TrainingConfig) -> str:

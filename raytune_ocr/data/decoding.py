@@ -40,8 +40,8 @@ def decode_all(
     bad = [problem for problem in decoded if isinstance(problem, str)]
     if len(bad) > BAD_SHARE * len(items):
         raise DataLoaderError(
-            f"{what}: at most 1 % of the images may be unreadable, got {len(bad)} of "
-            f"{len(items)}:\n{shortened_lines(bad)}"
+            f"{what}: at most {100 * BAD_SHARE:g} % of the images may be unreadable, got "
+            f"{len(bad)} of {len(items)}:\n{shortened_lines(bad)}"
         )
     for problem in bad:
         logger.warning("skipped %s", problem)

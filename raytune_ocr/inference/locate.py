@@ -8,6 +8,8 @@ from pathlib import Path
 
 from raytune_ocr.data.folders import PassedOver, images_below
 from raytune_ocr.errors import CheckpointError, DataLoaderError, DataNotFoundError
+from raytune_ocr.inference.formats import ONNX, WEIGHTS
+from raytune_ocr.training.run_folder import RunFolder
 
 
 def find_checkpoint(source: str | Path) -> Path:
@@ -26,7 +28,8 @@ def find_checkpoint(source: str | Path) -> Path:
     for file in _models_in(path):
         if file.exists():
             return file
-    raise CheckpointError(f"{path}: holds no checkpoints/best_model.pt, no export and no JSON")
+    model = RunFolder(path.parent, path.name).best_model.relative_to(path)
+    raise CheckpointError(f"{path}: holds no {model}, no export and no JSON")
 
 
 def find_results(source: str | Path) -> Path | None:
@@ -42,8 +45,8 @@ def find_results(source: str | Path) -> Path | None:
 
 def _models_in(folder: Path) -> tuple[Path, ...]:
     """Where a trial's folder or an export keeps its model."""
-    names = ("checkpoints/best_model.pt", "model.safetensors", "model.onnx")
-    return tuple(folder / name for name in names)
+    best = RunFolder(folder.parent, folder.name).best_model
+    return best, folder / WEIGHTS, folder / ONNX
 
 
 def _checkpoint_in_results(path: Path) -> Path:

@@ -7,16 +7,14 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.targets import compare_with_targets
 from raytune_ocr.tasks.base import Metric, Task
 from raytune_ocr.tasks.registry import task_of
-
-if TYPE_CHECKING:
-    pass
+from raytune_ocr.training.run_folder import RunFolder
 
 HYPERPARAMETERS = (
     "model_name",
@@ -201,8 +199,7 @@ class TrialRecord:
     @property
     def checkpoint(self) -> Path | None:
         """The best model, if it is there."""
-        folder = Path(self.config.output_dir) / self.name
-        path = (folder / "checkpoints" / "best_model.pt").absolute()
+        path = RunFolder(self.config.output_dir, self.name).best_model.absolute()
         return path if path.exists() else None
 
     def to_result(self, targets: Mapping[str, float]) -> dict[str, Any]:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
+from raytune_ocr.training.run_folder import BEST_NAME, NUMBERED
 from raytune_ocr.training.state_files import part_of, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME = "best_model.pt"
 LATEST_NAME = "latest_checkpoint.pt"
 
 
@@ -71,7 +71,7 @@ class CheckpointManager:
 
     def path_of(self, epoch: int) -> Path:
         """Where the checkpoint of `epoch` is."""
-        return self.checkpoint_dir / f"checkpoint_epoch_{epoch:04d}.pt"
+        return self.checkpoint_dir / NUMBERED.replace("*", f"{epoch:04d}")
 
     def is_due(self, epoch: int) -> bool:
         """Whether `epoch`, counted from 1, gets a numbered checkpoint."""
@@ -285,7 +285,7 @@ class CheckpointManager:
 
     def list_checkpoints(self) -> list[Path]:
         """The numbered files, oldest epoch first."""
-        return sorted(self.checkpoint_dir.glob("checkpoint_epoch_*.pt"), key=_epoch_of)
+        return sorted(self.checkpoint_dir.glob(NUMBERED), key=_epoch_of)
 
     def cleanup_old_checkpoints(self) -> None:
         """Remove all but the newest `keep_n_checkpoints` numbered files.

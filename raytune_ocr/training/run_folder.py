@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+BEST_NAME = "best_model.pt"
+NUMBERED = "checkpoint_epoch_*.pt"  # checkpoints of epochs; the star is the number
 STATE_NAME = "state.pt"  # what a run is resumed from, in a folder of its own
 
 
@@ -18,6 +20,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Numbered checkpoints and `best_model.pt`."""
         return self.path / "checkpoints"
+
+    @property
+    def best_model(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.checkpoints / BEST_NAME
 
     @property
     def tensorboard(self) -> Path:

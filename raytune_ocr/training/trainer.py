@@ -26,7 +26,7 @@ from raytune_ocr.errors import (
 )
 from raytune_ocr.training.batches import batch_size, inputs_and_targets, set_epoch, to_device
 from raytune_ocr.training.callbacks.base import Callback, FunctionCallback, monitored
-from raytune_ocr.training.callbacks.checkpoints import BestCheckpoint, PeriodicCheckpoint
+from raytune_ocr.training.callbacks.checkpoints import Checkpoints
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.loop_settings import LoopSettings, member
 from raytune_ocr.training.losses import loss_of
@@ -276,9 +276,7 @@ class Trainer(TrainingState):
         if early_stopping_patience is not None and metric:
             self.callbacks.append(EarlyStoppingCallback(metric, early_stopping_patience, mode=mode))
         if save_dir is not None:
-            if metric:
-                self.callbacks.append(BestCheckpoint(save_dir, metric, mode))
-            self.callbacks.append(PeriodicCheckpoint(save_dir, save_freq))
+            self.callbacks.append(Checkpoints(save_dir, save_freq, metric, mode))
         self._restore_callbacks()
 
         for callback in self.callbacks:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SHARED_GPU = 0.25
+"""What each trial has of a GPU by default: readers are small."""
+
 
 @dataclass(frozen=True)
 class AboutOption:
@@ -186,7 +189,7 @@ class TuneOptions:
     )
     gpus_per_trial: float | None = option(
         None,
-        "GPUs of a trial, may be a fraction (default 0.25 if there is a GPU, else 0)",
+        f"GPUs of a trial, may be a fraction (default {SHARED_GPU} if there is a GPU, else 0)",
         at_least(0),
         metavar="N",
         group="how to run",

@@ -7,9 +7,8 @@ __getattr__, __all__ = lazy_names(
     {
         "raytune_ocr.training.callbacks.base": ["Callback"],
         "raytune_ocr.training.callbacks.checkpoints": [
-            "BestCheckpoint",
             "BestWeights",
-            "PeriodicCheckpoint",
+            "Checkpoints",
         ],
         "raytune_ocr.training.callbacks.early_stopping": [
             "EarlyStopping",

@@ -51,46 +51,52 @@ class BestWeights(Callback):
         self.weights = dict(state["weights"])
 
 
-class PeriodicCheckpoint(Callback):
-    """Writes a numbered checkpoint every `frequency` epochs, and of the last epoch."""
-
-    def __init__(self, folder: str | os.PathLike[str], frequency: int = 1) -> None:
-        self.files = CheckpointManager(folder, save_frequency=frequency)
-
-    def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
-        last = trainer.should_stop or trainer.epoch == trainer.num_epochs
-        if last or self.files.is_due(trainer.epoch):
-            self._save(trainer)
-
-    def on_callback_error(self, trainer: TrainingLoop) -> None:
-        self._save(trainer)
-
-    def _save(self, trainer: TrainingLoop) -> None:
-        trainer._save_checkpoint(str(self.files.path_of(trainer.epoch)), trainer.epoch)
-
-
-class BestCheckpoint(Callback):
-    """Writes `best_model.pt` whenever `monitor` is better than ever before.
+class Checkpoints(Callback):
+    """Writes the best checkpoint, and a numbered one every `frequency` epochs and of the last one.
 
     Args:
+        monitor: the metric that decides which epoch is the best; None: no best one is written.
         mode: "min" or "max" where the name of the metric does not tell.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], monitor: str, mode: str | None = None
+        self,
+        folder: str | os.PathLike[str],
+        frequency: int = 1,
+        monitor: str | None = None,
+        mode: str | None = None,
     ) -> None:
-        self.path = CheckpointManager(folder).best_path
+        self.files = CheckpointManager(folder, save_frequency=frequency)
         self.monitor = monitor
-        self.best = EarlyStopping(0, 0.0, mode_of(monitor, mode))
+        self.best = EarlyStopping(0, 0.0, mode_of(monitor, mode)) if monitor else None
+
+    @property
+    def name(self) -> str:
+        return "BestCheckpoint"  # as in states of version 0.1
 
     def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
-        score = monitored(metrics, self.monitor)
-        self.best(score, epoch)
-        if self.best.best_epoch == epoch:
-            trainer._save_checkpoint(str(self.path), trainer.epoch, score)
+        if self.best is not None and self.monitor is not None:
+            self._save_if_best(trainer, epoch, monitored(metrics, self.monitor), self.best)
+        last = trainer.should_stop or trainer.epoch == trainer.num_epochs
+        if last or self.files.is_due(trainer.epoch):
+            self._save(trainer)
+
+    def _save_if_best(
+        self, trainer: TrainingLoop, epoch: int, score: float, best: EarlyStopping
+    ) -> None:
+        best(score, epoch)
+        if best.best_epoch == epoch:
+            trainer._save_checkpoint(str(self.files.best_path), trainer.epoch, score)
+
+    def _save(self, trainer: TrainingLoop) -> None:
+        trainer._save_checkpoint(str(self.files.path_of(trainer.epoch)), trainer.epoch)
+
+    def on_callback_error(self, trainer: TrainingLoop) -> None:
+        self._save(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.best.state_dict()
+        return self.best.state_dict() if self.best is not None else {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best.load_state_dict(state)
+        if self.best is not None and state:
+            self.best.load_state_dict(state)

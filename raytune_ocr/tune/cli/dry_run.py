@@ -12,7 +12,7 @@ from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.errors import DataNotFoundError
-from raytune_ocr.tune.options import TuneOptions, check_comparable
+from raytune_ocr.tune.options import SHARED_GPU, TuneOptions, check_comparable
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.space.devices import check_devices
@@ -171,7 +171,7 @@ def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> di
         "epochs": epochs,
         "rungs": SCHEDULERS[options.scheduler](setup).rungs,
         "cpus": (options.cpus_per_trial or 1.0) if asked.cpus is None else asked.cpus,
-        "gpus": "0.25 if there is one" if gpus is None else gpus,
+        "gpus": f"{SHARED_GPU} if there is one" if gpus is None else gpus,
     }
     if asked.memory:
         plan["memory"] = asked.memory

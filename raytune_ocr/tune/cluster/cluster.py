@@ -16,14 +16,14 @@ from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
-from raytune_ocr.tune.cluster.ray_patches import no_signal_handlers
+from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
+from raytune_ocr.tune.options import SHARED_GPU
 
 logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
 MOST_CPUS = 4  # that a trial is given more than it asks for
-SHARED_GPU = 0.25  # of a GPU for each trial by default: readers are small
 
 
 class Cluster:
@@ -170,7 +170,8 @@ class Cluster:
         """What a pending trial of that request waits for; "" when it is about to start."""
         import ray
 
-        asked = ray.get(ray.remote(num_cpus=0)(_free).remote()) if is_client() else _free()
+        there = ray.remote(num_cpus=0)(free_resources)
+        asked = ray.get(there.remote()) if is_client() else free_resources()
         return waits_for(request, self.nodes(), asked)
 
     def avoid(self, node: str) -> bool:
@@ -211,13 +212,6 @@ def _join(settings: Mapping[str, Any]) -> None:
 
 class _Idle:
     """Does nothing."""
-
-
-def _free() -> list[dict[str, float]]:
-    """What nobody uses of each node; only Ray's own processes can ask."""
-    from ray._private.state import state
-
-    return list(state.available_resources_per_node().values())
 
 
 def prepare_environment(local: bool) -> None:

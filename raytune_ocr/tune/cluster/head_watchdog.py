@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from raytune_ocr.tune.cluster.ray_patches import bootstrap_address
+
 CLIENT = "ray://"
 ANSWER_SECONDS = 5.0
 EVERY = 2.0  # seconds between two looks
@@ -26,11 +28,9 @@ def find(address: str) -> None:
         ConnectionError: nothing does, or `auto` finds no cluster.
         ValueError: it is no address.
     """
-    from ray._private.services import canonicalize_bootstrap_address
-
     place: str | None = address.removeprefix(CLIENT).rstrip("/")
     if place == address:
-        place = None if "://" in address else canonicalize_bootstrap_address(address)
+        place = None if "://" in address else bootstrap_address(address)
     if place is not None and (why := problem(place)):
         raise ConnectionError(f"{why} ({place})" if address == "auto" else why)
 

@@ -19,6 +19,21 @@ def take_waiting_processes() -> None:
     class_cache.DEFAULT_ENV_VARS.clear()
 
 
+def bootstrap_address(address: str) -> str | None:
+    """HOST:PORT of the cluster at an address; of `auto` that of this machine, None without one."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    found: str | None = canonicalize_bootstrap_address(address)
+    return found
+
+
+def free_resources() -> list[dict[str, float]]:
+    """What nobody uses of each node; only Ray's own processes can ask."""
+    from ray._private.state import state
+
+    return list(state.available_resources_per_node().values())
+
+
 @contextmanager
 def no_signal_handlers() -> Iterator[None]:
     """Inside, Ray sets no handler of SIGTERM: its own ends this process with exit status 15."""

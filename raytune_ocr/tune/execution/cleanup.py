@@ -11,7 +11,7 @@ from pathlib import Path
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.training.model_config import without_model_file
-from raytune_ocr.training.run_folder import STATE_NAME
+from raytune_ocr.training.run_folder import NUMBERED, STATE_NAME, RunFolder
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.storage.mirror import RunCopy, state_folder
 
@@ -89,8 +89,8 @@ def tidy(folder: Path, copy: RunCopy, records: Iterable[TrialRecord]) -> None:
         if not record.is_over:
             continue
         remove_states(folder / record.name, keep=1 if record is best else 0)
-        models = folder / record.name / "checkpoints"
-        for path in models.glob("checkpoint_epoch_*.pt"):
+        models = RunFolder(folder, record.name).checkpoints
+        for path in models.glob(NUMBERED):
             path.unlink(missing_ok=True)
         if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
             shutil.rmtree(models, ignore_errors=True)

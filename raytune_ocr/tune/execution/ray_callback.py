@@ -27,11 +27,11 @@ from raytune_ocr.tune.execution.trial_errors import (
     shown,
 )
 from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Watch
+from raytune_ocr.tune.storage.mirror import STATES_KEPT
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
 NO_EPOCH_IN_TIME = "no epoch was done in time: its process hung"
-STATES_KEPT = 2  # of a trial: the newest may be half written when its node is lost
 
 
 class Waiting:

@@ -34,7 +34,7 @@ from raytune_ocr.tune.execution.trial_errors import (
     traceback_of,
 )
 from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Deadline
-from raytune_ocr.tune.storage.mirror import Mirror, keep_state
+from raytune_ocr.tune.storage.mirror import STATES, Mirror, keep_state
 from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def newest_state(folder: Path) -> Path | None:
     from raytune_ocr.training.state_files import part_of, read_state
 
     epochs: dict[Path, int] = {}
-    for path in sorted(folder.glob(f"checkpoint_*/{STATE_NAME}")):
+    for path in sorted(folder.glob(f"{STATES}*/{STATE_NAME}")):
         try:
             epochs[path] = part_of(read_state(path), "epoch", path)
         except CheckpointError as error:

@@ -9,7 +9,7 @@ from raytune_ocr.config.environment import environment_overrides
 from raytune_ocr.config.metrics import known_mode, monitors_of
 from raytune_ocr.config.rules import shown
 from raytune_ocr.config.settings import SECTIONS, check, path_of
-from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig, with_derived_loss
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
 OWN_KEYS = ("experiment_name", "num_samples", "resources")
@@ -91,9 +91,7 @@ def combined(
 
 def with_derived(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return `fields` with the defaults that follow from other fields."""
-    values = dict(fields)
-    if str(values.get("model_name", "")).startswith("ctc"):
-        values.setdefault("loss_type", "ctc")
+    values = with_derived_loss(fields)
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
     values.setdefault("early_stopping_mode", known_mode(monitor) or "max")
     return values

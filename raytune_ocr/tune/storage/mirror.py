@@ -18,7 +18,7 @@ NOT_COPIED = ("run.lock", "ray.log")
 SEND_SECONDS = 5.0  # what a driver that dies may leave out; trials tell it again
 
 
-STATES_KEPT = 2
+STATES_KEPT = 2  # of a trial: the newest may be half written when its node is lost
 
 
 class Mirror:

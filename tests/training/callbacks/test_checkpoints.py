@@ -60,3 +60,17 @@ def test_a_checkpoint_stores_the_epoch_that_it_is_given(tmp_path):
     trainer._save_checkpoint(str(tmp_path / "a.pt"), epoch=7, metric_value=0.5)
     state = trainer.load_checkpoint(str(tmp_path / "a.pt"))
     assert (state["epoch"], state["metric_value"], trainer.epoch) == (7, 0.5, 7)
+
+
+def test_without_a_metric_no_checkpoint_is_the_best(tmp_path):
+    Scripted("loss", [0.5]).train(BATCHES, 1, BATCHES, tmp_path, best_model_metric=None)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_epoch_0001.pt"]
+
+
+def test_the_best_epoch_of_a_state_is_known_after_a_resume(tmp_path):
+    first = Scripted("mae", [0.2, 0.4])
+    first.train(BATCHES, 2, BATCHES, tmp_path, best_model_metric="eval_mae")
+    second = Scripted("mae", [0.2, 0.4, 0.3])
+    second.load_checkpoint(str(tmp_path / "checkpoint_epoch_0002.pt"))
+    second.train(BATCHES, 3, BATCHES, tmp_path, best_model_metric="eval_mae")
+    assert read_state(tmp_path / "best_model.pt")["epoch"] == 1

@@ -9,6 +9,7 @@ import pytest
 import ray
 
 from raytune_ocr.tune.cluster.ray_patches import (
+    bootstrap_address,
     lean_controller,
     no_signal_handlers,
     standing_in,
@@ -77,6 +78,14 @@ def test_what_a_controller_leaves_out_is_what_ray_calls():
     assert isinstance(TuneController.experiment_state_file_name, property)
     assert "air_usage.tag_callbacks(callbacks)" in source(tune)
     assert "trial.get_trainable_cls()" in source(TuneController)
+
+
+def test_what_is_asked_of_a_cluster_is_where_ray_has_it():
+    from ray._private.state import GlobalState
+
+    assert bootstrap_address("10.0.0.1:6379") == "10.0.0.1:6379"
+    assert "canonicalize_bootstrap_address" in source(ray._private.worker)
+    assert callable(GlobalState.available_resources_per_node)
 
 
 def test_what_stood_there_before_is_back_after_an_error():
