@@ -13,6 +13,7 @@
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
         |-- BlindNodeError          (OSError)            a node does not see where a run is kept
         |-- DivergenceError                                the loss became NaN or infinite
+        |-- NodeDrainedError                               the trial's node is taken away
         `-- TrialTimeoutError         (TimeoutError)       a trial took longer than it may
 
 Each also derives from the built-in that a caller would expect, so that code written against
@@ -79,6 +80,10 @@ class BlindNodeError(ExperimentFailedError, OSError):
 
 class DivergenceError(ExperimentFailedError):
     """The training loss became NaN or infinite."""
+
+
+class NodeDrainedError(ExperimentFailedError):
+    """A trial's node is about to be taken away; it goes on elsewhere from its last state."""
 
 
 class TrialTimeoutError(ExperimentFailedError, TimeoutError):

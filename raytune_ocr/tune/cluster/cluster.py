@@ -19,10 +19,9 @@ from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
 from raytune_ocr.tune.options import SHARED_GPU
 
-logger = logging.getLogger(__name__)
-
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
+MOST_PENDING = 1000  # trials that Ray is asked for before one starts; itself, it would take one
 MOST_CPUS = 4  # that a trial is given more than it asks for
 
 
@@ -131,12 +130,16 @@ class Cluster:
         return request
 
     def places(self, request: Mapping[str, float]) -> int:
-        """Trials of that request that Ray has room for at a time; one at least.
+        """Trials of that request that Ray has room for at a time; one at least."""
+        return max(1, places(request, self.nodes()))
 
-        And one more where an autoscaler may start nodes: it does so for what waits.
+    @property
+    def may_grow(self) -> bool:
+        """Whether nodes may be added for trials that wait, as an autoscaler does.
+
+        Not every one tells Ray what it may add (KubeRay's does not), so each cluster may.
         """
-        grows = self.address is not None and node_types() is not None
-        return max(1, places(request, self.nodes()) + grows)
+        return self.address is not None
 
     def share(self, request: Mapping[str, float], trials: int) -> float:
         """CPUs for each of so many trials, so that all of them run at a time.
@@ -154,17 +157,16 @@ class Cluster:
     def check(self, request: Mapping[str, float]) -> None:
         """A request that can never be met would wait for ever; say so at once.
 
-        Where a cluster may grow in ways that are not known here, it is told, and waited for.
+        Where a cluster may grow in ways that are not known here, it is waited for; what for, is
+        told as soon as trials do.
 
         Raises:
             ConfigurationError: when no node that is up or may be started can run a trial.
         """
         wrong = problem(request, self.offers())
-        if not wrong:
-            return
-        if self.address is None or node_types() is not None or "whole number" in wrong:
+        known = not self.may_grow or node_types() is not None
+        if wrong and (known or "whole number" in wrong):
             raise ConfigurationError(wrong)
-        logger.warning("%s; waiting for nodes that have them", wrong)
 
     def waits_for(self, request: Mapping[str, float]) -> str:
         """What a pending trial of that request waits for; "" when it is about to start."""
@@ -223,6 +225,7 @@ def prepare_environment(local: bool) -> None:
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py has one
+        "TUNE_MAX_PENDING_TRIALS_PG": str(MOST_PENDING),
         "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Ray's own snapshots are not used
         "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor what it keeps of each state
         "RAY_CLIENT_RECONNECT_GRACE_PERIOD": RECONNECT_SECONDS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,6 +33,20 @@ def free_resources() -> list[dict[str, float]]:
     from ray._private.state import state
 
     return list(state.available_resources_per_node().values())
+
+
+def drain_deadline() -> float | None:
+    """When this process's node is taken away, as seconds since 1970; None: nobody said it is.
+
+    `inf` where the notice names no time.
+    """
+    import ray
+    from ray._private.state import state
+
+    deadline = state.get_draining_nodes().get(ray.get_runtime_context().get_node_id())
+    if deadline is None:
+        return None
+    return deadline / 1000 if deadline else math.inf
 
 
 @contextmanager

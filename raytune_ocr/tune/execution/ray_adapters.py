@@ -22,14 +22,14 @@ class RaySearcher(Searcher):
     Args:
         next_trial: chooses it; None: none before another report.
         settings: what a trial gets as its config; must hold `experiment_name`.
-        max_concurrent: how many trials may train now; None: as many as Ray has room for.
+        max_concurrent: how many trials Ray is asked for at a time.
     """
 
     def __init__(
         self,
         next_trial: Callable[[], TrialRecord | None],
         settings: Callable[[TrialRecord], dict[str, Any]],
-        max_concurrent: Callable[[], int] | None = None,
+        max_concurrent: Callable[[], int],
     ) -> None:
         super().__init__(metric="best_score", mode="max")
         self._next_trial = next_trial
@@ -39,7 +39,7 @@ class RaySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The settings of the next trial; None: not now."""
-        if self._max_concurrent is not None and len(self._running) >= self._max_concurrent():
+        if len(self._running) >= self._max_concurrent():
             return None
         record = self._next_trial()
         if record is None:

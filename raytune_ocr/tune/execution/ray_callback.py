@@ -16,6 +16,7 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.execution.console import ProgressReport
+from raytune_ocr.tune.execution.node_drain import DRAINED
 from raytune_ocr.tune.execution.out_of_memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
@@ -179,7 +180,10 @@ class RayCallback(Callback):
         """Ray is about to try it again."""
         error, name = latest_error(trial), self._record(trial).name
         self._watch.end(name)
-        if not self._avoid_unreachable(error):
+        if DRAINED.search(error):
+            trial.run_metadata.num_failures -= 1  # it was not an attempt that failed
+            self.progress.say(f"{name}: its node is taken away; it goes on elsewhere")
+        elif not self._avoid_unreachable(error):
             self.progress.say(f"{name}: tried again after {shown(message_of(error))}")
             self._log_lost_process(name, error)
 
@@ -204,7 +208,7 @@ class RayCallback(Callback):
         if SAYS_DISK_FULL.search(error):
             self.run.fail(f"{record.name}: {shown(message_of(error))}")
             return
-        unreachable = self._avoid_unreachable(error)
+        unreachable = self._avoid_unreachable(error) or DRAINED.search(error)
         got_on = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
         if unreachable or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
             self.lost.add(record.name)

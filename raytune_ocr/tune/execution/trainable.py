@@ -18,6 +18,7 @@ from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
     CheckpointError,
     DivergenceError,
+    NodeDrainedError,
     TrialTimeoutError,
 )
 from raytune_ocr.files import is_disk_full
@@ -25,6 +26,8 @@ from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
+from raytune_ocr.tune.cluster.ray_patches import drain_deadline
+from raytune_ocr.tune.execution.node_drain import DrainNotice
 from raytune_ocr.tune.execution.trial_errors import (
     ERROR_LOG,
     as_shown,
@@ -50,6 +53,7 @@ def run_trial(
     threads: int = 1,
     resume_from: Path | None = None,
     timeout: float | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> None:
     """Train as `config` says, a report each epoch, for `timeout` seconds at most.
 
@@ -57,6 +61,9 @@ def run_trial(
     so that the trial is not tried again. Where memory runs out, it goes on from its last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
     of the time as the stop reason `trial_timeout`. Tracebacks go to the trial's `error.log`.
+
+    Raises:
+        NodeDrainedError: the node is about to be taken away; it goes on from its last state.
     """
     import torch
 
@@ -76,8 +83,10 @@ def run_trial(
         report({**about, **row}, folder)
 
     try:
-        callbacks = [] if timeout is None else [Deadline(timeout)]
-        _train(config, data, tell, about, resume_from, callbacks)
+        deadline = [] if timeout is None else [Deadline(timeout)]
+        _train(config, data, tell, about, resume_from, [*callbacks, *deadline])
+    except NodeDrainedError:
+        raise
     except TrialTimeoutError as error:
         told = {} if begun else {"error_message": f"no epoch was done in time: {error}"}
         report({**about, **told, "stop_reason": TRIAL_TIMEOUT}, None)
@@ -158,6 +167,7 @@ def trial(
 
     Raises:
         BlindNodeError: this one does not.
+        NodeDrainedError: this one is about to be taken away.
     """
     os.environ.setdefault("PL_DISABLE_FORK", "1")  # as Ray Tune sets it, for models of Lightning
     if mark is not None:
@@ -167,7 +177,8 @@ def trial(
     threads, timeout = config["threads"], config["timeout"]
     with _home(settings, storage, config["keeps_states"]) as (settings, report):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name)
-        run_trial(settings, dataset, report, threads, state, timeout)
+        drain = [] if mark is None else [DrainNotice(drain_deadline)]  # no cluster, no notice
+        run_trial(settings, dataset, report, threads, state, timeout, drain)
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from raytune_ocr.results.record import TrialRecord
@@ -65,20 +66,40 @@ class TrialRequests:
             return None
         return timeout - sum(row["seconds"] for row in record.epochs)
 
-    def max_concurrent(self) -> Callable[[], int] | None:
-        """How many trials at a time, where each suggestion is to know as many scores as it can."""
-        plan, most = self.run.study.plan, self.options.max_concurrent
-        if most:
-            return lambda: most
-        if not plan.adaptive:
-            return None
-        example, throttle, room = plan.examples()[0], Throttle(seconds=COUNT_SECONDS), 1
+    def max_concurrent(self, confirming: bool = False) -> Callable[[], int]:
+        """How many trials Ray is asked for at a time: those that train, and those that wait.
+
+        An autoscaler starts nodes for what waits, so a cluster that may grow is asked for all that
+        may train now. Elsewhere one waits, to begin as soon as another ends; none in an adaptive
+        search, so that each suggestion knows as many scores as it can.
+
+        Args:
+            confirming: of the trials that confirm the best ones, which depend on no suggestion.
+        """
+        examples = {e.resources: e for e in self.run.study.plan.examples()}.values()
+        adaptive = self.run.study.plan.adaptive and not confirming
+        throttle, asked = Throttle(seconds=COUNT_SECONDS), 1
 
         def count() -> int:
-            nonlocal room
+            nonlocal asked
             if throttle.ready():
                 with throttle.measured():
-                    room = self.cluster.places(self.resources(example))
-            return room
+                    asked = self._asked(examples, adaptive)
+            return asked
 
         return count
+
+    def _asked(self, examples: Iterable[TrialRecord], adaptive: bool) -> int:
+        most, plan = self.options.max_concurrent or sys.maxsize, self.run.study.plan
+        if self.cluster.may_grow and (self.options.max_concurrent or not adaptive):
+            return most
+        room = max((self._places(example) for example in examples), default=1)
+        if self.cluster.may_grow:
+            return max(room + 1, plan.independent(self.run.study.trials))
+        return min(most, room + (not adaptive))
+
+    def _places(self, example: TrialRecord) -> int:
+        """Trials like this one that there is room for; of their memory, Ray itself takes care."""
+        request = self.resources(example)
+        request.pop("memory", None)
+        return self.cluster.places(request)

@@ -228,7 +228,8 @@ class TrialRunner:
 
         take_waiting_processes()
         run = self.run
-        searcher = RaySearcher(next_trial, self.requests.settings, self.requests.max_concurrent())
+        most = self.requests.max_concurrent(confirming)
+        searcher = RaySearcher(next_trial, self.requests.settings, most)
         trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage, mark=self.mark)
         return tune.Tuner(
             tune.with_resources(trainable, placement),

@@ -48,5 +48,10 @@ class Searcher:
         """
         raise NotImplementedError
 
+    @property
+    def independent(self) -> int:
+        """How many of the first suggestions depend on no trial; 0 where it is not adaptive."""
+        return 0
+
     def observe(self, trial: Trial) -> None:
         """Take in that a trial has reported an epoch or has ended."""

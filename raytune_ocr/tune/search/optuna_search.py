@@ -124,16 +124,24 @@ class OptunaSearch(Searcher):
         state = TrialState.COMPLETE if whole else TrialState.PRUNED
         self._storage.set_trial_state_values(number, state, [score])
 
+    @property
+    def independent(self) -> int:
+        """Those before TPE models anything, less the points that are known already."""
+        return max(0, self._random_first - len(self.known.points))
+
+    @property
+    def _random_first(self) -> int:
+        return min(RANDOM_FIRST, max(4, self.experiment.size // 3))
+
     def _sampler(self, number: int) -> Any:
         import optuna
 
         rng = random.Random(f"{self.seed}/{self.experiment.name}/{number}")
-        first = min(RANDOM_FIRST, max(4, self.experiment.size // 3))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
                 seed=rng.getrandbits(32),
-                n_startup_trials=first,
+                n_startup_trials=self._random_first,
                 constant_liar=True,
                 multivariate=True,
                 group=self._is_conditional,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -90,6 +91,12 @@ class Plan(Generic[TrialT]):
                 if point is not None:
                     return self.make(searcher.experiment, point)
         return None
+
+    def independent(self, trials: Mapping[str, Trial]) -> int:
+        """How many trials may train before a suggestion depends on what they reach."""
+        there = Counter(trial.search for trial in trials.values())
+        free = (max(0, s.independent - there[name]) for name, s in self.searchers.items())
+        return sum(not trial.is_finished for trial in trials.values()) + sum(free)
 
     def observe(self, trial: Trial) -> None:
         """Tell the trial's searcher that it has reported an epoch or has ended."""

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
 from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster
@@ -76,15 +77,20 @@ def test_a_cohort_shares_the_cores_so_that_all_of_it_fits(tmp_path, monkeypatch)
     assert own.share({"cpu": 0.5}, 200) == 0.5
 
 
-def test_there_is_room_for_one_trial_more_where_an_autoscaler_starts_nodes_for_it(
-    monkeypatch, tmp_path
-):
-    worker = {"CPU": 4.0, "memory": 2.0**33}
+def test_there_is_room_for_one_trial_at_least(monkeypatch, tmp_path):
     up = [{"CPU": 0.0}]
     monkeypatch.setattr(Cluster, "nodes", lambda self: up)
-    monkeypatch.setattr(cluster, "node_types", lambda: [worker])
-    for expected in (1, 5, 9):
+    for expected in (1, 4, 8):
         assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == expected
-        up.append(worker)
-    monkeypatch.setattr(cluster, "node_types", lambda: None)
-    assert Cluster("auto", tmp_path).places({"cpu": 1.0}) == 12
+        up.append({"CPU": 4.0, "memory": 2.0**33})
+
+
+def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_path):
+    monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
+    with pytest.raises(ConfigurationError, match="at most the 0 CPUs"):
+        Cluster(None, tmp_path).check({"cpu": 1.0})
+    Cluster("auto", tmp_path).check({"cpu": 1.0})
+    monkeypatch.setattr(cluster, "node_types", lambda: [{"CPU": 4.0}])
+    Cluster("auto", tmp_path).check({"cpu": 1.0})
+    with pytest.raises(ConfigurationError, match="at most the 4 CPUs"):
+        Cluster("auto", tmp_path).check({"cpu": 8.0})

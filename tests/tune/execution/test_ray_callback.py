@@ -121,6 +121,18 @@ def test_an_error_is_told_with_the_users_own_frames(callback, tmp_path, capsys):
     assert "/home/me/model.py:3 in forward" in told.err
 
 
+def test_a_drained_node_is_no_failure_of_the_trial(callback, tmp_path, capsys):
+    callback.progress = ProgressReport(callback.run.records)
+    trial = RayTrial("a", tmp_path)
+    for _ in range(3):
+        trial.fails("raytune_ocr.errors.NodeDrainedError: the node is being drained")
+        callback.on_trial_recover(1, [trial], trial)
+    assert trial.is_tried_again
+    assert "a: its node is taken away; it goes on elsewhere" in capsys.readouterr().out
+    callback.on_trial_error(1, [trial], trial)  # as with --max-failures 0
+    assert callback.lost == {"a"} and callback.run.records["a"].status != "failed"
+
+
 @pytest.mark.parametrize("words", ["No space left on device", "unexpected pos 64 vs 0"])
 def test_a_full_disk_ends_the_run_and_leaves_the_trial_unfinished(callback, tmp_path, words):
     trial = RayTrial("a", tmp_path)

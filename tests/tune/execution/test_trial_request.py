@@ -3,6 +3,7 @@
 import pytest
 
 from raytune_ocr.tune.cluster.cluster import Cluster
+from raytune_ocr.tune.execution.ray_adapters import RaySearcher
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_request import TrialRequests
 from raytune_ocr.tune.options import TuneOptions
@@ -21,11 +22,11 @@ def requests_of(tmp_path, monkeypatch):
     """The requests of a run on two nodes, of four CPUs and of two."""
     monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 4.0}, {"CPU": 2.0}])
 
-    def made(experiments=PRESETS, **options):
+    def made(experiments=PRESETS, address=None, **options):
         chosen = TuneOptions(**options)
         run = Run(tmp_path, chosen, RunCopy(None, tmp_path), "t", tmp_path / "r.json")
         run.start(read_space({"experiments": experiments}), KnownPoints(), resuming=False)
-        return TrialRequests(run, Cluster(None, tmp_path), chosen)
+        return TrialRequests(run, Cluster(address, tmp_path), chosen)
 
     return made
 
@@ -76,6 +77,42 @@ def test_a_trial_that_confirms_has_no_timeout_and_does_not_pause(requests_of):
 
 
 def test_a_search_that_learns_is_asked_for_no_more_trials_than_there_is_room_for(requests_of):
-    assert requests_of().max_concurrent() is None
+    pytest.importorskip("optuna")
+    learning = {"experiments": {"found": SEARCH}, "search": "optuna"}
+    assert requests_of(**learning).max_concurrent()() == 6
+    assert requests_of(**learning, max_concurrent=3).max_concurrent()() == 3
+    assert requests_of(**learning, max_concurrent=64).max_concurrent()() == 6
+    assert requests_of(**learning).max_concurrent(confirming=True)() == 7
+
+
+def test_one_trial_waits_where_the_nodes_are_those_there_are(requests_of):
+    assert requests_of().max_concurrent()() == 7
     assert requests_of(max_concurrent=3).max_concurrent()() == 3
-    assert requests_of({"found": SEARCH}, search="optuna").max_concurrent()() == 6
+    large = {**PRESETS, "b": {"resources": {"cpus": 4}}}
+    assert requests_of(large).max_concurrent()() == 7  # small ones may fill all nodes
+
+
+@pytest.mark.parametrize("scheduler", ["none", "asha", "halving", "pbt"])
+@pytest.mark.parametrize(("most", "asked"), [(None, 64), (16, 16)])
+def test_a_cluster_that_may_grow_is_asked_for_all_that_may_train_at_once(
+    requests_of, scheduler, most, asked
+):
+    search = {"found": {**SEARCH, "training": {**SEARCH["training"], "num_epochs": 9}}}
+    options = {"scheduler": scheduler, "max_concurrent": most, "max_trials": 64}
+    requests = requests_of({"found": {**search["found"], "num_samples": 64}}, "auto", **options)
+    searcher = RaySearcher(requests.run.next_trial, requests.settings, requests.max_concurrent())
+    given = [searcher.suggest(str(number)) for number in range(70)]
+    assert sum(settings is not None for settings in given) == asked
+
+
+@pytest.mark.parametrize(("most", "asked"), [(None, 10), (16, 16)])
+def test_a_search_that_learns_asks_a_cluster_that_may_grow_for_what_it_can_draw_blindly(
+    requests_of, monkeypatch, most, asked
+):
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
+    experiments = {"found": {**SEARCH, "num_samples": 64}}
+    requests = requests_of(experiments, "auto", search="optuna", max_concurrent=most)
+    searcher = RaySearcher(requests.run.next_trial, requests.settings, requests.max_concurrent())
+    given = [searcher.suggest(str(number)) for number in range(20)]
+    assert sum(settings is not None for settings in given) == asked

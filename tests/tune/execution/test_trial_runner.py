@@ -223,9 +223,12 @@ experiments:
 
 @pytest.mark.slow
 def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, data, tmp_path):
-    """A trial's node is killed twice, once more than Ray tries again, and the data goes away."""
+    """A trial's node is drained, then killed twice, and the data goes away.
+
+    That is once more than Ray tries again.
+    """
     cluster = start_cluster(num_cpus=0)
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
+    nodes = [cluster.add_node(num_cpus=1) for _ in range(4)]
     cluster.wait_for_nodes()
     output, images = tmp_path / "out", tmp_path / "images"
     shutil.copytree(data, images)
@@ -244,6 +247,9 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
         begun = {"short": 2, "long": 3}
         wait_for(output, lambda e: all(len(e[name]) >= n for name, n in begun.items()), process)
         images.rename(tmp_path / "gone")  # a trial that starts elsewhere gets them from Ray
+        drained = node_that_trains(nodes)
+        drain(cluster.address, drained)
+        wait_until(lambda: node_that_trains(nodes) is not drained, process)
         for _ in range(2):
             before = len(Journal(output).read().trials["long"].epochs)
             cluster.remove_node(node_that_trains(nodes), allow_graceful=False)
@@ -261,6 +267,18 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
     }
     log = (output / "short" / "logs" / "training.log").read_text().splitlines()
     assert len(log) == 2  # a finished trial is not run again
+    assert told.count("long: its node is taken away; it goes on elsewhere") == 1
+    assert told.count("long: tried again after") == 2
+
+
+def drain(address, node, seconds=600):
+    """Tell Ray that a node will be taken away, as a watch of a spot machine does."""
+    words = [
+        *(Path(sys.executable).parent / "ray", "drain-node", "--address", address),
+        *("--node-id", node.node_id, "--reason", "DRAIN_NODE_REASON_PREEMPTION"),
+        *("--reason-message", "spot", "--deadline-remaining-seconds", str(seconds)),
+    ]
+    subprocess.run(words, check=True, capture_output=True)
 
 
 def node_that_trains(nodes, seconds=20):
@@ -271,9 +289,17 @@ def node_that_trains(nodes, seconds=20):
             raylets = node.all_processes.get("raylet", [])
             if raylets and raylets[0].process.poll() is None:
                 family = psutil.Process(raylets[0].process.pid).children(recursive=True)
-                if any("ImplicitFunc.train" in " ".join(process.cmdline()) for process in family):
+                if any("ImplicitFunc.train" in words_of(process) for process in family):
                     return node
     raise AssertionError("no node trains")
+
+
+def words_of(process):
+    """The command line of a process; "" of one that has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def wait_for(output: Path, holds, process):
