@@ -25,6 +25,7 @@ from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
+from raytune_ocr.tune.execution.circumstances import made_with
 from raytune_ocr.tune.execution.trial_errors import (
     ERROR_LOG,
     as_shown,
@@ -76,6 +77,7 @@ def run_trial(
         report({**about, **row}, folder)
 
     try:
+        about["made_with"] = made_with(config)
         callbacks = [] if timeout is None else [Deadline(timeout)]
         _train(config, data, tell, about, resume_from, callbacks)
     except TrialTimeoutError as error:
