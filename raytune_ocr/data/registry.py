@@ -44,6 +44,13 @@ class BaseDataset(ABC):
         """
         return {}
 
+    def fingerprint(self) -> str:
+        """Return a hash of the images, labels and splits; "" if the dataset cannot tell one.
+
+        A run that is resumed refuses data with another one, wherever they lie.
+        """
+        return ""
+
     def augment(self) -> Augment | None:
         """What changes training batches `(inputs, generator) -> inputs`, if anything does."""
         return None

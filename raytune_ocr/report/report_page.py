@@ -15,7 +15,8 @@ from raytune_ocr.results import analysis
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, Decision
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance, varied
-from raytune_ocr.results.journal import Journal, Replay
+from raytune_ocr.results.journal import Journal
+from raytune_ocr.results.replay import Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
 from raytune_ocr.results.tables import load_results
 from raytune_ocr.tasks.registry import figure_names

@@ -108,8 +108,8 @@ def _place_of_winner(source: Source, done: pd.DataFrame) -> int:
     return int((named if len(named) else done.index)[0])
 
 
-def compare(runs: Sequence[Source]) -> pd.DataFrame:
-    """Runs side by side: a row a run, in the order given.
+def compare(runs: Source | Sequence[Source]) -> pd.DataFrame:
+    """Runs side by side: a row a run, in the order given; a single path is one run.
 
     Returns:
         `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
@@ -118,7 +118,8 @@ def compare(runs: Sequence[Source]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([_run_row(source) for source in runs])
+    sources = [runs] if isinstance(runs, (str, os.PathLike)) else runs
+    return pd.DataFrame([_run_row(source) for source in sources])
 
 
 def _run_row(source: Source) -> dict[str, Any]:

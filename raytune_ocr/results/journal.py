@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +22,8 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import disk_full, follow_no_link, is_disk_full, replacing
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
-from raytune_ocr.results.record import CUT, FINISHED, TrialRecord
+from raytune_ocr.results.record import CUT, TrialRecord
+from raytune_ocr.results.replay import SETTINGS, Replay, TrialState
 
 logger = logging.getLogger(__name__)
 
@@ -33,76 +33,9 @@ TEST_SPLIT = "test_split"  # the fact that a winner has read the test split
 SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
 SETTINGS_OF_A_MACHINE = ("device", "num_workers", "metadata_path")
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", *SETTINGS_OF_A_MACHINE)
-SETTINGS = ("fingerprint", "search", "sampled", "confirms", "config")  # in a trial's first line
 ADDED_SETTINGS = ("changes", "class_names", "image_shape")
 """Settings that came after the first version; left empty they decide nothing."""
 NAMED = 3  # trials that a message names one by one
-
-
-@dataclass
-class TrialState:
-    """What the journal holds of one trial; the names are those of `TrialRecord`."""
-
-    fingerprint: str = ""
-    status: str = "pending"
-    stop_reason: str = ""
-    error_message: str = ""
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    used: dict[str, int] = field(default_factory=dict)
-    search: str = ""
-    sampled: dict[str, Any] = field(default_factory=dict)
-    confirms: str = ""
-    config: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it completed, failed or was stopped."""
-        return self.status in FINISHED
-
-    @property
-    def has_work(self) -> bool:
-        """Whether something would be lost with it: an epoch, or its end."""
-        return bool(self.epochs) or self.status == "completed"
-
-    def apply(self, entry: Mapping[str, Any]) -> None:
-        """Take in a line; an epoch that was trained again replaces its earlier row."""
-        for row in entry["rows"]:
-            while self.epochs and self.epochs[-1]["epoch"] >= row["epoch"]:
-                self.epochs.pop()
-            self.epochs.append({k: math.nan if v is None else v for k, v in row.items()})
-        for name in (*SETTINGS, "status", "stop_reason", "error_message", "used"):
-            setattr(self, name, entry.get(name, getattr(self, name)))
-
-
-@dataclass
-class Replay:
-    """What a journal says.
-
-    Attributes:
-        about: the run: `format`, `id`, `timestamp`, `results_file`, its options.
-        trials: by name.
-        decisions: in order.
-        facts: by kind, in order.
-        damaged: lines that cannot be read, by number from 1.
-    """
-
-    about: dict[str, Any] = field(default_factory=dict)
-    trials: dict[str, TrialState] = field(default_factory=dict)
-    decisions: list[Decision] = field(default_factory=list)
-    facts: dict[str, list[Any]] = field(default_factory=dict)
-    damaged: dict[int, bytes] = field(default_factory=dict)
-
-    def apply(self, entry: Mapping[str, Any]) -> None:
-        """Take in an entry."""
-        self.decisions += [Decision(**decision) for decision in entry.get("decisions", [])]
-        if "trial" in entry:
-            self.trials.setdefault(entry["trial"], TrialState()).apply(entry)
-        elif "run" in entry:
-            self.about = entry["run"]
-        else:
-            for kind, value in entry.items():
-                if kind != "decisions":
-                    self.facts.setdefault(kind, []).append(value)
 
 
 class Journal:
@@ -124,6 +57,7 @@ class Journal:
         self._file: IO[bytes] | None = None
         self._synced = 0.0
         self._known: set[str] = set()  # trials with their settings in the file
+        self._made_with: dict[str, Mapping[str, str]] = {}  # what the file says of each trial
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_file": None}  # Ray pickles what it is given; nothing reads it
@@ -132,6 +66,12 @@ class Journal:
     def is_open(self) -> bool:
         """Whether entries can be appended."""
         return self._file is not None
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of unfinished trials of the search in the file that `load` was not given."""
+        others = self._others.items()
+        return [n for n, t in others if t.epochs and not (t.is_finished or t.confirms)]
 
     def exists(self) -> bool:
         """Whether the folder holds a run."""
@@ -270,6 +210,7 @@ class Journal:
         for record in records.values():
             record.unsaved.clear()
         self._known = set(trials)
+        self._made_with = {name: trial.made_with for name, trial in trials.items()}
         self._file = open(  # noqa: SIM115 - for as long as entries are appended
             self.path, "ab", buffering=0, opener=follow_no_link
         )
@@ -288,9 +229,12 @@ class Journal:
         for name in ("stop_reason", "error_message", "used"):
             if value := getattr(record, name):
                 entry[name] = value
+        if record.made_with != self._made_with.get(record.name, {}):
+            entry["made_with"] = record.made_with
         if decisions:
             entry |= _decisions(decisions)
         self._append({**entry, "rows": record.unsaved})
+        self._made_with[record.name] = record.made_with
         record.unsaved.clear()
         self.decisions += decisions
 
@@ -382,11 +326,13 @@ def _state_of(record: TrialRecord) -> TrialState:
         dict(record.sampled),
         record.confirms,
         record.config.to_dict(),
+        dict(record.made_with),
     )
 
 
 def _restore(record: TrialRecord, trial: TrialState) -> None:
     record.epochs, record.used = list(trial.epochs), dict(trial.used)
+    record.made_with = dict(trial.made_with)
     finished = trial.is_finished and trial.stop_reason not in CUT
     record.status = trial.status if finished else "pending"
     record.stop_reason = trial.stop_reason if finished else ""

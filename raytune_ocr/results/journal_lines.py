@@ -28,7 +28,7 @@ FORMAT = 2
 TRIAL_KEYS = ("trial", "status", "rows")
 MORE_TRIAL_KEYS = (
     *("fingerprint", "search", "sampled", "confirms", "config"),
-    *("stop_reason", "error_message", "used", "decisions"),
+    *("stop_reason", "error_message", "used", "made_with", "decisions"),
 )
 DECISION_KEYS = ("scheduler", "trial", "epoch", "decision", "state")
 TYPES: dict[str, Any] = {
@@ -37,11 +37,12 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("id", "name", "scheduler", "decision", "parent", "replaces"), str),
     "confirms": str,
     **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state", "config"), dict),
+    **dict.fromkeys(("made_with", "fingerprints"), dict),
     **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
     **dict.fromkeys(("epoch", "format"), int),
 }
 """The type of each key, wherever in a line it stands."""
-FACTS = {"test_split": ("trial", "figures"), "known": ()}
+FACTS = {"test_split": ("trial", "figures"), "known": (), "data": ("fingerprints",)}
 """By kind of fact, the keys that it needs."""
 OLD_DECISIONS = {
     "rung": ("trial", "epoch", "score", "stopped"),

@@ -56,6 +56,7 @@ class TrialRecord:
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
         used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
             the config's.
+        made_with: versions and the device of its latest epochs.
         unsaved: rows that the run's state does not have yet.
         confirms: the trial of the search that this one trains again with another seed, or "".
         parent: the trial whose first `parent_epoch` epochs are this one's as well, or "".
@@ -67,6 +68,7 @@ class TrialRecord:
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)
     search: str = ""
     sampled: Mapping[str, Any] = field(default_factory=dict)
     resources: Resources = NO_RESOURCES
@@ -113,6 +115,7 @@ class TrialRecord:
         self.epochs.append(row)
         self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
+        self.made_with = result.get("made_with", self.made_with)
 
     # What schedulers see
 
@@ -223,6 +226,8 @@ class TrialRecord:
             "config": config,
         }
         result.update(self.used)
+        if self.made_with:
+            result["made_with"] = dict(self.made_with)
         if self.search:
             result["search"], result["sampled"] = self.search, dict(self.sampled)
         if self.parent:

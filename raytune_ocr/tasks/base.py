@@ -83,6 +83,13 @@ class Task:
     def prepare(self, data: Any) -> None:
         """Read the data into memory, once, before it is sent to nodes."""
 
+    def data_fingerprint(self, data: Any) -> str:
+        """Return a hash of the content of prepared data: "" where that is not known.
+
+        A run is resumed only with data of the same hash.
+        """
+        return ""
+
     def train(
         self,
         config: TrainingConfig,

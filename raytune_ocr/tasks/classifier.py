@@ -43,6 +43,11 @@ class ClassifierTask(Task):
         """Read it into memory."""
         data.prepare()
 
+    def data_fingerprint(self, data: Any) -> str:
+        """Ask the dataset, which may be a user's own class that knows none."""
+        fingerprint = getattr(data, "fingerprint", None)
+        return str(fingerprint()) if callable(fingerprint) else ""
+
     def train(
         self,
         config: TrainingConfig,

@@ -319,6 +319,27 @@ def chosen_options(
     return TuneOptions(**options)
 
 
+def not_followed(
+    given: Mapping[str, Any], tuning: Mapping[str, Any], earlier: Mapping[str, Any]
+) -> list[str]:
+    """Return a line for each option of a file that a resumed run goes on without.
+
+    The arguments are those of `chosen_options`.
+    """
+    lines = []
+    for name, value in tuning.items():
+        before = earlier.get(name)
+        if name not in KEPT_OPTIONS or before in (None, value) or given.get(name) is not None:
+            continue
+        pauses = name == "scheduler" and any(SCHEDULERS[n].pauses for n in (value, before))
+        way = "another --output-dir takes it" if pauses else f"{_flag(name)} {value} changes it"
+        lines.append(
+            f"--resume: tuning.{name}: {value} in the file is not followed: the run goes on with "
+            f"{before} as it began; {way}"
+        )
+    return lines
+
+
 def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
     """Raise ConfigurationError where a scheduler does not go with the search or a resumed run."""
     scheduler = options.get("scheduler", TuneOptions.scheduler)

@@ -11,15 +11,16 @@ from typing import Any
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import why_not_writable
-from raytune_ocr.results.journal import Journal, Replay
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.replay import Replay
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.run import Run, disk_full
 from raytune_ocr.tune.execution.signals import Interrupted
 from raytune_ocr.tune.execution.trial_runner import TrialRunner
-from raytune_ocr.tune.options import chosen_options
+from raytune_ocr.tune.options import chosen_options, not_followed
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
@@ -70,7 +71,10 @@ class HyperparameterTuner:
         self._earlier = self._in_folder.read() if self._may_resume else Replay()
         self.options = chosen_options(options, None, self._earlier.about)
         self._space = self._read(self.config)
-        self.options = chosen_options(options, self._space.tuning, self._earlier.about)
+        about = self._earlier.about
+        self.options = chosen_options(options, self._space.tuning, about)
+        for line in not_followed(options, self._space.tuning, about):
+            logger.warning("%s", line)
         self._known: dict[str, KnownPoints] = {}
         self.run = Run(
             self.output_dir,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP, Decision
-from raytune_ocr.results.journal import Journal, Replay
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.journal_lines import finite, read_line, write_line
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.replay import Replay
 
 ROW = {"epoch": 1, "experiment_name": "a", "seconds": 1.5, "val_loss": 0.25, "val_cer": None}
 RUNG = Decision("asha", "a", 1, CONTINUE, {"score": 0.5})

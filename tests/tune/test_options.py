@@ -9,6 +9,7 @@ from raytune_ocr.tune.cli.parser import SEARCH_TEXT, build_parser
 from raytune_ocr.tune.options import (
     TUNING,
     chosen_options,
+    not_followed,
     read_tuning,
 )
 
@@ -79,3 +80,16 @@ def test_the_help_names_the_options_that_cannot_stand_in_the_file():
     ]
     others = {action.option_strings[0] for action in actions if action.dest not in TUNING}
     assert others == set(re.findall(r"--[a-z-]+", SEARCH_TEXT))
+
+
+def test_options_of_an_edited_file_that_a_resume_does_not_follow_are_told():
+    earlier = {"scheduler": "asha", "grace_period": 1, "reduction_factor": 2}
+    tuning = {"scheduler": "none", "grace_period": 2, "reduction_factor": 2, "max_failures": 3}
+    lines = not_followed({"grace_period": 4}, tuning, earlier)
+    assert lines == [
+        "--resume: tuning.scheduler: none in the file is not followed: the run goes on with asha "
+        "as it began; --scheduler none changes it"
+    ]
+    (line,) = not_followed({}, {"scheduler": "halving"}, earlier)
+    assert "another --output-dir takes it" in line
+    assert not not_followed({}, tuning, {})

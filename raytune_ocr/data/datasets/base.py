@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -28,6 +29,15 @@ class LabelledImages(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+
+
+def digest_of(arrays: Iterable[np.ndarray]) -> str:
+    """Return a hash of arrays: of their shapes, types and bytes, in order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 class ImageTensors(Dataset):
@@ -75,6 +85,11 @@ class ImageDataset(BaseDataset):
 
     def prepare(self) -> None:
         _ = self.arrays
+
+    def fingerprint(self) -> str:
+        names = str(self.model_facts().get("class_names", "")).encode()
+        arrays = [array for split in self.arrays for array in split]
+        return digest_of([*arrays, np.frombuffer(names, np.uint8)])
 
     def model_facts(self) -> dict[str, Any]:
         return {"image_shape": list(self.arrays[0].images.shape[1:])}

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from raytune_ocr.config.training_config import DEFAULT_METADATA_PATH, TrainingConfig
 from raytune_ocr.data.augment import BatchAugment
-from raytune_ocr.data.datasets.base import ImageDataset, LabelledImages
+from raytune_ocr.data.datasets.base import ImageDataset, LabelledImages, digest_of
 from raytune_ocr.data.loaders import KhmerDigitsDataset, create_data_loaders, memory_loader
 from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.registry import Augment, DatasetRegistry, PathLike
@@ -161,6 +162,12 @@ class KhmerDigits(ImageDataset):
         _ = self.splits
         if self.composed:
             _ = self.sheet.middle_lines, self.validation
+
+    def fingerprint(self) -> str:
+        if not self.composed:
+            return super().fingerprint()
+        sheet = np.frombuffer("\n".join(self.sheet.names).encode(), np.uint8)
+        return digest_of([self.validation.images, self.validation.targets, sheet])
 
     def augment(self) -> Augment | None:
         return BatchAugment()

@@ -13,12 +13,11 @@ from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.training.run_folder import NUMBERED, STATE_NAME, RunFolder
 from raytune_ocr.tune.selection.confirmation import winner
-from raytune_ocr.tune.storage.mirror import RunCopy, state_folder
+from raytune_ocr.tune.storage.mirror import RAY_STATE, RunCopy, state_folder
 
 logger = logging.getLogger(__name__)
 BEST_MODELS_KEPT = 10
 SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # of a trial whose own is there already, as Ray names it
-RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
 
 
 def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:

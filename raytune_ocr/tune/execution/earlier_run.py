@@ -11,8 +11,9 @@ from pathlib import Path
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
 from raytune_ocr.results.document import RESULTS_COPY, read_document
-from raytune_ocr.results.journal import DAMAGED, STATE_FILE, Journal, Replay
+from raytune_ocr.results.journal import DAMAGED, STATE_FILE, Journal
 from raytune_ocr.results.record import CONFIRMING_TABLES, EPOCHS_TABLE, TRIALS_TABLE
+from raytune_ocr.results.replay import Replay
 from raytune_ocr.tune.storage.mirror import STATES, RunCopy
 
 logger = logging.getLogger(__name__)
@@ -123,7 +124,11 @@ def trusted_file(written: str, folders: Iterable[Path], default: Path) -> Path:
     `folders` that is new, or holds results.
     """
     if _is_results_file(Path(written), folders):
-        return Path(written)
+        if Path(written).parent.is_dir():
+            return Path(written)
+        told = "%s: results_file: the folder of %s is gone; results go to %s"
+        logger.warning(told, STATE_FILE, written, default)
+        return default
     logger.warning(
         "%s: results_file: not written to, since it lies elsewhere, or is neither new nor results: "
         "%s; results go to %s (--results-file names another one)",

@@ -20,9 +20,11 @@ from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
-from raytune_ocr.results.journal import TEST_SPLIT, Journal, Replay
+from raytune_ocr.results.journal import TEST_SPLIT, Journal
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
+from raytune_ocr.results.replay import Replay
 from raytune_ocr.tune.execution.budget import Budget
+from raytune_ocr.tune.execution.circumstances import DATA, MadeWith, check_data
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
 from raytune_ocr.tune.execution.earlier_run import (
     EarlierRun,
@@ -156,6 +158,7 @@ class Run:
         self.study: Study[TrialRecord] = Study(plan, SCHEDULERS[options.scheduler](setup), self)
         self.confirming: dict[str, TrialRecord] = {}
         self.kept: dict[str, TrialRecord] = {}
+        self.made_with = MadeWith()
         self.records: MutableMapping[str, TrialRecord] = ChainMap(
             self.confirming, self.study.trials, self.kept
         )
@@ -184,6 +187,7 @@ class Run:
             self._results_file = trusted_file(about["results_file"], places, self.results_file)
         self.writer.results_file = self.results_file
         self.kept |= self.journal.take_finished()
+        self.made_with = MadeWith(self.records.values())
         if self.options.retry_failed:
             for record in self.study.trials.values():
                 if record.failed:
@@ -195,6 +199,15 @@ class Run:
         self.study.scheduler.check_resume(begun, added)
         if self.kept:
             logger.info("--resume: kept as they are: %s", ", ".join(self.kept))
+        if left := self.journal.left_out:
+            logger.warning("--resume: not asked for, stay unfinished: %s", ", ".join(left))
+
+    def note_data(self, fingerprints: Mapping[str, str]) -> None:
+        """Keep what trials train on, by path; raises ConfigurationError where it has changed."""
+        facts = self.journal.facts
+        check_data(facts, fingerprints)
+        if fingerprints and {"fingerprints": fingerprints} not in facts.get(DATA, []):
+            facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})
 
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is over, what confirms it."""
@@ -258,6 +271,8 @@ class Run:
         for row in result.get("history", []):  # what was lost with an earlier driver
             record.add(row)
         record.add(result)
+        if record.made_with:
+            self.made_with.note(record.name, record.made_with)
         if result.get("error_message"):
             record.fail(shown(result["error_message"]), result["stop_reason"])
         elif result.get("stop_reason"):

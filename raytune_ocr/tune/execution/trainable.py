@@ -27,6 +27,7 @@ from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.run_folder import STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
+from raytune_ocr.tune.execution.circumstances import made_with
 from raytune_ocr.tune.execution.node_drain import DrainNotice
 from raytune_ocr.tune.execution.trial_errors import (
     ERROR_LOG,
@@ -83,6 +84,7 @@ def run_trial(
         report({**about, **row}, folder)
 
     try:
+        about["made_with"] = made_with(config)
         deadline = [] if timeout is None else [Deadline(timeout)]
         _train(config, data, tell, about, resume_from, [*callbacks, *deadline])
     except NodeDrainedError:

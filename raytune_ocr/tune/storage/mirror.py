@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 from raytune_ocr.errors import ConfigurationError
@@ -12,7 +13,9 @@ from raytune_ocr.tune.storage.storage import Storage
 STATES = "checkpoint_"  # how the folders of a trial's own states begin
 
 
-NOT_COPIED = ("run.lock", "ray.log")
+RAY_STATE = ("tuner.pkl", "experiment_state-*.json", "basic-variant-state-*.json")
+"""Ray's own snapshot of a run, which a resume does not use and which holds pickles."""
+NOT_COPIED = ("run.lock", "ray.log", *RAY_STATE)
 
 
 SEND_SECONDS = 5.0  # what a driver that dies may leave out; trials tell it again
@@ -43,7 +46,7 @@ class Mirror:
         """Make the local folder hold what is there; `states`: also the states of trials."""
         for name, (_, mtime_ns) in self.storage.files(self.under).items():
             relative = PurePosixPath(name).relative_to(self.under)
-            if any(part.startswith(".") for part in relative.parts):  # in a store ".." is a name
+            if any(map(is_left_out, relative.parts)):  # in a store ".." is a name
                 continue
             if states or not any(part.startswith(STATES) for part in relative.parts[:-1]):
                 target = self.folder / relative
@@ -161,9 +164,12 @@ def keep_state(folder: Path, state: str, epoch: int) -> None:
 def _files(folder: Path, deep: bool) -> list[Path]:
     """The files in a folder that are worth a copy, sorted."""
     found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(
-        p for p in found if p.is_file() and not p.name.startswith(".") and p.name not in NOT_COPIED
-    )
+    return sorted(p for p in found if p.is_file() and not is_left_out(p.name))
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file of that name is not copied: a temporary one, or one of this machine alone."""
+    return any(fnmatch(name, pattern) for pattern in (".*", *NOT_COPIED))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

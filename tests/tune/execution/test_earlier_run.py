@@ -1,6 +1,7 @@
 """What becomes of a finished run when its folder is named again: trials are trained by hand."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -80,6 +81,52 @@ def test_trials_of_a_search_that_became_smaller_stay_in_the_results(create_tuner
     less = create_tuner(resume=True, num_samples=1).run_experiments(["found"])
     assert len(less["all_results"]) == 3
     assert {result["search"] for result in less["all_results"]} == {"found"}
+
+
+def test_begun_trials_of_a_search_that_became_smaller_are_told(create_tuner, monkeypatch, caplog):
+    def begin(runner, unfinished, resuming):
+        runner.run.save_state()
+        for record in unfinished:
+            train_record(record, 1, 0.9)
+            runner.run.lose(record)
+
+    monkeypatch.setattr(TrialRunner, "train", begin)
+    create_tuner().run_experiments(["found"])
+    create_tuner(resume=True, num_samples=1).run_experiments(["found"])
+    assert "not asked for, stay unfinished: found_0002, found_0003" in caplog.text
+
+
+def test_a_results_file_in_a_folder_that_is_gone_is_told(create_tuner, tmp_path, caplog):
+    gone = tmp_path / "gone" / "r.json"
+    tuner = create_tuner(results_file=gone)
+    tuner.run_experiments(["a"])
+    shutil.rmtree(gone.parent)
+    resumed = create_tuner(resume=True)
+    resumed.run_experiments(["a", "b"])
+    assert f"the folder of {gone} is gone" in caplog.text
+    assert resumed.results_file.exists() and not gone.parent.exists()
+
+
+def test_an_edited_tuning_section_is_told_and_not_followed(create_tuner, tmp_path, caplog):
+    create_tuner().run_experiments(["a"])
+    (tmp_path / "space.yaml").write_text(f"tuning: {{scheduler: none}}\n{SPACE}")
+    assert create_tuner(resume=True).options.scheduler == "asha"
+    assert "tuning.scheduler: none in the file is not followed" in caplog.text
+
+
+def test_what_a_trial_was_made_with_stays_with_it(create_tuner, monkeypatch):
+    def train_with(runner, unfinished, resuming):
+        train_by_hand(runner, [], resuming)
+        for record in unfinished:
+            row = {"val_char_accuracy": 0.5, "val_seq_accuracy": 0.5, "seconds": 1.0}
+            runner.run.report(record, {"epoch": 1, **row, "made_with": {"torch": record.name}})
+            runner.run.report(record, {"stop_reason": "max_epochs"})
+
+    monkeypatch.setattr(TrialRunner, "train", train_with)
+    create_tuner().run_experiments(["a"])
+    document = create_tuner(resume=True).run_experiments(["a", "b"])
+    told = {result["experiment_name"]: result["made_with"] for result in document["all_results"]}
+    assert told == {"a": {"torch": "a"}, "b": {"torch": "b"}}
 
 
 def test_a_folder_with_trials_is_refused_with_the_ways_out(create_tuner, tmp_path):

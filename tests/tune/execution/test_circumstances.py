@@ -1,0 +1,75 @@
+"""A run that goes on elsewhere: other data are refused, other versions and devices are told."""
+
+import numpy as np
+import pytest
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.data.datasets.base import ImageDataset, LabelledImages
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tune.execution.circumstances import (
+    DATA,
+    MadeWith,
+    check_data,
+    data_fingerprints,
+    made_with,
+    versions,
+)
+
+NOW = {"torch": "2.6.0", "ray": "2.60.0", "device": "cpu"}
+
+
+class Arrays(ImageDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    def _read(self):
+        split = LabelledImages(self.images, self.labels)
+        return split, split
+
+
+def test_what_a_trial_is_made_with_names_versions_and_the_device():
+    told = made_with(TrialRecord(TrainingConfig(device="cpu")).config)
+    assert told == {**versions(), "device": "cpu"}
+    assert {"raytune_ocr", "torch", "ray", "numpy", "python"} <= set(told)
+
+
+def test_other_versions_and_devices_are_told_once(caplog):
+    earlier = TrialRecord(TrainingConfig(), made_with=NOW)
+    seen = MadeWith([earlier])
+    seen.note("a", NOW)
+    assert not caplog.records
+    for name in ("b", "c"):
+        seen.note(name, {**NOW, "torch": "2.7.0", "device": "NVIDIA H200"})
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("b: trained with other versions or devices")
+    assert "torch 2.7.0 (before: 2.6.0), device NVIDIA H200 (before: cpu)" in told
+
+
+def test_a_hash_of_data_tells_their_content_and_not_their_place():
+    images = np.arange(24, dtype=np.uint8).reshape(2, 1, 3, 4)
+    labels = np.array([0, 1])
+    same = Arrays(images, labels).fingerprint()
+    assert same == Arrays(images.copy(), labels.copy()).fingerprint()
+    changed = images.copy()
+    changed[1, 0, 2, 3] ^= 1
+    others = [Arrays(changed, labels), Arrays(images, labels[::-1]), Arrays(images[:1], labels[:1])]
+    assert same not in [one.fingerprint() for one in others]
+
+
+def test_data_are_asked_by_way_of_the_task_and_may_know_no_hash():
+    record = TrialRecord(TrainingConfig(metadata_path="d"))
+    key = '[["khmer_digits", {}, "d", "train", "val"]]'.strip("[]")
+    images = np.zeros((1, 1, 2, 2), np.uint8)
+    for dataset, known in ((Arrays(images, np.array([0])), True), (object(), False)):
+        found = data_fingerprints([record], {f"[{key}]": dataset})
+        assert list(found) == (["d"] if known else [])
+
+
+def test_only_data_that_the_run_has_trained_on_are_accepted():
+    facts = {DATA: [{"fingerprints": {"d": "1", "e": "2"}}]}
+    check_data(facts, {"moved/d": "1"})
+    check_data({}, {"d": "3"})  # a run from before this was kept
+    with pytest.raises(ConfigurationError, match=r"got d with other images.*--data PATH.*--output"):
+        check_data(facts, {"d": "3", "e": "2"})
