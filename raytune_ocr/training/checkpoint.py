@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
+from raytune_ocr.training.run_folder import BEST_NAME
 from raytune_ocr.training.state_files import part_of, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
-BEST_NAME = "best_model.pt"
 LATEST_NAME = "latest_checkpoint.pt"
 
 

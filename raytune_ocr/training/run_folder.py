@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 STATE_NAME = "state.pt"  # what a run is resumed from, in a folder of its own
+BEST_NAME = "best_model.pt"  # the weights of the best epoch
+BEST_MODEL = f"checkpoints/{BEST_NAME}"  # in the folder of one run, as the next one
+ERROR_LOG = "logs/error.log"  # tracebacks of its failures
 
 
 class RunFolder:
@@ -18,6 +21,16 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Numbered checkpoints and `best_model.pt`."""
         return self.path / "checkpoints"
+
+    @property
+    def best_model(self) -> Path:
+        """The weights of the best epoch."""
+        return self.path / BEST_MODEL
+
+    @property
+    def error_log(self) -> Path:
+        """Tracebacks of its failures, if there were any."""
+        return self.path / ERROR_LOG
 
     @property
     def tensorboard(self) -> Path:

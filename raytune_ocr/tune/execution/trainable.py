@@ -23,10 +23,9 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.training.run_folder import STATE_NAME
+from raytune_ocr.training.run_folder import ERROR_LOG, STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.execution.trial_errors import (
-    ERROR_LOG,
     as_shown,
     log_error,
     own_frames,

@@ -7,10 +7,11 @@ import torch
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFailedError
+from raytune_ocr.training.run_folder import ERROR_LOG
 from raytune_ocr.training.state_files import write_state
 from raytune_ocr.tune.execution import trainable
 from raytune_ocr.tune.execution.trainable import newest_state, run_trial
-from raytune_ocr.tune.execution.trial_errors import ERROR_LOG, LONGEST
+from raytune_ocr.tune.execution.trial_errors import LONGEST
 
 
 @pytest.fixture
