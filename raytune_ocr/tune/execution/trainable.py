@@ -164,8 +164,11 @@ def trial(
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
     threads, timeout = config["threads"], config["timeout"]
-    with _home(settings, storage, config["keeps_states"]) as (settings, report):
-        state = newest_state(Path(settings.output_dir) / settings.experiment_name)
+    with (
+        _home(settings, storage, config["keeps_states"]) as (settings, report),
+        _restored() as restored,
+    ):
+        state = newest_state(Path(settings.output_dir) / settings.experiment_name, restored)
         run_trial(settings, dataset, report, threads, state, timeout)
 
 
@@ -208,15 +211,32 @@ def _home(
         mirror.push()
 
 
-def newest_state(folder: Path) -> Path | None:
+@contextmanager
+def _restored() -> Iterator[Path | None]:
+    """The folder of the checkpoint that Ray restores the trial from, if it does."""
+    from ray import tune
+
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with checkpoint.as_directory() as folder:
+        yield Path(folder)
+
+
+def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
     """The whole state of the latest epoch below a trial's folder; damaged ones are logged.
 
     The epoch decides, not the time of a file: a clock may have been set back.
+
+    Args:
+        restored: the folder of another state, which Ray restores the trial from.
     """
     from raytune_ocr.training.state_files import part_of, read_state
 
     epochs: dict[Path, int] = {}
-    for path in sorted(folder.glob(f"checkpoint_*/{STATE_NAME}")):
+    others = [] if restored is None else [restored / STATE_NAME]
+    for path in [*others, *sorted(folder.glob(f"checkpoint_*/{STATE_NAME}"))]:
         try:
             epochs[path] = part_of(read_state(path), "epoch", path)
         except CheckpointError as error:
