@@ -16,11 +16,13 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.models import ModelRegistry
+from raytune_ocr.results.aggregate import HYPERPARAMETERS, trials_table
 from raytune_ocr.results.analysis import read_epochs
-from raytune_ocr.results.document import results_document
+from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.record import EPOCHS_TABLE, RUN_COLUMNS, TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tasks.registry import all_tasks
+from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune
 from raytune_ocr.tune.selection.confirmation import confirmation
 from raytune_ocr.tune.space.search_space import read_space
@@ -217,6 +219,7 @@ def record(tmp_path_factory):
     for epoch in (1, 2):
         row = dict.fromkeys((*record.task.columns, *RUN_COLUMNS), 0.5)
         row |= {"epoch": epoch, "batch_size": 16, "threads": 1, "accumulation_used": 2}
+        row |= {"model_parameters": 1000}
         record.add({**row, "batch_size_used": 16})
     record.fail("diverged", "nan")
     return record
@@ -239,7 +242,7 @@ def test_the_page_of_results_lists_every_key_of_the_json(record):
 
 def test_the_page_of_results_lists_every_key_of_a_result(record):
     figures = {key for task in all_tasks() for key in task.figures}
-    assert set(documented("A result")) == figures | set(record.to_result({}))
+    assert set(documented("A result")) == figures | set(result_of(record))
 
 
 def test_the_page_of_results_lists_the_keys_of_a_confirmation(record):
@@ -261,6 +264,20 @@ def test_the_page_of_results_lists_every_column_of_an_epoch_with_its_dtype(recor
     table = read_epochs(Path(record.config.output_dir) / EPOCHS_TABLE)
     kinds = {name: str(kind).replace("object", "str") for name, kind in table.dtypes.items()}
     assert kinds == {name: listed[name] for name in kinds}
+
+
+def test_the_page_of_results_lists_every_column_of_the_trials_with_its_dtype(record, tmp_path):
+    listed = documented("trials.csv and load_results")
+    done = TrialRecord(TrainingConfig(output_dir=str(tmp_path)), "completed", "max_epochs")
+    done.add({**record.epochs[0], "model_parameters": 10})
+    write_json(tmp_path / "results.json", results_document([done, record], {}, "now"))
+    for table in (trials_table([done, record]), load_results(tmp_path)):
+        kinds = {name: str(kind).replace("object", "str") for name, kind in table.dtypes.items()}
+        not_figures = {*HYPERPARAMETERS, "confirms"}
+        others = {name: kind for name, kind in kinds.items() if name not in not_figures}
+        assert others == {name: listed[name] for name in others}
+        classifiers = {name for name in listed if name.endswith("_accuracy")}
+        assert set(listed) - set(others) <= {"meets_TARGET", *HYPERPARAMETERS, *classifiers}
 
 
 def test_the_documents_name_at_least_what_they_named_when_the_list_was_made():

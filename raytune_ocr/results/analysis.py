@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCHS_TABLE
 from raytune_ocr.results.run_folders import run_folders
-from raytune_ocr.results.tables import best_first, epochs_table, load_results
+from raytune_ocr.results.tables import best_first, load_results
 from raytune_ocr.tasks.registry import figure_names
 
 if TYPE_CHECKING:

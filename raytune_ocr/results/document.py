@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
+from raytune_ocr.results.aggregate import MEETS, SYSTEM_METRICS, hyperparameters, trials_table
+from raytune_ocr.results.journal_lines import finite
+from raytune_ocr.results.record import FINISHED, USED, TrialRecord
+from raytune_ocr.tasks.registry import target_keys
 
 if TYPE_CHECKING:
-    pass
-from raytune_ocr.results.journal_lines import finite
-from raytune_ocr.results.record import FINISHED, TrialRecord, ranking
+    import pandas as pd
 
+EPOCHS = ("best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch")
+OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch")
+"""Keys of a result that only some trials have."""
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 
 
@@ -26,32 +31,86 @@ def results_document(
     targets: Mapping[str, float],
     timestamp: str,
     *,
+    table: pd.DataFrame | None = None,
     best: TrialRecord | None = None,
     confirmation: Mapping[str, Any] | None = None,
     held_out: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The whole JSON, of what is finished so far.
+    """Return the whole JSON, of what is finished so far.
 
     Args:
-        best: the winner (default: the first of the ranking).
+        table: of these trials, by `trials_table` (default: it is computed).
+        best: the winner (default: the trial of rank 1).
         confirmation: what `confirm.confirmation` says, if anything was confirmed.
         held_out: further figures of trials by name, read once from the test split.
     """
-    best = best or next(iter(ranking(records)), None)
-    searched = [record for record in records if not record.confirms]
-
-    def result(record: TrialRecord) -> dict[str, Any]:
-        return {**record.to_result(targets), **(held_out or {}).get(record.name, {})}
-
+    table = trials_table(records, targets) if table is None else table
+    finished = table["status"].isin(FINISHED) & table["confirms"].isna()
+    results = {
+        result["experiment_name"]: {**result, **(held_out or {}).get(result["experiment_name"], {})}
+        for result in results_of(records, table, targets, finished)
+    }
+    ranked = table.loc[table["rank"] == 1, "experiment_name"].tolist()
+    names = [best.name] if best else ranked
     return {
         "timestamp": timestamp,
-        "experiments_completed": sum(r.status == "completed" for r in searched),
-        "best_result": result(best) if best else None,
-        "all_results": [result(record) for record in searched if record.status in FINISHED],
+        "experiments_completed": sum(r["status"] == "completed" for r in results.values()),
+        "best_result": results[names[0]] if names else None,
+        "all_results": list(results.values()),
         "targets": dict(targets),
         "environment": environment(),
         **({"confirmation": dict(confirmation)} if confirmation else {}),
     }
+
+
+def results_of(
+    records: Sequence[TrialRecord],
+    table: pd.DataFrame,
+    targets: Mapping[str, float],
+    chosen: pd.Series | None = None,
+) -> list[dict[str, Any]]:
+    """Return an entry of the JSON a trial, made of the rows of its table.
+
+    Args:
+        table: of these trials, in their order.
+        chosen: which rows are wanted (default: all).
+    """
+    some = table if chosen is None else table[chosen]
+    plain = some.astype(object).where(some.notna(), None)
+    rows = zip(plain.index, plain.to_dict("records"), strict=True)
+    return [_result(records[place], row, targets) for place, row in rows]
+
+
+def result_of(record: TrialRecord, targets: Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Return the entry of the JSON of one trial alone, whatever its status."""
+    (result,) = results_of([record], trials_table([record], targets), targets or {})
+    return result
+
+
+def _result(
+    record: TrialRecord, row: Mapping[str, Any], targets: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return one entry of the JSON: figures from the table, settings from the record."""
+    task, config = record.task, record.config.to_dict()
+    first = ("experiment_name", "status", "stop_reason", "rank", "training_time", *task.figures)
+    keys = target_keys() if targets else {}
+    result = {
+        **{name: row[name] for name in (*first, *EPOCHS)},
+        "metrics": {name: row[name] for name in task.columns},
+        **{name: row[name] for name in ("model_parameters", *SYSTEM_METRICS)},
+        "hyperparameters": hyperparameters(record),
+        **{name: row[name] for name in ("seed", "checkpoint", *OPTIONAL) if row[name] is not None},
+        "checkpoint": row["checkpoint"],
+        "config": config,
+        "error_message": record.error_message,
+        "error_log": row["error_log"],
+        "targets": {
+            name: {"goal": goal, "value": row.get(keys[name]), "met": row[MEETS + name]}
+            for name, goal in targets.items()
+        },
+    }
+    made_with = {"made_with": dict(record.made_with)} if record.made_with else {}
+    return result | made_with | ({"sampled": dict(record.sampled)} if record.search else {})
 
 
 @cache

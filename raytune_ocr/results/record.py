@@ -1,30 +1,19 @@
-"""What a run leaves to read: one JSON, `trials.csv` and `epochs.csv`, and how to load them."""
+"""What is known of one trial while its run goes on: settings, epochs, and how it ended."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.results.targets import compare_with_targets
 from raytune_ocr.tasks.base import Metric, Task
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.run_folder import RunFolder
 
-HYPERPARAMETERS = (
-    "model_name",
-    "batch_size",
-    "learning_rate",
-    "weight_decay",
-    "loss_type",
-    "scheduler_type",
-    "optimizer_type",
-)
 FIRST_COLUMNS = ("experiment_name", "epoch")
 RUN_COLUMNS = (
     "learning_rate",
@@ -35,6 +24,7 @@ RUN_COLUMNS = (
     "memory_mb",
     "cpu_percent",
     "gpu_memory_mb",
+    "model_parameters",
 )
 """Figures of an epoch that no task has for itself: how it was trained, and at which cost."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
@@ -42,6 +32,7 @@ CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
 CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
 CONFIRMING_TABLES = (CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE)
 FINISHED = ("completed", "failed")
+BEST_MODELS_KEPT = 10  # of the trials of a run, as it ends
 USED = ("batch_size_used", "accumulation_used", "threads")
 
 
@@ -193,55 +184,10 @@ class TrialRecord:
         return self.task.ranked_by(self.config)[0]
 
     @property
-    def score(self) -> tuple[float, ...]:
-        """What it is ranked by, higher is better."""
-        best = self.best
-        scores = (metric.score(best) for metric in self.task.ranked_by(self.config))
-        return tuple(-math.inf if math.isnan(score) else score for score in scores)
-
-    @property
     def checkpoint(self) -> Path | None:
         """The best model, if it is there."""
         path = RunFolder(self.config.output_dir, self.name).best_model.absolute()
         return path if path.exists() else None
-
-    def to_result(self, targets: Mapping[str, float]) -> dict[str, Any]:
-        """One entry of the JSON."""
-        best, config = self.best, self.config.to_dict()
-        seconds = sum(row["seconds"] for row in self.epochs)
-        result = {
-            "experiment_name": self.name,
-            "status": self.status,
-            "stop_reason": self.stop_reason,
-            "training_time": seconds,
-            **{key: best.get(name) for key, name in self.task.figures.items()},
-            "best_epoch": best.get("epoch"),
-            "final_train_loss": self.epochs[-1].get("train_loss") if self.epochs else None,
-            "total_epochs": len(self.epochs),
-            "train_time_per_epoch": seconds / len(self.epochs) if self.epochs else None,
-            "hyperparameters": {name: config[name] for name in HYPERPARAMETERS}
-            | dict(self.sampled),
-            "seed": config["seed"],
-            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
-            "config": config,
-        }
-        result.update(self.used)
-        if self.made_with:
-            result["made_with"] = dict(self.made_with)
-        if self.search:
-            result["search"], result["sampled"] = self.search, dict(self.sampled)
-        if self.parent:
-            result["parent"], result["parent_epoch"] = self.parent, self.parent_epoch
-        if self.status == "failed":
-            result["error_message"] = self.error_message
-        result["targets"] = compare_with_targets(result, targets)
-        return result
-
-
-def ranking(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Completed trials of the search, best score first; those that confirm have no place."""
-    finished = [r for r in records if r.status == "completed" and r.best and not r.confirms]
-    return sorted(finished, key=lambda record: record.score, reverse=True)
 
 
 TIME_BUDGET = "time_budget"

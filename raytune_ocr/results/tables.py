@@ -11,49 +11,50 @@ from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
-from raytune_ocr.results.document import read_document
+from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
+from raytune_ocr.results.document import OPTIONAL, read_document
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
     EPOCHS_TABLE,
-    FIRST_COLUMNS,
-    RUN_COLUMNS,
     TRIALS_TABLE,
     TrialRecord,
 )
 from raytune_ocr.tasks.registry import figure_names
 
 
-def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """A row a trial and epoch: the metrics that its task reports, and what the epoch cost."""
-    import pandas as pd
-
-    records = list(records)
-    tasks = {record.task.name: record.task for record in records}
-    reported = (name for task in tasks.values() for name in task.columns)
-    columns = list(dict.fromkeys([*FIRST_COLUMNS, *reported, *RUN_COLUMNS]))
-    rows = [row for record in records for row in record.epochs]
-    present = {name for row in rows for name in row} or set(columns)
-    return pd.DataFrame(rows, columns=[name for name in columns if name in present])
-
-
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row a result, hyper-parameters as columns of their own names."""
+    """Return a row a result of a JSON: the columns of `trials.csv`, with the same types."""
     import pandas as pd
 
-    rows = []
-    for result in results:
-        flat = {k: v for k, v in result.items() if not isinstance(v, (dict, list))}
-        flat.setdefault("error_message", result.get("error"))
-        flat.pop("error", None)
-        rows.append({**flat, **result.get("hyperparameters", {})})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame([_flat(result) for result in results])
+    for name in figure_names():
+        if name in table:
+            table[name] = pd.to_numeric(table[name], errors="coerce")
+    return table.astype({name: "Int64" for name in INTEGERS if name in table})
+
+
+def _flat(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the single values of a result, its metrics, settings and met targets by name."""
+    flat = {name: value for name, value in result.items() if not isinstance(value, (dict, list))}
+    flat.setdefault("error_message", result.get("error") or "")
+    flat.pop("error", None)
+    met = {MEETS + name: each["met"] for name, each in (result.get("targets") or {}).items()}
+    return {**result.get("metrics", {}), **flat, **result.get("hyperparameters", {}), **met}
 
 
 def write_tables(
-    folder: Path, records: Sequence[TrialRecord], targets: Mapping[str, float]
+    folder: Path,
+    records: Sequence[TrialRecord],
+    targets: Mapping[str, float],
+    table: pd.DataFrame | None = None,
 ) -> None:
-    """`trials.csv` and `epochs.csv`; of trials that confirm others `confirmation_*.csv`."""
+    """Write `trials.csv` and `epochs.csv`; of trials that confirm others `confirmation_*.csv`.
+
+    Args:
+        table: of these trials, by `trials_table` (default: it is computed).
+    """
+    table = trials_table(records, targets) if table is None else table
     for confirming, trials, epochs in (
         (False, TRIALS_TABLE, EPOCHS_TABLE),
         (True, CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE),
@@ -61,10 +62,11 @@ def write_tables(
         some = [record for record in records if bool(record.confirms) == confirming]
         if confirming and not some:
             continue
-        results = results_table(record.to_result(targets) for record in some)
-        for name, table in ((trials, results), (epochs, epochs_table(some))):
+        rows = table[table["confirms"].notna() == confirming].drop(columns="confirms")
+        unused = [name for name in OPTIONAL if rows[name].isna().all()]
+        for name, each in ((trials, rows.drop(columns=unused)), (epochs, epochs_table(some))):
             with replacing(folder / name) as aside:
-                table.to_csv(aside, index=False)
+                each.to_csv(aside, index=False)
 
 
 def load_results(
@@ -90,16 +92,15 @@ def load_results(
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
     _, document = read_document(source)
-    table = results_table(document["all_results"])
-    for name in figure_names():
-        if name in table:
-            table[name] = pd.to_numeric(table[name], errors="coerce")
-    return best_first(table)
+    return best_first(results_table(document["all_results"]))
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """By score, rows of equal ones in the order they had; as it is where there are no scores."""
+    """Sort by rank; what has none, or is of several runs, by its figures, then by name."""
     scores = [name for name in figure_names() if name in table]
     if not scores:
         return table
-    return table.sort_values(scores, ascending=False, ignore_index=True, kind="stable")
+    rank = ["rank"] if "rank" in table and "source" not in table else []
+    loss = ["val_loss"] if "val_loss" in table else []
+    by = [*rank, *scores, *loss, "experiment_name"]
+    return table.sort_values(by, ascending=[n not in scores for n in by], ignore_index=True)

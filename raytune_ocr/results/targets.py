@@ -1,4 +1,4 @@
-"""Targets of a run: goals for figures, and whether a trial meets them."""
+"""The target of a run: a goal for a figure, at which the run ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raytune_ocr.config.metrics import mode_of, reaches
-from raytune_ocr.tasks.registry import target_keys, target_metrics
+from raytune_ocr.tasks.registry import target_metrics
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,3 @@ class Target:
 
     def __str__(self) -> str:
         return f"{self.name}={self.value:g}"
-
-
-def compare_with_targets(
-    result: Mapping[str, Any], targets: Mapping[str, float]
-) -> dict[str, dict[str, Any]]:
-    """For each target its goal, the value reached, and whether it is met."""
-    compared = {}
-    keys = target_keys() if targets else {}
-    for name, goal in targets.items():
-        value = result.get(keys[name])
-        met = value is not None and reaches(value, goal, mode_of(name))
-        compared[name] = {"goal": goal, "value": value, "met": met}
-    return compared

@@ -21,6 +21,7 @@ class ReaderTask(ClassifierTask):
     columns: ClassVar[tuple[str, ...]] = (
         "train_loss",
         "train_char_accuracy",
+        "train_seq_accuracy",
         "val_loss",
         CHARACTERS,
         SEQUENCES,

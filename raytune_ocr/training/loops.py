@@ -44,7 +44,7 @@ class Loop(Trainer):
     def train_epoch(
         self, train_dataloader: Any, eval_dataloader: Any = None, epoch: int = 0
     ) -> dict[str, float]:
-        """As `Trainer.train_epoch`, with the process's memory and CPU use.
+        """As `Trainer.train_epoch`, with the model's size, and the process's memory and CPU use.
 
         `seconds` covers training and validation, `images_per_second` training alone.
         """
@@ -59,6 +59,7 @@ class Loop(Trainer):
         metrics["seconds"] = seconds
         metrics["memory_mb"] = psutil.Process().memory_info().rss / MEBIBYTE
         metrics["cpu_percent"] = 100 * cpu_seconds / max(seconds, 1e-9)
+        metrics["model_parameters"] = sum(each.numel() for each in self.model.parameters())
         if self.device.type == "cuda":
             metrics["gpu_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / MEBIBYTE
         return metrics

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-BEST_NAME = "best_model.pt"
 NUMBERED = "checkpoint_epoch_*.pt"  # checkpoints of epochs; the star is the number
 STATE_NAME = "state.pt"  # what a run is resumed from, in a folder of its own
+BEST_NAME = "best_model.pt"  # the weights of the best epoch
+BEST_MODEL = f"checkpoints/{BEST_NAME}"  # in the folder of one run, as the next one
+ERROR_LOG = "logs/error.log"  # tracebacks of its failures
 
 
 class RunFolder:
@@ -23,8 +25,13 @@ class RunFolder:
 
     @property
     def best_model(self) -> Path:
-        """The checkpoint of the best epoch."""
-        return self.checkpoints / BEST_NAME
+        """The weights of the best epoch."""
+        return self.path / BEST_MODEL
+
+    @property
+    def error_log(self) -> Path:
+        """Tracebacks of its failures, if there were any."""
+        return self.path / ERROR_LOG
 
     @property
     def tensorboard(self) -> Path:

@@ -25,6 +25,7 @@ __getattr__, __all__ = lazy_names(
         "raytune_ocr.tune.options": ["TuneOptions"],
         "raytune_ocr.tune.space.search_space": ["load_space"],
         "raytune_ocr.tune.space.sections": ["create_training_config"],
+        "raytune_ocr.tune.tracking.ray_export": ["export_ray"],
         "raytune_ocr.tune.tuner": ["HyperparameterTuner"],
     },
 )

@@ -13,6 +13,7 @@ from raytune_ocr.plugins import Registry
 from raytune_ocr.results.targets import Target
 from raytune_ocr.tasks.registry import target_metrics
 
+ALL = "all"
 UNITS = {"h": 3600, "m": 60, "s": 1}
 
 
@@ -36,6 +37,16 @@ def integer(low: int) -> OptionRule:
         return int(number) if number is not None and number >= low and number % 1 == 0 else None
 
     return OptionRule(f"an integer >= {low}", read, {"type": "integer", "minimum": low})
+
+
+def integer_or_all(low: int) -> OptionRule:
+    number = integer(low)
+
+    def read(value: Any) -> int | str | None:
+        return ALL if value == ALL else number.read(value)
+
+    schema = {"anyOf": [dict(number.schema), {"const": ALL}]}
+    return OptionRule(f"{number.text}, or {ALL}", read, schema)
 
 
 def at_least(low: float) -> OptionRule:

@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from raytune_ocr.config.rules import shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
+from raytune_ocr.results.record import BEST_MODELS_KEPT
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tune.option_rules import DURATION, TARGET, OptionRule, at_least, integer, name_in
+from raytune_ocr.tune.option_rules import (
+    ALL,
+    DURATION,
+    TARGET,
+    OptionRule,
+    at_least,
+    integer,
+    integer_or_all,
+    name_in,
+)
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
@@ -226,8 +236,22 @@ class TuneOptions:
         metavar="S",
         group="a winner one can trust",
     )
+    keep_models: int | str = option(
+        BEST_MODELS_KEPT,
+        "trials that keep their models as the run ends, the best N or all; a model is its best "
+        "epoch and the numbered checkpoints that save_every_n_epochs and keep_n_checkpoints leave "
+        f"(default {BEST_MODELS_KEPT})",
+        integer_or_all(1),
+        metavar="N|all",
+        group="where results go",
+    )
     track: Sequence[str] = option((), "trackers besides TensorBoard: mlflow, wandb")
     quiet: bool = option(False, "print nothing but errors")
+
+    @property
+    def models_kept(self) -> int | None:
+        """How many of the best trials keep their models; None: all."""
+        return None if self.keep_models == ALL else int(self.keep_models)
 
 
 OPTIONS: dict[str, AboutOption] = {
@@ -273,7 +297,7 @@ def read_tuning(content: Any, place: str) -> tuple[dict[str, Any], list[str]]:
 KEPT_OPTIONS = (
     *("search", "num_samples", "warm_start", "refine"),
     *("scheduler", "grace_period", "reduction_factor", "epoch_budget"),
-    *("confirm", "confirm_seeds"),
+    *("confirm", "confirm_seeds", "keep_models"),
 )
 """Options that define a run: a resumed run keeps them unless the caller gives others."""
 

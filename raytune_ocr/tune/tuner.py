@@ -250,4 +250,4 @@ class HyperparameterTuner:
         best = document["best_result"]
         if best and best["checkpoint"]:
             paths.append(("best checkpoint", best["checkpoint"]))
-        return summary(self.records.values(), self.run.targets, paths, document)
+        return summary(self.records.values(), paths, document)

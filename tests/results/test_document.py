@@ -2,7 +2,7 @@ import json
 import math
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.document import result_of, results_document, write_json
 from tests.fixtures.records import record_of, row
 
 KEYS = {
@@ -18,7 +18,7 @@ KEYS = {
 
 
 def test_the_best_epoch_is_reported_and_not_the_last():
-    result = record_of().to_result({})
+    result = result_of(record_of())
     assert (result["best_val_char_accuracy"], result["best_epoch"]) == (0.6, 2)
     assert result["total_epochs"] == 3
     assert (result["training_time"], result["train_time_per_epoch"]) == (6.0, 2.0)
@@ -30,7 +30,7 @@ def test_the_best_epoch_is_the_one_that_the_kept_weights_are_of():
     following_loss.config.early_stopping_mode = "min"
     for epoch, loss in zip(following_loss.epochs, (0.5, 0.3, 0.4), strict=True):
         epoch["val_loss"] = loss
-    assert following_loss.to_result({})["best_epoch"] == 2
+    assert result_of(following_loss)["best_epoch"] == 2
 
 
 def test_an_epoch_done_again_stands_once():

@@ -7,7 +7,8 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.models.describe import work
-from raytune_ocr.results.record import TrialRecord, ranking
+from raytune_ocr.results.document import result_of
+from raytune_ocr.results.record import TrialRecord
 from tests.fixtures.materials import train_record
 
 
@@ -94,25 +95,13 @@ def test_schedulers_see_its_length_its_cost_and_the_settings_of_an_epoch():
     assert rates == [0.1, 0.01, 0.01]
 
 
-def test_trials_are_ranked_by_character_then_sequence_accuracy():
-    records = [record_of(name) for name in "abcd"]
-    scores = [(0.5, 0.9), (0.8, 0.1), (0.8, 0.2), (math.nan, math.nan)]
-    for record, (char, seq) in zip(records, scores, strict=True):
-        record.add(row(1, val_char_accuracy=char, val_seq_accuracy=seq))
-        record.complete("max_epochs")
-    assert [record.name for record in ranking(records[:3])] == ["c", "b", "a"]
-    records[1].confirms = "c"
-    records[2].fail("lost")
-    assert [record.name for record in ranking(records[:3])] == ["a"]
-
-
 def test_its_entry_of_the_json_tells_what_it_was_told():
     record = record_of(seed=3)
     train_record(record, 2, 0.5)
     record.search, record.sampled = "found", {"learning_rate": 0.1}
     record.parent, record.parent_epoch = "b", 1
     record.fail("no memory")
-    entry = SimpleNamespace(**record.to_result({}))
+    entry = SimpleNamespace(**result_of(record))
     assert (entry.status, entry.error_message, entry.stop_reason) == (
         *("failed", "no memory", "error"),
     )

@@ -3,8 +3,9 @@ import math
 import pytest
 
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.tables import epochs_table, write_tables
+from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import load_results
 from tests.fixtures.records import record_of, row
 

@@ -198,6 +198,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="use --output-dir even if another run holds its lock",
     )
+    _add_options(group)
     group.add_argument(
         "--track",
         nargs="+",

@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from raytune_ocr.errors import CheckpointError
-from raytune_ocr.results.record import CONFIRMING_TABLES, TrialRecord, ranking
+from raytune_ocr.results.aggregate import ranking
+from raytune_ocr.results.record import BEST_MODELS_KEPT, CONFIRMING_TABLES, TrialRecord
 from raytune_ocr.training.model_config import without_model_file
-from raytune_ocr.training.run_folder import NUMBERED, STATE_NAME, RunFolder
+from raytune_ocr.training.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.storage.mirror import RAY_STATE, RunCopy, state_folder
 
 logger = logging.getLogger(__name__)
-BEST_MODELS_KEPT = 10
 SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # of a trial whose own is there already, as Ray names it
 
 
@@ -43,7 +43,7 @@ def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
 
     Where there is no whole state of that very epoch, it trains from the start, to the same end.
     """
-    from raytune_ocr.training.checkpoint import BEST_NAME, read_state, write_state
+    from raytune_ocr.training.state_files import read_state, write_state
 
     copy.pull_trial(child.parent)
     state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"
@@ -79,19 +79,25 @@ def remove_ray_state(folder: Path) -> None:
             path.rmdir()
 
 
-def tidy(folder: Path, copy: RunCopy, records: Iterable[TrialRecord]) -> None:
-    """States of finished trials go, but the winner's; best models of the first few stay."""
+def tidy(
+    folder: Path,
+    copy: RunCopy,
+    records: Iterable[TrialRecord],
+    keep_models: int | None = BEST_MODELS_KEPT,
+) -> None:
+    """Remove states of finished trials but the winner's, and models of all but the best trials.
+
+    Args:
+        keep_models: how many trials keep theirs, best and numbered ones; None: all.
+    """
     records = list(records)
-    ranked = [record.name for record in ranking(records)]
     best = winner(records)
+    keeping = {record.name for record in ranking(records)[:keep_models]}
     for record in records:
         if not record.is_over:
             continue
         remove_states(folder / record.name, keep=1 if record is best else 0)
-        models = RunFolder(folder, record.name).checkpoints
-        for path in models.glob(NUMBERED):
-            path.unlink(missing_ok=True)
-        if record is not best and record.name not in ranked[:BEST_MODELS_KEPT]:
-            shutil.rmtree(models, ignore_errors=True)
+        if record is not best and keep_models is not None and record.name not in keeping:
+            shutil.rmtree(folder / record.name / "checkpoints", ignore_errors=True)
         if record is not best:
             copy.prune(record.name)

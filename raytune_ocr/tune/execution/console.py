@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 
 from raytune_ocr.progress import clock
-from raytune_ocr.results.record import TrialRecord, ranking
-from raytune_ocr.results.targets import compare_with_targets
+from raytune_ocr.results.aggregate import ranking
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.execution.throttle import Throttle
 
 
@@ -146,45 +147,73 @@ def _figure(value: float | None) -> str:
 
 def summary(
     records: Iterable[TrialRecord],
-    targets: Mapping[str, float],
     paths: Sequence[tuple[str, str]],
     document: Mapping[str, Any],
 ) -> str:
     """Ranking, who was stopped when and why, targets, and where everything is.
 
     Args:
-        document: the results JSON: what was confirmed, and how the test split was read.
+        document: the results JSON of these trials.
     """
     records = list(records)
-    ranked = ranking(records)
-    lines = ["", "Ranking (validation)"]
-    for place, record in enumerate(ranked, 1):
+    best = document["best_result"] or {}
+    lines = [
+        *("", "Ranking (validation)"),
+        *(_ranked_lines(records) or ["  no trial completed"]),
+        *_not_completed(records, document["all_results"]),
+        *_confirmed(document.get("confirmation")),
+        *_test_lines(best),
+        *_target_lines(best),
+        *_removed_models(document["all_results"]),
+    ]
+    lines.extend(f"{label:<16} {path}" for label, path in paths)
+    return "\n".join(lines)
+
+
+def _ranked_lines(records: Sequence[TrialRecord]) -> list[str]:
+    lines = []
+    for place, record in enumerate(ranking(records), 1):
         best = record.best
         told = "  ".join(f"{label} {value}" for label, value in figures(record, best).items())
         lines.append(
             f"{place:>3}. {record.name:<24} {told}  epoch {best['epoch']} of "
             f"{len(record.epochs)}  {record.stop_reason}"
         )
-    if not ranked:
-        lines.append("  no trial completed")
+    return lines
+
+
+def _not_completed(
+    records: Iterable[TrialRecord], results: Iterable[Mapping[str, Any]]
+) -> list[str]:
+    """Failed trials, with the file of their tracebacks, and unfinished ones."""
+    logs = {result["experiment_name"]: result["error_log"] for result in results}
+    lines = []
     for record in records:
+        after = f"{record.name} after {len(record.epochs)} epochs"
         if record.status == "failed":
-            last = len(record.epochs)
-            lines.append(f"  failed: {record.name} after {last} epochs: {record.error_message}")
+            log = logs.get(record.name)
+            lines.append(f"  failed: {after}: {record.error_message}")
+            lines.extend([f"          traceback in {log}"] if log else [])
         elif record.status != "completed":
-            lines.append(f"  unfinished: {record.name} after {len(record.epochs)} epochs")
-    best = document["best_result"]
-    lines.extend(_confirmed(document.get("confirmation")))
-    lines.extend(_test_lines(best or {}))
-    if best and targets:
-        lines.append(f"Targets of {best['experiment_name']}")
-        compared = compare_with_targets(best, targets)
-        for name, row in compared.items():
-            verdict = "met" if row["met"] else "not met"
-            value = "-" if row["value"] is None else f"{row['value']:.4g}"
-            lines.append(f"  {name:<24} goal {row['goal']:g}  value {value}  {verdict}")
-    lines.extend(f"{label:<16} {path}" for label, path in paths)
-    return "\n".join(lines)
+            lines.append(f"  unfinished: {after}")
+    return lines
+
+
+def _target_lines(best: Mapping[str, Any]) -> list[str]:
+    compared = best.get("targets") or {}
+    lines = [f"Targets of {best['experiment_name']}"] if compared else []
+    for name, row in compared.items():
+        verdict = "met" if row["met"] else "not met"
+        value = "-" if row["value"] is None else f"{row['value']:.4g}"
+        lines.append(f"  {name:<24} goal {row['goal']:g}  value {value}  {verdict}")
+    return lines
+
+
+def _removed_models(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """How many trials have no model any more, by the reason."""
+    reasons = Counter(result.get("checkpoint_missing", "") for result in results)
+    removed = {why: number for why, number in reasons.items() if why.startswith("removed")}
+    return [f"Models of {number} trials {why}" for why, number in removed.items()]
 
 
 def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:

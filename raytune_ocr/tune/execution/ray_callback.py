@@ -13,6 +13,7 @@ from ray.tune import Callback
 from raytune_ocr.files import SAYS_DISK_FULL
 from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.training.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.execution.console import ProgressReport
@@ -20,7 +21,6 @@ from raytune_ocr.tune.execution.node_drain import DRAINED
 from raytune_ocr.tune.execution.out_of_memory import LOW_ON_MEMORY, actor_id
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
-    ERROR_LOG,
     latest_error,
     log_error,
     message_of,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.document import RESULTS_COPY, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
@@ -23,8 +24,7 @@ class ResultsWriter:
     Args:
         folder: the run's folder, for the tables and a copy of the JSON.
         results_file: where the JSON goes.
-        records: the run's trials by name, which grow.
-        targets: goals by name.
+        aggregator: makes the trials table as it stands.
         document: what the JSON holds now.
     """
 
@@ -32,14 +32,12 @@ class ResultsWriter:
         self,
         folder: Path,
         results_file: Path,
-        records: Mapping[str, TrialRecord],
-        targets: Mapping[str, float],
+        aggregator: Aggregator,
         document: Callable[[], dict[str, Any]],
     ) -> None:
         self.folder = folder
         self.results_file = results_file
-        self.records = records
-        self.targets = targets
+        self.aggregator = aggregator
         self.document = document
         self._document_throttle = Throttle()
         self._tables_throttle = Throttle(seconds=TABLES_SECONDS)
@@ -73,5 +71,6 @@ class ResultsWriter:
 
     def _write_tables(self) -> None:
         with self._tables_throttle.measured():
-            write_tables(self.folder, list(self.records.values()), self.targets)
+            made = self.aggregator
+            write_tables(self.folder, list(made.records.values()), made.targets, made.table())
         self._tables_due = False

@@ -18,6 +18,7 @@ from typing import Any
 from raytune_ocr.config.settings import CHANGEABLE
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import is_disk_full
+from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import TEST_SPLIT, Journal
@@ -162,8 +163,9 @@ class Run:
         self.records: MutableMapping[str, TrialRecord] = ChainMap(
             self.confirming, self.study.trials, self.kept
         )
+        self.aggregator = Aggregator(self.records, self.targets, options.models_kept)
         self.writer = ResultsWriter(
-            self.output_dir, self.results_file, self.records, self.targets, self.document
+            self.output_dir, self.results_file, self.aggregator, self.document
         )
 
     def _restore_clones(self, replay: Replay) -> None:
@@ -365,7 +367,7 @@ class Run:
         """Write everything that is left of a run when its trials are over."""
         self.save_state()
         self._read_test_split()
-        tidy(self.output_dir, self.copy, self.records.values())
+        tidy(self.output_dir, self.copy, self.records.values(), self.options.models_kept)
         self.save_results()
         self.journal.close()
         self.copy.push(now=True)
@@ -423,12 +425,13 @@ class Run:
 
     def document(self) -> dict[str, Any]:
         """What the JSON holds."""
-        records = list(self.records.values())
+        records, table = list(self.records.values()), self.aggregator.table()
         document = results_document(
             records,
             self.targets,
             self.timestamp,
-            best=winner(records),
+            table=table,
+            best=winner(records, table),
             confirmation=confirmation(records, self.targets),
             held_out={
                 fact["trial"]: fact["figures"] for fact in self.journal.facts.get(TEST_SPLIT, [])

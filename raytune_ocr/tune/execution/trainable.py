@@ -24,13 +24,12 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.training.run_folder import STATE_NAME
+from raytune_ocr.training.run_folder import ERROR_LOG, STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
 from raytune_ocr.tune.execution.node_drain import DrainNotice
 from raytune_ocr.tune.execution.trial_errors import (
-    ERROR_LOG,
     as_shown,
     log_error,
     own_frames,
@@ -177,8 +176,11 @@ def trial(
     settings = TrainingConfig.from_dict(config["config"], environment={})
     dataset = data[data_key(settings)]
     threads, timeout = config["threads"], config["timeout"]
-    with _home(settings, storage, config["keeps_states"]) as (settings, report):
-        state = newest_state(Path(settings.output_dir) / settings.experiment_name)
+    with (
+        _home(settings, storage, config["keeps_states"]) as (settings, report),
+        _restored() as restored,
+    ):
+        state = newest_state(Path(settings.output_dir) / settings.experiment_name, restored)
         drain = [] if mark is None else [DrainNotice(drain_deadline)]  # no cluster, no notice
         run_trial(settings, dataset, report, threads, state, timeout, drain)
 
@@ -222,15 +224,32 @@ def _home(
         mirror.push()
 
 
-def newest_state(folder: Path) -> Path | None:
+@contextmanager
+def _restored() -> Iterator[Path | None]:
+    """The folder of the checkpoint that Ray restores the trial from, if it does."""
+    from ray import tune
+
+    checkpoint = tune.get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with checkpoint.as_directory() as folder:
+        yield Path(folder)
+
+
+def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
     """The whole state of the latest epoch below a trial's folder; damaged ones are logged.
 
     The epoch decides, not the time of a file: a clock may have been set back.
+
+    Args:
+        restored: the folder of another state, which Ray restores the trial from.
     """
     from raytune_ocr.training.state_files import part_of, read_state
 
     epochs: dict[Path, int] = {}
-    for path in sorted(folder.glob(f"{STATES}*/{STATE_NAME}")):
+    others = [] if restored is None else [restored / STATE_NAME]
+    for path in [*others, *sorted(folder.glob(f"{STATES}*/{STATE_NAME}"))]:
         try:
             epochs[path] = part_of(read_state(path), "epoch", path)
         except CheckpointError as error:

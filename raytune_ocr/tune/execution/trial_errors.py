@@ -10,10 +10,10 @@ from typing import Any
 
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.files import follow_no_link
+from raytune_ocr.training.run_folder import ERROR_LOG
 
 logger = logging.getLogger(__name__)
 
-ERROR_LOG = "logs/error.log"  # in a trial's folder
 LONGEST = 2000  # characters of a message, wherever it is shown; the whole is in the log
 FRAMES = 3  # of a user's code that a person is shown
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.plugins import check_trusted
-from raytune_ocr.results.record import TrialRecord, ranking
+from raytune_ocr.results.aggregate import ranking
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.head_watchdog import watched
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes

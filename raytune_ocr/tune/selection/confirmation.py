@@ -13,11 +13,16 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count, islice
 from statistics import fmean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.metrics import score_of
-from raytune_ocr.results.record import FINISHED, TrialRecord, ranking
+from raytune_ocr.results.aggregate import ranking, trials_table
+from raytune_ocr.results.document import results_of
+from raytune_ocr.results.record import FINISHED, TrialRecord
 from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lead
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FIRST_SEED = 101
 LONGEST_NAME = 100  # the rule of `experiment_name`
@@ -137,12 +142,15 @@ def lead_of(first: Candidate, second: Candidate) -> Lead | None:
     return paired_lead(of_first, of_second)
 
 
-def winner(records: Sequence[TrialRecord]) -> TrialRecord | None:
+def winner(records: Sequence[TrialRecord], table: pd.DataFrame | None = None) -> TrialRecord | None:
     """The first of `candidates`, if the best ones were confirmed, else the best of the search.
 
     None when no trial completed.
+
+    Args:
+        table: of these trials, by `trials_table` (default: it is computed).
     """
-    ranked = ranking(records)
+    ranked = ranking(records, table)
     confirming = [record for record in records if record.confirms]
     if confirming and all(record.status in FINISHED for record in confirming):
         first = candidates(records)[0]
@@ -176,7 +184,7 @@ def confirmation(
         "candidates": [candidate.to_dict() for candidate in ordered],
         "complete": complete,
         **(_comparison(ordered) if complete else {"verdict": under_way}),
-        "results": [record.to_result(targets) for record in done],
+        "results": results_of(done, trials_table(done, targets), targets),
     }
 
 

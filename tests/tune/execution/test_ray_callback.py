@@ -4,11 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from raytune_ocr.training.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution import ray_callback
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_callback import RayCallback
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.trial_errors import ERROR_LOG
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import read_space

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.document import RESULTS_COPY, results_document
 from raytune_ocr.results.record import EPOCHS_TABLE, TRIALS_TABLE, TrialRecord
 from raytune_ocr.tune.execution import throttle
@@ -31,13 +32,13 @@ def writer(tmp_path, clock):
         return results_document(list(records.values()), {}, "t")
 
     (tmp_path / "out").mkdir()
-    made = ResultsWriter(tmp_path / "out", tmp_path / "r.json", records, {}, document)
+    made = ResultsWriter(tmp_path / "out", tmp_path / "r.json", Aggregator(records, {}), document)
     made.seconds_each = 0.0
     return made
 
 
 def report(writer, name, epoch, finished=False):
-    record = writer.records[name]
+    record = writer.aggregator.records[name]
     train_record(record, epoch, 0.5)
     if finished:
         record.complete("max_epochs")

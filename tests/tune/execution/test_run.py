@@ -7,6 +7,7 @@ import pytest
 
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, PAUSE, STOP, Decision
+from raytune_ocr.results.document import result_of
 from raytune_ocr.results.targets import Target
 from raytune_ocr.tune.execution.run import Run, clone_of, inherit
 from raytune_ocr.tune.options import TuneOptions
@@ -278,7 +279,7 @@ def test_a_clone_is_its_parent_with_one_more_change_and_its_epochs(start_run):
     assert {row["experiment_name"] for row in child.epochs} == {child.name}
     grandchild = clone_of(child, replace(CLONE, trial="a_g2", epoch=3))
     assert [change["after_epoch"] for change in grandchild.config.changes] == [2, 3]
-    result = child.to_result({})
+    result = result_of(child)
     assert (result["parent"], result["parent_epoch"]) == ("a", 2)
     child.complete("max_epochs")
     (confirming,) = confirming_records([child], 1, 1).values()

@@ -4,13 +4,15 @@ import os
 
 import pytest
 import torch
+from ray import tune
 
-from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFailedError
+from raytune_ocr.training.run_folder import ERROR_LOG
 from raytune_ocr.training.state_files import write_state
 from raytune_ocr.tune.execution import trainable
 from raytune_ocr.tune.execution.trainable import newest_state, run_trial
-from raytune_ocr.tune.execution.trial_errors import ERROR_LOG, LONGEST
+from raytune_ocr.tune.execution.trial_errors import LONGEST
 
 
 @pytest.fixture
@@ -88,3 +90,22 @@ def test_a_damaged_or_incomplete_state_is_passed_over(tmp_path, caplog):
     assert newest_state(tmp_path).parent.name == "checkpoint_1"
     assert "checkpoint_3" in caplog.text and "must hold epoch" in caplog.text
     assert newest_state(tmp_path / "nothing") is None
+
+
+def test_a_trial_goes_on_from_the_checkpoint_that_ray_restores_if_it_is_the_newest(
+    tmp_path, monkeypatch
+):
+    config = TrainingConfig(experiment_name="t", output_dir=str(tmp_path / "out"))
+    restored, own = tmp_path / "restored", tmp_path / "out" / "t" / "checkpoint_1"
+    write_state(restored / "state.pt", {"epoch": 3})
+    asked, from_where = {"config": config.to_dict(), "threads": 1, "timeout": None}, []
+    asked |= {"experiment_name": "t", "keeps_states": False}
+    monkeypatch.setattr(trainable, "run_trial", lambda *given: from_where.append(given[4]))
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: tune.Checkpoint.from_directory(restored))
+    for epoch in (None, 2, 4):
+        if epoch:
+            write_state(own / "state.pt", {"epoch": epoch})
+        trainable.trial(asked, {data_key(config): None})
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
+    trainable.trial(asked, {data_key(config): None})
+    assert [path.parent for path in from_where] == [restored, restored, own, own]

@@ -3,8 +3,8 @@
 import pytest
 
 from raytune_ocr.errors import ExperimentFailedError
+from raytune_ocr.training.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.trial_errors import (
-    ERROR_LOG,
     LONGEST,
     as_shown,
     log_error,

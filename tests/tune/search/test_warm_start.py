@@ -5,7 +5,7 @@ import yaml
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, DataNotFoundError
-from raytune_ocr.results.document import results_document, write_json
+from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import HyperparameterTuner
@@ -200,7 +200,7 @@ def write_clone(path, name, **result):
     changes = [{"after_epoch": 5, "learning_rate": 0.0009}]
     clone = TrainingConfig(experiment_name=name, learning_rate=0.03, changes=changes)
     (record,) = finished([TrialRecord(clone)])
-    one = {**record.to_result({}), **result}
+    one = {**result_of(record), **result}
     write_json(path, {"all_results": [one]})
 
 

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
-from raytune_ocr.results.record import TrialRecord, ranking
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
 

@@ -1,0 +1,341 @@
+"""The aggregator: a run's epochs become its trials table, and that its ranking and its targets.
+
+    records -> epochs_table -> figures_table -> trials_table -> ranking, the JSON, trials.csv
+
+The best epoch of a trial is the one that `TrainingConfig.best_of` names, which `best_model.pt` is
+of. Trials are ranked by the metrics of that epoch: the first metric of their task, of equals the
+next one, and of trials that are equal in all of them the name decides, alphabetically.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raytune_ocr.config.metrics import mode_of, reaches, score_of
+from raytune_ocr.results.record import (
+    BEST_MODELS_KEPT,
+    FIRST_COLUMNS,
+    RUN_COLUMNS,
+    USED,
+    TrialRecord,
+)
+from raytune_ocr.tasks.base import Metric
+from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys
+from raytune_ocr.training.run_folder import BEST_MODEL, ERROR_LOG
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+HYPERPARAMETERS = (
+    *("model_name", "batch_size", "learning_rate", "weight_decay", "loss_type"),
+    *("scheduler_type", "optimizer_type"),
+)
+INTEGERS = (
+    *("rank", "best_epoch", "total_epochs", "seed", "model_parameters", "parent_epoch"),
+    *USED,
+)
+"""Columns of the trials table that hold integers, or `<NA>` (Int64)."""
+SUMMARIES = {
+    "training_time": ("seconds", "sum"),
+    "total_epochs": ("epoch", "size"),
+    "train_time_per_epoch": ("seconds", "mean"),
+    "memory_mb": ("memory_mb", "max"),
+    "gpu_memory_mb": ("gpu_memory_mb", "max"),
+    "cpu_percent": ("cpu_percent", "mean"),
+    "images_per_second": ("images_per_second", "median"),
+    "model_parameters": ("model_parameters", "last"),
+}
+"""Figures of a trial, the column of its epochs that each is made of, and how."""
+SYSTEM_METRICS = ("memory_mb", "gpu_memory_mb", "cpu_percent", "images_per_second")
+MEETS = "meets_"  # begins the name of a column that says whether a target is met
+
+
+def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """Return a row a trial and epoch: the metrics of its task, and what the epoch cost."""
+    import pandas as pd
+
+    records = list(records)
+    columns = [*FIRST_COLUMNS, *task_columns(records), *RUN_COLUMNS]
+    rows = [row for record in records for row in record.epochs]
+    present = set().union(*rows) if rows else set(columns)
+    return pd.DataFrame(rows, columns=[name for name in columns if name in present])
+
+
+def task_columns(records: Iterable[TrialRecord]) -> list[str]:
+    """Return the metrics that the tasks of these trials report, each once."""
+    tasks = dict.fromkeys(record.task for record in records)
+    return list(dict.fromkeys(name for task in tasks for name in task.columns))
+
+
+def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
+    """Return a row a trial, by its name: the metrics of its best epoch, and what all epochs cost.
+
+    A trial without an epoch has NaN throughout.
+    """
+    import numpy as np
+    import pandas as pd
+
+    metrics, names = task_columns(records), [record.name for record in records]
+    epochs = epochs_table(records).reindex(columns=["epoch", *metrics, *RUN_COLUMNS])
+    epochs = epochs.astype("float64")
+    lengths = np.array([len(record.epochs) for record in records], dtype=int)
+    trial = np.repeat(np.arange(len(names)), lengths)
+    summed = epochs.groupby(trial).agg(**{n: pd.NamedAgg(*how) for n, how in SUMMARIES.items()})
+    summed["final_train_loss"] = _column(epochs, "train_loss").to_numpy()[
+        np.cumsum(lengths[lengths > 0]) - 1
+    ]
+    at = _best_rows(epochs, trial, [record.task.monitor(record.config) for record in records])
+    best = epochs.iloc[at][["epoch", *metrics]].set_axis(trial[at], axis="index")
+    best = best.rename(columns={"epoch": "best_epoch"})
+    return best.join(summed, how="outer").reindex(range(len(names))).set_axis(names)
+
+
+def _best_rows(epochs: pd.DataFrame, trial: np.ndarray, monitors: Sequence[Metric]) -> np.ndarray:
+    """Return the position of each trial's best epoch; none where it has no monitored value.
+
+    Of equal scores the one with the lowest `val_loss`, and of those the first: see `best_of`.
+    """
+    import numpy as np
+
+    scores = scores_of(epochs, monitors, trial)
+    losses = scores_of(epochs, [Metric("val_loss", "min")] * len(monitors), trial)
+    known = np.flatnonzero(~np.isnan(scores))
+    order = known[np.lexsort((_last_if_nan(-losses)[known], -scores[known], trial[known]))]
+    return order[np.unique(trial[order], return_index=True)[1]]
+
+
+def scores_of(
+    table: pd.DataFrame, metrics: Sequence[Metric], owner: np.ndarray | None = None
+) -> np.ndarray:
+    """Return by row the value of its metric, higher is better; NaN where it has none.
+
+    Args:
+        metrics: of each row, or of each owner of rows.
+        owner: by row the position of its metric (default: a metric a row).
+    """
+    import numpy as np
+
+    kinds = {metric: number for number, metric in enumerate(dict.fromkeys(metrics))}
+    kind = np.array([kinds[metric] for metric in metrics], dtype=int)
+    kind = kind if owner is None else kind[owner]
+    scores = np.full(len(table), np.nan)
+    for metric, number in kinds.items():
+        if metric.name in table:
+            here = kind == number
+            scores[here] = score_of(table[metric.name].to_numpy("float64")[here], metric.mode)
+    return scores
+
+
+def trials_table(
+    records: Sequence[TrialRecord],
+    targets: Mapping[str, float] | None = None,
+    figures: pd.DataFrame | None = None,
+    keep_models: int | None = BEST_MODELS_KEPT,
+) -> pd.DataFrame:
+    """Return a row a trial, in the order of `records`; `docs/reference/results.md` has the columns.
+
+    Args:
+        targets: goals by name; each gets a column `meets_<name>`.
+        figures: what `figures_table` gave (default: it is computed).
+        keep_models: how many of the best trials keep their models at the end; None: all.
+    """
+    import pandas as pd
+
+    figures = figures_table(records) if figures is None else figures
+    table = pd.DataFrame([_facts(record) for record in records], columns=_FACTS)
+    table = table.join(figures.reset_index(drop=True))
+    settings = pd.DataFrame([hyperparameters(record) for record in records], index=table.index)
+    table = table.join(settings[settings.columns.difference(table.columns, sort=False)])
+    for task in dict.fromkeys(record.task for record in records):
+        for key, metric in task.figures.items():
+            table[key] = table[metric]
+    table[["training_time", "total_epochs"]] = table[["training_time", "total_epochs"]].fillna(0)
+    table["rank"] = _ranks(table, [record.task.ranked_by(record.config) for record in records])
+    table["checkpoint_missing"] = _why_no_checkpoint(table, keep_models)
+    _add_targets(table, targets or {})
+    return table.astype(dict.fromkeys(INTEGERS, "Int64"))
+
+
+_FACTS = (
+    *("experiment_name", "status", "stop_reason", "error_message", "error_log", "checkpoint"),
+    *("seed", "search", "parent", "parent_epoch", "confirms", *USED),
+)
+
+
+def _facts(record: TrialRecord) -> dict[str, Any]:
+    """What is known of a trial besides its epochs."""
+    folder = f"{record.config.output_dir}/{record.name}"
+    return {
+        **record.used,
+        "experiment_name": record.name,
+        "status": record.status,
+        "stop_reason": record.stop_reason,
+        "error_message": record.error_message,
+        "error_log": _if_there(f"{folder}/{ERROR_LOG}"),
+        "checkpoint": _if_there(f"{folder}/{BEST_MODEL}"),
+        "seed": record.config.seed,
+        "search": record.search or None,
+        "parent": record.parent or None,
+        "parent_epoch": record.parent_epoch if record.parent else None,
+        "confirms": record.confirms or None,
+    }
+
+
+def hyperparameters(record: TrialRecord) -> dict[str, Any]:
+    """Return the settings that a trial is told by, and each that was searched."""
+    return {n: getattr(record.config, n) for n in HYPERPARAMETERS} | dict(record.sampled)
+
+
+def _if_there(path: str) -> str | None:
+    if os.path.exists(path):  # noqa: PTH110 - of thousands of trials; a Path takes four times as long
+        return str(Path(path).absolute())
+    return None
+
+
+def _ranks(table: pd.DataFrame, metrics: Sequence[Sequence[Metric]]) -> pd.Series:
+    """Return the rank of each completed trial of the search, from 1; `<NA>` of the others."""
+    import numpy as np
+    import pandas as pd
+
+    ranks = pd.Series(pd.NA, table.index, dtype="Int64")
+    has_place = (table["status"] == "completed") & table["best_epoch"].notna()
+    has_place &= table["confirms"].isna()
+    some = np.flatnonzero(has_place)
+    if not len(some):
+        return ranks
+    place = [metrics[number] for number in some.tolist()]
+    # lexsort takes the deciding key last: names, then tie-breakers, then the first metric.
+    keys: list[np.ndarray] = [table["experiment_name"].to_numpy()[some].astype(str)]
+    for level in reversed(range(max(map(len, place)))):
+        nth = [each[min(level, len(each) - 1)] for each in place]
+        keys.append(_last_if_nan(-scores_of(table.iloc[some], nth)))
+    ranks.iloc[some[np.lexsort(keys)]] = np.arange(1, len(some) + 1)
+    return ranks
+
+
+def _last_if_nan(keys: np.ndarray) -> np.ndarray:
+    """Keys to sort by from the lowest, NaN at the end together with infinity."""
+    import numpy as np
+
+    return np.where(np.isnan(keys), np.inf, keys)
+
+
+def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Series:
+    """Say of each trial without a checkpoint why it has none; None where it has one."""
+    import numpy as np
+    import pandas as pd
+
+    beyond = table["rank"].gt(keep_models or np.inf).fillna(False).astype(bool)
+    reasons = [
+        (table["checkpoint"].notna(), None),
+        (table["best_epoch"].isna(), "no epoch of it was validated"),
+        (
+            table["confirms"].notna(),
+            "removed: a training that confirms another trial keeps no model",
+        ),
+        (table["status"] == "failed", "removed: a failed trial keeps no model"),
+        (
+            beyond,
+            f"removed: the run keeps the models of its {keep_models} best trials (--keep-models)",
+        ),
+    ]
+    told = np.select(
+        [holds.to_numpy(bool) for holds, _ in reasons],
+        [np.array(reason, dtype=object) for _, reason in reasons],
+        np.array("not there: moved, or removed since", dtype=object),
+    )
+    return pd.Series(told, table.index)
+
+
+def _add_targets(table: pd.DataFrame, targets: Mapping[str, float]) -> None:
+    """Add a column `meets_<name>` for each target.
+
+    Training converged by an epoch only where the model of that epoch is good enough:
+    `convergence_epochs` is met only by trials that meet the accuracy targets of their task as well.
+    """
+    keys = target_keys() if targets else {}
+    values = {name: _column(table, keys[name]) for name in targets}
+    good = {name: _reached(values[name], goal, mode_of(name)) for name, goal in targets.items()}
+    for name in targets:
+        table[MEETS + name] = good[name]
+        if name == "convergence_epochs":
+            for accuracy in targets.keys() - GENERAL_TARGETS.keys():
+                table[MEETS + name] &= good[accuracy] | values[accuracy].isna()
+
+
+def _reached(values: pd.Series, goal: float, mode: str) -> pd.Series:
+    import pandas as pd
+
+    return pd.Series([reaches(value, goal, mode) for value in values], values.index, dtype=bool)
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    """The column as float64; NaN throughout where there is none."""
+    import pandas as pd
+
+    return table[name].astype("float64") if name in table else pd.Series(float("nan"), table.index)
+
+
+def ranking(records: Iterable[TrialRecord], table: pd.DataFrame | None = None) -> list[TrialRecord]:
+    """Return the completed trials of the search, best first; those that confirm have no place.
+
+    Args:
+        table: of these trials, by `trials_table` (default: it is computed).
+    """
+    records = list(records)
+    table = trials_table(records) if table is None else table
+    ranks = table["rank"].dropna().sort_values()
+    return [records[place] for place in ranks.index]
+
+
+class Aggregator:
+    """Makes the trials tables of a run that goes on.
+
+    The epochs of a trial are read anew only after they have changed.
+
+    Args:
+        records: the run's trials by name, which grow.
+        targets: goals by name.
+        keep_models: how many of the best trials keep their models; None: all.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, TrialRecord],
+        targets: Mapping[str, float],
+        keep_models: int | None = BEST_MODELS_KEPT,
+    ) -> None:
+        self.records = records
+        self.targets = targets
+        self.keep_models = keep_models
+        self._figures: pd.DataFrame | None = None
+        self._seen: dict[str, tuple[TrialRecord, Any, Any]] = {}
+
+    def table(self) -> pd.DataFrame:
+        """Return the trials table as it stands."""
+        import pandas as pd
+
+        records = list(self.records.values())
+        changed = [record for record in records if self._has_changed(record)]
+        if changed or self._figures is None:
+            fresh, known = figures_table(changed), self._figures
+            if known is not None:
+                fresh = pd.concat([known[~known.index.isin(fresh.index)], fresh])
+            self._figures = fresh
+            self._seen |= {record.name: _stamp(record) for record in changed}
+        figures = self._figures.loc[[record.name for record in records]]
+        return trials_table(records, self.targets, figures, self.keep_models)
+
+    def _has_changed(self, record: TrialRecord) -> bool:
+        seen, now = self._seen.get(record.name), _stamp(record)
+        return seen is None or any(a is not b for a, b in zip(seen, now, strict=True))
+
+
+def _stamp(record: TrialRecord) -> tuple[TrialRecord, Any, Any]:
+    """What changes with each epoch of a trial: compared by identity, not by value."""
+    first, last = (record.epochs[0], record.epochs[-1]) if record.epochs else (None, None)
+    return record, first, last
