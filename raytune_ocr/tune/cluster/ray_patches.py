@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,3 +103,36 @@ def standing_in(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
+
+
+def trial_state(
+    folder: Path,
+    name: str,
+    trial_id: str,
+    *,
+    config: Mapping[str, Any],
+    sampled: Mapping[str, Any],
+    rows: Iterable[Mapping[str, Any]],
+    status: str,
+) -> Any:
+    """What Ray's snapshot of a run in `folder` holds of a trial that ended so."""
+    from ray.train._internal.storage import StorageContext
+    from ray.tune import PlacementGroupFactory
+    from ray.tune.experiment import Trial
+
+    trial: Any = Trial(
+        "raytune_ocr",
+        config=dict(config),
+        trial_id=trial_id,
+        storage=StorageContext(str(folder.parent), folder.name, trial_dir_name=name),
+        evaluated_params=dict(sampled),
+        experiment_tag=name,
+        placement_group_factory=PlacementGroupFactory([{"CPU": 1.0}]),
+        stub=True,
+    )
+    trial.placement_group_factory = PlacementGroupFactory([{"CPU": 1.0}])
+    trial.custom_trial_name = trial.relative_logdir = name
+    for row in rows:
+        trial.update_last_result(row)
+    trial.set_status(status)
+    return trial.get_json_state()
