@@ -87,7 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers,
             options.start_cost,
             options.unequal,
-            options.known_configs,
         )
         replayed[f"workers={workers}"] = {
             name: replay(method, tables, conditions) for name, method in methods.items()
@@ -231,11 +230,6 @@ def _parser() -> argparse.ArgumentParser:
         "--start-cost", type=float, default=0.0, metavar="EPOCHS", help="of each start"
     )
     parser.add_argument("--unequal", action="store_true", help="epochs of unequal cost")
-    parser.add_argument(
-        "--known-configs",
-        action="store_true",
-        help="a suggestion becomes a config of the table at once, not when it begins",
-    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     return parser
 

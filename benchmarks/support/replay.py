@@ -1,7 +1,8 @@
 """Replays the schedulers and searchers of the product on a table of learning curves.
 
 A suggestion is replaced by the nearest config of the table that has not begun, when it begins, and
-the method is told that config's own place as if it had suggested it.
+the method is told that config's own place as if it had suggested it. Random draws become configs as
+they are drawn, so that a scheduler that picks among them picks among configs of the table.
 """
 
 from __future__ import annotations
@@ -45,15 +46,12 @@ class Conditions:
         budget: epochs' worth of the time of all workers together.
         start_cost: time from the choice of a trial until its first epoch, in epochs.
         unequal: whether an epoch takes another time with each config.
-        known_configs: whether a suggestion becomes a config of the table at once, not when it
-            begins: a scheduler that picks among trials then picks among the table's configs.
     """
 
     budget: int = 1000
     workers: int = 1
     start_cost: float = 0.0
     unequal: bool = False
-    known_configs: bool = False
 
     def seconds(self, table: Table, seed: int) -> Array:
         """The time of an epoch of each config [n]: 1, or log-normal with a median of 1."""
@@ -83,9 +81,11 @@ class TableExperiment(Experiment):
 class Rows:
     """The configs of a table that have not begun, and what an epoch of each costs."""
 
-    def __init__(self, table: Table, conditions: Conditions, seed: int) -> None:
+    def __init__(
+        self, table: Table, conditions: Conditions, seed: int, at_once: bool = False
+    ) -> None:
         self.table = table
-        self._at_once = conditions.known_configs
+        self._at_once = at_once
         self.seconds = conditions.seconds(table, seed)
         self.free = np.ones(len(table.loss), dtype=bool)
         self._unknown = [math.nan] * table.epochs
@@ -149,7 +149,8 @@ class Method(NamedTuple):
 
     def run(self, table: Table, seed: int, conditions: Conditions) -> Outcome:
         """Replay it; where it has decided all that it can, another run of it follows."""
-        rows = Rows(table, conditions, seed)
+        # Random draws are known from the start, and so are the configs that they become.
+        rows = Rows(table, conditions, seed, at_once=not SEARCHERS[self.search].adaptive)
         outcome = Record(table, conditions)
         end = conditions.budget / conditions.workers
         while outcome.now < end and rows.free.any():
