@@ -3,9 +3,11 @@
     RaytuneOCRError
     |-- ConfigurationError            (ValueError)         a value, a key or a combination is wrong
     |   |-- ConfigurationNotFoundError (FileNotFoundError) a named configuration file is absent
-    |   `-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
+    |   |-- ConfigurationSyntaxError  (yaml.YAMLError)     the file is not YAML
+    |   `-- MissingKeyError           (KeyError)           a required key or experiment is absent
     |-- DataLoaderError               (ValueError)         images or labels cannot be used
-    |   `-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
+    |   |-- DataNotFoundError         (FileNotFoundError)  a named data file is absent
+    |   `-- SplitNotFoundError        (KeyError)           the data have no split of that name
     |-- ModelCreationError            (ValueError)         no such model, or its overrides are wrong
     |-- CheckpointError               (RuntimeError)       a checkpoint is damaged or foreign
     |   |-- CheckpointNotFoundError   (FileNotFoundError)  a named checkpoint is absent
@@ -44,12 +46,24 @@ class ConfigurationSyntaxError(ConfigurationError, yaml.YAMLError):
     """A configuration file is not valid YAML."""
 
 
+class MissingKeyError(ConfigurationError, KeyError):
+    """A required key of a configuration, or an experiment of that name, is absent."""
+
+    __str__ = Exception.__str__  # KeyError's own puts the message in quotes
+
+
 class DataLoaderError(RaytuneOCRError, ValueError):
     """Images or labels are missing, damaged or break a rule."""
 
 
 class DataNotFoundError(DataLoaderError, FileNotFoundError):
     """A data file or folder that was named does not exist."""
+
+
+class SplitNotFoundError(DataLoaderError, KeyError):
+    """The data have no split of the name that was asked for."""
+
+    __str__ = Exception.__str__
 
 
 class ModelCreationError(RaytuneOCRError, ValueError):

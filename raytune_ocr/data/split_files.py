@@ -30,7 +30,12 @@ from raytune_ocr.data.packed import PackedSplit
 from raytune_ocr.data.samples import Sample, samples_of
 from raytune_ocr.data.splits import SPLITS, by_hash, split_of, splits_by_name
 from raytune_ocr.data.tables import TABLE_SUFFIXES, find_table, read_table, shortened_lines
-from raytune_ocr.errors import DataLoaderError, DataNotFoundError, unknown_name
+from raytune_ocr.errors import (
+    DataLoaderError,
+    DataNotFoundError,
+    SplitNotFoundError,
+    unknown_name,
+)
 from raytune_ocr.vocabulary import DIGITS, encode
 
 logger = logging.getLogger(__name__)
@@ -279,7 +284,7 @@ def _pack(
 ) -> PackedSplit:
     name = split if split in found else split_of(split) or split
     if name not in found:
-        raise DataLoaderError(f"{path}: {unknown_name('split', split, found)}")
+        raise SplitNotFoundError(f"{path}: {unknown_name('split', split, found)}")
     samples = found[name]
     if not samples:
         total = sum(map(len, found.values()))

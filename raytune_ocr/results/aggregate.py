@@ -240,7 +240,7 @@ def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Serie
         (table["status"] == "failed", "removed: a failed trial keeps no model"),
         (
             beyond,
-            f"removed: the run keeps the models of its {keep_models} best trials (--keep-models)",
+            f"removed: not among the best {keep_models} (--keep-models keeps more)",
         ),
     ]
     told = np.select(

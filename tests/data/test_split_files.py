@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from raytune_ocr.data import load_split, load_splits, to_canvas
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from tests.fixtures.labelled import message, picture, table
 
 # What loads
@@ -80,6 +80,9 @@ def test_an_unknown_split_lists_those_there_are(tmp_path):
     picture(tmp_path / "a.png")
     table(tmp_path, [("a.png", "1", "train")], ("file", "label", "split"))
     assert "unknown split 'val' (known: train)" in message(tmp_path, "val")
+    with pytest.raises(KeyError) as raised:
+        load_split(tmp_path, "val")
+    assert isinstance(raised.value, DataLoaderError)
 
 
 def test_a_table_without_its_columns_is_told(tmp_path):

@@ -162,10 +162,10 @@ def test_each_trial_without_a_model_says_why(tmp_path):
     assert pd.isna(told.pop("a"))
     assert told == {
         "b": "not there: moved, or removed since",
-        "c": "removed: the run keeps the models of its 2 best trials (--keep-models)",
+        "c": "removed: not among the best 2 (--keep-models keeps more)",
         "d": "removed: a failed trial keeps no model",
         "e": "removed: a training that confirms another trial keeps no model",
-        "f": "removed: the run keeps the models of its 2 best trials (--keep-models)",
+        "f": "removed: not among the best 2 (--keep-models keeps more)",
         "g": "no epoch of it was validated",
     }
 

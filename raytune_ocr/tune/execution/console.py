@@ -213,7 +213,10 @@ def _removed_models(results: Iterable[Mapping[str, Any]]) -> list[str]:
     """How many trials have no model any more, by the reason."""
     reasons = Counter(result.get("checkpoint_missing", "") for result in results)
     removed = {why: number for why, number in reasons.items() if why.startswith("removed")}
-    return [f"Models of {number} trials {why}" for why, number in removed.items()]
+    return [
+        f"Model of {number} trial{'s' if number > 1 else ''} {why}"
+        for why, number in removed.items()
+    ]
 
 
 def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:

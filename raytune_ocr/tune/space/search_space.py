@@ -15,7 +15,12 @@ from raytune_ocr.config.rules import shown
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
-from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError, unknown_name
+from raytune_ocr.errors import (
+    ConfigurationError,
+    ConfigurationNotFoundError,
+    MissingKeyError,
+    unknown_name,
+)
 from raytune_ocr.tasks.registry import target_keys
 from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import read_tuning
@@ -162,7 +167,12 @@ def read_space(
     Raises:
         ConfigurationError: with all problems, one a line.
     """
-    written = content.get("experiments")
+    if "experiments" not in content:
+        raise MissingKeyError(
+            f"{place}: experiments: must be there, a mapping of at least one experiment, got the "
+            f"keys {', '.join(map(str, content)) or 'none'}"
+        )
+    written = content["experiments"]
     if not isinstance(written, Mapping) or not written:
         raise ConfigurationError(
             f"{place}: experiments: must be a mapping of at least one experiment, got "
@@ -210,7 +220,7 @@ def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
 
 
 def _check_names(names: Sequence[str] | None, known: Iterable[Any], place: str) -> None:
-    """Raise ConfigurationError for names of no experiment."""
+    """Raise MissingKeyError for names of no experiment."""
     there = list(map(str, known))
     problems = [
         f"{place}: {unknown_name('experiment', name, there)}"
@@ -218,7 +228,7 @@ def _check_names(names: Sequence[str] | None, known: Iterable[Any], place: str) 
         if name not in there
     ]
     if problems:
-        raise ConfigurationError("\n".join(problems))
+        raise MissingKeyError("\n".join(problems))
 
 
 def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:

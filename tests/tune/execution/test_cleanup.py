@@ -1,11 +1,13 @@
 """What an old run leaves in a folder, and what a new one there finds of it."""
 
+import pytest
+
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.analysis import unfinished
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.tune.execution.cleanup import forget_confirmation
+from raytune_ocr.tune.execution.cleanup import forget_confirmation, tidy
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
 from tests.fixtures.materials import train_record
@@ -30,3 +32,24 @@ def test_a_run_that_confirms_nothing_has_no_trials_of_one_before_that_did(tmp_pa
     assert unfinished(folder) == []
     for place in (folder, there):
         assert sorted(file.name for file in place.glob("*.csv")) == ["epochs.csv", "trials.csv"]
+
+
+@pytest.mark.parametrize(
+    ("keep_models", "left"),
+    [(1, ["best"]), (2, ["best", "second"]), (None, ["best", "lost", "second", "third"])],
+)
+def test_the_best_trials_keep_their_best_and_their_numbered_models(tmp_path, keep_models, left):
+    records = [record(name) for name in ("third", "best", "second", "lost")]
+    for one, score in zip(records, (0.1, 0.9, 0.5, 0.8), strict=True):
+        one.epochs[-1]["val_char_accuracy"] = score
+        for name in ("best_model.pt", "checkpoint_epoch_5.pt", "checkpoint_epoch_10.pt"):
+            file = tmp_path / one.name / "checkpoints" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        (tmp_path / one.name / "checkpoint_000002").mkdir()
+    records[3].fail("lost")
+    tidy(tmp_path, RunCopy(None, tmp_path), records, keep_models)
+    found = sorted(path.parent.name for path in tmp_path.glob("*/checkpoints"))
+    assert found == left
+    assert all(len(list((tmp_path / name / "checkpoints").iterdir())) == 3 for name in left)
+    assert [path.parent.name for path in tmp_path.glob("*/checkpoint_*")] == ["best"]

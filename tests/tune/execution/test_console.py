@@ -1,8 +1,10 @@
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.aggregate import trials_table
+from raytune_ocr.results.document import results_document
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.tune.execution.console import ProgressReport, time_left, visible
+from raytune_ocr.tune.execution.console import ProgressReport, summary, time_left, visible
 from tests.fixtures.materials import train_record
 
 
@@ -46,3 +48,41 @@ def test_the_time_that_is_left_is_told_in_hours_even_if_it_is_days(epochs, told)
     record = TrialRecord(TrainingConfig(num_epochs=epochs), "running")
     train_record(record, 1, 0.5)  # in one second
     assert time_left(record) == told
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The summary of a run that kept the model of the better one of two trials; a third failed."""
+    some = []
+    for name, score in (("good", 0.9), ("better", 0.95), ("lost", 0.5)):
+        some.append(TrialRecord(TrainingConfig(experiment_name=name, output_dir=str(tmp_path))))
+        train_record(some[-1], 2, score)
+        some[-1].complete("max_epochs")
+    some[2].fail("out of luck")
+    log = tmp_path / "lost" / "logs" / "error.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    table = trials_table(some, targets := {"character_accuracy": 0.92}, keep_models=1)
+    return summary(some, [("results", "r.json")], results_document(some, targets, "t", table=table))
+
+
+def test_the_summary_ranks_the_trials_and_compares_the_winner_with_the_targets(told):
+    lines = told.splitlines()
+    assert [
+        line.split()[1] for line in lines if line.startswith("  ") and "max_epochs" in line
+    ] == [
+        "better",
+        "good",
+    ]
+    assert "Targets of better" in lines
+    assert "  character_accuracy       goal 0.92  value 0.95  met" in lines
+    assert lines[-1] == "results          r.json"
+
+
+def test_the_summary_names_the_file_of_a_failed_trials_traceback(told, tmp_path):
+    assert "  failed: lost after 2 epochs: out of luck\n" in told
+    assert f"traceback in {tmp_path / 'lost' / 'logs' / 'error.log'}\n" in told
+
+
+def test_the_summary_says_how_many_models_were_removed_and_how_to_keep_them(told):
+    assert "Model of 1 trial removed: not among the best 1 (--keep-models keeps more)\n" in told

@@ -219,3 +219,15 @@ def test_a_parsed_space_is_narrowed_without_parsing_again():
     assert whole.only(None) is whole
     with pytest.raises(ConfigurationError, match=r"presets\.yaml: unknown experiment 'hig'"):
         whole.only(["hig"])
+
+
+def test_a_missing_key_is_also_a_key_error():
+    with pytest.raises(KeyError) as raised:
+        read_space({"experiment": {"a": {}}}, "mine.yaml")
+    assert isinstance(raised.value, ConfigurationError)
+    assert str(raised.value) == (
+        "mine.yaml: experiments: must be there, a mapping of at least one experiment, got the keys "
+        "experiment"
+    )
+    with pytest.raises(KeyError, match="unknown experiment 'b'"):
+        read_space({"experiments": {"a": {}}}).only(["b"])
