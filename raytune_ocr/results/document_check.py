@@ -15,8 +15,7 @@ MOST_DIGITS = 18  # of an integer that is a float and a NumPy integer as well
 NUMBERS = (
     *("training_time", "best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch"),
     *("seed", "batch_size_used", "accumulation_used", "threads", "parent_epoch", "rank"),
-    *("model_parameters", "test_char_accuracy", "test_seq_accuracy"),
-    *("mean", "std", "value", "goal", "lead", "p_value"),
+    *("model_parameters", "mean", "std", "value", "goal", "lead", "p_value"),
 )
 TEXTS = (
     *("experiment_name", "status", "stop_reason", "checkpoint", "error_message", "error", "search"),
@@ -61,8 +60,9 @@ def check_document(document: dict[str, Any]) -> None:
         raise ValueError(problem)
     figures = {*NUMBERS, *figure_names()}
     for mapping in _mappings(document):
-        for name in figures & mapping.keys():
-            if not _is_number(mapping[name]):
+        for name, value in mapping.items():
+            of_test_split = name.startswith("test_") and not name.endswith("interval")
+            if (name in figures or of_test_split) and not _is_number(value):
                 mapping[name] = None
     for result in (*document["all_results"], document.get("best_result") or {}):
         for name in ("experiment_name", "status"):
