@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from raytune_ocr.errors import RaytuneOCRError
-from raytune_ocr.text import printable
+from raytune_ocr.text import masked, printable
 from raytune_ocr.version import __version__
 
 COMMANDS = {
@@ -30,7 +30,7 @@ COMMANDS = {
 def tell(error: Exception) -> None:
     """Print an error as lines on standard error, without what a terminal would obey."""
     for line in str(error).split("\n"):
-        print(f"error: {printable(line, sys.stderr.encoding)}", file=sys.stderr)
+        print(f"error: {printable(masked(line), sys.stderr.encoding)}", file=sys.stderr)
 
 
 def open_streams(*, to_the_end: bool = False) -> None:
@@ -119,11 +119,14 @@ def _discard(number: int) -> None:
 
 
 def again(command: str, words: Sequence[str]) -> str:
-    """The command line that runs `command` once more, with other words, to be pasted."""
+    """The command line that runs `command` once more, with other words, to be pasted.
+
+    Secrets in it are masked, since it is printed.
+    """
     python = Path(sys.executable)
     on_path = shutil.which(python.name) == str(python)
     shown = python.name if on_path else str(python)
-    return shlex.join([shown, "-m", f"raytune_ocr.{command}", *words])
+    return shlex.join([shown, "-m", f"raytune_ocr.{command}", *map(masked, words)])
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:

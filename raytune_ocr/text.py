@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, what turns the direction, lone surrogates
+SECRETS = re.compile(
+    r"((?<=://)[^/\s:@]*:)[^\s@/]+(?=@)"
+    r"|([?&;][^=&;\s]*(?:key|secret|token|password|credential|sig)[^=&;\s]*=)[^&;\s]+",
+    re.IGNORECASE,
+)
 JOINERS = "\u200b\u200c\u200d"  # Khmer and Indic text is written with them
 
 
@@ -33,6 +39,15 @@ def spreadsheet_cell(text: str) -> str:
     ("'=HYPERLINK(1)", '-1.5', 'a=b')
     """
     return f"'{text}" if text.startswith(FORMULA_STARTS) and not _is_number(text) else text
+
+
+def masked(text: str) -> str:
+    """`text` with the secrets of its URIs as `***`: passwords, and parameters with keys.
+
+    >>> masked("s3://id:secret@bucket/run?region=eu&secret_key=abc")
+    's3://id:***@bucket/run?region=eu&secret_key=***'
+    """
+    return SECRETS.sub(lambda found: (found[1] or found[2]) + "***", text)
 
 
 def _shown(char: str) -> str:

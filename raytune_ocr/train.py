@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import add_version, again, open_streams, tell
@@ -143,9 +144,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     open_streams(to_the_end=True)
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    with ExitStack() as until_the_end:
+        return _train(arguments, until_the_end)
+
+
+def _train(arguments: argparse.Namespace, until_the_end: ExitStack) -> int:
     try:
         settings = parse_settings(arguments)
-        trainer, config = _prepare(arguments, settings)
+        trainer, config = _prepare(arguments, settings, until_the_end)
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 2)
     except KeyboardInterrupt:
@@ -168,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(
-    arguments: argparse.Namespace, settings: dict[str, Any]
+    arguments: argparse.Namespace, settings: dict[str, Any], until_the_end: ExitStack
 ) -> tuple[ExperimentTrainer, TrainingConfig]:
     """Build the trainer and its config; wrong names, settings and data raise here."""
     from raytune_ocr.training import ExperimentManager
@@ -195,6 +201,7 @@ def _prepare(
         lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
         reapply_transforms="reapply_transforms" in kept,
     )
+    until_the_end.enter_context(trainer.experiment_manager.locked())
     facts = {name: getattr(trainer.config, name) for name in ("class_names", "image_shape")}
     trainer.open()  # before its config is written: a state that does not fit changes no file
     trainer.experiment_manager.save_config({**kept, **config.to_dict(), **facts})

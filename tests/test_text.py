@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raytune_ocr.text import printable, spreadsheet_cell
+from raytune_ocr.text import masked, printable, spreadsheet_cell
 
 
 @given(st.text())
@@ -30,3 +30,20 @@ def test_what_a_spreadsheet_would_compute_is_quoted(text):
 @pytest.mark.parametrize("text", ["-5", "-1.5e3", "+2", "scan-1.png", "a=b", "", "៣៧១២"])
 def test_numbers_and_other_text_stay(text):
     assert spreadsheet_cell(text) == text
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("s3://id:secret@bucket/run", "s3://id:***@bucket/run"),
+        (
+            "s3://b/r?scheme=http&access_key=a&SECRET_KEY=b c",
+            "s3://b/r?scheme=http&access_key=***&SECRET_KEY=*** c",
+        ),
+        ("abfs://c@account/run?sig=x%2F", "abfs://c@account/run?sig=***"),
+        ("http://localhost:8080/a@b", "http://localhost:8080/a@b"),
+        ("s3://bucket/run, a: b@c", "s3://bucket/run, a: b@c"),
+    ],
+)
+def test_secrets_of_a_uri_are_masked_and_nothing_else(text, shown):
+    assert masked(text) == shown

@@ -5,13 +5,14 @@ Nothing is drawn here. Accuracies go from 0 to 1, times are in seconds, epochs c
 
 from __future__ import annotations
 
+import csv
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCHS_TABLE
@@ -52,16 +53,43 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
 
 
 def read_epochs(file: Path) -> pd.DataFrame:
-    """A table as it was written: figures to the last bit, and names such as 001 or null."""
+    """A table as it was written: figures to the last bit, and names such as 001 or null.
+
+    Raises:
+        DataLoaderError: it is damaged: names the line and the value.
+    """
     import pandas as pd
 
-    return pd.read_csv(
-        file,
-        engine="python",  # the other one rounds
-        dtype={"experiment_name": str},
-        keep_default_na=False,
-        na_values=[""],
-    )
+    try:
+        table = pd.read_csv(
+            file,
+            engine="python",  # the other one rounds
+            dtype={"experiment_name": str},
+            keep_default_na=False,
+            na_values=[""],
+        )
+    except (ValueError, csv.Error) as error:  # pandas' own errors are of the first kind
+        raise DataLoaderError(f"{file}: damaged: {error}") from None
+    for name in ("experiment_name", "epoch"):
+        if name not in table or table[name].isna().any():
+            raise DataLoaderError(f"{file}: damaged: must have {name} in each row")
+    for name in table.columns.drop("experiment_name"):
+        _check_numbers(file, table[name])
+    return table
+
+
+def _check_numbers(file: Path, column: pd.Series) -> None:
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[(numbers.isna() & column.notna()) | (numbers.abs() == math.inf)]
+    if column.name == "epoch" and not len(wrong):
+        wrong = column[numbers % 1 != 0]
+    if len(wrong):
+        line, value = wrong.index[0] + 2, str(wrong.iloc[0])[:40]
+        raise DataLoaderError(
+            f"{file}: damaged: line {line}: {column.name} must be a number, got {value!r}"
+        )
 
 
 def score_name(table: pd.DataFrame) -> str:

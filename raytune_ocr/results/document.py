@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.results.aggregate import MEETS, SYSTEM_METRICS, hyperparameters, trials_table
+from raytune_ocr.results.document_check import check_document, integer
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.record import FINISHED, USED, TrialRecord
 from raytune_ocr.tasks.registry import target_keys
@@ -158,19 +159,16 @@ def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]
     except (OSError, ValueError) as error:
         raise DataLoaderError(f"{path}: not a readable results file: {error}") from None
     try:
-        document = finite(json.loads(text))
+        document = finite(json.loads(text, parse_int=integer))
     except (ValueError, RecursionError) as error:
         raise DataLoaderError(f"{path}: not valid JSON: {error}") from None
-    results = document.get("all_results") if isinstance(document, dict) else None
-    if isinstance(results, list) and all(map(_is_result, results)):
-        return path, document
-    raise DataLoaderError(
-        f"{path}: must hold all_results, a list of results with hyperparameters each"
-    )
-
-
-def _is_result(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("hyperparameters", {}), dict)
+    if not isinstance(document, dict) or document.get("all_results") is None:
+        raise DataLoaderError(f"{path}: must hold all_results, a list of results")
+    try:
+        check_document(document)
+    except ValueError as error:
+        raise DataLoaderError(f"{path}: {error}") from None
+    return path, document
 
 
 def _is_folder(path: Path) -> bool:

@@ -162,6 +162,8 @@ def load_model(
     state = read_state(path)
     if "config" not in state or "model_state_dict" not in state:
         raise IncompleteCheckpointError(f"{path}: holds no reader (no config beside its weights)")
+    if not isinstance(state["config"], Mapping):
+        raise CheckpointError(f"{path}: its config must be a mapping, got {state['config']!r:.40}")
     config = TrainingConfig.from_dict(state["config"], environment={})
     model = rebuild_model(config, path, imports)
     try:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from raytune_ocr.analyze import main
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.results.analysis import pareto, unfinished
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.record import TrialRecord
@@ -194,3 +194,24 @@ def test_what_is_no_results_is_told(tmp_path, capsys):
     assert main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
     assert "no such results file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "damage, told",
+    [
+        (lambda text: text.replace("0.5", "0.x", 1), r"line \d+: \w+ must be a number, got '0.x"),
+        (lambda text: text.replace(",1,", ",,", 1), "must have epoch in each row"),
+        (lambda text: text.rstrip() + ",1,2,3\n", "damaged: "),
+        (lambda text: text.replace("epoch", "epocg"), "must have epoch"),
+        (lambda text: "", "damaged: "),
+    ],
+)
+def test_a_damaged_table_of_epochs_is_told_with_its_place(run, damage, told):
+    table = run / "epochs.csv"
+    table.write_text(damage(table.read_text()))
+    with pytest.raises(DataLoaderError, match=rf"epochs\.csv: .*{told}"):
+        learning_curves(run)
+
+
+def test_a_single_path_is_a_run_of_its_own(run):
+    assert compare(str(run)).equals(compare([str(run)]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -21,6 +22,8 @@ from raytune_ocr.tune.options import SHARED_GPU
 
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
+SHORT_FOLDER = "/tmp/ray"  # as Ray has it where there is no TMPDIR
+LONGEST_FOLDER = 38  # of 107 characters of a socket's path; Ray's own names take the others
 MOST_PENDING = 1000  # trials that Ray is asked for before one starts; itself, it would take one
 MOST_CPUS = 4  # that a trial is given more than it asks for
 
@@ -61,6 +64,8 @@ class Cluster:
                 settings["runtime_env"] = {"py_modules": modules}
         else:
             settings.update(address="local", include_dashboard=False)
+            if folder := session_folder():
+                settings["_temp_dir"] = folder
         with self.silenced(), self._told_of_address():
             if self.address:
                 head.find(self.address)
@@ -197,6 +202,25 @@ class Cluster:
             .remote()
         )
         return True
+
+
+def session_folder() -> str | None:
+    """Return where a Ray of this machine keeps its sessions; None: where it does by itself.
+
+    The paths of its sockets, which stand in there, are limited by the system.
+
+    Raises:
+        ConfigurationError: RAY_TMPDIR is longer than that.
+    """
+    asked = os.environ.get("RAY_TMPDIR")
+    if len(os.fsencode(asked or tempfile.gettempdir())) <= LONGEST_FOLDER:
+        return None
+    if asked:
+        raise ConfigurationError(
+            f"RAY_TMPDIR: must have at most {LONGEST_FOLDER} characters, since sockets stand in "
+            f"there, got {asked}; unset it or name a shorter folder"
+        )
+    return SHORT_FOLDER
 
 
 def _join(settings: Mapping[str, Any]) -> None:

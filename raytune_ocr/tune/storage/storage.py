@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.text import masked
 
 PART = ".part"  # of a name that is being written
 
@@ -31,7 +32,7 @@ class Storage:
     def __init__(self, filesystem: Any, root: str, place: str | None = None) -> None:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
-        self.place = place or self.root
+        self.place = masked(place or self.root)
 
     @classmethod
     def at(cls, place: str | os.PathLike[str] | Storage) -> Storage:
@@ -55,8 +56,8 @@ class Storage:
         except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
             raise ConfigurationError(
                 f"--storage: must be a folder or a URI that pyarrow can write to (s3://, gs://, "
-                f"abfs://, file://), got {text!r}: {error}; mount anything else as a folder, under "
-                "the same path on every node"
+                f"abfs://, file://), got {masked(text)!r}: {masked(str(error))}; "
+                "mount anything else as a folder, under the same path on every node"
             ) from None
 
     def _path(self, name: str) -> str:

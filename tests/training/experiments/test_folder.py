@@ -52,3 +52,13 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"base_dir: cannot make .* Not a directory"):
         ExperimentManager(tmp_path / "file" / "runs")
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
+    manager = ExperimentManager(tmp_path)
+    other = ExperimentManager(tmp_path, resume_exp=manager.name)
+    told = r"another process trains in it.*--fork exp1"
+    with manager.locked(), pytest.raises(ConfigurationError, match=told), other.locked():
+        pass
+    with other.locked():
+        pass

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
@@ -12,7 +13,7 @@ import pytest
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, session_folder
 
 LONG = """
 experiments:
@@ -94,3 +95,14 @@ def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_p
     Cluster("auto", tmp_path).check({"cpu": 1.0})
     with pytest.raises(ConfigurationError, match="at most the 4 CPUs"):
         Cluster("auto", tmp_path).check({"cpu": 8.0})
+
+
+def test_sessions_of_ray_go_where_the_paths_of_its_sockets_fit(monkeypatch):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
+    assert session_folder() is None
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/" + "slurm_job" * 5)
+    assert session_folder() == "/tmp/ray"
+    monkeypatch.setenv("RAY_TMPDIR", "/scratch/" + "slurm_job" * 5)
+    with pytest.raises(ConfigurationError, match="RAY_TMPDIR: must have at most 38 characters"):
+        session_folder()
