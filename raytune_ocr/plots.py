@@ -74,6 +74,22 @@ def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
     axes.set_yticks(range(NUM_DIGITS))
 
 
+def draw_reliability(figure: Any, series: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
+    """Share right over confidence, a line for each of `series`, dots by the number of readings.
+
+    On the dotted diagonal, confidence is the share that is right.
+    """
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
+    for label, bins in series.items():
+        most = max((count for *_, count in bins), default=1)
+        (line,) = axes.plot([b[0] for b in bins], [b[1] for b in bins], label=label)
+        sizes = [10 + 90 * count / most for *_, count in bins]
+        axes.scatter([b[0] for b in bins], [b[1] for b in bins], sizes, color=line.get_color())
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend()
+
+
 def draw_trial_curves(
     figure: Any, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], word: str
 ) -> None:

@@ -14,15 +14,23 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import SyntheticComposer, generate_dataset, to_canvas
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.export import main
-from raytune_ocr.inference.formats import load_exported, write_onnx, write_safetensors
+from raytune_ocr.inference.calibration import Calibration
+from raytune_ocr.inference.formats import (
+    ONNX,
+    WEIGHTS,
+    load_exported,
+    write_onnx,
+    write_safetensors,
+)
 from raytune_ocr.inference.model_card import Data, Validation, model_card
+from raytune_ocr.inference.reading import predict as readings_of
 from raytune_ocr.inference.reading import read_images
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main as predict
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tasks.reader_test_split import read_test_split
-from raytune_ocr.training import create_model_from_config, train_from_config
+from raytune_ocr.training import create_model_from_config, load_model, train_from_config
 from raytune_ocr.training.evaluate import Counts
 from raytune_ocr.training.model_config import whole
 from tests.fixtures.materials import read_with_the_card
@@ -133,7 +141,8 @@ def test_the_card_tells_data_figures_intervals_and_limits(exported):
 )
 def test_the_card_tells_what_was_composed_instead_of_the_training_split(options, told):
     config = TrainingConfig(augmentation=False, dataset_options=options)
-    counted = Validation(Counts(1, 2, 3, 4), {1: (1, 2)}, [], (None, None))
+    counts, none = Counts(1, 2, 3, 4), (None, None)
+    counted = Validation(counts, {1: (1, 2)}, [], none, Calibration(), (0.0, 0.0))
     data = Data("set", {"train": 8, "val": 2}, {})
     card = model_card(config, data, counted, {"images_checked": 2}, {})
     assert told in card and "`set`: 8 train, 2 val images." in card
@@ -165,6 +174,18 @@ def test_checkpoint_safetensors_onnx_and_folder_read_alike(exported, tmp_path):
         read.append([(row["file"], row["text"]) for row in rows])
     assert len(read[0]) == 20
     assert all(rows == read[0] for rows in read)
+
+
+def test_an_export_carries_its_calibration_and_predict_applies_it(exported):
+    weights, onnx = (load_exported(exported / "out" / name) for name in (WEIGHTS, ONNX))
+    assert weights.calibration == onnx.calibration
+    files = sorted((exported / "data").rglob("*.png"))[:8]
+    plain, _ = load_model(exported / "t" / "checkpoints" / "best_model.pt")
+    own = [reading.confidence for reading in readings_of(plain, files)]
+    told = [reading.confidence for reading in readings_of(weights, files)]
+    assert told == pytest.approx([weights.calibration(each) for each in own], abs=1e-4)
+    card = (exported / "out" / "README.md").read_text(encoding="utf-8")
+    assert f"slope {weights.calibration.slope:.3f}" in card
 
 
 def test_the_code_of_the_card_reads_as_this_package_does_without_it(exported, tmp_path):

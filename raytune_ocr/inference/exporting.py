@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import CheckpointError, DataLoaderError
 from raytune_ocr.files import replacing
+from raytune_ocr.inference.calibration import fit
 from raytune_ocr.inference.formats import (
     CARD,
     CONFIG,
@@ -117,18 +118,29 @@ def _validation_images(
         with_model_facts(config, dataset.model_facts())  # or these are no images of its classes
         train, val = dataset.arrays
         sizes = {config.train_split: len(train.labels), config.val_split: len(val.labels)}
-        right = int((logits_of(model, val.images).argmax(axis=1) == val.labels).sum())
+        confidences, right = judged(logits_of(model, val.images), val.labels)
+        model.calibration = fit(confidences, right)  # type: ignore[assignment]
         facts = Data(_last_part(path), sizes, {})
-        return val.images, lambda files, _: classifier_card(config, facts, right, files)
+        return val.images, lambda files, _: classifier_card(config, facts, sum(right), files)
     split = load_split(path, config.val_split, allow_outside=allow_outside)
     facts = Data(_last_part(path), split_sizes(path, allow_outside), dataset_info(path))
     images = split.images[:, None]
     steps = logits_of(model, images[:1]).shape[1]
     figures = validate(model, split)
+    model.calibration = figures.calibration  # type: ignore[assignment]
     kind = getattr(model, "kind", "attention")
     return images, lambda files, document: model_card(
         config, facts, figures, files, document, kind, steps
     )
+
+
+def judged(logits: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[bool]]:
+    """The probability of the likeliest class of each image, and whether it is the right one."""
+    import numpy as np
+
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares = powers / powers.sum(axis=1, keepdims=True)
+    return shares.max(axis=1).tolist(), (logits.argmax(axis=1) == labels).tolist()
 
 
 def without_own_paths(config: TrainingConfig) -> TrainingConfig:

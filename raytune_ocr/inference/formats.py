@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.files import replacing
+from raytune_ocr.inference.calibration import KEY, Calibration
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 
 if TYPE_CHECKING:
@@ -39,11 +40,23 @@ def needed(module: str) -> Any:
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
-    """All weights and buffers under their names."""
+    """All weights and buffers under their names; the calibration in its metadata."""
     save_file = needed("safetensors.torch").save_file
     tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as aside:
-        save_file(tensors, str(aside))
+        save_file(tensors, str(aside), _calibration_note(model))
+
+
+def _calibration_note(model: nn.Module) -> dict[str, str]:
+    """What an exported file says of a model with a calibration."""
+    calibration = getattr(model, KEY, None)
+    return {KEY: calibration.to_text()} if isinstance(calibration, Calibration) else {}
+
+
+def _take_calibration(model: Any, about: Mapping[str, str], path: Path) -> None:
+    """Give a loaded model the calibration in its file's metadata; older exports have none."""
+    if KEY in about:
+        model.calibration = Calibration.from_text(about[KEY], path)
 
 
 def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
@@ -60,6 +73,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
     from raytune_ocr.config.yaml_files import load_yaml
     from raytune_ocr.training.model_config import rebuild_model
 
+    library = needed("safetensors")
     load_file = needed("safetensors.torch").load_file
     beside = path.with_name(CONFIG)
     for file in (path, beside):
@@ -72,8 +86,11 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
     model = rebuild_model(config, beside, imports)
     try:
         model.load_state_dict(load_file(str(path)))
+        with library.safe_open(str(path), "pt") as file:
+            about = file.metadata() or {}
     except Exception as error:  # the library has a class of its own for each damage
         raise CheckpointError(f"{path}: does not fit {beside}: {error}") from None
+    _take_calibration(model, about, path)
     return model.eval()
 
 
@@ -102,7 +119,7 @@ def write_onnx(path: Path, model: nn.Module) -> None:
     about = {"kind": getattr(model, "kind", "attention")}
     if hasattr(model, "class_names"):
         about = {"kind": CLASSIFIER, "class_names": json.dumps(model.class_names)}
-    for key, value in about.items():
+    for key, value in {**about, **_calibration_note(model)}.items():
         note = proto.metadata_props.add()
         note.key, note.value = key, value
     with replacing(path) as aside:
@@ -143,6 +160,7 @@ def load_onnx(path: Path) -> nn.Module:
 
     model: Any = OnnxModel()
     about = session.get_modelmeta().custom_metadata_map
+    _take_calibration(model, about, path)
     model.kind = about.get("kind")
     if model.kind == CLASSIFIER:
         model.class_names = _class_names(path, about.get("class_names", ""))

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from raytune_ocr.inference.calibration import KEY, Calibration
 from raytune_ocr.vocabulary import MAX_DIGITS
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ class Reading:
 
 
 def read_images(
-    model: nn.Module, images: np.ndarray, batch_size: int = 64
+    model: nn.Module, images: np.ndarray, batch_size: int = 64, second_look: bool = False
 ) -> list[tuple[str, float]]:
     """Texts and confidences of packed images, uint8 [N, H, W], as they are measured in training.
 
-    In float32 everywhere, so that a checkpoint, its exports and other machines read alike, and
-    without a second look.
+    In float32 everywhere, so that a checkpoint, its exports and other machines read alike;
+    confidences are the model's own, not calibrated.
     """
-    read = _batch_reader(model, mixed_precision=False, second_look=False, batch_size=batch_size)
-    return read(images)
+    read = _batch_reader(
+        model, mixed_precision=False, second_look=second_look, batch_size=batch_size
+    )
+    parts = range(0, len(images), BATCHES_AT_ONCE * batch_size)
+    return [reading for at in parts for reading in read(images[at : at + parts.step])]
 
 
 def _batch_reader(
@@ -89,6 +93,7 @@ def predict(
 
     Args:
         model: a reader of digits, or a classifier: a model with `class_names` and `image_shape`.
+            With a `calibration`, as an export has, confidences are the shares that are right.
         mixed_precision: compute in half precision where this machine is fast in it, else in
             float32.
         first_only: files of which only the first of several pictures was read are noted there.
@@ -103,10 +108,11 @@ def predict(
     else:
         read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
         pictures = _decoded(files, to_canvas, unreadable, first_only)
+    calibrated = getattr(model, KEY, Calibration())
     for part in _batches(pictures, BATCHES_AT_ONCE * batch_size):
         names, images = zip(*part, strict=True)
         for name, (text, confidence, note) in zip(names, read(images), strict=True):
-            yield Reading(name, text, confidence, note)
+            yield Reading(name, text, calibrated(confidence), note)
 
 
 def _noting_lines(

@@ -46,7 +46,7 @@ def test_the_report_is_whole_and_readable_on_a_phone_and_in_the_dark(report, tmp
             for dark in (False, True):
                 browser.open(page, width, dark)
                 sections = browser.evaluate(SECTIONS)
-                assert len(sections) == 9
+                assert len(sections) == 10
                 for section in sections:
                     assert all(section["pictures"]), section
                     assert section["pictures"] or section["rows"] or section["text"] > 20, section
@@ -67,10 +67,10 @@ def test_the_report_of_a_confirmed_run_tells_the_verdict_and_the_test_figures(re
     assert "seed 101" in section and "seed 102" in section
     assert "noise" in section
     assert section.count("<td>test</td>") == 2
-    for name in ("confirmation", "held_out"):
+    for name in ("confirmation", "held_out", "reliability"):
         assert (report / f"{name}.csv").stat().st_size > 40
         assert (report / f"{name}.parquet").exists()
-    for name in ("confirmation", "curves", "pareto", "confusion"):
+    for name in ("confirmation", "curves", "pareto", "confusion", "reliability"):
         assert (report / f"{name}.png").exists() and (report / "dark" / f"{name}.png").exists()
 
 
