@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from raytune_ocr.config.changes import CHANGEABLE_RULES, CHANGES
 from raytune_ocr.config.metrics import KHMER_DIGITS, MODES
 from raytune_ocr.config.rules import (
     BETAS,
@@ -28,7 +27,6 @@ from raytune_ocr.config.rules import (
     NAMES,
     NOT_NEGATIVE,
     PATH,
-    POSITIVE,
     TEXT,
     Rule,
     integer,
@@ -43,16 +41,6 @@ DEFAULT_MODEL_CONFIG_PATH = "config/model_config.yaml"
 LOSS_TYPES = ("crossentropy", "ctc", "focal")
 OPTIMIZER_TYPES = ("adam", "adamw", "muon", "sgd")
 SCHEDULER_TYPES = ("steplr", "cosine", "plateau", "none")
-
-_CHANGEABLE: dict[str, Rule] = {
-    "learning_rate": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "gradient_clip_norm": NOT_NEGATIVE,
-    "label_smoothing": FRACTION_OR_0,
-}
-
-CHANGEABLE = tuple(_CHANGEABLE)
-"""Settings that `changes` may change, since they need neither another model nor other data."""
 
 T = TypeVar("T")
 
@@ -88,46 +76,6 @@ def setting(default: T, rule: Rule, path: str | tuple[str, ...], doc: str, **abo
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
-
-
-def _is_change(value: Any) -> bool:
-    """Whether `value` tells what changes after which epoch, by each setting's own rule."""
-    if not isinstance(value, Mapping) or not {"after_epoch"} < value.keys():
-        return False
-    rules = {"after_epoch": integer(1), **_CHANGEABLE}
-    try:
-        for name, part in value.items():
-            rules[name].read(part, name)
-    except (ConfigurationError, KeyError):
-        return False
-    return True
-
-
-def _are_changes(value: list[Any]) -> bool:
-    return all(map(_is_change, value)) and all(
-        first["after_epoch"] < then["after_epoch"] for first, then in itertools.pairwise(value)
-    )
-
-
-CHANGES = Rule(
-    list,
-    "a list such as [{after_epoch: 5, learning_rate: 1e-4}], later ones after it, each with one or "
-    f"more of {', '.join(CHANGEABLE)}",
-    {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {
-                "after_epoch": integer(1).schema,
-                **{name: rule.schema for name, rule in _CHANGEABLE.items()},
-            },
-            "required": ["after_epoch"],
-            "minProperties": 2,
-            "additionalProperties": False,
-        },
-    },
-    _are_changes,
-)
 
 
 @dataclass
@@ -208,19 +156,19 @@ class Settings:
     )
     learning_rate: float = setting(
         1e-3,
-        _CHANGEABLE["learning_rate"],
+        CHANGEABLE_RULES["learning_rate"],
         ("training.learning_rate", "optimizer.learning_rate"),
         "learning rate, before its schedule",
     )
     weight_decay: float = setting(
         1e-4,
-        _CHANGEABLE["weight_decay"],
+        CHANGEABLE_RULES["weight_decay"],
         ("training.weight_decay", "optimizer.weight_decay"),
         "weight decay of matrices and kernels; biases and norms have none",
     )
     gradient_clip_norm: float = setting(
         1.0,
-        _CHANGEABLE["gradient_clip_norm"],
+        CHANGEABLE_RULES["gradient_clip_norm"],
         "training.gradient_clip_norm",
         "largest norm of a gradient; 0 turns clipping off",
         unit="L2 norm",
@@ -270,7 +218,7 @@ class Settings:
     )
     label_smoothing: float = setting(
         0.0,
-        _CHANGEABLE["label_smoothing"],
+        CHANGEABLE_RULES["label_smoothing"],
         "training.label_smoothing",
         "share of a target's probability that goes to the other classes",
     )

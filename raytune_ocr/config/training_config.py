@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from raytune_ocr.config.changes import CHANGEABLE
 from raytune_ocr.config.environment import environment_overrides
 from raytune_ocr.config.metrics import known_mode, mode_of, score_of
 from raytune_ocr.config.settings import (
-    CHANGEABLE,
     DEFAULT_METADATA_PATH,
     DEFAULT_MODEL_CONFIG_PATH,
     RULES,

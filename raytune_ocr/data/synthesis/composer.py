@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 
 from raytune_ocr.data.synthesis.glyphs import GLYPH_HEIGHT, GLYPH_WIDTH, GlyphSheet
 from raytune_ocr.data.synthesis.strokes import bent, written
+from raytune_ocr.data.synthesis.textures import BANK, textures, warps
 from raytune_ocr.vocabulary import DIGITS, IMAGE_HEIGHT, IMAGE_WIDTH, MAX_DIGITS, NUM_DIGITS
 
 POOL_SIZE = 384  # styled faces at a time
@@ -27,7 +28,6 @@ FRAMED = 0.12  # share of images that show the edge of their paper, where variet
 COMPRESSED = 0.35  # share of images that went through a JPEG, where variety is asked for
 JPEG_QUALITIES = (25, 96)
 LEAST_DAMAGE = 0.8  # of the full one, to the smallest glyphs where variety is asked for
-BANK = 96  # textures and noises that are made once
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class SyntheticComposer:
         self._widths = np.zeros((POOL_SIZE, NUM_DIGITS + 1), dtype=np.int64)  # and 0 for no digit
         self._heights = np.zeros(POOL_SIZE, dtype=np.int64)
         self._fill_pool()
-        self._textures = _textures(self._rng)
+        self._textures = textures(self._rng)
         self._noises = self._rng.standard_normal((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), np.float32)
-        self._warps = _warps(self._rng)
+        self._warps = warps(self._rng)
 
     def restart(self, seed: int | tuple[int, ...]) -> None:
         """Begin the sequence of batches of another seed; textures and noises stay."""
@@ -369,37 +369,3 @@ def _write(
         place = canvas[top : top + tallest, left : left + width]
         np.maximum(place, glyph, out=place)
         x += (width + step) * squeeze
-
-
-def _textures(rng: np.random.Generator) -> np.ndarray:
-    """Slopes of light and smooth stains, float32 [BANK, H, W] from -1 to 1."""
-    rows = np.linspace(-1, 1, IMAGE_HEIGHT, dtype=np.float32)[:, None]
-    columns = np.linspace(-1, 1, IMAGE_WIDTH, dtype=np.float32)[None]
-    made = np.empty((BANK, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.float32)
-    for i in range(BANK):
-        tilt = rng.normal(0, 1, 2)
-        field = tilt[0] * rows + tilt[1] * columns
-        if i % 2:
-            grid = rng.integers(2, 9, 2)
-            stains = rng.standard_normal((int(grid[0]), 2 * int(grid[1]))).astype(np.float32)
-            size = (IMAGE_WIDTH, IMAGE_HEIGHT)
-            smooth = Image.fromarray(stains).resize(size, Image.Resampling.BICUBIC)
-            field = 0.3 * field + np.asarray(smooth)
-        made[i] = field / np.abs(field).max()
-    return made
-
-
-def _warps(rng: np.random.Generator, count: int = BANK) -> np.ndarray:
-    """Flat source pixel of every pixel, int64 [count, H, W]: small turns and perspectives."""
-    y, x = np.mgrid[0:IMAGE_HEIGHT, 0:IMAGE_WIDTH].astype(np.float64)
-    x, y = x - IMAGE_WIDTH / 2, y - IMAGE_HEIGHT / 2
-    maps = np.empty((count, IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.int64)
-    for i in range(count):
-        angle, tilt_x, tilt_y = rng.normal(0, (0.035, 0.0008, 0.0016))
-        depth = 1 + tilt_x * x + tilt_y * y
-        across = (np.cos(angle) * x - np.sin(angle) * y) / depth + IMAGE_WIDTH / 2
-        down = (np.sin(angle) * x + np.cos(angle) * y) / depth + IMAGE_HEIGHT / 2
-        columns = np.clip(np.rint(across), 0, IMAGE_WIDTH - 1)
-        rows = np.clip(np.rint(down), 0, IMAGE_HEIGHT - 1)
-        maps[i] = (rows * IMAGE_WIDTH + columns).astype(np.int64)
-    return maps

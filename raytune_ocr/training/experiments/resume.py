@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_ocr.config.changes import CHANGEABLE
 from raytune_ocr.config.metrics import KHMER_DIGITS, monitors_of
-from raytune_ocr.config.settings import CHANGEABLE
 from raytune_ocr.config.training_config import TrainingConfig, with_derived_loss
 from raytune_ocr.errors import ConfigurationError, unknown_name
 

@@ -65,3 +65,28 @@ class Budget:
                 counts = bool(record.epochs) and not record.confirms
                 record.status = "completed" if counts else "pending"
                 record.stop_reason = self.reason if counts else ""
+
+    def ended_by(self, left: int) -> str:
+        """What of it has ended the run, in words; "" where nothing has.
+
+        Args:
+            left: how many trials are not over.
+        """
+        if self.reason == TIME_BUDGET:
+            rest = f"{left} trials not begun" if left else "none left"
+            return f"the time budget of {self.seconds:g} s is spent, {rest}"
+        if self.reason:
+            return f"the target {self.target} is reached (name a harder one, or none, for more)"
+        return ""
+
+
+def most_trials(most: int | None, begun: int, size: int) -> str:
+    """That a limit of trials has ended a run, in words; "" where it has not.
+
+    Args:
+        begun: how many trials the run has.
+        size: how many the experiments have.
+    """
+    if most is None or not most <= begun < size:
+        return ""
+    return f"{begun} of at most {size} trials were asked for (raise --max-trials for more)"

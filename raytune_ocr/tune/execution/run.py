@@ -11,52 +11,42 @@ import secrets
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.settings import CHANGEABLE
-from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
-from raytune_ocr.results.journal import TEST_SPLIT, Journal
+from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.replay import Replay
-from raytune_ocr.tune.execution.budget import Budget
+from raytune_ocr.tune.execution.budget import Budget, most_trials
 from raytune_ocr.tune.execution.circumstances import DATA, MadeWith, check_data
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
-from raytune_ocr.tune.execution.earlier_run import (
-    EarlierRun,
-    check_links,
-    free_file,
-    trusted_file,
+from raytune_ocr.tune.execution.earlier_run import EarlierRun, check_links, free_file, trusted_file
+from raytune_ocr.tune.execution.planning import (
+    clone_of,
+    inherit,
+    record_of,
+    restore_clones,
+    scheduler_of,
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
-from raytune_ocr.tune.execution.trial_errors import shown
+from raytune_ocr.tune.execution.trial_errors import disk_full, shown
 from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
-from raytune_ocr.tune.registries import SCHEDULERS
-from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
-from raytune_ocr.tune.space.experiment import Experiment, Point
+from raytune_ocr.tune.selection.test_split import figures_of, read_test_split
 from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.storage.mirror import RunCopy
 
 logger = logging.getLogger(__name__)
 
-CONFIRM_SEEDS = 3
 TIME_FORMAT = "%Y%m%d_%H%M%S"
-
-
-def disk_full(failure: str) -> ExperimentFailedError:
-    """The error of a run that a full disk has ended."""
-    return ExperimentFailedError(
-        f"{failure}; free some space, then run again with --resume; nothing already saved was lost"
-    )
 
 
 class Run:
@@ -126,11 +116,9 @@ class Run:
         plan, study = self.study.plan, self.study
         study.add(plan.initial(replay.trials))
         study.add(plan.restored({n: (t.search, t.sampled) for n, t in replay.trials.items()}))
-        self._restore_clones(replay)
-        judged = (
-            (r.search or r.name, r.config) for r in self.possible(list(study.trials.values()))
-        )
-        check_comparable(judged, self.options.scheduler)
+        restore_clones(study.trials, replay.decisions, self.journal.path.name)
+        judged = self.possible(list(study.trials.values()))
+        check_comparable(((r.search or r.name, r.config) for r in judged), self.options.scheduler)
         if resuming:
             self._resume(replay)
         self.budget.start(self.records.values())
@@ -142,21 +130,9 @@ class Run:
         """Everything that is new with each start."""
         options = self.options
         plan = Plan(space, options.search, known, options.max_trials, record_of)
-        longest = max((record.config.num_epochs for record in plan.examples()), default=0)
-        setup = Setup(
-            grace_period=options.grace_period,
-            reduction_factor=options.reduction_factor,
-            max_epochs=longest,
-            max_trials=options.max_trials,
-            num_trials=min(plan.size, options.max_trials or plan.size),
-            epoch_budget=options.epoch_budget,
-            seed=space.seed,
-            domains={e.name: e.domains for e in space.experiments.values()},
-            changeable=CHANGEABLE,
-        )
         self.targets = space.targets
         self.journal = Journal(self.output_dir)
-        self.study: Study[TrialRecord] = Study(plan, SCHEDULERS[options.scheduler](setup), self)
+        self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self)
         self.confirming: dict[str, TrialRecord] = {}
         self.kept: dict[str, TrialRecord] = {}
         self.made_with = MadeWith()
@@ -167,18 +143,6 @@ class Run:
         self.writer = ResultsWriter(
             self.output_dir, self.results_file, self.aggregator, self.document
         )
-
-    def _restore_clones(self, replay: Replay) -> None:
-        """Records of the clones that earlier parts of the run made, without their epochs."""
-        trials = self.study.trials
-        for decision in replay.decisions:
-            parent = trials.get(decision.state.get("parent", ""))
-            if parent is not None:
-                try:
-                    trials[decision.trial] = clone_of(parent, decision)
-                except ConfigurationError as error:
-                    path = f"{self.journal.path.name}: {decision.trial}"
-                    raise ConfigurationError(f"{path}: {error}") from None
 
     def _resume(self, replay: Replay) -> None:
         about = self.journal.load(self.study.trials)
@@ -242,8 +206,8 @@ class Run:
         return [self.records[name] for name in self.unconfirmed]
 
     def _made_to_confirm(self) -> dict[str, TrialRecord]:
-        confirm, seeds = self.options.confirm or 0, self.options.confirm_seeds or CONFIRM_SEEDS
-        return confirming_records(self.records.values(), confirm, seeds)
+        options = self.options
+        return confirming_records(self.records.values(), options.confirm, options.confirm_seeds)
 
     def possible(self, unfinished: list[TrialRecord]) -> list[TrialRecord]:
         """These, and examples of all that may come after them."""
@@ -366,45 +330,23 @@ class Run:
     def end(self) -> None:
         """Write everything that is left of a run when its trials are over."""
         self.save_state()
-        self._read_test_split()
+        searched = self.budget.reason != TIME_BUDGET and not self.searching()
+        if searched and not self.unconfirmed:
+            best = winner(list(self.records.values()))
+            read_test_split(self.journal, best, self.options.allow_outside)
         tidy(self.output_dir, self.copy, self.records.values(), self.options.models_kept)
         self.save_results()
         self.journal.close()
         self.copy.push(now=True)
 
-    def _read_test_split(self) -> None:
-        """Once for each winner that a whole run has had: what was read is in the journal."""
-        best = winner(list(self.records.values()))
-        read = {fact["trial"] for fact in self.journal.facts.get(TEST_SPLIT, [])}
-        searched = self.budget.reason != TIME_BUDGET and not self.searching()
-        whole = searched and not self.unconfirmed
-        if best is None or not whole or best.name in read or best.checkpoint is None:
-            return
-        figures = best.task.read_test_split(
-            best.config, best.checkpoint, best.best, self.options.allow_outside
-        )
-        if figures:
-            self.journal.append_fact(TEST_SPLIT, {"trial": best.name, "figures": figures})
-
     @property
     def ended_by(self) -> str:
         """What ended the run before its last trial, in words; "" where nothing did."""
-        options, budget = self.options, self.budget
-        if budget.reason == TIME_BUDGET:
-            left = f"{len(self.unfinished)} trials not begun" if self.unfinished else "none left"
-            return f"the time budget of {options.time_budget:g} s is spent, {left}"
-        if self.unfinished or self.unconfirmed:
+        left = self.unfinished
+        if self.budget.reason != TIME_BUDGET and (left or self.unconfirmed):
             return ""
-        if budget.reason:
-            return f"the target {budget.target} is reached (name a harder one, or none, for more)"
-        if options.max_trials is None:
-            return ""
-        there, begun = self.study.plan.size, len(self.study.trials)
-        return (
-            f"{begun} of at most {there} trials were asked for (raise --max-trials for more)"
-            if options.max_trials <= begun < there
-            else ""
-        )
+        size, begun = self.study.plan.size, len(self.study.trials)
+        return self.budget.ended_by(len(left)) or most_trials(self.options.max_trials, begun, size)
 
     # What is written of it
 
@@ -433,9 +375,7 @@ class Run:
             table=table,
             best=winner(records, table),
             confirmation=confirmation(records, self.targets),
-            held_out={
-                fact["trial"]: fact["figures"] for fact in self.journal.facts.get(TEST_SPLIT, [])
-            },
+            held_out=figures_of(self.journal),
         )
         return {**document, "run_id": self.id}
 
@@ -477,45 +417,3 @@ class Run:
 
 def _now() -> str:
     return datetime.datetime.now().strftime(TIME_FORMAT)
-
-
-def record_of(experiment: Experiment, point: Point) -> TrialRecord:
-    """The record of a trial that has not begun."""
-    return TrialRecord(
-        point.config,
-        search=experiment.name if experiment.is_search else "",
-        sampled=dict(point.values),
-        resources=experiment.resources,
-    )
-
-
-def clone_of(parent: TrialRecord, decision: Decision) -> TrialRecord:
-    """The record of a trial that trains as `parent` did until the decision's epoch."""
-    epoch = decision.epoch
-    changes = {change["after_epoch"]: dict(change) for change in parent.config.changes}
-    changes[epoch] = {
-        **changes.get(epoch, {}),
-        "after_epoch": epoch,
-        **decision.state["settings"],
-    }
-    config = replace(
-        parent.config,
-        experiment_name=decision.trial,
-        changes=[changes[after] for after in sorted(changes)],
-    )
-    return TrialRecord(
-        config,
-        search=parent.search,
-        sampled=dict(parent.sampled),
-        resources=parent.resources,
-        parent=parent.name,
-        parent_epoch=epoch,
-    )
-
-
-def inherit(child: TrialRecord, parent: TrialRecord) -> None:
-    """Give a new trial the epochs that it has in common with its parent."""
-    for row in parent.epochs:
-        if row["epoch"] <= child.parent_epoch:
-            child.add(row)
-    child.used = dict(parent.used)

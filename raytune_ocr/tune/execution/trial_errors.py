@@ -22,6 +22,13 @@ LIBRARIES = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]
 OWN_CODE = str(Path(__file__).parents[2])
 
 
+def disk_full(failure: str) -> ExperimentFailedError:
+    """Return the error of a run that a full disk has ended."""
+    return ExperimentFailedError(
+        f"{failure}; free some space, then run again with --resume; nothing already saved was lost"
+    )
+
+
 def latest_error(trial: Any) -> str:
     """What Ray has written of a trial's last failure: here, before it copies it anywhere.
 

@@ -24,30 +24,31 @@ from raytune_ocr.statistics import SIGNIFICANT, Lead, bootstrap_mean, paired_lea
 if TYPE_CHECKING:
     import pandas as pd
 
+SEEDS = 3
 FIRST_SEED = 101
 LONGEST_NAME = 100  # the rule of `experiment_name`
 TEST = "two-sided paired t-test by seed"
 
 
 def confirming_records(
-    records: Iterable[TrialRecord], candidates: int, seeds: int
+    records: Iterable[TrialRecord], candidates: int | None, seeds: int | None
 ) -> dict[str, TrialRecord]:
     """New trials by name, `NAME-seed101` and so on: each of the best ones with each fresh seed.
 
     Args:
         records: of the search; its seeds are not used again.
-        candidates: how many of the best completed ones.
-        seeds: of each.
+        candidates: how many of the best completed ones; None: none.
+        seeds: of each; None: `SEEDS`.
     """
     searched = {record.name: record for record in records if not record.confirms}
-    best = ranking(searched.values())[:candidates]
+    best = ranking(searched.values())[: candidates or 0]
     used = {record.config.seed for record in searched.values()}
 
     def is_fresh(seed: int) -> bool:
         names = {confirming_name(record.name, seed) for record in best}
         return seed not in used and not names & searched.keys()
 
-    fresh = list(islice(filter(is_fresh, count(FIRST_SEED)), seeds))
+    fresh = list(islice(filter(is_fresh, count(FIRST_SEED)), seeds or SEEDS))
     return {
         made.name: made for record in best for made in (_with_seed(record, seed) for seed in fresh)
     }

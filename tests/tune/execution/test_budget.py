@@ -1,9 +1,11 @@
 import time
 
+import pytest
+
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tune.execution.budget import Budget
+from raytune_ocr.tune.execution.budget import Budget, most_trials
 
 
 def record(*accuracies, status="running"):
@@ -82,3 +84,19 @@ def test_a_cut_trial_that_reached_the_target_of_the_resumed_run_stays_in_its_res
     budget.start([resumed])
     budget.cut([resumed])
     assert (resumed.status, resumed.stop_reason) == ("completed", "target")
+
+
+def test_what_ended_a_run_is_told_in_words():
+    budget = Budget(60.0, Target("character_accuracy", 0.9))
+    assert budget.ended_by(3) == ""
+    budget.reason = TIME_BUDGET
+    assert budget.ended_by(3) == "the time budget of 60 s is spent, 3 trials not begun"
+    assert budget.ended_by(0) == "the time budget of 60 s is spent, none left"
+    budget.reason = TARGET
+    assert budget.ended_by(0).startswith("the target character_accuracy=0.9 is reached")
+
+
+@pytest.mark.parametrize(("most", "told"), [(None, False), (5, True), (6, False), (10, False)])
+def test_a_limit_of_trials_has_ended_a_run_that_could_have_more(most, told):
+    assert bool(most_trials(most, begun=5, size=10)) is told
+    assert most_trials(5, begun=5, size=5) == ""

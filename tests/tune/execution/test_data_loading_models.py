@@ -7,7 +7,7 @@ from raytune_ocr.errors import ModelCreationError
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.execution.data_loading import check_models
-from raytune_ocr.tune.execution.run import record_of
+from raytune_ocr.tune.execution.planning import record_of
 from raytune_ocr.tune.space.search_space import read_space
 
 

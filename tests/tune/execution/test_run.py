@@ -7,16 +7,13 @@ import pytest
 
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, PAUSE, STOP, Decision
-from raytune_ocr.results.document import result_of
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tune.execution.run import Run, clone_of, inherit
+from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.warm_start import Known, KnownPoints
-from raytune_ocr.tune.selection.confirmation import confirming_records
 from raytune_ocr.tune.space.search_space import read_space
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
-from tests.fixtures.materials import train_record
 
 EPOCHS = 4
 
@@ -263,27 +260,6 @@ def train_population(run, epochs):
         if len(record.epochs) >= epochs:
             return
         train(run, record, epochs, sorted(run.records).index(record.name) / 10)
-
-
-def test_a_clone_is_its_parent_with_one_more_change_and_its_epochs(start_run):
-    parent = start_run(presets("a"), scheduler="none").records["a"]
-    train_record(parent, 4, 0.5)
-    parent.used = {"batch_size_used": 8}
-    child = clone_of(parent, CLONE)
-    inherit(child, parent)
-    assert child.config.changes == [{"after_epoch": 2, "learning_rate": 0.002}]
-    assert child.config.learning_rate == parent.config.learning_rate
-    assert (child.config.seed, child.used) == (parent.config.seed, parent.used)
-    assert [row["epoch"] for row in child.epochs] == [1, 2]
-    assert child.unsaved == child.epochs
-    assert {row["experiment_name"] for row in child.epochs} == {child.name}
-    grandchild = clone_of(child, replace(CLONE, trial="a_g2", epoch=3))
-    assert [change["after_epoch"] for change in grandchild.config.changes] == [2, 3]
-    result = result_of(child)
-    assert (result["parent"], result["parent_epoch"]) == ("a", 2)
-    child.complete("max_epochs")
-    (confirming,) = confirming_records([child], 1, 1).values()
-    assert confirming.config.changes == child.config.changes
 
 
 def test_a_resumed_population_has_its_clones_again(start_run):

@@ -7,7 +7,7 @@ import random
 import pandas as pd
 import pytest
 
-from raytune_ocr.config.settings import CHANGEABLE
+from raytune_ocr.config.changes import CHANGEABLE
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, Decision
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.schedulers.population_based import (

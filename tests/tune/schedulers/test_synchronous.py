@@ -1,7 +1,7 @@
 """Trials that pause for each other: which trains next, and how many are a cohort."""
 
 from raytune_ocr.results.decision import CONTINUE, STOP
-from raytune_ocr.tune.execution.run import record_of
+from raytune_ocr.tune.execution.planning import record_of
 from raytune_ocr.tune.schedulers.successive_halving import SuccessiveHalving
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints

@@ -1,0 +1,96 @@
+"""What a run plans: the records of its trials and their clones, and the scheduler of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
+
+from raytune_ocr.config.changes import CHANGEABLE
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.results.decision import Decision
+from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.schedulers.base import Scheduler, Setup
+from raytune_ocr.tune.search.plan import Plan
+from raytune_ocr.tune.space.experiment import Experiment, Point
+
+
+def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
+    """The scheduler that the options name, for all trials that the plan may come to."""
+    longest = max((record.config.num_epochs for record in plan.examples()), default=0)
+    setup = Setup(
+        grace_period=options.grace_period,
+        reduction_factor=options.reduction_factor,
+        max_epochs=longest,
+        max_trials=options.max_trials,
+        num_trials=min(plan.size, options.max_trials or plan.size),
+        epoch_budget=options.epoch_budget,
+        seed=plan.space.seed,
+        domains={e.name: e.domains for e in plan.space.experiments.values()},
+        changeable=CHANGEABLE,
+    )
+    scheduler: Scheduler = SCHEDULERS[options.scheduler](setup)
+    return scheduler
+
+
+def record_of(experiment: Experiment, point: Point) -> TrialRecord:
+    """The record of a trial that has not begun."""
+    return TrialRecord(
+        point.config,
+        search=experiment.name if experiment.is_search else "",
+        sampled=dict(point.values),
+        resources=experiment.resources,
+    )
+
+
+def clone_of(parent: TrialRecord, decision: Decision) -> TrialRecord:
+    """The record of a trial that trains as `parent` did until the decision's epoch."""
+    epoch = decision.epoch
+    changes = {change["after_epoch"]: dict(change) for change in parent.config.changes}
+    changes[epoch] = {
+        **changes.get(epoch, {}),
+        "after_epoch": epoch,
+        **decision.state["settings"],
+    }
+    config = replace(
+        parent.config,
+        experiment_name=decision.trial,
+        changes=[changes[after] for after in sorted(changes)],
+    )
+    return TrialRecord(
+        config,
+        search=parent.search,
+        sampled=dict(parent.sampled),
+        resources=parent.resources,
+        parent=parent.name,
+        parent_epoch=epoch,
+    )
+
+
+def inherit(child: TrialRecord, parent: TrialRecord) -> None:
+    """Give a new trial the epochs that it has in common with its parent."""
+    for row in parent.epochs:
+        if row["epoch"] <= child.parent_epoch:
+            child.add(row)
+    child.used = dict(parent.used)
+
+
+def restore_clones(
+    trials: MutableMapping[str, TrialRecord], decisions: Iterable[Decision], journal: str
+) -> None:
+    """Add the clones that earlier parts of the run made, without their epochs.
+
+    Args:
+        journal: the name of its file, for messages.
+
+    Raises:
+        ConfigurationError: a decision's settings break a rule.
+    """
+    for decision in decisions:
+        parent = trials.get(decision.state.get("parent", ""))
+        if parent is not None:
+            try:
+                trials[decision.trial] = clone_of(parent, decision)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"{journal}: {decision.trial}: {error}") from None
