@@ -29,7 +29,7 @@ class Bin(NamedTuple):
 
     confidence: float
     right: float
-    count: int
+    readings: int
 
 
 class Calibration(NamedTuple):
@@ -111,7 +111,7 @@ def cross_fitted(confidences: Sequence[float], right: Sequence[bool]) -> list[fl
     calibrated = list(confidences)
     for half in (0, 1):
         learned = fit(confidences[1 - half :: 2], right[1 - half :: 2])
-        calibrated[half::2] = map(learned, confidences[half::2])
+        calibrated[half::2] = [learned(confidence) for confidence in confidences[half::2]]
     return calibrated
 
 
@@ -130,5 +130,5 @@ def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[Bin
 
 def expected_error(bins: Sequence[Bin]) -> float:
     """Expected calibration error: the mean distance of confidence from the share right."""
-    total = sum(each.count for each in bins)
-    return sum(abs(each.confidence - each.right) * each.count for each in bins) / max(total, 1)
+    total = sum(each.readings for each in bins)
+    return sum(abs(each.confidence - each.right) * each.readings for each in bins) / max(total, 1)

@@ -26,7 +26,7 @@ MAPPINGS = (
     *("best_result", "confirmation", "scores"),
 )
 LISTS = ("all_results", "results", "candidates", "seeds")
-KINDS = {
+KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(TEXTS, (str, "text")),
     **dict.fromkeys(MAPPINGS, (dict, "a mapping")),
     **dict.fromkeys(LISTS, (list, "a list")),
@@ -91,7 +91,8 @@ def _problems(value: Any, place: str) -> Iterator[str]:
 
 def _problems_of(name: str, value: Any, here: str) -> Iterator[str]:
     kind, rule = KINDS.get(name, (object, ""))
-    if value is not None and not isinstance(value, kind):
+    fits: bool = value is None or isinstance(value, kind)
+    if not fits:
         yield f"{here}: must be {rule}, got {str(value)[:40]!r}"
     elif name in REQUIRED and not all(_holds(part, REQUIRED[name]) for part in _list(value)):
         yield f"{here}: must hold mappings with {', '.join(REQUIRED[name]) or 'any keys'}"
