@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+STORAGE_MARKER = ".validate_storage_marker"  # which Ray leaves in a folder that it can write to
+
 
 def take_waiting_processes() -> None:
     """Have trials run in Ray's processes that are up and idle.
@@ -18,6 +20,31 @@ def take_waiting_processes() -> None:
     from ray.tune.execution import class_cache
 
     class_cache.DEFAULT_ENV_VARS.clear()
+
+
+def trial_of_ray(
+    folder: Path, name: str, trial_id: str, config: dict[str, Any], **settings: Any
+) -> Any:
+    """Ray's own record of a trial, as its snapshots hold it.
+
+    Args:
+        folder: of the run.
+        name: of the trial, and of its folder.
+        **settings: further arguments of `ray.tune.experiment.Trial`.
+    """
+    from ray.train._internal.storage import StorageContext
+    from ray.tune import PlacementGroupFactory
+    from ray.tune.experiment import Trial
+
+    asked = PlacementGroupFactory([{"CPU": 1.0}])
+    storage = StorageContext(str(folder.parent), folder.name, trial_dir_name=name)
+    (folder / STORAGE_MARKER).unlink(missing_ok=True)
+    trial = Trial(
+        "raytune_ocr", config=config, trial_id=trial_id, storage=storage, stub=True, **settings
+    )
+    trial.placement_group_factory = asked
+    trial.experiment_tag = trial.custom_trial_name = trial.relative_logdir = name
+    return trial
 
 
 def bootstrap_address(address: str) -> str | None:

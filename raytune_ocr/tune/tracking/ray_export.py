@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.files import replacing
 from raytune_ocr.results.analysis import learning_curves
 from raytune_ocr.results.document import read_document
+from raytune_ocr.tune.cluster.ray_patches import trial_of_ray
 
 if TYPE_CHECKING:
     import pandas as pd
-    from ray.tune.experiment import Trial
 
 SNAPSHOT = "experiment_state-raytune_ocr.json"
 RESULTS = "result.json"  # in the folder of a trial, a line an epoch
-STORAGE_MARKER = ".validate_storage_marker"  # which Ray leaves in a folder that it can write to
 STATUS = {"completed": "TERMINATED", "failed": "ERROR"}
 
 
@@ -50,7 +49,6 @@ def export_ray(folder: str | os.PathLike[str]) -> Path:
         with replacing(path / name / RESULTS) as aside:
             aside.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
         states.append(_trial(path, result, trial_id, rows).get_json_state())
-    (path / STORAGE_MARKER).unlink(missing_ok=True)
     with replacing(path / SNAPSHOT) as aside:
         content = {"trial_data": states, "runner_data": {}, "stats": {"start_time": 0.0}}
         aside.write_text(json.dumps(content), encoding="utf-8")
@@ -79,25 +77,13 @@ def _rows(curve: pd.DataFrame, result: Mapping[str, Any], trial_id: str) -> list
 
 def _trial(
     folder: Path, result: Mapping[str, Any], trial_id: str, rows: list[dict[str, Any]]
-) -> Trial:
+) -> Any:
     """Return Ray's trial of a result, as it ended."""
-    from ray.train._internal.storage import StorageContext
-    from ray.tune import PlacementGroupFactory
-    from ray.tune.experiment import Trial
-
-    name = result["experiment_name"]
-    trial: Any = Trial(
-        "raytune_ocr",
-        config=result.get("config") or result["hyperparameters"],
-        trial_id=trial_id,
-        storage=StorageContext(str(folder.parent), folder.name, trial_dir_name=name),
-        evaluated_params=result.get("sampled") or {},
-        experiment_tag=name,
-        placement_group_factory=PlacementGroupFactory([{"CPU": 1.0}]),
-        stub=True,
+    config = result.get("config") or result["hyperparameters"]
+    sampled = result.get("sampled") or {}
+    trial = trial_of_ray(
+        folder, result["experiment_name"], trial_id, config, evaluated_params=sampled
     )
-    trial.placement_group_factory = PlacementGroupFactory([{"CPU": 1.0}])
-    trial.custom_trial_name = trial.relative_logdir = name
     for row in rows:
         trial.update_last_result(row)
     trial.set_status(STATUS[result["status"]])
