@@ -39,7 +39,7 @@ def trial_of_ray(
     asked = PlacementGroupFactory([{"CPU": 1.0}])
     storage = StorageContext(str(folder.parent), folder.name, trial_dir_name=name)
     (folder / STORAGE_MARKER).unlink(missing_ok=True)
-    trial = Trial(
+    trial: Any = Trial(
         "raytune_ocr", config=config, trial_id=trial_id, storage=storage, stub=True, **settings
     )
     trial.placement_group_factory = asked
