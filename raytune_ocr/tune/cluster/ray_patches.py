@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+STORAGE_MARKER = ".validate_storage_marker"  # which Ray leaves in a folder that it can write to
 
 
 def take_waiting_processes() -> None:
@@ -18,6 +20,31 @@ def take_waiting_processes() -> None:
     from ray.tune.execution import class_cache
 
     class_cache.DEFAULT_ENV_VARS.clear()
+
+
+def trial_of_ray(
+    folder: Path, name: str, trial_id: str, config: dict[str, Any], **settings: Any
+) -> Any:
+    """Ray's own record of a trial, as its snapshots hold it.
+
+    Args:
+        folder: of the run.
+        name: of the trial, and of its folder.
+        **settings: further arguments of `ray.tune.experiment.Trial`.
+    """
+    from ray.train._internal.storage import StorageContext
+    from ray.tune import PlacementGroupFactory
+    from ray.tune.experiment import Trial
+
+    asked = PlacementGroupFactory([{"CPU": 1.0}])
+    storage = StorageContext(str(folder.parent), folder.name, trial_dir_name=name)
+    (folder / STORAGE_MARKER).unlink(missing_ok=True)
+    trial: Any = Trial(
+        "raytune_ocr", config=config, trial_id=trial_id, storage=storage, stub=True, **settings
+    )
+    trial.placement_group_factory = asked
+    trial.experiment_tag = trial.custom_trial_name = trial.relative_logdir = name
+    return trial
 
 
 def bootstrap_address(address: str) -> str | None:
@@ -103,36 +130,3 @@ def standing_in(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-def trial_state(
-    folder: Path,
-    name: str,
-    trial_id: str,
-    *,
-    config: Mapping[str, Any],
-    sampled: Mapping[str, Any],
-    rows: Iterable[Mapping[str, Any]],
-    status: str,
-) -> Any:
-    """What Ray's snapshot of a run in `folder` holds of a trial that ended so."""
-    from ray.train._internal.storage import StorageContext
-    from ray.tune import PlacementGroupFactory
-    from ray.tune.experiment import Trial
-
-    trial: Any = Trial(
-        "raytune_ocr",
-        config=dict(config),
-        trial_id=trial_id,
-        storage=StorageContext(str(folder.parent), folder.name, trial_dir_name=name),
-        evaluated_params=dict(sampled),
-        experiment_tag=name,
-        placement_group_factory=PlacementGroupFactory([{"CPU": 1.0}]),
-        stub=True,
-    )
-    trial.placement_group_factory = PlacementGroupFactory([{"CPU": 1.0}])
-    trial.custom_trial_name = trial.relative_logdir = name
-    for row in rows:
-        trial.update_last_result(row)
-    trial.set_status(status)
-    return trial.get_json_state()

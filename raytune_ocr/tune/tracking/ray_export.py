@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from raytune_ocr.files import replacing
 from raytune_ocr.results.analysis import learning_curves
 from raytune_ocr.results.document import read_document
-from raytune_ocr.tune.cluster.ray_patches import trial_state
+from raytune_ocr.tune.cluster.ray_patches import trial_of_ray
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SNAPSHOT = "experiment_state-raytune_ocr.json"
 RESULTS = "result.json"  # in the folder of a trial, a line an epoch
-STORAGE_MARKER = ".validate_storage_marker"  # which Ray leaves in a folder that it can write to
 STATUS = {"completed": "TERMINATED", "failed": "ERROR"}
 
 
@@ -49,8 +48,7 @@ def export_ray(folder: str | os.PathLike[str]) -> Path:
         (path / name).mkdir(exist_ok=True)
         with replacing(path / name / RESULTS) as aside:
             aside.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-        states.append(_state(path, result, trial_id, rows))
-    (path / STORAGE_MARKER).unlink(missing_ok=True)
+        states.append(_trial(path, result, trial_id, rows).get_json_state())
     with replacing(path / SNAPSHOT) as aside:
         content = {"trial_data": states, "runner_data": {}, "stats": {"start_time": 0.0}}
         aside.write_text(json.dumps(content), encoding="utf-8")
@@ -77,16 +75,16 @@ def _rows(curve: pd.DataFrame, result: Mapping[str, Any], trial_id: str) -> list
     return rows
 
 
-def _state(
+def _trial(
     folder: Path, result: Mapping[str, Any], trial_id: str, rows: list[dict[str, Any]]
 ) -> Any:
-    """Return what Ray's snapshot has of a trial as it ended."""
-    return trial_state(
-        folder,
-        result["experiment_name"],
-        trial_id,
-        config=result.get("config") or result["hyperparameters"],
-        sampled=result.get("sampled") or {},
-        rows=rows,
-        status=STATUS[result["status"]],
+    """Return Ray's trial of a result, as it ended."""
+    config = result.get("config") or result["hyperparameters"]
+    sampled = result.get("sampled") or {}
+    trial = trial_of_ray(
+        folder, result["experiment_name"], trial_id, config, evaluated_params=sampled
     )
+    for row in rows:
+        trial.update_last_result(row)
+    trial.set_status(STATUS[result["status"]])
+    return trial
