@@ -16,8 +16,8 @@ RUN apt-get update \
 
 # PyTorch first, so that a change of this package builds in seconds.
 RUN case "$DEVICE" in \
-        cpu) pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.6,<2.14" ;; \
-        cuda) pip install "torch>=2.6,<2.14" ;; \
+        cpu) pip install --index-url https://download.pytorch.org/whl/cpu "torch>=2.7,<2.14" ;; \
+        cuda) pip install "torch>=2.7,<2.14" ;; \
         *) echo "DEVICE: must be cpu or cuda, got $DEVICE" >&2; exit 1 ;; \
     esac
 

@@ -59,7 +59,7 @@ def test_readings_that_are_all_right_or_all_wrong_have_a_finite_fit(right):
 
 def test_bins_hold_all_readings_and_their_error_is_weighted():
     bins = reliability([0.05, 0.15, 0.15, 1.0], [False, False, True, True])
-    assert [each.count for each in bins] == [1, 2, 1]
+    assert [each.readings for each in bins] == [1, 2, 1]
     assert expected_error([Bin(0.9, 0.8, 30), Bin(0.5, 0.5, 10)]) == pytest.approx(0.075)
     assert expected_error([]) == 0
 

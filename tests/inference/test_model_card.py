@@ -1,6 +1,7 @@
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.inference.calibration import Calibration
 from raytune_ocr.inference.model_card import Data, Validation, classifier_card, families, model_card
 
 FILES = {
@@ -12,7 +13,14 @@ FILES = {
     },
     "images_checked": 40,
 }
-READ = Validation((90, 100, 380, 400), {1: (30, 30), 8: (60, 70)}, [("១->៧", 4)], (0.99, 0.5))
+READ = Validation(
+    (90, 100, 380, 400),
+    {1: (30, 30), 8: (60, 70)},
+    [("១->៧", 4)],
+    (0.99, 0.5),
+    Calibration(0.5, -0.1),
+    (0.08, 0.01),
+)
 DATA = Data("data/set", {"train": 800, "val": 100}, {"generator": "raytune_ocr", "faces": ["Moul"]})
 BEST = {
     "experiment_name": "one",
@@ -49,7 +57,7 @@ def test_limits_tell_what_is_misread_and_what_was_not_measured():
     assert "1 faces in 1 families: Moul" in text
     bare = card(data=Data("set", {"val": 100}, {}), confusions=[], confidence=(0.9, None))
     assert "does not name its fonts" in bare
-    assert "another digit" not in bare and "calibrated" not in bare
+    assert "another digit" not in bare and "where it is wrong" not in bare
 
 
 @pytest.mark.parametrize(("test", "words"), [(0.85, "0.0500 worse than"), (0.9, "as well as")])
