@@ -27,10 +27,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
-    parser.add_argument("--data", metavar="METADATA", help="images to read (default: the config's)")
-    parser.add_argument("--watch", action="store_true", help="write again while a run goes on")
     parser.add_argument(
-        "--every", type=at_least(1), default=30, metavar="S", help="seconds between (default 30)"
+        "--data",
+        metavar="METADATA",
+        help="images that the best model reads (default: the config's)",
+    )
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="rewrite the report periodically while a run is in progress",
+    )
+    parser.add_argument(
+        "--every",
+        type=at_least(1),
+        default=30,
+        metavar="S",
+        help="seconds between two reports with --watch (default 30)",
     )
     add_imports(parser)
     return parser

@@ -28,7 +28,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
-    parser.add_argument("--data", metavar="METADATA", help="real images (default: the config's)")
+    parser.add_argument(
+        "--data",
+        metavar="METADATA",
+        help="images that check the exported files (default: the config's)",
+    )
     parser.add_argument(
         "--allow-outside",
         action="store_true",

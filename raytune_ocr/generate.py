@@ -42,17 +42,21 @@ def build_parser() -> argparse.ArgumentParser:
         help="images in all (default 10000)",
     )
     parser.add_argument(
-        "--seed", type=at_least(0), default=2024, metavar="N", help="(default 2024)"
+        "--seed", type=at_least(0), default=2024, metavar="N", help="random seed (default 2024)"
     )
     parser.add_argument(
-        "--lengths", type=_lengths, default=(1, 8), metavar="LOW-HIGH", help="digits (default 1-8)"
+        "--lengths",
+        type=_lengths,
+        default=(1, 8),
+        metavar="LOW-HIGH",
+        help="fewest and most digits of a string (default 1-8)",
     )
     parser.add_argument(
         "--fonts-dir",
         action="append",
         default=[],
         metavar="DIR",
-        help="more fonts (.ttf, .otf); may be given more than once",
+        help="folder of additional fonts (.ttf, .otf); may be repeated",
     )
     parser.add_argument(
         "--no-system-fonts",

@@ -192,7 +192,7 @@ def _use(words: str, code: str) -> str:
 def _data(config: TrainingConfig, data: Data) -> str:
     sizes = ", ".join(f"{count} {name}" for name, count in data.sizes.items())
     made = data.info.get("generator")
-    origin = f" Made by `{made}`, seed {data.info.get('seed', 'not told')}." if made else ""
+    origin = f" Made by `{made}`, seed {data.info.get('seed', 'not recorded')}." if made else ""
     return (
         f"`{data.name}`: {sizes} images.{origin} Trained on {_trained_on(config)}, "
         f"{'augmented' if config.augmentation else 'as they are'}."

@@ -237,7 +237,7 @@ def targets_table(source: Source) -> pd.DataFrame:
 
 
 def unfinished(source: Source) -> list[tuple[str, int]]:
-    """Trials without a result yet, and their last epoch, while a run goes on or was ended."""
+    """Trials without a result yet, and their last epoch, of a run in progress or ended."""
     curves = learning_curves(source, confirming=True)
     _, document = read_document(source)
     confirming = (document.get("confirmation") or {}).get("results", [])

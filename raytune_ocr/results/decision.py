@@ -8,9 +8,9 @@ from typing import Any
 
 CONTINUE, PAUSE, STOP = "CONTINUE", "PAUSE", "STOP"
 START = "START"
-"""A new trial begins, or a paused one goes on."""
+"""A new trial begins, or a paused one continues."""
 EXPLOIT = "EXPLOIT"
-"""A new trial goes on from another one's state, with other settings."""
+"""A new trial starts from another one's state, with other settings."""
 DECISIONS = (CONTINUE, PAUSE, STOP, START, EXPLOIT)
 
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+CONFIRMATION = "confirmation of the best trials"
+"""Title of a group of options in the help."""
+
 SHARED_GPU = 0.25
 """What each trial has of a GPU by default: readers are small."""
 
@@ -108,7 +111,7 @@ class TuneOptions:
     )
     reduction_factor: int = option(
         3,
-        "one trial in N goes on at each rung (default 3)",
+        "one trial in N continues at each rung (default 3)",
         integer(2),
         metavar="N",
         group="how to run",
@@ -227,14 +230,14 @@ class TuneOptions:
         "the best mean (default 0; of a resumed run as before)",
         integer(0),
         metavar="K",
-        group="a winner one can trust",
+        group=CONFIRMATION,
     )
     confirm_seeds: int | None = option(
         None,
         "seeds of each confirmed trial (default 3)",
         integer(1),
         metavar="S",
-        group="a winner one can trust",
+        group=CONFIRMATION,
     )
     keep_models: int | str = option(
         BEST_MODELS_KEPT,

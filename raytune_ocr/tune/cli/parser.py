@@ -10,7 +10,7 @@ from typing import Any
 from raytune_ocr.cli import add_version
 from raytune_ocr.config.settings import RULES, check
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.options import OPTIONS, read_option
+from raytune_ocr.tune.options import CONFIRMATION, OPTIONS, read_option
 
 EPILOG = """
 examples:
@@ -18,8 +18,8 @@ examples:
   python -m raytune_ocr.tune --config full --dry-run           what would be trained, and how
   python -m raytune_ocr.tune --config my.yaml --data images/   your presets on your data
   python -m raytune_ocr.tune --experiments baseline_optimized --set batch_size=48
-  python -m raytune_ocr.tune --resume                          go on after Ctrl-C or a crash
-  python -m raytune_ocr.tune --reproduce training_output       does the best trial come out again?
+  python -m raytune_ocr.tune --resume                          resume after Ctrl-C or a crash
+  python -m raytune_ocr.tune --reproduce training_output       train the best again and compare
 
 exit status: 0 at least one trial completed (also when a budget ended the run), 1 none did, 2 wrong
 command line, config or data, 130 Ctrl-C, 143 terminated.
@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.tune",
-        description="Train every preset of a YAML file as a Ray Tune trial, stop the hopeless "
-        "ones early, and write which one is best, with its metrics and its checkpoint.",
+        description="Train every experiment of a YAML file as Ray Tune trials, stop poor trials "
+        "early, and write the best trial's metrics, settings and checkpoint.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_search(parser)
     _add_results(parser)
     _add_execution(parser)
-    _add_options(parser.add_argument_group("a winner one can trust"))
+    _add_options(parser.add_argument_group(CONFIRMATION))
     _add_reproduce(parser)
     _add_previews(parser)
     return parser
@@ -176,22 +176,23 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
-        help="go on with the run in --output-dir; finished trials are not trained again",
+        help="resume the run in --output-dir; finished trials are not trained again",
     )
     group.add_argument(
         "--retry-failed",
         action="store_true",
-        help="with --resume: trials that have failed are tried again as well",
+        help="with --resume: also retry the trials that failed",
     )
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="begin anew where --output-dir holds a run, which is kept under a name with its time",
+        help="start a new run where --output-dir holds one; the old run gets a name "
+        "with its timestamp",
     )
     group.add_argument(
         "--resume-if-any",
         action="store_true",
-        help="go on if --output-dir holds a run, else start one: for jobs that are resubmitted",
+        help="resume if --output-dir holds a run, else start one: for jobs that are resubmitted",
     )
     group.add_argument(
         "--force-unlock",
@@ -204,7 +205,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TRACKER",
-        help="report also to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
+        help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
         "wandb; TensorBoard files are always written (default: none)",
     )
 
@@ -240,7 +241,7 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
 
 def _add_previews(parser: argparse.ArgumentParser) -> None:
     """Add what can be shown without a run."""
-    group = parser.add_argument_group("only look")
+    group = parser.add_argument_group("preview")
     group.add_argument("--list", action="store_true", help="list the experiments of --config")
     group.add_argument(
         "--list-models", action="store_true", help="list the models with size and cost"

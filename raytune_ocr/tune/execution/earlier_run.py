@@ -52,7 +52,7 @@ class EarlierRun:
         if holds := self._holds(new):
             raise ConfigurationError(
                 f"--output-dir: must be a folder without an earlier run, got {self.folder}, which "
-                f"holds {holds}; --resume goes on with it, adds experiments and keeps what is "
+                f"holds {holds}; --resume continues it, adds experiments and keeps what is "
                 f"there; --overwrite begins anew and keeps it as {self.place_aside(self.time())}; "
                 "another --output-dir leaves it as it is"
             )

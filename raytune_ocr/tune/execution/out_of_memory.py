@@ -70,7 +70,7 @@ def go_on_with_less(record: TrialRecord) -> None:
             "accumulation_used": less.gradient_accumulation_steps,
         }
         logger.warning(
-            "%s: ended by Ray's memory monitor; goes on with a batch of %d, accumulated %d times",
+            "%s: ended by Ray's memory monitor; continues with a batch of %d, accumulated %d times",
             record.name,
             less.batch_size,
             less.gradient_accumulation_steps,

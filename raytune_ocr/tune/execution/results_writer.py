@@ -1,4 +1,4 @@
-"""Writes the results JSON and the tables while a run goes on, at a bounded share of its time."""
+"""Writes the results JSON and the tables during a run, at a bounded share of its time."""
 
 from __future__ import annotations
 

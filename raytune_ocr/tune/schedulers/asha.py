@@ -1,4 +1,4 @@
-"""ASHA in its stopping form: at each rung a trial goes on only if it is among the best so far.
+"""ASHA in its stopping form: at each rung a trial continues only if it is among the best so far.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020). A trial is compared with
 those that came to the rung before it and never waits, so the first ones pass.

@@ -16,7 +16,7 @@ from raytune_ocr.tune.schedulers.synchronous import Synchronous
 
 
 class SuccessiveHalving(Synchronous):
-    """At each rung one trial in `reduction_factor` goes on, and at least one.
+    """At each rung one trial in `reduction_factor` continues, and at least one.
 
     A trial that ended before a rung is not counted there.
     """

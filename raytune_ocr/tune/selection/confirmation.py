@@ -73,7 +73,7 @@ def _with_seed(record: TrialRecord, seed: int) -> TrialRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A trial of the search, and what came of it with fresh seeds.
+    """A trial of the search, and its scores with fresh seeds.
 
     Attributes:
         scores: its figures by seed, as they were measured.
