@@ -26,6 +26,7 @@ import psutil
 from benchmarks.overhead import MEBIBYTE, memory, ours, write_space
 from benchmarks.support.report import RESULTS, table, write
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
@@ -101,6 +102,7 @@ def files(trials: int, folder: Path) -> dict[str, Any]:
         "json_seconds": lambda: write_json(
             folder / "results.json", results_document(list(records.values()), {}, "")
         ),
+        "aggregate_seconds": lambda: trials_table(list(records.values())),
         "tables_seconds": lambda: write_tables(folder, list(records.values()), {}),
         "load_seconds": lambda: load_results(folder / "results.json"),
         "resume_seconds": lambda: Journal(folder).read(),

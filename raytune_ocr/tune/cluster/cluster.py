@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import follow_no_link
 from raytune_ocr.tune.cluster import head_watchdog as head
+from raytune_ocr.tune.cluster.autoscaler import may_be_there
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
@@ -24,6 +26,7 @@ RAY_LOG = "ray.log"
 JOIN_TRIES = 3
 SHORT_FOLDER = "/tmp/ray"  # as Ray has it where there is no TMPDIR
 LONGEST_FOLDER = 38  # of 107 characters of a socket's path; Ray's own names take the others
+JOIN_SECONDS = 30.0  # until a node that was started with the others has joined
 MOST_PENDING = 1000  # trials that Ray is asked for before one starts; itself, it would take one
 MOST_CPUS = 4  # that a trial is given more than it asks for
 
@@ -160,18 +163,32 @@ class Cluster:
         return float(next(wider, request["cpu"]))
 
     def check(self, request: Mapping[str, float]) -> None:
-        """A request that can never be met would wait for ever; say so at once.
+        """A request that can never be met would wait for ever; say so in time.
 
-        Where a cluster may grow in ways that are not known here, it is waited for; what for, is
-        told as soon as trials do.
+        An autoscaler that does not tell which nodes it may add is waited for; what for, is told as
+        soon as trials do. Without one, nodes that were started together may be about to join.
 
         Raises:
             ConfigurationError: when no node that is up or may be started can run a trial.
         """
         wrong = problem(request, self.offers())
-        known = not self.may_grow or node_types() is not None
-        if wrong and (known or "whole number" in wrong):
+        if not wrong:
+            return
+        if not self.may_grow or node_types() is not None or "whole number" in wrong:
             raise ConfigurationError(wrong)
+        if self.may_autoscale():
+            return
+        until = time.monotonic() + JOIN_SECONDS
+        while wrong := problem(request, self.offers()):
+            if time.monotonic() > until:
+                raise ConfigurationError(f"{wrong}, and the cluster has no autoscaler to add one")
+            time.sleep(1)
+
+    def may_autoscale(self) -> bool:
+        """Whether anything tells of an autoscaler that does not tell which nodes it may add."""
+        import ray
+
+        return may_be_there(ray.nodes())
 
     def waits_for(self, request: Mapping[str, float]) -> str:
         """What a pending trial of that request waits for; "" when it is about to start."""

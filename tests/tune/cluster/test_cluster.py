@@ -88,6 +88,7 @@ def test_there_is_room_for_one_trial_at_least(monkeypatch, tmp_path):
 
 def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_path):
     monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
+    monkeypatch.setattr(Cluster, "may_autoscale", lambda self: True)
     with pytest.raises(ConfigurationError, match="at most the 0 CPUs"):
         Cluster(None, tmp_path).check({"cpu": 1.0})
     Cluster("auto", tmp_path).check({"cpu": 1.0})
@@ -106,3 +107,17 @@ def test_sessions_of_ray_go_where_the_paths_of_its_sockets_fit(monkeypatch):
     monkeypatch.setenv("RAY_TMPDIR", "/scratch/" + "slurm_job" * 5)
     with pytest.raises(ConfigurationError, match="RAY_TMPDIR: must have at most 38 characters"):
         session_folder()
+
+
+def test_what_no_node_of_a_cluster_without_autoscaler_has_is_an_error(monkeypatch, tmp_path):
+    offers = [{"CPU": 4.0}]
+    monkeypatch.setattr(Cluster, "nodes", lambda self: offers)
+    monkeypatch.setattr(Cluster, "may_autoscale", lambda self: False)
+    monkeypatch.setattr(cluster.time, "sleep", lambda seconds: offers.append({"CPU": 1, "GPU": 1}))
+    assert cluster.JOIN_SECONDS <= 45
+    Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})  # a node joins meanwhile
+    del offers[1:]
+    monkeypatch.setattr(cluster, "JOIN_SECONDS", -1.0)
+    said = "at most the 0 GPUs that a node has, got 0.25, and the cluster has no autoscaler"
+    with pytest.raises(ConfigurationError, match=said):
+        Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})
