@@ -106,7 +106,7 @@ def test_what_it_wrote_is_the_same_in_the_present_format(resume, name):
     run.journal.close()
     after = Journal(run.output_dir).read()
     about = {**before.about, "format": FORMAT, "results_file": str(run.results_file)}
-    assert after.about == about
+    assert {name: after.about[name] for name in about} == about  # later options have defaults
     assert (after.decisions, after.damaged) == (before.decisions, {})
     assert list(after.trials) == list(before.trials)
     rows = [
