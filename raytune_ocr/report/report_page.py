@@ -108,7 +108,7 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
         (Section("pareto", "Accuracy against cost"), _pareto),
         (Section("winner", "How the winner reads"), partial(_winner, source, data)),
         (
-            Section("confidence", "Can its confidence be trusted?"),
+            Section("confidence", "How reliable is its confidence?"),
             partial(_confidence, source, data),
         ),
         (Section("resources", "Time and resources"), partial(_resources, source)),
