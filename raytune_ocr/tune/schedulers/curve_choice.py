@@ -44,6 +44,9 @@ SHARES = {"halving": 0.15, "random": 0.10}
 COMPLETE_SHARE = (0.05, 0.60)
 """Share of the arm `complete`: where early epochs rank trials as late ones do, and how much more
 there is as they agree less (half of all pairs: nothing in common)."""
+HEAD_START = 1.0
+"""Full trainings that the arm `complete` is held to have had at first: the first one comes when its
+share amounts to about one, not to a part of one."""
 PRIOR_PAIRS, PRIOR_AGREEMENT = 4.0, 0.75
 """The agreement that is assumed at first, and how many pairs of trials it counts as."""
 HEDGE_AFTER = 4.0
@@ -216,7 +219,9 @@ class CurveChoice:
         complete = COMPLETE_SHARE[0] + COMPLETE_SHARE[1] * (1.0 - self._agreement())
         shares = {"complete": complete, **SHARES}
         shares = {"model": max(1.0 - sum(shares.values()), 0.0), **shares}
-        spent, total = self.progress.spent, self.progress.epochs
+        ahead = {arm: HEAD_START * self.max_epochs * (arm == "complete") for arm in shares}
+        spent = {arm: self.progress.spent[arm] + ahead[arm] for arm in shares}
+        total = sum(spent.values())
         return max(shares, key=lambda arm: shares[arm] * total - spent[arm])
 
     def _agreement(self) -> float:

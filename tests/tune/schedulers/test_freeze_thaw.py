@@ -24,8 +24,8 @@ def make(experiment, point):
     """A trial that is the better, the nearer its learning rate is to 1e-3."""
     level = 1 - abs(math.log10(point.config.learning_rate) + 3) / 2
     curve = [level * (1 - 0.7**epoch) for epoch in range(1, EPOCHS + 1)]
-    if point.config.learning_rate > 5e-2:
-        curve[2:] = [math.nan] * (EPOCHS - 2)
+    if point.config.learning_rate > 1e-2:
+        curve = [math.nan] * EPOCHS
     values = dict(point.values)
     return SimulatedTrial(point.name, curve, experiment.name, values, vars(point.config))
 
@@ -72,10 +72,9 @@ def test_a_budget_of_one_epoch_trains_one():
 
 def test_a_trial_that_diverges_stops_at_once():
     simulator = search()
-    diverged = [
-        t for t in simulator.study.trials.values() if len(t.curve) > 2 and math.isnan(t.curve[3])
-    ]
-    assert diverged and all(len(t.curve) == 3 and t.status == "stopped" for t in diverged)
+    trials = simulator.study.trials.values()
+    diverged = [t for t in trials if t.curve and math.isnan(t.curve[1])]
+    assert diverged and all(len(t.curve) == 1 and t.status == "stopped" for t in diverged)
 
 
 def test_where_all_trials_diverge_the_search_ends():
