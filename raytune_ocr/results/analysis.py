@@ -79,14 +79,16 @@ def read_epochs(file: Path) -> pd.DataFrame:
 
 
 def _check_numbers(file: Path, column: pd.Series) -> None:
+    import numpy as np
     import pandas as pd
 
     numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[(numbers.isna() & column.notna()) | (numbers.abs() == math.inf)]
-    if column.name == "epoch" and not len(wrong):
-        wrong = column[numbers % 1 != 0]
-    if len(wrong):
-        line, value = wrong.index[0] + 2, str(wrong.iloc[0])[:40]
+    wrong = (numbers.isna() & column.notna()) | (numbers.abs() == math.inf)
+    if column.name == "epoch" and not wrong.any():
+        wrong = numbers % 1 != 0
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])  # the index may be a column of a damaged file
+        line, value = row + 2, str(column.iloc[row])[:40]
         raise DataLoaderError(
             f"{file}: damaged: line {line}: {column.name} must be a number, got {value!r}"
         )

@@ -36,7 +36,7 @@ OPAQUE = ("hyperparameters", "config", "sampled", "metrics", "made_with", "envir
 REQUIRED = {
     "all_results": (),
     "results": (),
-    "candidates": ("experiment_name", "scores", "mean", "std", "interval"),
+    "candidates": ("experiment_name", "scores"),  # the others are null before a training is over
 }
 """Keys of the mappings in each list of mappings."""
 

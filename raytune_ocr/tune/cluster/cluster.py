@@ -165,8 +165,9 @@ class Cluster:
     def check(self, request: Mapping[str, float]) -> None:
         """A request that can never be met would wait for ever; say so in time.
 
-        An autoscaler that does not tell which nodes it may add is waited for; what for, is told as
-        soon as trials do. Without one, nodes that were started together may be about to join.
+        An autoscaler that does not tell which nodes it may add is waited for, and so are workers of
+        a head that runs no trials itself; what for, is told as soon as trials wait. Otherwise nodes
+        that were started together may be about to join.
 
         Raises:
             ConfigurationError: when no node that is up or may be started can run a trial.
@@ -176,7 +177,7 @@ class Cluster:
             return
         if not self.may_grow or node_types() is not None or "whole number" in wrong:
             raise ConfigurationError(wrong)
-        if self.may_autoscale():
+        if self.may_autoscale() or not any(offer.get("CPU") for offer in self.offers()):
             return
         until = time.monotonic() + JOIN_SECONDS
         while wrong := problem(request, self.offers()):

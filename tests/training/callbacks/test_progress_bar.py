@@ -31,6 +31,7 @@ def test_ctrl_c_ends_training_after_the_batch_and_the_handler_before_is_back():
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_batch():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     callback = InterruptAfterBatch()
     callback.on_train_begin(None)
     try:
@@ -39,3 +40,4 @@ def test_a_second_ctrl_c_does_not_wait_for_the_batch():
             signal.raise_signal(signal.SIGINT)
     finally:
         callback.on_train_end(None)
+        signal.signal(signal.SIGINT, before)

@@ -45,7 +45,7 @@ def offline_run(path):
 def test_wandb_has_a_run_for_each_trial_also_of_a_population(stored_population):
     output = stored_population
     runs = [offline_run(path) for path in output.glob("wandb/offline-run-*/run-*.wandb")]
-    trials = load_results(output).set_index("experiment_name")
+    trials = load_results(output).set_index("experiment_name").fillna({"parent_epoch": 0})
     epochs = pd.read_csv(output / "epochs.csv")
     assert len(trials) == 5 and sorted(name for name, *_ in runs) == sorted(trials.index)
     for name, settings, told, ended in runs:
