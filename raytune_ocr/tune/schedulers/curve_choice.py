@@ -32,7 +32,7 @@ from raytune_ocr.tune.schedulers.curve_model import (
     quantiles,
 )
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
-from raytune_ocr.tune.space.unit_cube import UnitCube
+from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
 GROWTH = 1.5
 """Each milestone is so many times the one before."""

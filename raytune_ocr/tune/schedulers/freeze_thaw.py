@@ -26,15 +26,16 @@ from raytune_ocr.tune.schedulers.base import (
 )
 from raytune_ocr.tune.schedulers.curve_choice import FACTOR, CurveChoice, Progress
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
-from raytune_ocr.tune.space.unit_cube import UnitCube
+from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
 
 class FreezeThaw(Scheduler):
     """Starts, pauses and continues trials by a model of their curves.
 
     The search ends when the budget of epochs is given out: what has not trained to its end by then
-    stops. The best trial trains to its end within the budget, which is by default what successive
-    halving from the first epoch would train. A trial that reports NaN stops.
+    stops. The last epochs go to the trial that is the best when they just suffice for its end; one
+    that becomes better meanwhile, on another worker, stops before its own. The default budget is
+    what successive halving from the first epoch would train. A trial that reports NaN stops.
     """
 
     name: ClassVar[str] = "freeze-thaw"

@@ -13,8 +13,8 @@ from raytune_ocr.tune.schedulers.curve_choice import (
     Progress,
     milestones_up_to,
 )
+from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 from raytune_ocr.tune.space.domains import Domain
-from raytune_ocr.tune.space.unit_cube import UnitCube
 from tests.fixtures.simulated import simulated
 
 EPOCHS = 10

@@ -6,35 +6,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from raytune_ocr.tune.schedulers.base import Trial
 from raytune_ocr.tune.space.domains import Domain
 
 Array = NDArray[np.float64]
 LOG_RATIO = 10.0
 """Positive values of presets that differ by more than this factor are put on a log scale."""
-
-
-class Sampled(Protocol):
-    """What is needed of a trial."""
-
-    @property
-    def name(self) -> str:
-        """Unique in the run."""
-
-    @property
-    def search(self) -> str:
-        """The searched experiment that it belongs to; "" for a preset."""
-
-    @property
-    def sampled(self) -> Mapping[str, Any]:
-        """The searched settings, by field."""
-
-    def settings_after(self, epoch: int) -> Mapping[str, Any]:
-        """All settings that it trains with after that many epochs, by field."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +89,7 @@ class UnitCube:
     """
 
     def __init__(
-        self, domains: Mapping[str, Mapping[str, Domain]], presets: Iterable[Sampled] = ()
+        self, domains: Mapping[str, Mapping[str, Domain]], presets: Iterable[Trial] = ()
     ) -> None:
         rows = [preset.settings_after(0) for preset in presets]
         found: dict[str, list[Domain]] = {}
@@ -128,13 +110,13 @@ class UnitCube:
         """The number of columns, at least 1."""
         return max(1, sum(axis.width for axis in self.axes.values()))
 
-    def point(self, trial: Sampled) -> Array:
+    def point(self, trial: Trial) -> Array:
         """The settings of a trial [size]; kept, since many choices ask for them."""
         if trial.name not in self._known:
             self._known[trial.name] = self._place(trial)
         return self._known[trial.name]
 
-    def _place(self, trial: Sampled) -> Array:
+    def _place(self, trial: Trial) -> Array:
         settings = trial.settings_after(0)
         inactive = self._searched.get(trial.search, set()) - trial.sampled.keys()
         columns: list[float] = []

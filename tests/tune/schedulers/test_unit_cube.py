@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 from raytune_ocr.tune.space.domains import Domain
-from raytune_ocr.tune.space.unit_cube import UnitCube
 from tests.fixtures.simulated import simulated
 
 DOMAINS = {
