@@ -30,8 +30,8 @@ from benchmarks.support.report import write
 from raytune_ocr.data import generate_dataset
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import FINISHED
-from raytune_ocr.training.checkpoint import read_state
-from raytune_ocr.tune.execution.trainable import newest_state
+from raytune_ocr.training.checkpoints.checkpoint import read_state
+from raytune_ocr.tune.execution.ray_executor.trainable import newest_state
 
 HEAD = {"num_cpus": 0, "include_dashboard": False}
 PRESET = """

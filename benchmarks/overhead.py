@@ -107,7 +107,7 @@ def timed(owner: Any, name: str) -> Any:
 
 def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str, Any]) -> None:
     """Our trainable, its config looked up by name."""
-    from raytune_ocr.tune.execution.trainable import trial
+    from raytune_ocr.tune.execution.ray_executor.trainable import trial
 
     whole = {"config": configs[config["experiment_name"]], "timeout": None, "keeps_states": False}
     trial({**config, **whole}, data=data)

@@ -148,7 +148,7 @@ def model(name: str, folder: Path) -> dict[str, Any]:
     import torch
 
     from raytune_ocr.models import create_model
-    from raytune_ocr.training.checkpoint import read_state, write_state
+    from raytune_ocr.training.checkpoints.checkpoint import read_state, write_state
 
     net = create_model(name)
     optimizer = torch.optim.AdamW(net.parameters())

@@ -30,7 +30,11 @@ def start_all(slots: int, folder: Path) -> float:
     from ray import tune
 
     from raytune_ocr.tune.cluster.ray_patches import take_waiting_processes
-    from raytune_ocr.tune.execution.ray_adapters import RaySearchAlgorithm, RaySearcher, placement
+    from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
+        RaySearchAlgorithm,
+        RaySearcher,
+        placement,
+    )
 
     class StandIn(tune.Trainable):
         """Holds its slot until all are taken."""

@@ -60,8 +60,8 @@ from raytune_ocr.training import (
     create_optimizer,
 )
 from raytune_ocr.training.allocator import keep_freed_memory
+from raytune_ocr.training.checkpoints.rng import seed_everything
 from raytune_ocr.training.device import autocast_dtype, get_device
-from raytune_ocr.training.rng import seed_everything
 from raytune_ocr.tune import load_space
 from raytune_ocr.vocabulary import encode
 

@@ -26,7 +26,7 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data.synthesis.generator import generate_dataset
 from raytune_ocr.errors import DivergenceError
 from raytune_ocr.training import create_trainer
-from raytune_ocr.training.rng import seed_everything
+from raytune_ocr.training.checkpoints.rng import seed_everything
 from raytune_ocr.tune.space.domains import Domain
 
 TABLE = Path(__file__).parents[1] / "benchmarks" / "data" / "reader.npz"

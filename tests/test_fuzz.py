@@ -211,7 +211,7 @@ def test_tables_beside_them(tmp_path):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A small reader's, with the digest that version 0.1 did not write."""
-    from raytune_ocr.training.state_files import read_state, write_state
+    from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
     path = tmp_path_factory.mktemp("model") / "best_model.pt"
     write_state(path, read_state(OLD_RUNS[0] / "first" / "checkpoints" / "best_model.pt"))
@@ -220,7 +220,7 @@ def checkpoint(tmp_path_factory):
 
 def test_checkpoints(checkpoint, tmp_path, monkeypatch):
     from raytune_ocr.training import load_reader
-    from raytune_ocr.training.state_files import read_state, write_state
+    from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
     path, content = tmp_path / "best_model.pt", checkpoint.read_bytes()
     monkeypatch.chdir(tmp_path)

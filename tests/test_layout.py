@@ -39,7 +39,7 @@ def test_constants_and_protocols_have_no_logic_and_functions_do():
     assert len(MODULES) > 100
     logic = {path.relative_to(PACKAGE).as_posix(): has_logic(path) for path in MODULES}
     assert not logic["version.py"] and not logic["tune/search/base.py"]
-    assert logic["tune/space/domains.py"] and logic["training/run_folder.py"]
+    assert logic["tune/space/domains.py"] and logic["training/checkpoints/run_folder.py"]
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)

@@ -231,7 +231,7 @@ def test_a_module_that_only_the_file_names_is_not_imported(scans, tmp_path):
         " imports=['strange_module'])\n"
         "state = {'config': config.to_dict(), 'model_state_dict': strange_module.Model()"
         ".state_dict()}\n"
-        "from raytune_ocr.training.checkpoint import write_state\n"
+        "from raytune_ocr.training.checkpoints.checkpoint import write_state\n"
         "write_state('model.pt', state)\n"
     )
     python = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(Path.cwd())}}

@@ -15,8 +15,8 @@ from raytune_ocr.export import main as export
 from raytune_ocr.predict import main as predict
 from raytune_ocr.train import main
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 from raytune_ocr.training.experiments.resume import create_config, resumed_settings
-from raytune_ocr.training.state_files import read_state, write_state
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from raytune_ocr.data.folders import PassedOver, images_below
 from raytune_ocr.errors import CheckpointError, DataLoaderError, DataNotFoundError
 from raytune_ocr.inference.formats import ONNX, WEIGHTS
-from raytune_ocr.training.run_folder import RunFolder
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 
 def find_checkpoint(source: str | Path) -> Path:

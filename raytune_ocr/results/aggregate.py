@@ -24,7 +24,7 @@ from raytune_ocr.results.record import (
 )
 from raytune_ocr.tasks.base import Metric
 from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys
-from raytune_ocr.training.run_folder import BEST_MODEL, ERROR_LOG
+from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, ERROR_LOG
 
 if TYPE_CHECKING:
     import numpy as np

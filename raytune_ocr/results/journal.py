@@ -139,8 +139,8 @@ class Journal:
 
     def _difference(self, record: TrialRecord) -> str:
         """A trial's name, and what of its config changed, where that is known."""
+        from raytune_ocr.training.checkpoints.run_folder import RunFolder
         from raytune_ocr.training.model_config import without_model_file  # imports torch
-        from raytune_ocr.training.run_folder import RunFolder
 
         try:
             was = load_yaml(RunFolder(self.path.parent, record.name).config_file)

@@ -12,7 +12,7 @@ from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.tasks.base import Metric, Task
 from raytune_ocr.tasks.registry import task_of
-from raytune_ocr.training.run_folder import RunFolder
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 FIRST_COLUMNS = ("experiment_name", "epoch")
 RUN_COLUMNS = (

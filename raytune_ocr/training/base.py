@@ -27,12 +27,12 @@ from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import EpochLog
 from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
-from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Augment, Loop
-from raytune_ocr.training.optim import setup_optimizer_and_scheduler
-from raytune_ocr.training.run_folder import RunFolder
-from raytune_ocr.training.state_files import read_state, write_state
+from raytune_ocr.training.optim.build import setup_optimizer_and_scheduler
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from raytune_ocr.training.callbacks.base import (
     TrainingLoop,
     monitored,
 )
+from raytune_ocr.training.checkpoints.rng import seed_everything
+from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.training.classifier import ClassifierTrainer
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.model_config import create_model_from_config, with_model_facts
 from raytune_ocr.training.ocr import OCRTrainer
-from raytune_ocr.training.rng import seed_everything
-from raytune_ocr.training.run_folder import STATE_NAME
-from raytune_ocr.training.state_files import write_state
 
 
 def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:

@@ -21,8 +21,8 @@ from raytune_ocr.errors import (
 )
 from raytune_ocr.models import ModelRegistry, Reader, create_model
 from raytune_ocr.plugins import check_trusted, import_modules
+from raytune_ocr.training.checkpoints.state_files import read_state
 from raytune_ocr.training.ocr import kind_of
-from raytune_ocr.training.state_files import read_state
 
 
 def without_model_file(config: TrainingConfig) -> TrainingConfig:

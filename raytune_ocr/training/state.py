@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.training.allocator import keep_freed_memory
-from raytune_ocr.training.averaging import MovingAverage
 from raytune_ocr.training.callbacks.base import Callback
+from raytune_ocr.training.checkpoints.rng import rng_state, set_rng_state
+from raytune_ocr.training.checkpoints.state_files import part_of, read_state, write_state
 from raytune_ocr.training.device import autocast_dtype, get_device
 from raytune_ocr.training.loop_settings import LoopSettings
-from raytune_ocr.training.lr_schedules import align_learning_rate
-from raytune_ocr.training.rng import rng_state, set_rng_state
-from raytune_ocr.training.state_files import part_of, read_state, write_state
+from raytune_ocr.training.optim.averaging import MovingAverage
+from raytune_ocr.training.optim.lr_schedules import align_learning_rate
 
 STATE_FORMAT = 1
 

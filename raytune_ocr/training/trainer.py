@@ -30,7 +30,7 @@ from raytune_ocr.training.callbacks.checkpoints import Checkpoints
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.loop_settings import LoopSettings, member
 from raytune_ocr.training.losses import loss_of
-from raytune_ocr.training.optim import set_weight_decay
+from raytune_ocr.training.optim.build import set_weight_decay
 from raytune_ocr.training.state import TrainingState
 
 

@@ -17,10 +17,10 @@ from raytune_ocr.results.replay import Replay
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
+from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interrupted
 from raytune_ocr.tune.execution.trial_errors import disk_full
-from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from raytune_ocr.tune.options import chosen_options, not_followed
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known

@@ -19,7 +19,7 @@ from benchmarks.support.other_readers import (
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data.synthesis.composer import SyntheticComposer
 from raytune_ocr.models import create_model
-from raytune_ocr.training.checkpoint import write_state
+from raytune_ocr.training.checkpoints.checkpoint import write_state
 from raytune_ocr.training.device import autocast_dtype
 
 

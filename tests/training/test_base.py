@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import CrossEntropyLoss, FocalLoss, OCRMetrics, OCRTrainer
-from raytune_ocr.training.state_files import read_state
+from raytune_ocr.training.checkpoints.state_files import read_state
 from raytune_ocr.vocabulary import DEFAULT_CHAR_TO_IDX, DIGITS, encode
 
 

@@ -4,8 +4,8 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import create_dataset
 from raytune_ocr.training import ClassifierTrainer, OCRTrainer, train_from_config
 from raytune_ocr.training.build import create_trainer
-from raytune_ocr.training.run_folder import STATE_NAME
-from raytune_ocr.training.state_files import read_state
+from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import read_state
 from tests.fixtures.labelled import animals
 from tests.fixtures.readers import packed
 

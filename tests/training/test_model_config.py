@@ -10,7 +10,7 @@ from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
 from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.predict import main as predict
 from raytune_ocr.training import load_reader
-from raytune_ocr.training.state_files import write_state
+from raytune_ocr.training.checkpoints.state_files import write_state
 
 MODULE = """
 from pathlib import Path

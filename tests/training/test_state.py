@@ -9,7 +9,7 @@ from raytune_ocr.errors import (
 )
 from raytune_ocr.training import Trainer
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
-from raytune_ocr.training.state_files import write_state
+from raytune_ocr.training.checkpoints.state_files import write_state
 from tests.fixtures.trainers import loader, trainer
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from raytune_ocr.config.metrics import mode_of
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop, monitored
 from raytune_ocr.training.callbacks.early_stopping import EarlyStopping
-from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager
 
 
 class BestWeights(Callback):

@@ -7,7 +7,7 @@ from torch import nn
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 from raytune_ocr.training.losses import set_label_smoothing
-from raytune_ocr.training.lr_schedules import apply_changes
+from raytune_ocr.training.optim.lr_schedules import apply_changes
 
 
 class ScheduledChanges(Callback):

@@ -13,7 +13,7 @@ from typing import Any
 from raytune_ocr.config.yaml_files import load_yaml, to_yaml
 from raytune_ocr.errors import CheckpointError, ConfigurationError, unknown_name
 from raytune_ocr.files import replacing
-from raytune_ocr.training.checkpoint import CheckpointManager
+from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager
 
 CONFIG_NAME = "config.yaml"
 

@@ -24,7 +24,7 @@ from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop, monitored
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import CurvesPicture, EpochLog, read_epoch_log
-from raytune_ocr.training.checkpoint import CheckpointManager, model_config
+from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager, model_config
 from raytune_ocr.training.experiments.folder import ExperimentManager
 from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Loop

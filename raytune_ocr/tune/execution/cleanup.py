@@ -11,8 +11,8 @@ from pathlib import Path
 from raytune_ocr.errors import CheckpointError
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import BEST_MODELS_KEPT, CONFIRMING_TABLES, TrialRecord
+from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.training.model_config import without_model_file
-from raytune_ocr.training.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.storage.mirror import RAY_STATE, RunCopy, state_folder
 
@@ -43,7 +43,7 @@ def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
 
     Where there is no whole state of that very epoch, it trains from the start, to the same end.
     """
-    from raytune_ocr.training.state_files import read_state, write_state
+    from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
     copy.pull_trial(child.parent)
     state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.files import follow_no_link
-from raytune_ocr.training.run_folder import ERROR_LOG
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 
 logger = logging.getLogger(__name__)
 

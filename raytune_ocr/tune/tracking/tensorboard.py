@@ -13,7 +13,7 @@ ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
 
 def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:
     """Add what the best models of trials do that had no time to add it themselves."""
-    from raytune_ocr.training.run_folder import RunFolder
+    from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
     for record in records:
         config, checkpoint = record.config, record.checkpoint

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.training import Trainer
-from raytune_ocr.training.state_files import read_state
+from raytune_ocr.training.checkpoints.state_files import read_state
 
 BATCHES = DataLoader(TensorDataset(torch.ones(4, 1), torch.ones(4, 1)), 4)
 

@@ -24,7 +24,7 @@ from raytune_ocr.training import (
 )
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.callbacks.epoch_log import read_epoch_log
-from raytune_ocr.training.checkpoint import read_state
+from raytune_ocr.training.checkpoints.checkpoint import read_state
 from tests.fixtures.trainers import experiment
 
 

@@ -11,7 +11,7 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
-from raytune_ocr.tune.execution.out_of_memory import memory_needed
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import memory_needed
 
 GIB = 2**30
 SMALL = {"CPU": 4.0, "memory": 8.0 * GIB}

@@ -12,7 +12,7 @@ from raytune_ocr.results.journal_lines import read_line, write_line
 from raytune_ocr.results.run_folders import taken
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.execution.earlier_run import RUN_FILES
-from raytune_ocr.tune.execution.trial_runner import TrialRunner
+from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from tests.fixtures.materials import train_record
 
 SPACE = """

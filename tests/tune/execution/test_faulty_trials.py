@@ -86,7 +86,7 @@ def test_a_trial_that_fails_on_every_attempt_has_failed_and_the_others_go_on(run
 
 @pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_whatever_its_process_does(run, monkeypatch):
-    monkeypatch.setattr("raytune_ocr.tune.execution.trial_timeout.HANGING", 5.0)
+    monkeypatch.setattr("raytune_ocr.tune.execution.ray_executor.trial_timeout.HANGING", 5.0)
     results = run("stopped", "holds", options=("--trial-timeout", "10"))
     assert {
         name: (result["status"], result["stop_reason"], result["total_epochs"])

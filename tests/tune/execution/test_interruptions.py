@@ -7,8 +7,8 @@ import pytest
 
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cluster.ray_patches import no_signal_handlers
+from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.signals import Interrupted, Interruptions
-from raytune_ocr.tune.execution.trial_runner import TrialRunner
 from tests.fixtures.materials import train_record
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

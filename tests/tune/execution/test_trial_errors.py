@@ -3,7 +3,7 @@
 import pytest
 
 from raytune_ocr.errors import ExperimentFailedError
-from raytune_ocr.training.run_folder import ERROR_LOG
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.trial_errors import (
     LONGEST,
     as_shown,

@@ -14,7 +14,7 @@ from raytune_ocr.results.document import RESULTS_COPY, environment, results_docu
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.execution.trainable import run_trial
+from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
 from raytune_ocr.tune.selection.reproduce import Part, other_environment, parts_of, reproduce
 from raytune_ocr.tune.storage.mirror import keep_state
 

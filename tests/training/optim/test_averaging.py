@@ -2,7 +2,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from raytune_ocr.training.averaging import MovingAverage
+from raytune_ocr.training.optim.averaging import MovingAverage
 
 
 def trained_steps(model, steps=6):

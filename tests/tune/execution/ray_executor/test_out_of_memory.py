@@ -11,7 +11,7 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.tune.execution.out_of_memory import KILLED, go_on_with_less
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import KILLED, go_on_with_less
 from tests.fixtures.materials import draw_photos, module_with_a_model
 
 # Takes memory without end, slowly, at a batch of more than eight in its third epoch.

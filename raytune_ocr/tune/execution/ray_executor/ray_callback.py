@@ -13,12 +13,13 @@ from ray.tune import Callback
 from raytune_ocr.files import SAYS_DISK_FULL
 from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.training.run_folder import ERROR_LOG
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.execution.console import ProgressReport
-from raytune_ocr.tune.execution.node_drain import DRAINED
-from raytune_ocr.tune.execution.out_of_memory import LOW_ON_MEMORY, actor_id
+from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import LOW_ON_MEMORY, actor_id
+from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
     latest_error,
@@ -27,7 +28,6 @@ from raytune_ocr.tune.execution.trial_errors import (
     own_frames,
     shown,
 )
-from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.storage.mirror import STATES_KEPT
 
 WAITING_SECONDS = 5.0

@@ -4,9 +4,9 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import load_splits
-from raytune_ocr.tune.execution import trial_timeout
-from raytune_ocr.tune.execution.trainable import run_trial
-from raytune_ocr.tune.execution.trial_timeout import HANGING, Watch
+from raytune_ocr.tune.execution.ray_executor import trial_timeout
+from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
+from raytune_ocr.tune.execution.ray_executor.trial_timeout import HANGING, Watch
 
 
 @pytest.fixture

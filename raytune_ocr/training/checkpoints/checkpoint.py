@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
-from raytune_ocr.training.run_folder import BEST_NAME, NUMBERED
-from raytune_ocr.training.state_files import part_of, read_state, write_state
+from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, NUMBERED
+from raytune_ocr.training.checkpoints.state_files import part_of, read_state, write_state
 
 logger = logging.getLogger(__name__)
 

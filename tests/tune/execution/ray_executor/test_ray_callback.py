@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from raytune_ocr.training.run_folder import ERROR_LOG
-from raytune_ocr.tune.execution import ray_callback
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.console import ProgressReport
-from raytune_ocr.tune.execution.ray_callback import RayCallback
+from raytune_ocr.tune.execution.ray_executor import ray_callback
+from raytune_ocr.tune.execution.ray_executor.ray_callback import RayCallback
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.warm_start import KnownPoints
@@ -148,8 +148,9 @@ def test_a_process_that_hangs_is_ended_and_not_tried_again(
 ):
     killed = []
     monkeypatch.setattr(ray_callback.ray, "kill", killed.append)
-    monkeypatch.setattr("raytune_ocr.tune.execution.trial_timeout.HANGING", 0.0)
-    monkeypatch.setattr("raytune_ocr.tune.execution.ray_callback.actor_id", lambda trial: "id")
+    monkeypatch.setattr("raytune_ocr.tune.execution.ray_executor.trial_timeout.HANGING", 0.0)
+    own_id = "raytune_ocr.tune.execution.ray_executor.ray_callback.actor_id"
+    monkeypatch.setattr(own_id, lambda trial: "id")
     hanging, other = RayTrial("a", tmp_path, timeout=0.0), RayTrial("b", tmp_path, timeout=100.0)
     for trial in (hanging, other):
         callback.on_trial_start(1, [hanging, other], trial)

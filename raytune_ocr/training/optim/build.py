@@ -7,8 +7,8 @@ from typing import Any
 from torch import nn, optim
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.training.lr_schedules import create_scheduler
-from raytune_ocr.training.optimizers import SGD, Adam, AdamW, Muon
+from raytune_ocr.training.optim.lr_schedules import create_scheduler
+from raytune_ocr.training.optim.optimizers import SGD, Adam, AdamW, Muon
 
 
 def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimizer:

@@ -25,17 +25,17 @@ from raytune_ocr.tune.execution.circumstances import data_fingerprints
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import Invalid, load_data
-from raytune_ocr.tune.execution.out_of_memory import go_on_with_less, killed_by_monitor
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import go_on_with_less, killed_by_monitor
+from raytune_ocr.tune.execution.ray_executor.trial_request import TrialRequests
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interruptions
-from raytune_ocr.tune.execution.trial_request import TrialRequests
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.storage.storage import Storage
 from raytune_ocr.tune.tracking.registry import reach_trackers, trackers
 from raytune_ocr.tune.tracking.tensorboard import add_pictures
 
 if TYPE_CHECKING:
-    from raytune_ocr.tune.execution.ray_callback import RayCallback
+    from raytune_ocr.tune.execution.ray_executor.ray_callback import RayCallback
 
 FUTILE_ROUNDS = 3
 
@@ -176,7 +176,7 @@ class TrialRunner:
 
     def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
         """Train `records` and what comes after them; False: nothing may follow."""
-        from raytune_ocr.tune.execution.ray_callback import RayCallback
+        from raytune_ocr.tune.execution.ray_executor.ray_callback import RayCallback
 
         run, confirming = self.run, bool(records[0].confirms)
         done = set(run.records) - set(run.unfinished)
@@ -220,14 +220,14 @@ class TrialRunner:
         """Ray's tuner, which asks `next_trial` as there is room."""
         from ray import tune
 
-        from raytune_ocr.tune.execution.ray_adapters import (
+        from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
             BudgetStopper,
             RayScheduler,
             RaySearchAlgorithm,
             RaySearcher,
             placement,
         )
-        from raytune_ocr.tune.execution.trainable import trial
+        from raytune_ocr.tune.execution.ray_executor.trainable import trial
 
         take_waiting_processes()
         run = self.run

@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from raytune_ocr.results.decision import CONTINUE, PAUSE, STOP
-from raytune_ocr.tune.execution.ray_adapters import (
+from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
     BudgetStopper,
     RayScheduler,
     RaySearcher,

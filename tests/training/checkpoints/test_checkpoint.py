@@ -7,7 +7,7 @@ from torch import nn
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.training import CheckpointManager
-from raytune_ocr.training.state_files import write_state
+from raytune_ocr.training.checkpoints.state_files import write_state
 
 
 def saved(folder, epochs, keep=3):

@@ -24,11 +24,12 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.training.run_folder import ERROR_LOG, STATE_NAME
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG, STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
-from raytune_ocr.tune.execution.node_drain import DrainNotice
+from raytune_ocr.tune.execution.ray_executor.node_drain import DrainNotice
+from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Deadline
 from raytune_ocr.tune.execution.trial_errors import (
     as_shown,
     log_error,
@@ -36,7 +37,6 @@ from raytune_ocr.tune.execution.trial_errors import (
     shown,
     traceback_of,
 )
-from raytune_ocr.tune.execution.trial_timeout import TRIAL_TIMEOUT, Deadline
 from raytune_ocr.tune.storage.mirror import STATES, Mirror, keep_state
 from raytune_ocr.tune.storage.storage import Storage
 
@@ -245,7 +245,7 @@ def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
     Args:
         restored: the folder of another state, which Ray restores the trial from.
     """
-    from raytune_ocr.training.state_files import part_of, read_state
+    from raytune_ocr.training.checkpoints.state_files import part_of, read_state
 
     epochs: dict[Path, int] = {}
     others = [] if restored is None else [restored / STATE_NAME]

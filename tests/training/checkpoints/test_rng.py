@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from raytune_ocr.training import seed_everything
-from raytune_ocr.training.rng import rng_state, set_rng_state
-from raytune_ocr.training.state_files import read_state, write_state
+from raytune_ocr.training.checkpoints.rng import rng_state, set_rng_state
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
 CPU = torch.device("cpu")
 

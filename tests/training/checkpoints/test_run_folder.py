@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from raytune_ocr.training.run_folder import RunFolder
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 
 def test_every_path_of_a_run_is_in_its_own_folder_and_no_two_are_one(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn, optim
 
-from raytune_ocr.training.optimizers import Muon, orthogonal
+from raytune_ocr.training.optim.optimizers import Muon, orthogonal
 
 
 def model() -> nn.Module:

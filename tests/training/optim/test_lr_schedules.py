@@ -2,7 +2,7 @@ from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.training import setup_optimizer_and_scheduler
-from raytune_ocr.training.lr_schedules import align_learning_rate
+from raytune_ocr.training.optim.lr_schedules import align_learning_rate
 
 
 def test_a_rate_that_was_loaded_becomes_that_of_the_schedule_there_is():

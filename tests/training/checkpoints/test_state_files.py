@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from raytune_ocr.errors import CheckpointError, CheckpointNotFoundError, IncompleteCheckpointError
-from raytune_ocr.training.state_files import digest_of, part_of, read_state, write_state
+from raytune_ocr.training.checkpoints.state_files import digest_of, part_of, read_state, write_state
 
 
 def example():

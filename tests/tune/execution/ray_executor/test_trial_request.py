@@ -3,9 +3,9 @@
 import pytest
 
 from raytune_ocr.tune.cluster.cluster import Cluster
-from raytune_ocr.tune.execution.ray_adapters import RaySearcher
+from raytune_ocr.tune.execution.ray_executor.ray_adapters import RaySearcher
+from raytune_ocr.tune.execution.ray_executor.trial_request import TrialRequests
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.trial_request import TrialRequests
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirming_records

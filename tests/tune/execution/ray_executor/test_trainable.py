@@ -8,10 +8,10 @@ from ray import tune
 
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFailedError
-from raytune_ocr.training.run_folder import ERROR_LOG
-from raytune_ocr.training.state_files import write_state
-from raytune_ocr.tune.execution import trainable
-from raytune_ocr.tune.execution.trainable import newest_state, run_trial
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
+from raytune_ocr.training.checkpoints.state_files import write_state
+from raytune_ocr.tune.execution.ray_executor import trainable
+from raytune_ocr.tune.execution.ray_executor.trainable import newest_state, run_trial
 from raytune_ocr.tune.execution.trial_errors import LONGEST
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
-from raytune_ocr.tune.execution.out_of_memory import memory_needed
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import memory_needed
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.throttle import Throttle
 from raytune_ocr.tune.options import TuneOptions

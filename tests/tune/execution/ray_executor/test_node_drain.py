@@ -8,8 +8,8 @@ import pytest
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import load_splits
 from raytune_ocr.errors import NodeDrainedError
-from raytune_ocr.tune.execution.node_drain import SPARE_SECONDS, DrainNotice
-from raytune_ocr.tune.execution.trainable import run_trial
+from raytune_ocr.tune.execution.ray_executor.node_drain import SPARE_SECONDS, DrainNotice
+from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
 
 
 @pytest.fixture

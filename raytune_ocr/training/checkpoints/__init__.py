@@ -1,0 +1,1 @@
+"""Files of a training: states, checkpoints, random number generators and the folder of a run."""

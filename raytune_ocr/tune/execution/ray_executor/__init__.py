@@ -1,0 +1,1 @@
+"""Runs trials on Ray: workers, reports, memory, lost nodes and errors."""
