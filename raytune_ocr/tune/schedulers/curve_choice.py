@@ -51,6 +51,10 @@ PRIOR_PAIRS, PRIOR_AGREEMENT = 4.0, 0.75
 """The agreement that is assumed at first, and how many pairs of trials it counts as."""
 HEDGE_AFTER = 4.0
 """Full trainings' worth of epochs after which the first trial, a random one, trains to its end."""
+WIDTH = 2.0
+"""Trials that have begun for each epoch that the model may train one to while there are new ones.
+The trial in the lead improves on itself with almost every epoch: without this bound the model would
+train it to its end, of the few it knows by then."""
 LOG10_MARGIN = (-3.0, 0.0)
 """Of the improvement that is looked for, in normal quantiles of the ranks."""
 CANDIDATES = 288
@@ -202,6 +206,8 @@ class CurveChoice:
     ) -> Choice:
         """The trial that is likeliest to improve on the best by a margin at a horizon."""
         to_end = arm == "complete"
+        if fresh and not to_end:
+            paused = self._within_width(paused)
         horizon = self.max_epochs if to_end else self._horizon()
         candidates = [*paused, *self._some(fresh)]
         ahead = [min(epochs_of(trial) + horizon, trial.max_epochs) for trial in candidates]
@@ -306,6 +312,11 @@ class CurveChoice:
             return fresh
         index = self.rng.choice(len(fresh), CANDIDATES, replace=False)
         return [fresh[i] for i in np.sort(index)]
+
+    def _within_width(self, paused: Sequence[Trial]) -> Sequence[Trial]:
+        """Paused trials with a next milestone that enough trials have begun for."""
+        bound = len(self.begun) / WIDTH
+        return [trial for trial in paused if self.progress.next_milestone(trial) <= bound]
 
     def _screened(self, model: CurveModel, at: Points, paused: int) -> Indices:
         """The candidates of the best means, and a few others, to bound the time of a choice."""

@@ -122,3 +122,12 @@ def test_an_old_fit_of_other_settings_is_not_used():
     choice = CurveChoice(progress, CUBE, {t.name: t for t in trials}, np.random.default_rng(0))
     choice.choose([], trials)
     assert len(choice.fitted["theta"]) == pytest.approx(7)
+
+
+def test_no_trial_runs_ahead_of_the_number_of_trials_that_have_begun():
+    paused = [trial(n, [0.1, 0.2, 0.3, 0.4]) for n in range(8)]  # the next milestone is 6 > 8 / 2
+    progress = begun(*paused, arm="random")
+    new = [trial(n) for n in range(8, 20)]
+    assert choose(progress, [*paused, *new]).trial in new
+    alone = choose(progress, paused)
+    assert (alone.arm, alone.until) == ("model", 6)
