@@ -24,7 +24,7 @@ from raytune_ocr.tasks.registry import figure_names
 
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a row a result of a JSON: the columns of `trials.csv`, with the same types."""
+    """Return a row per result of a JSON: the columns of `trials.csv`, with the same types."""
     import pandas as pd
 
     table = pd.DataFrame([_flat(result) for result in results])
@@ -49,7 +49,7 @@ def write_tables(
     targets: Mapping[str, float],
     table: pd.DataFrame | None = None,
 ) -> None:
-    """Write `trials.csv` and `epochs.csv`; of trials that confirm others `confirmation_*.csv`.
+    """Write `trials.csv` and `epochs.csv`; for confirming trials `confirmation_*.csv`.
 
     Args:
         table: of these trials, by `trials_table` (default: it is computed).
@@ -72,19 +72,19 @@ def write_tables(
 def load_results(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """Results as a table: a row a trial, best first.
+    """Return results as a table: a row per trial, best first.
 
     Args:
         source: a results JSON (also the original system's), an output folder, or a list of
-            either; with several, a column `source` tells them apart.
+            either; with several, the column `source` names the run.
 
     Returns:
-        The JSON's figures and hyper-parameters by their own names: accuracies from 0 to 1, times
-        in seconds. The original's `Infinity` becomes NaN, its `error` `error_message`.
+        The JSON's metrics and hyper-parameters by name: accuracies from 0 to 1, times in seconds.
+        In results of the original system, `Infinity` becomes NaN, and `error` `error_message`.
 
     Raises:
-        DataNotFoundError: when there is no such file, or a folder holds no results.
-        DataLoaderError: when a file is no results JSON.
+        DataNotFoundError: there is no such file, or a folder has no results.
+        DataLoaderError: a file is not a results JSON.
     """
     import pandas as pd
 
@@ -96,7 +96,7 @@ def load_results(
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort by rank; what has none, or is of several runs, by its figures, then by name."""
+    """Sort by rank; without ranks, or for several runs, by metrics, then by name."""
     scores = [name for name in figure_names() if name in table]
     if not scores:
         return table

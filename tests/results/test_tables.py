@@ -63,5 +63,5 @@ def test_results_of_the_original_system_load(tmp_path):
 
 
 def test_missing_results_are_told(tmp_path):
-    with pytest.raises(DataNotFoundError, match="holds neither"):
+    with pytest.raises(DataNotFoundError, match="contains neither"):
         load_results(tmp_path)

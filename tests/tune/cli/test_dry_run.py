@@ -53,7 +53,7 @@ def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
 
 def test_the_page_and_the_list_tell_of_trials_that_there_are_not(tmp_path):
     asked = tuner(space(tmp_path, FEW), tmp_path)
-    told = "a search of 2 trials instead of 9: no more different values"
+    told = "a search of 2 trials instead of 9: there are no more distinct values"
     assert told in list_experiments(asked, None) and told in dry_run(asked, None)
 
 
@@ -63,5 +63,5 @@ def test_max_trials_cuts_what_is_told(tmp_path):
 
 
 def test_data_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(DataNotFoundError, match="nowhere: no such file or folder of data"):
+    with pytest.raises(DataNotFoundError, match="nowhere: no such data file or folder"):
         dry_run(tuner("presets", tmp_path, data=str(tmp_path / "nowhere")), None)

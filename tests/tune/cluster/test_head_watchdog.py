@@ -116,5 +116,5 @@ def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, 
     assert process.returncode == 1, told
     assert f"error: --address: the cluster's head node at {address} is gone: nothing" in told
     again = f"-m raytune_ocr.tune {shlex.join(words)} --resume"
-    assert "stopped; when there is a cluster again, go on with: " in told and again in told
+    assert "stopped; resume when the cluster is back with: " in told and again in told
     assert Journal(output).read().trials["first"].epochs

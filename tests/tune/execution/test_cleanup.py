@@ -14,7 +14,7 @@ from tests.fixtures.materials import train_record
 
 
 def record(name, confirms=""):
-    made = TrialRecord(TrainingConfig(experiment_name=name), "completed", confirms=confirms)
+    made = TrialRecord(TrainingConfig(experiment_name=name), status="completed", confirms=confirms)
     train_record(made, 2, 0.5)
     return made
 

@@ -92,7 +92,7 @@ def test_a_cap_is_said_to_have_ended_a_run_only_where_it_did(start_run):
     run = start_run(experiments, max_trials=2)
     for record in run.records.values():
         train(run, record, EPOCHS, 0.5)
-    assert run.ended_by.startswith("2 of at most 3 trials were asked for")
+    assert run.ended_by.startswith("--max-trials: 2 of 3 trials are done")
 
 
 CONFIRMED = {

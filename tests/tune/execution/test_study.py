@@ -145,7 +145,7 @@ def test_decisions_of_another_scheduler_or_on_experiments_left_out_are_passed_ov
 
 @pytest.mark.parametrize(("name", "state"), [("halving", {}), ("asha", {"score": "high"})])
 def test_a_decision_that_the_scheduler_cannot_take_in_is_named_with_the_way_out(name, state):
-    told = f"run_state.jsonl: decisions: {name} cannot take in .* 'a' after epoch 2, .*from a copy"
+    told = f"run_state.jsonl: decisions: {name} cannot apply .* 'a' after epoch 2, .*from a backup"
     with pytest.raises(ConfigurationError, match=told):
         study_of(name).replay([Decision(name, "a", 2, STOP, state)])
 

@@ -70,7 +70,9 @@ def test_a_storage_that_is_the_output_folder_or_holds_it_is_refused_with_the_way
     output.mkdir(parents=True)
     (tmp_path / "link").symlink_to(output)
     for place in (output, f"file://{output}", f"{output}/../out/", tmp_path / "link", tmp_path):
-        with pytest.raises(ConfigurationError, match="neither is nor holds --output-dir") as caught:
+        with pytest.raises(
+            ConfigurationError, match="neither is nor contains --output-dir"
+        ) as caught:
             RunCopy(Storage.at(place), output)
         told = str(caught.value)
         assert str(place) in told and str(output) in told and "leave --storage out" in told

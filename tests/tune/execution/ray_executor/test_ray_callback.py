@@ -116,7 +116,7 @@ def test_an_error_is_told_with_the_users_own_frames(callback, tmp_path, capsys):
     callback.on_trial_recover(1, [trial], trial)
     callback.on_trial_error(1, [trial], trial)
     told = capsys.readouterr()
-    assert "a: tried again after ValueError: odd" in told.out
+    assert "a: retrying after ValueError: odd" in told.out
     assert "failed (error): ValueError: odd" in told.out
     assert "/home/me/model.py:3 in forward" in told.err
 
@@ -128,7 +128,7 @@ def test_a_drained_node_is_no_failure_of_the_trial(callback, tmp_path, capsys):
         trial.fails("raytune_ocr.errors.NodeDrainedError: the node is being drained")
         callback.on_trial_recover(1, [trial], trial)
     assert trial.is_tried_again
-    assert "a: its node is taken away; it goes on elsewhere" in capsys.readouterr().out
+    assert "a: its node is being drained; it continues on another node" in capsys.readouterr().out
     callback.on_trial_error(1, [trial], trial)  # as with --max-failures 0
     assert callback.lost == {"a"} and callback.run.records["a"].status != "failed"
 
