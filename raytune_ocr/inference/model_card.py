@@ -1,6 +1,6 @@
-"""The card beside a shipped model: what it was made of, how well it reads, where not to trust it.
+"""Write the model card: training data, accuracy and limits of an exported model.
 
-Every figure is computed from the run and the model; nothing is said that was not measured.
+Every figure is computed from the run and the model.
 """
 
 from __future__ import annotations
@@ -204,29 +204,29 @@ def _trained_on(config: TrainingConfig) -> str:
     options = config.dataset_options
     if not options.get("composed"):
         return f"`{config.train_split}`"
-    told = [f"{options['composed']} images an epoch, composed for it and new in each"]
+    parts = [f"{options['composed']} composed images per epoch, new ones in each"]
     if "variety" in options:
-        told.append(f"variety {options['variety']}")
+        parts.append(f"variety {options['variety']}")
     if options.get("leave_out"):
-        told.append(f"none of the families {', '.join(options['leave_out'])}")
-    return ", ".join(told)
+        parts.append(f"none of the families {', '.join(options['leave_out'])}")
+    return ", ".join(parts)
 
 
 def _protocol(config: TrainingConfig, document: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if not best:
         return f"One training run, seed {config.seed}; no search was recorded."
     trials = document["all_results"]
-    told = [
+    sentences = [
         f"The best of {len(trials)} trials ({document['experiments_completed']} completed) by "
         f"validation character, then sequence accuracy; seed {config.seed}, epoch "
         f"{best['best_epoch']} of {best['total_epochs']}, chosen by "
         f"`{config.early_stopping_monitor}`."
     ]
-    told.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
+    sentences.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
     versions = document.get("environment") or {}
     if versions:
-        told.append(f"Trained with torch {versions.get('torch')} on {versions.get('device')}.")
-    return " ".join(told)
+        sentences.append(f"Trained with torch {versions.get('torch')} on {versions.get('device')}.")
+    return " ".join(sentences)
 
 
 def _confirmed(confirmation: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -287,10 +287,10 @@ def _figure(split: str, what: str, value: float, interval: Sequence[float], tota
 
 def _files(files: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name} | {told['bytes'] / 1e6:.2f} | {told['ms_one_image']:.1f} |"
-        f" {told['images_per_second']:.0f} | {told['largest_difference']:.2g} |"
-        for name, told in files.items()
-        if isinstance(told, Mapping)
+        f"| {name} | {row['bytes'] / 1e6:.2f} | {row['ms_one_image']:.1f} |"
+        f" {row['images_per_second']:.0f} | {row['largest_difference']:.2g} |"
+        for name, row in files.items()
+        if isinstance(row, Mapping)
     ]
     return "\n".join(
         [
@@ -322,11 +322,11 @@ def _limits(data: Data, validation: Validation, best: Mapping[str, Any]) -> str:
 
 def _confusions(validation: Validation) -> Iterator[str]:
     if validation.confusions:
-        told = ", ".join(
+        confusions = ", ".join(
             f"{pair.translate(PLAIN).replace('->', ' as ')} ({times})"
             for pair, times in validation.confusions
         )
-        yield f"- Most often taken for another digit: {told}."
+        yield f"- Most frequent confusions: {confusions}."
     right, wrong = validation.confidence
     if right is not None and wrong is not None:
         yield (
@@ -376,5 +376,5 @@ def _gap(best: Mapping[str, Any]) -> str:
         return ""
     gap = best["best_val_seq_accuracy"] - best["test_seq_accuracy"]
     word = "worse" if gap > 0 else "better"
-    told = f"{abs(gap):.4f} {word} than" if gap else "as well as"
-    return f"- The strings of the test split are read {told} those of validation."
+    how = f"{abs(gap):.4f} {word} than" if gap else "as well as"
+    return f"- The strings of the test split are read {how} those of validation."

@@ -23,7 +23,7 @@ BATCHES_AT_ONCE = 8  # of which what is doubtful is looked at again together, in
 
 
 TOO_LONG = f"more than the {MAX_DIGITS} digits that a label has"
-SEVERAL_LINES = "several lines of text, of which a reader knows one"
+SEVERAL_LINES = "several lines of text; a reader handles a single line"
 
 
 @dataclass(frozen=True)

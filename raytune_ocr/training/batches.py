@@ -39,7 +39,7 @@ def batch_size(batch: Any) -> int:
 
 
 def set_epoch(dataloader: Any, epoch: int) -> None:
-    """Tell the loader's sampler and dataset which epoch comes, where they want to know."""
+    """Call `set_epoch` of the loader's sampler and dataset, if they have it."""
     for part in ("sampler", "dataset"):
         setter = getattr(getattr(dataloader, part, None), "set_epoch", None)
         if setter is not None:

@@ -1,4 +1,4 @@
-"""From predictions to ids that can be counted, for any vocabulary."""
+"""Decode predictions to ids for metrics, for any vocabulary."""
 
 from __future__ import annotations
 

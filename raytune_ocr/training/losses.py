@@ -238,7 +238,7 @@ def create_loss_function(
 
     Args:
         loss_type: a name, or a config.
-        config: the same as a config in its place.
+        config: alternative name of the config argument.
         **kwargs: of `OCRLoss`; `gamma` and `alpha` are those of the focal loss.
 
     Raises:

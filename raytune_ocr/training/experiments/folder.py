@@ -84,8 +84,8 @@ class ExperimentManager:
         except BlockingIOError:
             os.close(folder)
             raise ConfigurationError(
-                f"{self._folder}: another process trains in it; wait for it, or start from its "
-                f"weights in a new folder: --fork {self.name}"
+                f"{self._folder}: another process trains in it; wait until it ends, or start from "
+                f"its weights in a new folder: --fork {self.name}"
             ) from None
         except OSError:  # a file system without locks
             pass
@@ -134,7 +134,7 @@ class ExperimentManager:
         for path in (manager.latest_path, manager.best_path, *reversed(manager.list_checkpoints())):
             if path.exists():
                 return path
-        raise CheckpointError(f"{folder}: holds no checkpoint to fork from")
+        raise CheckpointError(f"{folder}: contains no checkpoint to fork from")
 
     def save_config(self, config: Mapping[str, Any]) -> None:
         """Write `config_file`, the parent's name added."""
