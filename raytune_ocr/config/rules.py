@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from raytune_ocr.errors import ConfigurationError
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+LONGEST_NAME = 100  # letters of an experiment's name
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
 
 
 class Rule(NamedTuple):
@@ -163,7 +164,8 @@ IMAGE_SHAPE = Rule(
 )
 NAME = Rule(
     str,
-    "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",
+    f"a name of letters, digits, '.', '_' and '-', {LONGEST_NAME} at most, the first a letter or "
+    "digit",
     {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
     lambda v: bool(re.fullmatch(NAME_PATTERN, v)) and ".." not in v,
 )

@@ -23,6 +23,7 @@ from types import NoneType
 from typing import Any
 
 from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
+from raytune_ocr.results.document_check import integer
 
 FORMAT = 2
 TRIAL_KEYS = ("trial", "status", "rows")
@@ -57,7 +58,6 @@ ROW_TYPES: dict[str, Any] = {"experiment_name": str, "epoch": int, "seconds": (i
 NAMES = ("trial", "parent", "replaces", "name", "confirms", "experiment_name")
 NAME = re.compile(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,199}")
 """Names of trials, which are folder names: as in a YAML, with room for a clone's suffix."""
-MOST_DIGITS = 18
 DIGEST = b',"digest":"'
 
 
@@ -81,7 +81,7 @@ def read_line(line: bytes) -> dict[str, Any]:
     else:
         text = line
     try:
-        entry = json.loads(text, parse_int=_integer)
+        entry = json.loads(text, parse_int=integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     entry = upgraded(entry) if not mark else entry
@@ -147,13 +147,6 @@ def _is_row(row: Mapping[str, Any]) -> bool:
         isinstance(value, ROW_TYPES.get(name, (int, float, NoneType)))
         for name, value in row.items()
     )
-
-
-def _integer(digits: str) -> int:
-    """Read an integer that fits a float; raise ValueError if it has too many digits."""
-    if len(digits) > MOST_DIGITS:
-        raise ValueError("a number with too many digits")
-    return int(digits)
 
 
 def _holds(entry: Mapping[str, Any], names: Iterable[str]) -> bool:

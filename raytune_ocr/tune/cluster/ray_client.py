@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from raytune_ocr.tune.cluster.ray_patches import standing_in
+from raytune_ocr.tune.cluster.ray_patches import session_folder_of_train, standing_in
 
 RECONNECT_SECONDS = "15"  # trials of a killed driver continue for so long
 
@@ -26,7 +26,6 @@ def is_client() -> bool:
 @contextmanager
 def controller_here() -> Iterator[None]:
     """Run Ray Tune's controller in this process, also with Ray Client."""
-    from ray.train._internal import storage
     from ray.util.client import ray
 
     if not is_client():
@@ -35,5 +34,5 @@ def controller_here() -> Iterator[None]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raytune_ocr_"))
         stack.enter_context(standing_in(ray, "is_connected", lambda: False))
-        stack.enter_context(standing_in(storage, "_get_ray_train_session_dir", lambda: folder))
+        stack.enter_context(session_folder_of_train(folder))
         yield

@@ -47,6 +47,11 @@ def trial_of_ray(
     return trial
 
 
+def actor_id(trial: Any) -> str:
+    """Return the id of the actor that runs a Ray trial."""
+    return str(trial.temporary_state.ray_actor._actor_id.hex())
+
+
 def bootstrap_address(address: str) -> str | None:
     """Return the cluster's HOST:PORT for an address; for `auto` this machine's, or None."""
     from ray._private.services import canonicalize_bootstrap_address
@@ -82,6 +87,15 @@ def no_signal_handlers() -> Iterator[None]:
     from ray._private import utils
 
     with standing_in(utils, "set_sigterm_handler", lambda handler: None):
+        yield
+
+
+@contextmanager
+def session_folder_of_train(folder: str) -> Iterator[None]:
+    """Make Ray Train keep a session's files in `folder` instead of its node's session folder."""
+    from ray.train._internal import storage
+
+    with standing_in(storage, "_get_ray_train_session_dir", lambda: folder):
         yield
 
 

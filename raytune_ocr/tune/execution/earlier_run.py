@@ -11,7 +11,7 @@ from pathlib import Path
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
 from raytune_ocr.results.document import RESULTS_COPY, read_document
-from raytune_ocr.results.journal import DAMAGED, STATE_FILE, Journal
+from raytune_ocr.results.journal import DAMAGED, NAMED, STATE_FILE, Journal
 from raytune_ocr.results.record import CONFIRMING_TABLES, EPOCHS_TABLE, TRIALS_TABLE
 from raytune_ocr.results.replay import Replay
 from raytune_ocr.tune.execution.cleanup import forget, forget_confirmation
@@ -24,7 +24,6 @@ RUN_FILES = (
     *(STATE_FILE + DAMAGED, STATE_FILE),
 )
 """Files of a run in its output folder; the journal is last, since it marks the folder as a run."""
-NAMED = 3  # trials that a message names one by one
 
 
 class EarlierRun:

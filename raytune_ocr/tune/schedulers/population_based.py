@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from raytune_ocr.config.rules import LONGEST_NAME
 from raytune_ocr.tune.schedulers.base import CONTINUE, EXPLOIT, Decision, Setup, Trial, Trials
 from raytune_ocr.tune.schedulers.synchronous import Synchronous
 from raytune_ocr.tune.space.domains import DIGITS, Domain
@@ -23,7 +24,6 @@ SHARE = 4  # one trial in SHARE is replaced, and as many of the best are copied
 REDRAWN = 0.25  # how often a searched setting is drawn anew instead of perturbed
 FACTORS = (0.8, 1.2)
 USUAL = ("learning_rate", "weight_decay")  # perturbed if no changeable setting is searched
-LONGEST_NAME = 100  # the rule of `experiment_name`
 
 
 class PopulationBased(Synchronous):

@@ -15,6 +15,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.metrics import score_of
+from raytune_ocr.config.rules import LONGEST_NAME
 from raytune_ocr.results.aggregate import ranking, trials_table
 from raytune_ocr.results.document import results_of
 from raytune_ocr.results.record import FINISHED, TrialRecord
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SEEDS = 3
 FIRST_SEED = 101
-LONGEST_NAME = 100  # the rule of `experiment_name`
 TEST = "two-sided paired t-test by seed"
 
 

@@ -6,7 +6,6 @@ import logging
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from raytune_ocr.config.training_config import with_half_the_batch
 from raytune_ocr.results.record import TrialRecord
@@ -49,11 +48,6 @@ def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
     if not isinstance(cause, OutOfMemoryError):
         return None
     return {actor: float(used) for actor, used in KILLED.findall(str(cause))}
-
-
-def actor_id(trial: Any) -> str:
-    """Return the id of the actor that runs a Ray trial."""
-    return str(trial.temporary_state.ray_actor._actor_id.hex())
 
 
 def halve_batch(record: TrialRecord) -> None:

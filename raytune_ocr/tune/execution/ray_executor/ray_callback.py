@@ -16,9 +16,10 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
+from raytune_ocr.tune.cluster.ray_patches import actor_id
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
-from raytune_ocr.tune.execution.ray_executor.out_of_memory import LOW_ON_MEMORY, actor_id
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import LOW_ON_MEMORY
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
