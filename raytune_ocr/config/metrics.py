@@ -102,6 +102,6 @@ def reaches(value: float, goal: float, mode: str) -> bool:
 
 
 def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What may be followed on the dataset that `values` name."""
+    """Return the metrics that may be monitored on the dataset of `values`."""
     digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
     return MONITORS if digits else CLASSIFIER_MONITORS

@@ -92,7 +92,7 @@ class BatchAugment:
 
 
 def _centers(size: int, device: torch.device) -> Tensor:
-    """Where the centres of `size` pixels lie between -1 and 1, float [1, 1, size]."""
+    """Return the centres of `size` pixels between -1 and 1, float [1, 1, size]."""
     return ((torch.arange(size, device=device) * 2 + 1) / size - 1).view(1, 1, size)
 
 

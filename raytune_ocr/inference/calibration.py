@@ -52,12 +52,12 @@ class Calibration(NamedTuple):
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
 
     def to_text(self) -> str:
-        """As it stands in an exported file."""
+        """Return the text for an exported file."""
         return json.dumps(list(self))
 
     @classmethod
     def from_text(cls, text: str, path: object) -> Calibration:
-        """What `to_text` gave.
+        """Parse the text of `to_text`.
 
         Raises:
             CheckpointError: it is anything else, naming the file.

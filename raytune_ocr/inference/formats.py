@@ -40,7 +40,7 @@ def needed(module: str) -> Any:
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
-    """All weights and buffers under their names; the calibration in its metadata."""
+    """Write all weights and buffers by name, with the calibration in the metadata."""
     save_file = needed("safetensors.torch").save_file
     tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as aside:
@@ -48,7 +48,7 @@ def write_safetensors(path: Path, model: nn.Module) -> None:
 
 
 def _calibration_note(model: nn.Module) -> dict[str, str]:
-    """What an exported file says of a model with a calibration."""
+    """Return the metadata of a model's calibration."""
     calibration = getattr(model, KEY, None)
     return {KEY: calibration.to_text()} if isinstance(calibration, Calibration) else {}
 

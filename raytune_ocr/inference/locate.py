@@ -44,7 +44,7 @@ def find_results(source: str | Path) -> Path | None:
 
 
 def _models_in(folder: Path) -> tuple[Path, ...]:
-    """Where a trial's folder or an export keeps its model."""
+    """Return the model files that a trial's folder or an export may have."""
     best = RunFolder(folder.parent, folder.name).best_model
     return best, folder / WEIGHTS, folder / ONNX
 

@@ -109,7 +109,7 @@ def validate(model: nn.Module, split: PackedSplit) -> Validation:
 
 
 def confidences(model: nn.Module, split: PackedSplit) -> tuple[list[float], list[bool]]:
-    """How sure `predict` is of each image of a split, and whether it reads it rightly."""
+    """Return `predict`'s confidence for each image of a split, and whether its reading is right."""
     from raytune_ocr.inference.reading import read_images
 
     readings = read_images(model, split.images, second_look=True)
@@ -185,7 +185,7 @@ def _card(title: str, config: TrainingConfig, sections: Mapping[str, str]) -> st
 
 
 def _use(words: str, code: str) -> str:
-    """How `model.onnx` is used without this package."""
+    """Describe how to use `model.onnx` without this package."""
     return f"{words} With onnxruntime, NumPy and Pillow, `read(path)` of:\n\n```python\n{code}```"
 
 
@@ -357,7 +357,7 @@ def _faces(data: Data) -> str:
 
 
 def families(faces: Iterable[str]) -> list[str]:
-    """Names of faces without their styles, each once.
+    """Return the names of faces without styles and duplicates.
 
     >>> families(["Moul Regular", "Battambang Black Regular", "Battambang Bold"])
     ['Battambang', 'Moul']

@@ -29,7 +29,7 @@ def flops(model: nn.Module) -> int:
 
 
 def activation_bytes(model: nn.Module, batch_size: int = 32) -> int:
-    """Bytes that a training step's forward pass keeps for the backward pass, weights excluded."""
+    """Return the bytes that a forward pass keeps for the backward pass, without weights."""
     model = copy.deepcopy(model).train()  # running statistics would change
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}

@@ -70,7 +70,7 @@ def check_document(document: dict[str, Any]) -> None:
 
 
 def _mappings(value: Any) -> Iterator[dict[str, Any]]:
-    """All mappings but the opaque ones, on any level."""
+    """Yield all mappings except the opaque ones, at any depth."""
     if isinstance(value, dict):
         yield value
     parts = value.items() if isinstance(value, dict) else enumerate(_list(value))

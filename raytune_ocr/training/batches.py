@@ -88,7 +88,7 @@ def _of_mapping(batch: Mapping[str, Any], model: nn.Module) -> tuple[Any, Any]:
 
 
 def _arguments(model: nn.Module) -> list[str] | None:
-    """Names that the model's `forward` takes; None where it takes any."""
+    """Return the names that the model's `forward` takes; None if it takes any."""
     parameters = inspect.signature(model.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None

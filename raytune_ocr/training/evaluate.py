@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def measure(model: nn.Module, split: PackedSplit, batch_size: int = 64) -> OCRMetrics:
-    """All metrics of `model`, in evaluation mode, over a whole split."""
+    """Compute all metrics of `model`, in evaluation mode, on a whole split."""
     metrics = OCRMetrics(kind=getattr(model, "kind", "attention"))
     with torch.inference_mode():
         for at in range(0, len(split), batch_size):

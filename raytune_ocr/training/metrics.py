@@ -204,7 +204,7 @@ class OCRMetrics:
         return _share((predicted == wanted).all(axis=1).sum().item(), len(wanted), "string")
 
     def _string(self, classes: np.ndarray) -> list[int]:
-        """What is read, without the end and blanks."""
+        """Return the string of ids without EOS and blanks."""
         end = len(self._letters)
         return [index for index in classes.tolist() if index not in (end, end + 2)]
 
@@ -260,7 +260,7 @@ def _joinable(some: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor]) -> boo
 
 
 def analyze_errors(predicted: Iterable[str], wanted: Iterable[str]) -> dict[str, Any]:
-    """What goes wrong, by the fewest edits that turn each prediction into its target.
+    """Analyse errors by the fewest edits that turn each prediction into its target.
 
     Returns:
         `errors` (faulty strings), `total`, `substitutions`, `insertions` (digits read that are

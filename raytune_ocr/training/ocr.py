@@ -95,7 +95,7 @@ class OCRTrainer(BaseTrainer):
         return self._measured(predictions, targets).compute()
 
     def _analyze_errors(self, predictions: Tensor, targets: Tensor) -> dict[str, Any]:
-        """What goes wrong in a batch; see `analyze_errors`."""
+        """Analyse the errors of a batch; see `analyze_errors`."""
         wanted = [self.vocabulary.decode(ids) for ids in targets.tolist()]
         return analyze_errors(self._decode_predictions(predictions), wanted)
 

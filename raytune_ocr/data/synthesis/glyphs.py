@@ -249,7 +249,7 @@ def discover_fonts(folders: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def system_font_folders() -> list[Path]:
-    """Where this system keeps fonts, as far as the folders exist."""
+    """Return the system's existing font folders."""
     home = Path.home()
     usual = (
         Path("/usr/share/fonts"),

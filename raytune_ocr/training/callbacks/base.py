@@ -34,7 +34,7 @@ class TrainingLoop(Protocol):
         """The evaluated and saved model: the average of the weights, or the model itself."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on."""
+        """Return everything that the next epoch depends on."""
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Put `weights` into the model."""

@@ -70,7 +70,7 @@ class CheckpointManager:
         return self.checkpoint_dir / LATEST_NAME
 
     def path_of(self, epoch: int) -> Path:
-        """Where the checkpoint of `epoch` is."""
+        """Return the path of the checkpoint of `epoch`."""
         return self.checkpoint_dir / NUMBERED.replace("*", f"{epoch:04d}")
 
     def is_due(self, epoch: int) -> bool:
@@ -315,7 +315,7 @@ def _epoch_of(path: Path) -> int:
 
 
 def fitting_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of `weights` that `model` has under the same name and shape."""
+    """Return the `weights` that `model` has with the same name and shape."""
     own = model.state_dict()
     return {
         name: value

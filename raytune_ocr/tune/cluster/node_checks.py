@@ -111,7 +111,7 @@ def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
 
 
 def _probe(mark: Mark, node: str, imports: Sequence[str]) -> str:
-    """On a node: read the marker, write an answer, import the modules of trials."""
+    """Read the marker, write an answer and import the modules of trials; runs on a node."""
     if why := mark.problem():
         return why
     try:

@@ -63,7 +63,7 @@ class SimulatedTrial:
         return self.seconds
 
     def settings_after(self, epoch: int) -> Mapping[str, Any]:
-        """All its settings, by field."""
+        """Return all its settings, by field."""
         return self.settings
 
     def stop(self) -> None:

@@ -30,7 +30,7 @@ class Range:
     width = 1
 
     def place(self, value: Any) -> list[float]:
-        """In [0, 1]; NaN for what is no number."""
+        """Return the position in [0, 1]; NaN if `value` is not a number."""
         if not _is_number(value) or (self.log and value <= 0):
             return [math.nan]
         low, high, at = self.low, self.high, float(value)
@@ -48,7 +48,7 @@ class Ordered:
     width = 1
 
     def place(self, value: Any) -> list[float]:
-        """In [0, 1]; NaN for another value."""
+        """Return the position in [0, 1]; NaN for another value."""
         if value not in self.values:
             return [math.nan]
         return [self.values.index(value) / max(len(self.values) - 1, 1)]
