@@ -99,7 +99,7 @@ def test_an_empty_split_is_an_error(tmp_path):
 
 
 def test_a_folder_of_nothing_that_is_known_is_told(tmp_path):
-    assert "must hold metadata.yaml, labels.csv or folders" in message(tmp_path)
+    assert "must contain metadata.yaml, labels.csv or folders" in message(tmp_path)
 
 
 # What people's folders look like
@@ -157,5 +157,5 @@ def test_a_table_in_a_folder_tells_which_images_it_does_not_name(tmp_path, caplo
         picture(tmp_path / f"{name}.png")
     table(tmp_path, [("a.png", "1", "train"), ("b.png", "2", "val")], ("file", "label", "split"))
     load_splits(tmp_path)
-    assert "since labels.csv does not name them" in caplog.text and "c.png" in caplog.text
+    assert "because labels.csv does not list them" in caplog.text and "c.png" in caplog.text
     assert "train has no examples of the digits ២" in caplog.text

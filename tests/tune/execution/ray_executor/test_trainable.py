@@ -88,7 +88,7 @@ def test_a_damaged_or_incomplete_state_is_passed_over(tmp_path, caplog):
     (tmp_path / "checkpoint_3").mkdir()
     (tmp_path / "checkpoint_3" / "state.pt").write_bytes(b"PK")
     assert newest_state(tmp_path).parent.name == "checkpoint_1"
-    assert "checkpoint_3" in caplog.text and "must hold epoch" in caplog.text
+    assert "checkpoint_3" in caplog.text and "must have epoch" in caplog.text
     assert newest_state(tmp_path / "nothing") is None
 
 
