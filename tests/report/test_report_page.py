@@ -96,9 +96,9 @@ def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
     assert "Not confirmed: --confirm K" in shown(first, asked=None)
     assert "After the search, the 2 best trials train again" in shown(first)
     begun = [record("a-seed101", "running", "a"), record("a-seed102", "pending", "a")]
-    assert "0 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+    assert "0 of 2 runs with fresh seeds are done" in shown(first, *begun)
     begun[0].status = "completed"
-    assert "1 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+    assert "1 of 2 runs with fresh seeds are done" in shown(first, *begun)
 
 
 def test_parallel_coordinates_have_a_line_for_trials_that_lack_a_setting(tmp_path, monkeypatch):
