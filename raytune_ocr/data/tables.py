@@ -190,12 +190,12 @@ def _holds_splits(cells: Sequence[Sequence[str]]) -> bool:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Fields of each line that holds any, with the line's number."""
+    """Return the fields of each non-empty line, with its number."""
     text = _text(path)
     first, _, rest = text.partition("\n")
-    line = first.strip().casefold()
+    header = first.strip().casefold()
     skipped = 0
-    if line.startswith("sep=") and len(line) == 5:  # Excel's line with the separator
+    if header.startswith("sep=") and len(header) == 5:  # Excel's line with the separator
         separator, text, skipped = first.strip()[4], rest, 1
     else:
         separator = _separator(first)

@@ -34,7 +34,7 @@ def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
     told = dry_run(tuner("searched_small", tmp_path), None)
     assert "24 trials of 1 experiment, at most 216 epochs in all" in told
     assert "#   batch_size             choice [16, 32, 64]" in told
-    assert "#   step_size              randint [2, 4]  where scheduler_type is steplr" in told
+    assert "#   step_size              randint [2, 4]  when scheduler_type is steplr" in told
     examples = yaml.safe_load(told)
     assert list(examples) == ["reader_0001", "reader_0002", "reader_0003"]
     first = examples["reader_0001"]
