@@ -13,6 +13,7 @@ from raytune_ocr.results.record import TrialRecord
 logger = logging.getLogger(__name__)
 
 KILLED = re.compile(r"Actor\((\w+)\)[^\n]*?memory used=([\d.]+)GB")
+MONITOR, KERNEL = "Ray's memory monitor", "the kernel, which had no memory left"
 LOW_ON_MEMORY = "running low on memory"
 MEBIBYTE = 2**20
 WORKER_MB = 600  # of a trial without a measurement: PyTorch, a small model and its batches
@@ -50,8 +51,12 @@ def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
     return {actor: float(used) for actor, used in KILLED.findall(str(cause))}
 
 
-def halve_batch(record: TrialRecord) -> None:
-    """Halve the batch and double the accumulation; with a batch of one the trial has failed."""
+def halve_batch(record: TrialRecord, by: str = MONITOR) -> None:
+    """Halve the batch and double the accumulation; with a batch of one the trial has failed.
+
+    Args:
+        by: what killed its process.
+    """
     config = record.config_used
     if config.batch_size == 1:
         record.status, record.stop_reason = "failed", "error"
@@ -63,8 +68,9 @@ def halve_batch(record: TrialRecord) -> None:
             "accumulation_used": less.gradient_accumulation_steps,
         }
         logger.warning(
-            "%s: killed by Ray's memory monitor; continues with batch size %d, accumulation %d",
+            "%s: killed by %s; continues with batch size %d, accumulation %d",
             record.name,
+            by,
             less.batch_size,
             less.gradient_accumulation_steps,
         )

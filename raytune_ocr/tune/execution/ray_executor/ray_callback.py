@@ -14,12 +14,22 @@ from raytune_ocr.files import SAYS_DISK_FULL
 from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
+from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
 from raytune_ocr.tune.cluster.ray_patches import actor_id
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
-from raytune_ocr.tune.execution.ray_executor.out_of_memory import LOW_ON_MEMORY
+from raytune_ocr.tune.execution.ray_executor.oom_kills import (
+    OomKills,
+    oom_kills_by_node,
+    oom_kills_here,
+)
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import (
+    KERNEL,
+    LOW_ON_MEMORY,
+    halve_batch,
+)
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
@@ -103,6 +113,7 @@ class RayCallback(Callback):
         self._begun = {name: last_epoch(record) for name, record in run.records.items()}
         self._furthest = dict(self._begun)  # the last epoch ever reported, by trial
         self._watch = Watch()
+        self._oom_kills = OomKills(oom_kills_by_node if cluster.address else oom_kills_here)
         self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -184,9 +195,23 @@ class RayCallback(Callback):
         if DRAINED.search(error):
             trial.run_metadata.num_failures -= 1  # a drained node is not a failed attempt
             self.progress.say(f"{name}: its node is being drained; it continues on another node")
+        elif self._record(trial).config_used.batch_size > 1 and self._was_out_of_memory(error):
+            self._retry_with_less(trial)
         elif not self._avoid_unreachable(error):
             self.progress.say(f"{name}: retrying after {shown(message_of(error))}")
             self._log_lost_process(name, error)
+
+    def _was_out_of_memory(self, error: str) -> bool:
+        """Whether the kernel ended a trial's process because memory ran out."""
+        return PROCESS_WENT_AWAY.search(error) is not None and self._oom_kills.explain_a_death()
+
+    def _retry_with_less(self, trial: Any) -> None:
+        """Have Ray's next attempt use half the batch; the last one does not count as failed."""
+        record = self._record(trial)
+        halve_batch(record, KERNEL)
+        trial.config["config"] = without_model_file(record.config_used).to_dict()
+        trial.run_metadata.num_failures -= 1
+        self.run.changed(record)
 
     def _log_lost_process(self, name: str, error: str) -> None:
         """Log the death of a process, which it could not log itself."""
@@ -209,18 +234,30 @@ class RayCallback(Callback):
         if SAYS_DISK_FULL.search(error):
             self.run.fail(f"{record.name}: {shown(message_of(error))}")
             return
-        unreachable = self._avoid_unreachable(error) or DRAINED.search(error)
-        got_on = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
-        if unreachable or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
+        if self._is_to_continue(record, error):
             self.lost.add(record.name)
             self.run.lose(record)
-        else:
-            self._log_lost_process(record.name, error)
-            self.run.report(record, {"error_message": message_of(error), "stop_reason": "error"})
             self.progress.update(record)
-            self._show_frames(record, own_frames(error))
-            return
+        else:
+            self._fail(record, error)
+
+    def _is_to_continue(self, record: TrialRecord, error: str) -> bool:
+        """Whether a trial that Ray gave up is run again instead of having failed."""
+        if self._avoid_unreachable(error) or DRAINED.search(error) or LOW_ON_MEMORY in error:
+            return True
+        if self._was_out_of_memory(error):
+            halve_batch(record, KERNEL)
+            return not record.is_finished
+        made_progress = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
+        return made_progress and PROCESS_WENT_AWAY.search(error) is not None
+
+    def _fail(self, record: TrialRecord, error: str) -> None:
+        """End a failed trial and show the frames of the user's code."""
+        self._log_lost_process(record.name, error)
+        message = record.error_message or message_of(error)
+        self.run.report(record, {"error_message": message, "stop_reason": "error"})
         self.progress.update(record)
+        self._show_frames(record, own_frames(error))
 
 
 def last_epoch(record: TrialRecord) -> int:
