@@ -18,7 +18,7 @@ from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance,
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.replay import Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
-from raytune_ocr.results.tables import load_results
+from raytune_ocr.results.tables import load_results, write_csv
 from raytune_ocr.tasks.registry import figure_names
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class Writer:
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """Write a table as CSV and Parquet, and return it."""
-        with replacing(self.folder / f"{name}.csv") as aside:
-            table.to_csv(aside, index=False)
+        write_csv(self.folder / f"{name}.csv", table)
         as_text = [column for column in table if _has_no_kind(table[column])]
         with replacing(self.folder / f"{name}.parquet") as aside:
             table.astype(dict.fromkeys(as_text, str)).to_parquet(aside, index=False)

@@ -21,6 +21,7 @@ from raytune_ocr.results.record import (
     TrialRecord,
 )
 from raytune_ocr.tasks.registry import figure_names
+from raytune_ocr.text import spreadsheet_cell
 
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -65,8 +66,20 @@ def write_tables(
         rows = table[table["confirms"].notna() == confirming].drop(columns="confirms")
         unused = [name for name in OPTIONAL if rows[name].isna().all()]
         for name, each in ((trials, rows.drop(columns=unused)), (epochs, epochs_table(some))):
-            with replacing(folder / name) as aside:
-                each.to_csv(aside, index=False)
+            write_csv(folder / name, each)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table aside and then in place; text that a spreadsheet would compute is quoted."""
+    quoted = table.copy(deep=False)
+    for name in table.select_dtypes(exclude=["number", "bool", "datetime"]):
+        quoted[name] = table[name].map(_cell)
+    with replacing(path) as aside:
+        quoted.rename(columns=_cell).to_csv(aside, index=False)
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 def load_results(

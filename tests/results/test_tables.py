@@ -5,7 +5,7 @@ import pytest
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.tables import write_tables
+from raytune_ocr.results.tables import write_csv, write_tables
 from raytune_ocr.tune import load_results
 from tests.fixtures.records import record_of, row
 
@@ -17,6 +17,20 @@ def test_tables_are_written_for_pandas(tmp_path):
     epochs = pd.read_csv(tmp_path / "epochs.csv")
     assert list(epochs["epoch"]) == [1, 2, 3, 1, 2, 3] or len(epochs) == 6
     assert list(pd.read_csv(tmp_path / "trials.csv")["experiment_name"]) == ["one", "two"]
+
+
+def test_text_that_a_spreadsheet_would_compute_is_quoted_in_every_table(tmp_path):
+    import pandas as pd
+
+    failed = record_of()
+    failed.fail('=HYPERLINK("http://x")\nValueError')
+    write_tables(tmp_path, [failed], {})
+    (message,) = pd.read_csv(tmp_path / "trials.csv")["error_message"]
+    assert message.startswith("'=HYPERLINK")
+    table = pd.DataFrame({"@who": ["-1", "+cmd", "a"], "gain": [-1.5, 2, None]})
+    write_csv(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == "'@who,gain\n-1,-1.5\n'+cmd,2.0\na,\n"
+    assert list(table) == ["@who", "gain"] and table["@who"][1] == "+cmd"
 
 
 def test_the_gpu_column_is_there_only_with_a_gpu():
