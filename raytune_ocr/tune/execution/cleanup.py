@@ -16,7 +16,7 @@ from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.selection.confirmation import winner
-from raytune_ocr.tune.storage.mirror import RAY_STATE, RunCopy, state_folder
+from raytune_ocr.tune.storage.mirror import RAY_STATE, STATES, RunCopy, state_folder
 
 logger = logging.getLogger(__name__)
 SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # Ray's name for a trial's folder when the first one exists
@@ -76,12 +76,11 @@ def fetch_models(copy: RunCopy, names: Iterable[str]) -> None:
         raise disk_full(str(error)) from None
 
 
-def remove_states(trial: Path, keep: int = 0) -> None:
-    """Remove a trial's states but the newest `keep`."""
-    folders = trial.glob("checkpoint_*")
-    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for folder in newest_first[keep:]:
-        shutil.rmtree(folder, ignore_errors=True)
+def remove_states(trial: Path, but: Path | None = None) -> None:
+    """Remove a trial's states, except the one in the folder `but`."""
+    for folder in trial.glob(f"{STATES}*"):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_ray_state(folder: Path) -> None:
@@ -108,13 +107,16 @@ def tidy(
     Args:
         keep_models: how many trials keep theirs, best and numbered ones; None: all.
     """
+    from raytune_ocr.tune.execution.ray_executor.trainable import newest_state  # torch
+
     records = list(records)
     best = winner(records)
     keeping = {record.name for record in ranking(records)[:keep_models]}
     for record in records:
         if not record.is_over:
             continue
-        remove_states(folder / record.name, keep=1 if record is best else 0)
+        newest = newest_state(folder / record.name) if record is best else None
+        remove_states(folder / record.name, newest.parent if newest else None)
         if record is not best and keep_models is not None and record.name not in keeping:
             shutil.rmtree(folder / record.name / "checkpoints", ignore_errors=True)
         if record is not best:
