@@ -324,6 +324,9 @@ class Run:
             read_test_split(self.journal, best, self.options.allow_outside)
         tidy(self.output_dir, self.copy, self.records.values(), self.options.models_kept)
         self.save_results()
+        if never := self.study.never_begun:
+            number = len(never) + len(self.study.trials)
+            logger.info("%d of %d trials were stopped before they began", len(never), number)
         self.journal.close()
         self.copy.push(now=True)
 

@@ -55,6 +55,8 @@ class Study(Generic[TrialT]):
 
     Attributes:
         trials: by name, in the order they were added.
+        never_begun: names of trials that the scheduler stopped before their first epoch, which are
+            no longer among `trials`.
     """
 
     def __init__(self, plan: Plan[TrialT], scheduler: Scheduler, executor: Executor[TrialT]):
@@ -62,6 +64,7 @@ class Study(Generic[TrialT]):
         self.scheduler = scheduler
         self.executor = executor
         self.trials: dict[str, TrialT] = {}
+        self.never_begun: list[str] = []
         self._active: set[str] = set()  # returned by `ask`, neither paused nor ended since
 
     # A run's beginning
@@ -183,10 +186,15 @@ class Study(Generic[TrialT]):
 
     def _stop(self, name: str) -> None:
         trial = self.trials.get(name)  # None if its experiment is left out this time
-        if trial is not None and not trial.is_finished:
-            trial.stop()
-            self._active.discard(name)
-            self.executor.changed(trial)
+        if trial is None or trial.is_finished:
+            return
+        self._active.discard(name)
+        if not trial.curve:  # it never trained: no result of the search
+            del self.trials[name]
+            self.never_begun.append(name)
+            return
+        trial.stop()
+        self.executor.changed(trial)
 
     def _exploit(self, decision: Decision) -> None:
         parent = self.trials.get(decision.state["parent"])

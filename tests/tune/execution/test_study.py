@@ -188,3 +188,17 @@ def test_a_decision_on_what_trains_next_is_kept_and_taken_in():
         ("keep", [("c", START)], None),
     ]
     assert study.scheduler.applied == ["d", "c"]
+
+
+def test_a_trial_that_is_stopped_before_its_first_epoch_is_no_result_after_a_replay_either():
+    study = study_of("freeze-thaw", epoch_budget=4)
+    while trial := study.ask():
+        while report(study, trial, 0.5) == CONTINUE and not trial.is_finished:
+            pass
+    assert study.is_over() and study.never_begun
+    assert all(trial.curve for trial in study.trials.values())
+    assert {*study.trials, *study.never_begun} == set(PRESETS)
+    decided = [Decision("freeze-thaw", n, 0, STOP) for n in study.never_begun]
+    again = study_of("freeze-thaw", epoch_budget=4)
+    again.replay(decided)
+    assert set(again.never_begun) == set(study.never_begun) and again.ask() is not None
