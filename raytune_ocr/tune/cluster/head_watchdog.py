@@ -18,6 +18,7 @@ CLIENT = "ray://"
 ANSWER_SECONDS = 5.0
 EVERY = 2.0  # seconds between two checks
 PATIENCE = 40.0  # seconds without an answer; Ray ends the process after 60
+RAYLET_PATIENCE = 8.0  # the raylet is on this machine, and a dead one does not return
 
 
 def find(address: str) -> None:
@@ -46,15 +47,31 @@ def problem(place: str, seconds: float = ANSWER_SECONDS) -> str:
     return ""
 
 
+def raylet_address() -> str:
+    """Return HOST:PORT of the manager (raylet) of this process's node; "" if Ray lists none."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    ports = (
+        f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+        for node in ray.nodes()
+        if node["NodeID"] == own
+    )
+    return next(ports, "")
+
+
 @contextmanager
-def watched(place: str, gone: Callable[[str], None]) -> Iterator[None]:
-    """Call `gone`, once and from another thread, if nothing answers for `PATIENCE` seconds.
+def watched(
+    place: str, gone: Callable[[str], None], patience: float | None = None
+) -> Iterator[None]:
+    """Call `gone`, once and from another thread, if nothing answers for `patience` seconds.
 
     Args:
-        place: of the head, HOST:PORT.
+        place: of the head or of a raylet, HOST:PORT.
         gone: takes the reason.
+        patience: None: `PATIENCE`.
     """
-    over = threading.Event()
+    over, limit = threading.Event(), PATIENCE if patience is None else patience
 
     def watch() -> None:
         answered = time.monotonic()
@@ -62,7 +79,7 @@ def watched(place: str, gone: Callable[[str], None]) -> Iterator[None]:
             why = problem(place, EVERY)
             if not why:
                 answered = time.monotonic()
-            elif time.monotonic() - answered >= PATIENCE:
+            elif time.monotonic() - answered >= limit:
                 gone(why)
                 return
 

@@ -17,7 +17,7 @@ from raytune_ocr.plugins import check_trusted
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
-from raytune_ocr.tune.cluster.head_watchdog import watched
+from raytune_ocr.tune.cluster.head_watchdog import RAYLET_PATIENCE, raylet_address, watched
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes
 from raytune_ocr.tune.cluster.ray_client import controller_here, is_client
 from raytune_ocr.tune.cluster.ray_patches import lean_controller, reuse_idle_workers
@@ -144,17 +144,21 @@ class TrialRunner:
         if is_client():  # Ray Client raises in this thread instead
             yield
             return
-        address = ray.get_runtime_context().gcs_address
+        address, raylet = ray.get_runtime_context().gcs_address, raylet_address()
         who = "--address: the cluster's head node" if self.cluster.address else "this run's own Ray"
 
-        def gone(why: str) -> None:
-            print(f"error: {who} at {address} is gone: {why}", file=sys.__stderr__, flush=True)
+        def gone(what: str, why: str) -> None:
+            print(f"error: {what} is gone: {why}", file=sys.__stderr__, flush=True)
             try:
                 self._save_and_say_how_to_resume(needs_cluster=bool(self.cluster.address))
             finally:
                 os._exit(1)
 
-        with watched(address, gone):
+        manager = f"the raylet of this machine at {raylet}, which starts its trials,"
+        with (
+            watched(address, partial(gone, f"{who} at {address}")),
+            watched(raylet, partial(gone, manager), RAYLET_PATIENCE),
+        ):
             yield
 
     @contextmanager
