@@ -234,8 +234,9 @@ class Run:
 
     def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
         """Record a report or the end of a trial; return CONTINUE, PAUSE or STOP."""
-        for row in result.get("history", []):  # epochs that an earlier driver did not write
-            record.add(row)
+        action = self._record_history(record, result.get("history", []))
+        if action != CONTINUE:
+            return action
         record.add(result)
         if record.made_with:
             self.made_with.note(record.name, record.made_with)
@@ -248,6 +249,21 @@ class Run:
                 return self.study.report(record)
             self.study.end(record)
         self.changed(record)
+        return CONTINUE
+
+    def _record_history(self, record: TrialRecord, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Record the earlier epochs of a trial that continues; return CONTINUE, PAUSE or STOP.
+
+        The journal may lack the last ones, which an earlier driver did not write. The scheduler
+        judges these as the reports that they were, so that no rung lacks a score.
+        """
+        known = record.epochs[-1]["epoch"] if record.epochs else 0
+        for row in rows:
+            record.add(row)
+            if row["epoch"] > known and record.name in self.study.trials:
+                action = self.study.report(record)
+                if action != CONTINUE:
+                    return action
         return CONTINUE
 
     def lose(self, record: TrialRecord) -> None:
