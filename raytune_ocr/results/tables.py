@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
-from raytune_ocr.results.document import OPTIONAL, read_document
+from raytune_ocr.results.document import OPTIONAL, read_document, result_of
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
@@ -105,7 +106,14 @@ def load_results(
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
     _, document = read_document(source)
-    return best_first(results_table(document["all_results"]))
+    results = document["all_results"]
+    return best_first(results_table(results)) if results else _no_results()
+
+
+def _no_results() -> pd.DataFrame:
+    """Return the table of a run of readers in which no trial has finished: its columns alone."""
+    pending = TrialRecord(TrainingConfig())
+    return results_table([result_of(pending)]).iloc[:0]
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:

@@ -50,6 +50,15 @@ def test_results_load_from_a_file_a_folder_and_several(tmp_path):
     assert len(load_results([path, tmp_path])) == 4
 
 
+def test_a_run_in_which_nothing_has_finished_is_an_empty_table_with_its_columns(tmp_path):
+    write_json(tmp_path / "none.json", results_document([], {}, "now"))
+    write_json(tmp_path / "one.json", results_document([record_of()], {}, "now"))
+    table, one = load_results(tmp_path / "none.json"), load_results(tmp_path / "one.json")
+    assert len(table) == 0 and {"experiment_name", "rank", "val_loss", "learning_rate"} < set(table)
+    assert table["rank"].dtype == one["rank"].dtype
+    assert len(load_results([tmp_path / "none.json", tmp_path / "one.json"])) == 1
+
+
 def test_results_of_several_runs_are_the_best_first(tmp_path):
     runs = {"a": {"a1": 0.9, "a2": 0.2, "a3": 0.5}, "b": {"b1": 0.99, "b2": 0.5, "b3": 0.95}}
     for name, scores in runs.items():
