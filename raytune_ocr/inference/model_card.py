@@ -162,7 +162,8 @@ def classifier_card(
         *FIGURES_HEAD,
         _figure(config.val_split, "images", right / total, wilson(right, total), total),
         "",
-        "The epoch was chosen by the validation figure, which flatters it.",
+        "The epoch was chosen by the validation figure, which flatters it. "
+        + precision_note(config),
     ]
     sections = {
         "Use": _use(classifier_words(names, shape), classifier_code(names, shape)),
@@ -275,8 +276,19 @@ def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, 
                 else "no test split was read."
             )
             + " They are of the likeliest digits of one look at each image; "
-            "`python -m raytune_ocr.predict` looks again at what is doubtful.",
+            "`python -m raytune_ocr.predict` looks again at what is doubtful. "
+            + precision_note(config),
         ]
+    )
+
+
+def precision_note(config: TrainingConfig) -> str:
+    """Return the precision of a card's figures, and whether the run's own may differ."""
+    if not config.mixed_precision:
+        return "Read in float32, as in the run."
+    return (
+        "Read in float32; the run was set to mixed precision, so that its own figures may differ "
+        "by single images."
     )
 
 

@@ -289,6 +289,7 @@ def _winner(
     import numpy as np
     import pandas as pd
 
+    from raytune_ocr.inference.model_card import precision_note
     from raytune_ocr.inference.reading import read_images
     from raytune_ocr.training.evaluate import measure
     from raytune_ocr.vocabulary import DIGITS
@@ -310,7 +311,7 @@ def _winner(
     writer.table("misread", pd.DataFrame(worst, columns=columns))
     section.text = (
         f"{config.experiment_name} on {config.val_split}: {len(rows)} of {len(split)} strings"
-        " misread. Below: the wrong readings with the highest confidence."
+        f" misread. {precision_note(config)} Below: the wrong readings with the highest confidence."
     )
     if rows:
         titles = [

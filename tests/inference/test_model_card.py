@@ -48,6 +48,11 @@ def test_figures_have_their_intervals_and_their_numbers():
     assert "no test split was read" in text and "no search was recorded" in text
 
 
+def test_the_precision_of_the_figures_is_said_where_it_may_not_be_the_runs():
+    assert "Read in float32, as in the run." in card(TrainingConfig(mixed_precision=False))
+    assert "set to mixed precision" in card(TrainingConfig(mixed_precision=True))
+
+
 def test_limits_tell_what_is_misread_and_what_was_not_measured():
     text = card()
     assert "10 of 100 strings of the validation split were misread" in text
