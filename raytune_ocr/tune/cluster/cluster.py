@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places,
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
 from raytune_ocr.tune.options import SHARED_GPU
+from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
+
+logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
@@ -73,12 +77,13 @@ class Cluster:
             if self.address:
                 head.find(self.address)
             with no_signal_handlers():
-                _join(settings)
-        try:
-            yield
-        finally:
-            with self.silenced():
-                ray.shutdown()
+                context = _join(settings)
+        with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
+            try:
+                yield
+            finally:
+                with self.silenced():
+                    ray.shutdown()
 
     @contextmanager
     def _named_address(self) -> Iterator[None]:
@@ -241,17 +246,33 @@ def session_folder() -> str | None:
     return SHORT_FOLDER
 
 
-def _join(settings: Mapping[str, Any]) -> None:
+@contextmanager
+def own_session(path: str) -> Iterator[None]:
+    """Hold the session folder of this run's own Ray; remove it after a block without an error.
+
+    Sessions of killed runs, and of runs that ended in an error, are removed at the beginning.
+    """
+    folder = Path(path)
+    left = remove_ownerless(folder.parent.glob("session_*"))
+    if left:
+        logger.info("removed Ray sessions of %d earlier runs in %s", len(left), folder.parent)
+    with owned(folder):
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _join(settings: Mapping[str, Any]) -> Any:
     """Start or join Ray; retry if a busy head starts the client's server too late."""
     import ray
 
     for left in reversed(range(JOIN_TRIES)):
         try:
-            ray.init(**settings)
-            return
+            context = ray.init(**settings)
+            break
         except (ConnectionError, RuntimeError) as error:
             if not left or "Starting Ray client server failed" not in str(error):
                 raise
+    return context
 
 
 class _Idle:

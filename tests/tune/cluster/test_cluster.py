@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, session_folder
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, own_session, session_folder
+from raytune_ocr.tune.storage.scratch import OWNER
 
 LONG = """
 experiments:
@@ -62,6 +64,20 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     finally:
         run.terminate()
         run.wait(60)
+
+
+def test_a_session_is_removed_when_its_run_ends_and_those_of_killed_runs_before(tmp_path):
+    for name in ("session_killed", "session_of_others", "session_own"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+    (tmp_path / "session_killed" / OWNER).write_text("\n")
+    with own_session(str(tmp_path / "session_own")):
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"session_of_others", "session_own"}
+    assert [path.name for path in tmp_path.iterdir()] == ["session_of_others"]
+    (tmp_path / "session_fails").mkdir()
+    with suppress(ValueError), own_session(str(tmp_path / "session_fails")):
+        raise ValueError
+    assert (tmp_path / "session_fails").exists()  # to look into, until the next run
 
 
 def test_a_cohort_shares_the_cores_so_that_all_of_it_fits(tmp_path, monkeypatch):

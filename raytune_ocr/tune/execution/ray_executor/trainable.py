@@ -38,6 +38,7 @@ from raytune_ocr.tune.execution.trial_errors import (
     traceback_of,
 )
 from raytune_ocr.tune.storage.mirror import STATES, Mirror, keep_state
+from raytune_ocr.tune.storage.scratch import SCRATCH, owned, remove_ownerless
 from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,8 @@ def _home(
     if storage is None:
         yield config, report
         return
-    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
+    remove_ownerless(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"))  # of killed trials
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch, owned(Path(scratch)):
         name = config.experiment_name
         mirror = Mirror(storage, Path(scratch) / name, name)
         mirror.pull()
