@@ -105,7 +105,7 @@ def test_there_is_room_for_one_trial_at_least(monkeypatch, tmp_path):
 def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_path):
     monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
     monkeypatch.setattr(Cluster, "may_autoscale", lambda self: True)
-    with pytest.raises(ConfigurationError, match="at most the 0 CPUs"):
+    with pytest.raises(ConfigurationError, match="at most 0 CPUs"):
         Cluster(None, tmp_path).check({"cpu": 1.0})
     Cluster("auto", tmp_path).check({"cpu": 1.0})
     monkeypatch.setattr(cluster, "node_types", lambda: [{"CPU": 4.0}])

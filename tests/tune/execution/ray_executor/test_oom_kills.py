@@ -87,4 +87,6 @@ def test_a_process_that_the_kernel_kills_for_memory_goes_on_with_half_the_batch(
     (result,) = json.loads((tmp_path / "r.json").read_text())["all_results"]
     assert (result["status"], result["total_epochs"]) == ("completed", 3)
     assert (result["batch_size_used"], result["accumulation_used"]) == (8, 4)
-    assert "killed by the kernel, which had no memory left; continues with batch size" in caplog.text
+    assert (
+        "killed by the kernel, which had no memory left; continues with batch size" in caplog.text
+    )
