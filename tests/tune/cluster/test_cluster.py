@@ -110,7 +110,7 @@ def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_p
     Cluster("auto", tmp_path).check({"cpu": 1.0})
     monkeypatch.setattr(cluster, "node_types", lambda: [{"CPU": 4.0}])
     Cluster("auto", tmp_path).check({"cpu": 1.0})
-    with pytest.raises(ConfigurationError, match="at most the 4 CPUs"):
+    with pytest.raises(ConfigurationError, match="at most 4 CPUs"):
         Cluster("auto", tmp_path).check({"cpu": 8.0})
 
 
@@ -134,6 +134,6 @@ def test_what_no_node_of_a_cluster_without_autoscaler_has_is_an_error(monkeypatc
     Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})  # a node joins meanwhile
     del offers[1:]
     monkeypatch.setattr(cluster, "JOIN_SECONDS", -1.0)
-    said = "at most the 0 GPUs that a node has, got 0.25, and the cluster has no autoscaler"
+    said = "at most 0 GPUs, the most that a node has, got 0.25, and the cluster has no autoscaler"
     with pytest.raises(ConfigurationError, match=said):
         Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})
