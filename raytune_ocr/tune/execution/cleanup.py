@@ -16,7 +16,7 @@ from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.selection.confirmation import winner
-from raytune_ocr.tune.storage.mirror import RAY_STATE, STATES, RunCopy, state_folder
+from raytune_ocr.tune.storage.mirror import RAY_STATE, STATES, RunCopy, newest_state, state_folder
 
 logger = logging.getLogger(__name__)
 SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # Ray's name for a trial's folder when the first one exists
@@ -107,8 +107,6 @@ def tidy(
     Args:
         keep_models: how many trials keep theirs, best and numbered ones; None: all.
     """
-    from raytune_ocr.tune.execution.ray_executor.trainable import newest_state  # torch
-
     records = list(records)
     best = winner(records)
     keeping = {record.name for record in ranking(records)[:keep_models]}

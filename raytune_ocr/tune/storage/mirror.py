@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import CheckpointError, ConfigurationError
+from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
 from raytune_ocr.tune.storage.storage import Storage
+
+logger = logging.getLogger(__name__)
 
 STATES = "checkpoint_"  # prefix of the folders of a trial's states
 
@@ -161,6 +165,26 @@ def keep_state(folder: Path, state: str, epoch: int) -> None:
     shutil.copytree(state, folder / state_folder(epoch), dirs_exist_ok=True)
     for old in sorted(folder.glob(f"{STATES}*"))[:-STATES_KEPT]:
         shutil.rmtree(old)
+
+
+def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
+    """Return the intact state of the latest epoch below a trial's folder; log damaged ones.
+
+    The epoch decides, not the file's time, because a clock may have been set back.
+
+    Args:
+        restored: the folder of another state, from which Ray restores the trial.
+    """
+    from raytune_ocr.training.checkpoints.state_files import part_of, read_state
+
+    epochs: dict[Path, int] = {}
+    others = [] if restored is None else [restored / STATE_NAME]
+    for path in [*others, *sorted(folder.glob(f"{STATES}*/{STATE_NAME}"))]:
+        try:
+            epochs[path] = part_of(read_state(path), "epoch", path)
+        except CheckpointError as error:
+            logger.warning("%s; using the state before it", error)
+    return max(epochs, key=epochs.__getitem__, default=None)
 
 
 def _files(folder: Path, deep: bool) -> list[Path]:

@@ -3,8 +3,7 @@ import time
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.execution.ray_executor.trainable import newest_state
-from raytune_ocr.tune.storage.mirror import Mirror, RunCopy, keep_state
+from raytune_ocr.tune.storage.mirror import Mirror, RunCopy, keep_state, newest_state
 from raytune_ocr.tune.storage.storage import Storage
 from tests.fixtures.storages import stand_in
 

@@ -16,7 +16,6 @@ from typing import Any
 from raytune_ocr.config.training_config import TrainingConfig, data_key, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
-    CheckpointError,
     DivergenceError,
     NodeDrainedError,
     TrialTimeoutError,
@@ -24,7 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG, STATE_NAME
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
@@ -37,7 +36,7 @@ from raytune_ocr.tune.execution.trial_errors import (
     shown,
     traceback_of,
 )
-from raytune_ocr.tune.storage.mirror import STATES, Mirror, keep_state
+from raytune_ocr.tune.storage.mirror import Mirror, keep_state, newest_state
 from raytune_ocr.tune.storage.scratch import SCRATCH, owned, remove_ownerless
 from raytune_ocr.tune.storage.storage import Storage
 
@@ -236,23 +235,3 @@ def _restored() -> Iterator[Path | None]:
         return
     with checkpoint.as_directory() as folder:
         yield Path(folder)
-
-
-def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
-    """Return the intact state of the latest epoch below a trial's folder; log damaged ones.
-
-    The epoch decides, not the file's time, because a clock may have been set back.
-
-    Args:
-        restored: the folder of another state, from which Ray restores the trial.
-    """
-    from raytune_ocr.training.checkpoints.state_files import part_of, read_state
-
-    epochs: dict[Path, int] = {}
-    others = [] if restored is None else [restored / STATE_NAME]
-    for path in [*others, *sorted(folder.glob(f"{STATES}*/{STATE_NAME}"))]:
-        try:
-            epochs[path] = part_of(read_state(path), "epoch", path)
-        except CheckpointError as error:
-            logger.warning("%s; using the state before it", error)
-    return max(epochs, key=epochs.__getitem__, default=None)

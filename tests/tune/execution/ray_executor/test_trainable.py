@@ -11,8 +11,9 @@ from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFaile
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.tune.execution.ray_executor import trainable
-from raytune_ocr.tune.execution.ray_executor.trainable import newest_state, run_trial
+from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
 from raytune_ocr.tune.execution.trial_errors import LONGEST
+from raytune_ocr.tune.storage.mirror import newest_state
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.execution.ray_executor.trainable import (
     is_out_of_memory,
-    newest_state,
     run_trial,
 )
+from raytune_ocr.tune.storage.mirror import newest_state
 from raytune_ocr.tune.storage.run_lock import LOCK_FILE, RunLock
 from tests.fixtures.materials import allowed, draw_photos, module_with_a_model, wait_until
 
