@@ -94,7 +94,7 @@ class Run:
         ]
 
     def start(self) -> subprocess.Popen:
-        """The driver, going on where there is something to go on from."""
+        """Start the driver, with --resume if there is a run."""
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "raytune_ocr.tune", *self.arguments],

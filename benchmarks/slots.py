@@ -29,7 +29,7 @@ def start_all(slots: int, folder: Path) -> float:
     import ray
     from ray import tune
 
-    from raytune_ocr.tune.cluster.ray_patches import take_waiting_processes
+    from raytune_ocr.tune.cluster.ray_patches import reuse_idle_workers
     from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
         RaySearchAlgorithm,
         RaySearcher,
@@ -55,7 +55,7 @@ def start_all(slots: int, folder: Path) -> float:
 
     prepare_environment(local=True)
     ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    take_waiting_processes()
+    reuse_idle_workers()
     trials = iter([SimpleNamespace(name=f"slot_{number}") for number in range(slots)])
     searcher = RaySearcher(
         lambda: next(trials, None),

@@ -1,9 +1,9 @@
-"""On a spot machine of AWS: tells Ray that the machine is about to be taken away.
+"""Drain this Ray node when AWS announces the end of a spot machine.
 
     python drain_on_spot_notice.py HEAD:PORT
 
-AWS gives notice two minutes before. Trials then end their turns with their states saved, and go on
-elsewhere. Nothing but Ray is needed here.
+AWS gives notice two minutes before. Trials then save their states and continue on other nodes. This
+script needs only Ray.
 """
 
 import subprocess
@@ -35,7 +35,7 @@ def is_taken_away():
 
 
 def drain(address):
-    """Have Ray start nothing more on this node, and tell its trials."""
+    """Drain this node: Ray starts nothing more on it, and its trials save their states."""
     import ray
 
     ray.init(address=address, log_to_driver=False)

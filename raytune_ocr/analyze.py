@@ -1,4 +1,4 @@
-"""See what runs found: `python -m raytune_ocr.analyze RESULTS... --output DIR [--watch]`."""
+"""Write a report of runs: `python -m raytune_ocr.analyze RESULTS... --output DIR [--watch]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raytune_ocr.plugins import import_modules
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.analyze",
         description="Write report.html (one file, no network), its figures and its tables.",

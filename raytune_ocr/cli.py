@@ -1,4 +1,4 @@
-"""What the command lines share, and the console script `raytune-ocr`: all behind one name."""
+"""The console script `raytune-ocr`, and helpers that all commands share."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from raytune_ocr.text import masked, printable
 from raytune_ocr.version import __version__
 
 COMMANDS = {
-    "tune": ("raytune_ocr.tune.__main__", "train every preset, say which one won"),
+    "tune": ("raytune_ocr.tune.__main__", "train every preset and name the best"),
     "train": ("raytune_ocr.train", "train one model in an experiment folder"),
     "generate": ("raytune_ocr.generate", "make a synthetic set of images and labels"),
-    "predict": ("raytune_ocr.predict", "read images with the winner"),
-    "analyze": ("raytune_ocr.analyze", "one page of figures and tables about runs"),
-    "export": ("raytune_ocr.export", "make the winner ready to ship"),
+    "predict": ("raytune_ocr.predict", "read images with the best model"),
+    "analyze": ("raytune_ocr.analyze", "make a report page with figures and tables of runs"),
+    "export": ("raytune_ocr.export", "export the best model: safetensors, ONNX, model card"),
 }
 
 
-def tell(error: Exception) -> None:
-    """Print an error as lines on standard error, without what a terminal would obey."""
+def print_error(error: Exception) -> None:
+    """Print an error to standard error, without terminal escapes and secrets."""
     for line in str(error).split("\n"):
         print(f"error: {printable(masked(line), sys.stderr.encoding)}", file=sys.stderr)
 
 
 def open_streams(*, to_the_end: bool = False) -> None:
-    """Make standard output and error such that printing cannot fail.
+    """Set up standard output and error so that printing cannot fail.
 
-    A stream that was closed at the start swallows what is printed, and characters that a stream's
-    encoding does not have are escaped.
+    A stream that was closed at the start discards what is printed; characters outside a stream's
+    encoding are escaped.
 
     Args:
-        to_the_end: whether the command goes on when the reader of its output goes away.
+        to_the_end: whether the command continues after the reader of its output has gone.
     """
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream: TextIO | None = getattr(sys, name)
@@ -55,21 +55,21 @@ def open_streams(*, to_the_end: bool = False) -> None:
 
 
 def answer(command: Callable[[], int], stopped: str = "stopped") -> int:
-    """Run a command; its exit status, 2 after an error, or 130 after Ctrl-C.
+    """Run a command; return its exit status, 2 after an error, or 130 after Ctrl-C.
 
     Args:
-        stopped: what is printed after Ctrl-C.
+        stopped: the text to print after Ctrl-C.
     """
     open_streams()
     try:
         status = command()
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader of the output has enough of it, as `head` has
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         _discard(1)
         return 1
     except (RaytuneOCRError, OSError) as error:
-        tell(error)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
@@ -77,7 +77,7 @@ def answer(command: Callable[[], int], stopped: str = "stopped") -> int:
 
 
 class _LastingOutput(io.RawIOBase):
-    """A descriptor that swallows what is written after its reader has gone."""
+    """A file descriptor that discards what is written after its reader has gone."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -111,7 +111,7 @@ def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
 
 
 def _discard(number: int) -> None:
-    """Let what is written to a descriptor go nowhere."""
+    """Discard everything that is written to a file descriptor."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     if nowhere != number:
         os.dup2(nowhere, number)
@@ -119,9 +119,9 @@ def _discard(number: int) -> None:
 
 
 def again(command: str, words: Sequence[str]) -> str:
-    """The command line that runs `command` once more, with other words, to be pasted.
+    """Return a command line, for pasting, that runs `command` again with other arguments.
 
-    Secrets in it are masked, since it is printed.
+    Secrets in it are masked.
     """
     python = Path(sys.executable)
     on_path = shutil.which(python.name) == str(python)
@@ -130,15 +130,15 @@ def again(command: str, words: Sequence[str]) -> str:
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:
-    """Add `--import MODULE`, for models that a module of the user's registers."""
+    """Add `--import MODULE`, for models that a user's module registers."""
     parser.add_argument(
         "--import",
         dest="imports",
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module that registers the model; may be given several times. A module that "
-        "only a file names is not imported",
+        help="import a module that registers the model; may be repeated. Modules that only a file "
+        "names are not imported",
     )
 
 
@@ -153,7 +153,7 @@ def add_version(parser: argparse.ArgumentParser) -> None:
 
 
 def at_least(low: int) -> Callable[[str], int]:
-    """How a command line reads a whole number that is no smaller than `low`."""
+    """Return an argparse type for integers that are at least `low`."""
 
     def integer(text: str) -> int:
         if not text.isdecimal() or int(text) < low:
@@ -164,13 +164,13 @@ def at_least(low: int) -> Callable[[str], int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Hand the rest of the command line to the sub-command's own `main`."""
+    """Pass the rest of the command line to the sub-command's `main`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: raytune-ocr COMMAND ...\n")
         for name, (_, purpose) in COMMANDS.items():
             print(f"  {name:<10} {purpose}")
-        print("\nraytune-ocr COMMAND --help tells more.")
+        print("\nraytune-ocr COMMAND --help shows the options of a command.")
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"raytune-ocr {__version__}")

@@ -1,4 +1,4 @@
-"""Everything that raytune_ocr raises on purpose.
+"""The exceptions of raytune_ocr.
 
     RaytuneOCRError
     |-- ConfigurationError            (ValueError)         a value, a key or a combination is wrong
@@ -13,10 +13,10 @@
     |   |-- CheckpointNotFoundError   (FileNotFoundError)  a named checkpoint is absent
     |   `-- IncompleteCheckpointError (KeyError)           it lacks a part that is needed
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
-        |-- BlindNodeError          (OSError)            a node does not see where a run is kept
+        |-- BlindNodeError          (OSError)            a node cannot reach the run's files
         |-- DivergenceError                                the loss became NaN or infinite
-        |-- NodeDrainedError                               the trial's node is taken away
-        `-- TrialTimeoutError         (TimeoutError)       a trial took longer than it may
+        |-- NodeDrainedError                               the trial's node is being drained
+        `-- TrialTimeoutError         (TimeoutError)       a trial reached its timeout
 
 Each also derives from the built-in that a caller would expect, so that code written against
 the built-ins keeps working. The tuner never retries the deterministic ones.
@@ -61,7 +61,7 @@ class DataNotFoundError(DataLoaderError, FileNotFoundError):
 
 
 class SplitNotFoundError(DataLoaderError, KeyError):
-    """The data have no split of the name that was asked for."""
+    """The data have no split of that name."""
 
     __str__ = Exception.__str__
 
@@ -89,7 +89,7 @@ class ExperimentFailedError(RaytuneOCRError, RuntimeError):
 
 
 class BlindNodeError(ExperimentFailedError, OSError):
-    """A node of a cluster does not see where the run is kept; another one may."""
+    """A node of a cluster cannot reach the run's files; another node may."""
 
 
 class DivergenceError(ExperimentFailedError):
@@ -97,26 +97,26 @@ class DivergenceError(ExperimentFailedError):
 
 
 class NodeDrainedError(ExperimentFailedError):
-    """A trial's node is about to be taken away; it goes on elsewhere from its last state."""
+    """A trial's node is being drained; the trial continues on another node from its last state."""
 
 
 class TrialTimeoutError(ExperimentFailedError, TimeoutError):
-    """A trial has trained for as long as it may."""
+    """A trial has reached its timeout."""
 
 
 DETERMINISTIC_ERRORS = (ConfigurationError, DataLoaderError, ModelCreationError, DivergenceError)
-"""Errors that come back however often a trial is tried again."""
+"""Errors that a retry cannot avoid."""
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> str:
-    """A message for an unknown name: what there is, and the nearest one.
+    """Return a message for an unknown name, with the known names and the nearest one.
 
     >>> unknown_name("model", "smal", ["small", "large"])
     "unknown model 'smal' (known: large, small); did you mean 'small'?"
     """
     names = sorted(known)
     if not names:
-        return f"unknown {kind} {name!r} (there is none)"
+        return f"unknown {kind} {name!r} (none is known)"
     nearest = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     return f"unknown {kind} {name!r} (known: {', '.join(names)}){hint}"

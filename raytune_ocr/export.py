@@ -1,4 +1,4 @@
-"""The winner, ready to ship: `python -m raytune_ocr.export RESULTS.json --output DIR`."""
+"""Export the best model: `python -m raytune_ocr.export RESULTS.json --output DIR`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raytune_ocr.plugins import import_modules
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.export",
         description="Write the best model as safetensors and ONNX, checked, with a model card.",
@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{arguments.output / CARD}: the model card")
         return 0
 
-    return answer(
-        command, f"stopped; {arguments.output} is not whole: the same command makes it so"
-    )
+    return answer(command, f"stopped; {arguments.output} is incomplete: run the same command again")
 
 
 if __name__ == "__main__":

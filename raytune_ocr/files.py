@@ -1,13 +1,13 @@
-"""Writes files aside and then replaces them, so that nothing is lost half-way.
+"""Write files atomically: to a temporary file that then replaces the old one.
 
-Where the bytes go:
+How paths are treated:
 
-- A device, a pipe or a socket is written to, never replaced. That holds for `/dev/stdout`, too,
-  whatever standard output is.
-- A link that the user named (`follow_links=True`: `--csv`, `--results-file`) is followed: the
-  file that it points to is replaced, and the link stays.
-- A link under a name that a run chose itself (a checkpoint, a journal, a table) is not followed:
-  the file takes the link's name, and what the link pointed to stays as it was.
+- A device, a pipe or a socket is written to, never replaced, also `/dev/stdout`, whatever standard
+  output is.
+- A link that the user named (`follow_links=True`: `--csv`, `--results-file`) is followed: its
+  target is replaced, and the link stays.
+- A link with a name that a run chose itself (a checkpoint, a journal, a table) is not followed: the
+  file replaces the link, and the link's target stays as it was.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: there is no space left
-MOST_LINKS = 40  # as Linux has it
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: no space left
+MOST_LINKS = 40  # the limit of Linux
 SAYS_DISK_FULL = re.compile(
     "|".join(
         (
             *(re.escape(os.strerror(number)) for number in DISK_FULL),
-            r"unexpected pos \d+ vs \d+",  # torch.save, whose stream got shorter than it wrote
+            r"unexpected pos \d+ vs \d+",  # torch.save: the stream is shorter than written
             r"PytorchStreamWriter failed writing",
             r"database or disk is full",  # SQLite
             r"OutOfDiskError|Local disk is full",  # Ray
         )
     )
 )
-"""In the text of an error: there is no space left, in the words of each library that writes."""
+"""Texts by which libraries report that no space is left."""
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or what led to it, is that there is no space left."""
+    """Whether an error or one of its causes is a full disk."""
     chain: BaseException | None = error
     while chain is not None:
         if isinstance(chain, OSError) and chain.errno in DISK_FULL:
@@ -54,7 +54,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def disk_full(path: str | os.PathLike[str]) -> OSError:
-    """That there was no space left for a file."""
+    """Return the error of a full disk for a file."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
@@ -62,14 +62,14 @@ def disk_full(path: str | os.PathLike[str]) -> OSError:
 def replacing(path: str | os.PathLike[str], *, follow_links: bool = False) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `path`, on an error `path` is untouched.
 
-    Parent folders are made. The bytes are on the disk before the name points to them, and the
-    file has the mode that the umask asks for, whatever a library made of it.
+    Parent folders are made. The bytes are on the disk before the name points to them, and the file
+    has the mode of the umask.
 
     Args:
         follow_links: whether a link at `path` means the file that it points to.
 
     Raises:
-        OSError: with ENOSPC and the path where there is no space left, whatever library says so.
+        OSError: with ENOSPC and the path if the disk is full, whatever library reports it.
     """
     target = Path(path)
     if _is_stream(target, follow_links):
@@ -96,12 +96,12 @@ def replacing(path: str | os.PathLike[str], *, follow_links: bool = False) -> It
 
 
 def follow_no_link(path: str, flags: int) -> int:
-    """An `opener` for `open`: raises OSError where `path` is a link, which others may have made."""
+    """Open a file, as the `opener` of `open`; raise OSError if `path` is a symbolic link."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def why_not_writable(path: Path, *, follow_links: bool = False) -> str:
-    """Why a file cannot be written at `path`; "" if it can. Nothing is left of the attempt."""
+    """Return why a file cannot be written at `path`; "" if it can. The check leaves no file."""
     made: list[Path] = []
     try:
         if _is_stream(path, follow_links):
@@ -122,7 +122,7 @@ def why_not_writable(path: Path, *, follow_links: bool = False) -> str:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and its parents; returns those that were not there, the innermost first."""
+    """Make a folder and its parents; return those that were made, the innermost first."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return made
@@ -138,7 +138,7 @@ def remove_if_empty(folders: Iterable[Path]) -> None:
 
 
 def _create(path: Path) -> int:
-    """Make an empty file where there is nothing, not even a link; returns its mode."""
+    """Make an empty file where nothing exists, not even a link; return its mode."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         return stat.S_IMODE(os.fstat(descriptor).st_mode)
@@ -147,7 +147,7 @@ def _create(path: Path) -> int:
 
 
 def _is_stream(path: Path, follow_links: bool) -> bool:
-    """Whether what is at `path` takes bytes as they come: a device, a pipe or a descriptor."""
+    """Whether `path` is a stream: a device, a pipe or a file descriptor."""
     if _descriptor(path, follow_links) is not None:
         return True
     try:
@@ -158,7 +158,7 @@ def _is_stream(path: Path, follow_links: bool) -> bool:
 
 
 def _descriptor(path: Path, follow_links: bool) -> int | None:
-    """The open file of this process that `path` means, as `/dev/stdout` means 1."""
+    """Return the file descriptor that `path` names, as `/dev/stdout` names 1; else None."""
     for _ in range(MOST_LINKS):
         folder = os.path.realpath(path.parent)
         if folder == f"/proc/{os.getpid()}/fd" and path.name.isdecimal():
@@ -171,14 +171,14 @@ def _descriptor(path: Path, follow_links: bool) -> int | None:
 
 @contextmanager
 def _copied_into(stream: Path) -> Iterator[Path]:
-    """A temporary file; when it is written, its bytes go into `stream`."""
+    """Yield a temporary file; at the end, copy its bytes to `stream`."""
     with tempfile.TemporaryDirectory() as folder:
         aside = Path(folder) / "aside"
         aside.touch()
         yield aside
         number = _descriptor(stream, follow_links=True)
         if number is not None:
-            with contextlib.suppress(AttributeError):  # one that was closed at the start
+            with contextlib.suppress(AttributeError):  # a stream that was closed at the start
                 (sys.stderr if number == 2 else sys.stdout).flush()
         opened = os.dup(number) if number is not None else os.open(stream, os.O_WRONLY)
         with aside.open("rb") as source, os.fdopen(opened, "wb") as sink:

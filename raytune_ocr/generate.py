@@ -24,7 +24,7 @@ def _lengths(text: str) -> tuple[int, int]:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.generate",
         description="Make images of Khmer digit strings with labels: PNGs, a table for each of "
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = arguments.output_dir
     return answer(
         lambda: _generate(arguments),
-        f"stopped; {folder} is no set yet (no metadata.yaml): the same command makes it whole",
+        f"stopped; {folder} is incomplete (no metadata.yaml): run the same command again",
     )
 
 

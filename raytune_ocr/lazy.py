@@ -1,4 +1,4 @@
-"""Names that a package loads when they are first used, so that every `--help` answers at once."""
+"""Load a package's names on first use, so that every `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 def lazy_names(
     package: str, homes: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], list[str]]:
-    """`__getattr__` and `__all__` of a package.
+    """Return `__getattr__` and `__all__` of a package.
 
     Args:
         package: its `__name__`.
-        homes: by module the names that the package offers from it.
+        homes: by module, the names that the package exports from it.
     """
     home_of = {name: module for module, names in homes.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""All drawing: a figure is made, filled and written whole."""
+"""Draw all figures with matplotlib and NumPy, and write them atomically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DARK: Any = {
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#e4e8ec"),
     **dict.fromkeys(("axes.edgecolor", "legend.edgecolor", "grid.color"), "#59636e"),
 }
-"""Colours for a page with this dark background; everything drawn must be seen on both."""
+"""Colours for the dark background; everything must be visible on light and dark."""
 
 
 def save_figure(
@@ -41,7 +41,7 @@ def save_figure(
 
 
 def draw_learning_curves(figure: Any, history: Mapping[str, Sequence[float]]) -> None:
-    """Loss and accuracy beside each other, by epoch from 1; training dashed."""
+    """Draw loss and accuracy side by side, by epoch from 1; training dashed."""
     panels = figure.subplots(1, 2)
     for axes, word in zip(panels, ("loss", "accuracy"), strict=True):
         for name, values in history.items():
@@ -58,7 +58,7 @@ def draw_learning_curves(figure: Any, history: Mapping[str, Sequence[float]]) ->
 
 
 def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
-    """Row shares in colour, counts as text; rows are the digits there, columns those read.
+    """Draw a confusion matrix: row shares in colour, counts as text; rows are true, columns read.
 
     Digits are written 0-9, since common installations have no Khmer font to draw with.
     """
@@ -69,15 +69,15 @@ def draw_confusion_matrix(figure: Any, matrix: np.ndarray) -> None:
     for row, column in np.argwhere(matrix > 0):
         style = {"color": "white"} if shares[row, column] > 0.5 else {}
         axes.text(column, row, matrix[row, column], ha="center", va="center", size=8, **style)
-    axes.set(xlabel="read", ylabel="there", title="Digits there and digits read")
+    axes.set(xlabel="read", ylabel="true", title="Confusion of digits")
     axes.set_xticks(range(NUM_DIGITS))
     axes.set_yticks(range(NUM_DIGITS))
 
 
 def draw_reliability(figure: Any, series: Mapping[str, Sequence[tuple[float, float, int]]]) -> None:
-    """Share right over confidence, a line for each of `series`, dots by the number of readings.
+    """Draw accuracy over confidence, a line per series, dots sized by the number of readings.
 
-    On the dotted diagonal, confidence is the share that is right.
+    On the dotted diagonal, confidence equals accuracy.
     """
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], ":", color="grey", label="calibrated")
@@ -93,9 +93,9 @@ def draw_reliability(figure: Any, series: Mapping[str, Sequence[tuple[float, flo
 def draw_trial_curves(
     figure: Any, curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], word: str
 ) -> None:
-    """A line a trial over its epochs; the dot is where it ended, told in the label.
+    """Draw a line per trial over its epochs, with a dot at its end and the reason in the label.
 
-    Only the first `NAMED` of `curves` have a place in the legend.
+    Only the first `NAMED` of `curves` are in the legend.
     """
     axes = figure.subplots()
     for number, (label, (epochs, values)) in enumerate(curves.items()):
@@ -109,7 +109,7 @@ def draw_trial_curves(
 
 
 def draw_rungs(figure: Any, rungs: Sequence[int]) -> None:
-    """Dotted lines at the epochs where trials were judged, on the axes that are there."""
+    """Draw dotted lines at the epochs where trials were compared."""
     for rung in rungs:
         figure.axes[0].axvline(rung, color="grey", linestyle=":", linewidth=1)
 
@@ -117,7 +117,7 @@ def draw_rungs(figure: Any, rungs: Sequence[int]) -> None:
 def draw_parallel(
     figure: Any, columns: Mapping[str, Sequence[Any]], scores: Sequence[float], word: str
 ) -> None:
-    """A line a trial through its settings to its score, the better the lighter."""
+    """Draw a line per trial through its settings to its score, lighter for better."""
     axes = figure.subplots()
     heights = {name: _heights(values) for name, values in {**columns, word: scores}.items()}
     lines = np.array(list(heights.values())).T
@@ -137,9 +137,9 @@ def draw_parallel(
 
 
 def _heights(values: Sequence[Any]) -> list[float]:
-    """0 to 1 by value; words by their place in the alphabet, large ranges by logarithm.
+    """Scale values to 0..1: words by alphabetical order, large ranges by logarithm.
 
-    Numbers among words come first, by their place in the order of numbers.
+    Numbers among words come first, in numerical order.
     """
     numeric = all(map(_is_number, values))
     kinds = sorted(set(values), key=lambda v: (0, v, "") if _is_number(v) else (1, 0, str(v)))
@@ -155,7 +155,7 @@ def _is_number(value: Any) -> bool:
 
 
 def draw_importance(figure: Any, rows: Sequence[tuple[str, float, float, float, float]]) -> None:
-    """Bars of (name, importance, low, high, chance), strongest on top; the tick is chance."""
+    """Draw bars of (name, importance, low, high, chance), strongest on top; the tick is chance."""
     axes = figure.subplots()
     for at, (_, value, low, high, chance) in enumerate(reversed(rows)):
         axes.barh(at, value, color=BLUE)
@@ -168,7 +168,7 @@ def draw_importance(figure: Any, rows: Sequence[tuple[str, float, float, float, 
 def draw_confirmation(
     figure: Any, rows: Sequence[tuple[str, Sequence[float], float, float, float]], word: str
 ) -> None:
-    """A line a candidate (name, scores, mean, low, high), best on top: dots, mean, interval."""
+    """Draw a line per candidate (name, scores, mean, low, high), best on top."""
     axes = figure.subplots()
     for at, (_, scores, mean, low, high) in enumerate(reversed(rows)):
         axes.plot([low, high], [at, at], color=BLUE, linewidth=6, alpha=0.4)
@@ -180,7 +180,7 @@ def draw_confirmation(
 
 
 def draw_pareto(figure: Any, points: Sequence[tuple[str, float, float, bool]], word: str) -> None:
-    """Points (name, seconds, score, on front); the front is joined."""
+    """Draw points (name, seconds, score, on front) and join the Pareto front."""
     axes = figure.subplots()
     for name, cost, score, on_front in points:
         axes.plot(cost, score, "o", color="#c44" if on_front else "grey")
@@ -195,7 +195,7 @@ def draw_pareto(figure: Any, points: Sequence[tuple[str, float, float, bool]], w
 
 
 def draw_readings(figure: Any, images: np.ndarray, titles: Sequence[str]) -> None:
-    """Grey images uint8 [N, H, W] in rows of four, each under its title."""
+    """Draw grey images uint8 [N, H, W] in rows of four, each with its title."""
     panels = np.atleast_1d(figure.subplots((len(images) + 3) // 4, min(4, len(images)))).ravel()
     for axes in panels:
         axes.set_axis_off()
@@ -207,13 +207,13 @@ def draw_readings(figure: Any, images: np.ndarray, titles: Sequence[str]) -> Non
 def reading_sheet(
     images: np.ndarray, readings: Sequence[tuple[str, str]], columns: int = 4
 ) -> np.ndarray:
-    """Images uint8 [N, H, W] in rows, above each what was read, in red beside what is there.
+    """Draw images uint8 [N, H, W] in rows, each with its reading; errors in red with the label.
 
-    Drawn without matplotlib, since every trial does it.
+    Without matplotlib, because every trial draws it.
 
     Args:
         images: at least one.
-        readings: of each image the string that is there and the one that was read, digits 0-9.
+        readings: the label and the reading of each image, digits 0-9.
 
     Returns:
         uint8 [height, width, 3].

@@ -1,4 +1,4 @@
-"""What other packages bring: entry points by group and name, and modules to import."""
+"""Load plugins: entry points of installed packages, and modules to import."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Kind = TypeVar("Kind")
 
 
 def plugin_names(group: str) -> list[str]:
-    """Names that installed packages offer under `group`."""
+    """Return the names of the entry points in `group`."""
     return sorted({point.name for point in entry_points(group=group)})
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """What an installed package offers as `name` under `group`; None when none does.
+    """Return the entry point `name` of `group`; None if there is none.
 
     Raises:
-        ConfigurationError: when it is offered but cannot be imported.
+        ConfigurationError: it cannot be imported.
     """
     for point in entry_points(group=group, name=name):
         try:
@@ -40,11 +40,11 @@ def load_plugin(group: str, name: str) -> Any:
 
 
 class Registry(Generic[Kind]):
-    """A mapping from names to classes, which are imported when they are asked for.
+    """A mapping from names to classes, which are imported on first use.
 
     Args:
-        what: the kind of thing in a word, for messages.
-        group: the group of entry points under which other packages offer more.
+        what: the kind of class in a word, for messages.
+        group: the group of entry points for classes of other packages.
         homes: by name `module:Class`.
     """
 
@@ -54,11 +54,11 @@ class Registry(Generic[Kind]):
         self._homes = dict(homes)
 
     def names(self) -> list[str]:
-        """Every name that there is: those of this package, then those of others."""
+        """Return all names: those of this package, then those of plugins."""
         return list(dict.fromkeys([*self._homes, *plugin_names(self.group)]))
 
     def __getitem__(self, name: str) -> Kind:
-        """The class of that name.
+        """Return the class of that name.
 
         Raises:
             ConfigurationError: for an unknown name, or a plugin that cannot be imported.
@@ -74,7 +74,7 @@ class Registry(Generic[Kind]):
 
 
 def unknown_keywords(factory: Callable[..., Any], keywords: Iterable[str]) -> str:
-    """Which of `keywords` a registered factory does not take, in words; "" where it takes all."""
+    """Return the `keywords` that a factory does not take, in words; "" if it takes all."""
     named = inspect.signature(factory).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in named):
         return ""
@@ -82,29 +82,29 @@ def unknown_keywords(factory: Callable[..., Any], keywords: Iterable[str]) -> st
     return "; ".join(unknown_name("option", key, known) for key in keywords if key not in known)
 
 
-def check_trusted(asked: Iterable[str], trusted: Iterable[str], source: str) -> None:
-    """Raises ConfigurationError where `source` asks for modules that nobody here has named.
+def check_trusted(needed: Iterable[str], trusted: Iterable[str], source: str) -> None:
+    """Raise ConfigurationError if `source` needs modules that the user has not named.
 
-    Importing a module runs its code, so a file that others wrote does not decide on it.
+    Importing a module runs its code, so a file from someone else must not choose modules.
 
     Args:
-        asked: names of modules in `source`.
-        trusted: names that the command line and the YAML give; what is imported already is too.
+        needed: names of modules in `source`.
+        trusted: names from the command line and the YAML; imported modules are trusted too.
         source: the file, for the message.
     """
-    if others := [name for name in asked if name not in {*trusted, *sys.modules}]:
+    if others := [name for name in needed if name not in {*trusted, *sys.modules}]:
         way = " ".join(f"--import {name}" for name in others)
         raise ConfigurationError(
-            f"{source}: needs modules that are imported only where the command line or the YAML "
-            f"names them, since that runs their code: {', '.join(others)}; if you trust them: {way}"
+            f"{source}: needs the modules {', '.join(others)}; importing runs their code, so the "
+            f"command line or the YAML must name them; if you trust them: {way}"
         )
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Import modules for what they register; the working folder is searched too.
+    """Import modules that register classes; the working folder is searched too.
 
     Raises:
-        ConfigurationError: for a module that is not there or raises.
+        ConfigurationError: a module does not exist or raises.
     """
     folder = str(Path.cwd())
     for name in names:

@@ -23,7 +23,7 @@ COLUMNS = ("file", "text", "confidence")
 
 
 def _write_csv(stream: TextIO, readings: Iterable[Reading]) -> None:
-    """Write a table; what a spreadsheet would run is quoted, what cannot be shown is escaped."""
+    """Write a table; formulas are quoted, unprintable characters are escaped."""
     writer = csv.writer(stream)
     writer.writerow(COLUMNS)
     for reading in readings:
@@ -40,7 +40,7 @@ def _print_csv(readings: Iterable[Reading]) -> None:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.predict",
         description="Read the digits in images with a trained model, or name the class of each. "
@@ -54,9 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="an output folder or a results JSON (its best model), a trial's folder, a"
         " best_model.pt, or an export (its folder, .safetensors or .onnx)",
     )
-    parser.add_argument("images", nargs="+", help="image files, or folders that hold some")
+    parser.add_argument("images", nargs="+", help="image files, or folders of images")
     parser.add_argument(
-        "--csv", metavar="OUT", help="write file,text,confidence there instead of printing them"
+        "--csv", metavar="OUT", help="write file,text,confidence to OUT instead of printing them"
     )
     add_imports(parser)
     parser.add_argument(
@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=at_least(1),
         default=64,
         metavar="N",
-        help="images of a batch (default 64)",
+        help="batch size, in images (default 64)",
     )
     parser.add_argument(
         "--mixed-precision",
@@ -106,7 +106,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     else:
         _print_csv(readings)
     for name in first_only:
-        _say(f"{name}: holds several pictures, of which the first was read")
+        _say(f"{name}: contains several images; only the first was read")
     for reading in readings:
         if reading.note:
             _say(f"{reading.file}: confidence 0: {reading.note}")
@@ -139,11 +139,11 @@ def _read_all(
     asked = arguments.mixed_precision
     if checkpoint.suffix == ".onnx" and asked:
         raise ConfigurationError(
-            f"--mixed-precision: {checkpoint} computes in float32; name its checkpoint or its "
+            f"--mixed-precision: {checkpoint} computes in float32; give its checkpoint or its "
             "model.safetensors"
         )
     if asked and autocast_dtype(torch.device("cpu")) is None:
-        _say("--mixed-precision: not faster on this machine; read in float32")
+        _say("--mixed-precision: not faster on this machine; reading in float32")
     if checkpoint.suffix in (".safetensors", ".onnx"):
         model, as_trained = load_exported(checkpoint, arguments.imports), False
     else:

@@ -1,4 +1,4 @@
-"""How far things are: a bar on a terminal's standard error, and durations in figures."""
+"""Show progress bars on a terminal's standard error, and format durations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], total: int, description: str) -> Iterable[Item]:
-    """`items`, with a bar that says how many of `total` went by."""
+    """Yield `items` with a progress bar of `total`."""
     from rich.console import Console
     from rich.progress import track
 
@@ -18,7 +18,7 @@ def progress(items: Iterable[Item], total: int, description: str) -> Iterable[It
 
 
 def clock(seconds: float) -> str:
-    """A duration as MM:SS, from an hour on as HH:MM:SS; a day and an hour are 25:00:00."""
+    """Format a duration as MM:SS, from an hour on as HH:MM:SS; a day and an hour are 25:00:00."""
     minutes, rest = divmod(max(0, int(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"

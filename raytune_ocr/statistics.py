@@ -1,4 +1,4 @@
-"""How sure a figure is: intervals of shares and of means, and whether a lead is more than noise."""
+"""Confidence intervals of shares and means, and the significance of a lead."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from typing import NamedTuple
 
 RESAMPLES = 9999
 LEVEL = 0.95  # of every interval
-SIGNIFICANT = 0.05  # a lead is noise unless its p is below
+SIGNIFICANT = 0.05  # p-value below which a lead is significant
 
 
 class Interval(NamedTuple):
-    """Both ends of a `LEVEL` interval."""
+    """The ends of a `LEVEL` confidence interval."""
 
     low: float
     high: float
 
 
 class Lead(NamedTuple):
-    """What the mean of one is above another's.
+    """The difference of two means, with its significance.
 
     Attributes:
         difference: of the means.
-        p_value: of a two-sided paired t-test; None where it cannot be told: of one pair, or of
-            differences that are all the same, which rounding makes likely and the test takes
-            for certainty.
-        pairs: how many.
+        p_value: of a two-sided paired t-test; None for one pair, and for equal differences, which
+            rounding makes likely and the test would call certain.
+        pairs: number of pairs.
     """
 
     difference: float
@@ -34,17 +33,17 @@ class Lead(NamedTuple):
 
     @property
     def is_noise(self) -> bool:
-        """Whether as large a difference is to be expected of two equals, or nobody can tell."""
+        """Whether the difference is not significant, or its significance is unknown."""
         return self.p_value is None or self.p_value >= SIGNIFICANT
 
 
 def wilson(right: int, total: int) -> Interval:
-    """Wilson's interval of the share `right / total`, ends from 0 to 1; (0, 1) of nothing.
+    """Return Wilson's interval of the share `right / total`, from 0 to 1; (0, 1) if total is 0.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
 
     Raises:
-        ValueError: when `right` is not between 0 and `total`.
+        ValueError: `right` is not between 0 and `total`.
     """
     from scipy.stats import binomtest  # slow to import
 
@@ -55,10 +54,10 @@ def wilson(right: int, total: int) -> Interval:
 
 
 def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Interval:
-    """The percentile bootstrap's interval of the mean; too narrow for a handful of values.
+    """Return the percentile bootstrap interval of the mean; it is too narrow for few values.
 
     Raises:
-        ValueError: when there is no value.
+        ValueError: there is no value.
     """
     import numpy as np
 
@@ -72,19 +71,19 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Interval:
 
 
 def paired_lead(first: Sequence[float], second: Sequence[float]) -> Lead:
-    """How far `first` is ahead of `second`, pair by pair.
+    """Return the mean difference of `first` and `second`, pair by pair.
 
-    The t-test takes the differences for normal. A test without that assumption (sign flips) cannot
-    go below p = 0.25 with three pairs, so it could never tell a lead from noise here.
+    The t-test assumes normal differences. A test without that assumption (sign flips) cannot go
+    below p = 0.25 with three pairs, so it would never find a significant lead.
 
     Raises:
-        ValueError: when they are not equally long, or empty.
+        ValueError: they differ in length, or are empty.
     """
     import numpy as np
     from scipy.stats import ttest_rel  # slow to import
 
     if len(first) != len(second) or not len(first):
-        raise ValueError(f"must be as many pairs, at least one, got {len(first)}, {len(second)}")
+        raise ValueError(f"must have equal lengths >= 1, got {len(first)} and {len(second)}")
     differences = np.subtract(first, second)
     mean = float(differences.mean())
     if np.ptp(differences) < 1e-12:

@@ -1,4 +1,4 @@
-"""Shows text that others wrote: no terminal escapes, no formulas, no character that fails."""
+"""Make foreign text safe to show: no terminal escapes, no formulas, no unprintable characters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, what turns the direction, lone surrogates
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, direction marks, lone surrogates
 SECRETS = re.compile(
     r"((?<=://)[^/\s:@]*:)[^\s@/]+(?=@)"
     r"|([?&;][^=&;\s]*(?:key|secret|token|password|credential|sig)[^=&;\s]*=)[^&;\s]+",
@@ -16,12 +16,12 @@ JOINERS = "\u200b\u200c\u200d"  # Khmer and Indic text is written with them
 
 
 def printable(text: str, encoding: str | None = None) -> str:
-    """`text` in one line that a terminal shows as it is: controls become escapes such as `\\x1b`.
+    """Return `text` as one safe line: control characters become escapes such as `\\x1b`.
 
-    Bytes of a file name that are no UTF-8 are shown as `\\xe9`.
+    Bytes of a file name that are not UTF-8 are shown as `\\xe9`.
 
     Args:
-        encoding: what it does not have is escaped, too.
+        encoding: characters outside it are escaped too.
 
     >>> printable("scan\\x1b[2J.png")
     'scan\\\\x1b[2J.png'
@@ -31,9 +31,9 @@ def printable(text: str, encoding: str | None = None) -> str:
 
 
 def spreadsheet_cell(text: str) -> str:
-    """`text` that a spreadsheet takes for text: a quote goes before what it would compute.
+    """Return `text` with a quote in front if a spreadsheet would run it as a formula.
 
-    Numbers stay as they are, negative ones included.
+    Numbers stay as they are, also negative ones.
 
     >>> spreadsheet_cell("=HYPERLINK(1)"), spreadsheet_cell("-1.5"), spreadsheet_cell("a=b")
     ("'=HYPERLINK(1)", '-1.5', 'a=b')
@@ -42,7 +42,7 @@ def spreadsheet_cell(text: str) -> str:
 
 
 def masked(text: str) -> str:
-    """`text` with the secrets of its URIs as `***`: passwords, and parameters with keys.
+    """Return `text` with the secrets in its URIs as `***`: passwords, and parameters with keys.
 
     >>> masked("s3://id:secret@bucket/run?region=eu&secret_key=abc")
     's3://id:***@bucket/run?region=eu&secret_key=***'

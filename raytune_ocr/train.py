@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import add_version, again, open_streams, tell
+from raytune_ocr.cli import add_version, again, open_streams, print_error
 from raytune_ocr.config.environment import environment_overrides, parse_assignments, parse_value
 from raytune_ocr.config.settings import check
 from raytune_ocr.config.training_config import TrainingConfig
@@ -38,18 +38,18 @@ examples:
                                                              a new experiment with exp1's weights
   python -m raytune_ocr.train --import my_models --model my_net --dataset my_data
 
-A resumed or forked experiment keeps every setting that is not given, but for --import: a module
-that an experiment needs is named again, since a file alone must not make code run.
+A resumed or forked experiment keeps every setting that is not given, except --import: name the
+modules of an experiment again, because a file alone must not run code.
 Exit status: 0 trained, 1 the training failed, 2 wrong command line, config or data, 130 Ctrl-C.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.train",
         description="Train a model in a numbered experiment folder (runs/exp1, exp2, ...), which "
-        "keeps checkpoints, a log and a picture of the learning curves. Accuracies are in percent.",
+        "has checkpoints, a log and a plot of the learning curves. Accuracies are in percent.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -118,9 +118,9 @@ def _add_where(where: argparse._ArgumentGroup) -> None:
 
 
 def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Checked fields of `TrainingConfig` from the command line; the environment overrides them.
+    """Return checked fields of the command line; environment variables override them.
 
-    At a resume, both hold from there on.
+    On a resume, both hold from the next epoch on.
     """
     flags = {
         "model_name": ("--model", arguments.model),
@@ -161,7 +161,7 @@ def _train(arguments: argparse.Namespace, until_the_end: ExitStack) -> int:
         results = trainer.train(config.num_epochs)
     except KeyboardInterrupt:
         words = _resume_words(arguments, trainer.experiment_manager.name)
-        print(f"stopped; continue with: {again('train', words)}", file=sys.stderr)
+        print(f"stopped; resume with: {again('train', words)}", file=sys.stderr)
         return 130
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 1)
@@ -176,7 +176,7 @@ def _train(arguments: argparse.Namespace, until_the_end: ExitStack) -> int:
 def _prepare(
     arguments: argparse.Namespace, settings: dict[str, Any], until_the_end: ExitStack
 ) -> tuple[ExperimentTrainer, TrainingConfig]:
-    """Build the trainer and its config; wrong names, settings and data raise here."""
+    """Build the trainer and its config; raise for wrong names, settings and data."""
     from raytune_ocr.training import ExperimentManager
     from raytune_ocr.training.experiments.build import create_experiment_trainer
 
@@ -203,7 +203,7 @@ def _prepare(
     )
     until_the_end.enter_context(trainer.experiment_manager.locked())
     facts = {name: getattr(trainer.config, name) for name in ("class_names", "image_shape")}
-    trainer.open()  # before its config is written: a state that does not fit changes no file
+    trainer.open()  # before its config is written: if the state does not fit, no file changes
     trainer.experiment_manager.save_config({**kept, **config.to_dict(), **facts})
     print(
         f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
@@ -213,7 +213,7 @@ def _prepare(
 
 
 def _resume_words(arguments: argparse.Namespace, name: str) -> list[str]:
-    """Arguments of the command that continues the experiment `name`."""
+    """Return the arguments of the command that resumes the experiment `name`."""
     base_dir = arguments.base_dir
     elsewhere = [] if base_dir == DEFAULT_BASE else ["--base-dir", base_dir]
     imports = [word for module in arguments.imports or () for word in ("--import", module)]
@@ -221,7 +221,7 @@ def _resume_words(arguments: argparse.Namespace, name: str) -> list[str]:
 
 
 def _fail(error: Exception, status: int) -> int:
-    tell(error)
+    print_error(error)
     return status
 
 

@@ -1,6 +1,6 @@
-"""What a sample is: ten Khmer digits, three special tokens, and the size of an image.
+"""The vocabulary: ten Khmer digits and three special tokens; and the size of an image.
 
-The ids of special tokens belong to this file; everybody else asks for them by name.
+Other modules use the names of special tokens, never their ids.
 Letters used in shapes throughout the package:
 
     B  images in a batch      L  positions of a target (9)     C  classes (13)
@@ -38,9 +38,9 @@ _DIGIT_IDS = {**{d: i for i, d in enumerate(DIGITS)}, **{str(i): i for i in rang
 
 
 def encode(text: str, length: int = SEQUENCE_LENGTH) -> list[int]:
-    """Ids of the digits of `text`, filled with EOS to `length`.
+    """Return the ids of the digits of `text`, filled with EOS to `length`.
 
-    ASCII digits stand for their Khmer equals, so that labels typed on any keyboard load.
+    ASCII digits mean their Khmer counterparts, so that labels from any keyboard load.
 
     Raises:
         ValueError: if `text` is empty, longer than `length - 1`, or holds anything but digits.
@@ -115,7 +115,7 @@ class Vocabulary:
         for token in ("<EOS>", "<PAD>"):
             if ids[token] in letters:
                 raise ValueError(
-                    f"{token}: must have an id of its own, got {ids[token]}, which is that of "
+                    f"{token}: must have a different id, got {ids[token]}, which is that of "
                     f"{letters[ids[token]]!r}"
                 )
         if blank in (ids["<EOS>"], ids["<PAD>"]):

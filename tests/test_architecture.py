@@ -148,7 +148,10 @@ def test_what_decides_knows_neither_ray_nor_the_clock_nor_how_trials_run(room):
 
 
 def test_private_modules_of_ray_are_imported_in_one_file_only():
-    private = ("ray._private", "ray.air._internal", "ray.tune.execution", "ray.tune.experiment")
+    private = (
+        *("ray._private", "ray.air._internal", "ray.train._internal"),
+        *("ray.tune.execution", "ray.tune.experiment"),
+    )
     users = {m for m in MODULES if any(i.startswith(private) for i in imported(m))}
     assert users == {"raytune_ocr.tune.cluster.ray_patches"}
 

@@ -268,7 +268,9 @@ def test_the_page_of_results_lists_every_column_of_an_epoch_with_its_dtype(recor
 
 def test_the_page_of_results_lists_every_column_of_the_trials_with_its_dtype(record, tmp_path):
     listed = documented("trials.csv and load_results")
-    done = TrialRecord(TrainingConfig(output_dir=str(tmp_path)), "completed", "max_epochs")
+    done = TrialRecord(
+        TrainingConfig(output_dir=str(tmp_path)), status="completed", stop_reason="max_epochs"
+    )
     done.add({**record.epochs[0], "model_parameters": 10})
     write_json(tmp_path / "results.json", results_document([done, record], {}, "now"))
     for table in (trials_table([done, record]), load_results(tmp_path)):

@@ -40,5 +40,5 @@ def test_what_a_node_or_the_time_ended_may_be_tried_again():
 
 
 def test_an_unknown_name_is_told_with_those_there_are():
-    assert unknown_name("key", "x", []) == "unknown key 'x' (there is none)"
+    assert unknown_name("key", "x", []) == "unknown key 'x' (none is known)"
     assert unknown_name("key", "far off", ["b", "a"]) == "unknown key 'far off' (known: a, b)"

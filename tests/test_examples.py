@@ -59,7 +59,9 @@ def test_the_example_of_reading_results_runs(tmp_path):
     from raytune_ocr.results.record import TrialRecord
     from raytune_ocr.results.tables import write_tables
 
-    record = TrialRecord(TrainingConfig(output_dir=str(tmp_path)), "completed", "max_epochs")
+    record = TrialRecord(
+        TrainingConfig(output_dir=str(tmp_path)), status="completed", stop_reason="max_epochs"
+    )
     for epoch in (1, 2):
         record.add(
             {
@@ -90,7 +92,7 @@ def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
         dataset_name="image_folder",
         early_stopping_monitor="val_accuracy",
     )
-    record = TrialRecord(config, "completed", "max_epochs")
+    record = TrialRecord(config, status="completed", stop_reason="max_epochs")
     for epoch in (1, 2):
         row = {"epoch": epoch, "train_loss": 0.5, "val_accuracy": 0.6 + epoch / 5}
         record.add({**row, "seconds": 1.0})

@@ -131,11 +131,11 @@ def test_the_card_tells_data_figures_intervals_and_limits(exported):
         ({"composed": 0, "variety": 0.5}, "Trained on `train`, as they are."),
         (
             {"composed": 400},
-            "Trained on 400 images an epoch, composed for it and new in each, as they are.",
+            "Trained on 400 composed images per epoch, new ones in each, as they are.",
         ),
         (
             {"composed": 400, "variety": 0, "leave_out": ["Moul", "Bokor"]},
-            "composed for it and new in each, variety 0, none of the families Moul, Bokor, as",
+            "new ones in each, variety 0, none of the families Moul, Bokor, as",
         ),
     ],
 )
@@ -149,7 +149,9 @@ def test_the_card_tells_what_was_composed_instead_of_the_training_split(options,
 
 
 def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(exported, tmp_path):
-    record = TrialRecord(TrainingConfig.from_yaml(exported / "t" / "config.yaml"), "completed")
+    record = TrialRecord(
+        TrainingConfig.from_yaml(exported / "t" / "config.yaml"), status="completed"
+    )
     row = {"epoch": 1, "val_char_accuracy": 0.1, "val_seq_accuracy": 0.05, "train_loss": 2.0}
     record.add({**row, "seconds": 1.0})
     figures = {"t": read_test_split(record.config, record.checkpoint, record.best)}

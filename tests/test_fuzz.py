@@ -21,8 +21,9 @@ from raytune_ocr.results.document import read_document
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.journal_lines import write_line
 from raytune_ocr.tune import HyperparameterTuner, load_results
+from raytune_ocr.tune.chosen_options import chosen_options
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.options import TuneOptions, chosen_options
+from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KnownPoints, read_known

@@ -34,5 +34,5 @@ def test_a_folder_without_fonts_is_told_before_anything_is_written(tmp_path, cap
     (tmp_path / "fonts").mkdir()
     words = ["--output-dir", str(tmp_path / "out"), "--fonts-dir", str(tmp_path / "fonts")]
     assert main([*words, "--no-system-fonts"]) == 2
-    assert "must hold a font" in capsys.readouterr().err
+    assert "must contain a font" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -14,8 +14,9 @@ from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.results.journal import Journal, fingerprint
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
+from raytune_ocr.tune.chosen_options import chosen_options
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.options import TuneOptions, chosen_options
+from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import find_space, read_space

@@ -63,7 +63,7 @@ def test_only_the_first_of_several_pictures_is_read_and_that_is_said_once(run, s
     pages[0].save(scans / "page.tif")
     assert main([str(run / "one"), str(scans)]) == 0
     told = capsys.readouterr().err
-    assert told.count("holds several pictures, of which the first was read") == 3
+    assert told.count("contains several images; only the first was read") == 3
     assert told.count("pages.tif:") == 1 and "page.tif" not in told
 
 
@@ -174,7 +174,7 @@ def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     command = [str(run / "results.json"), str(scans)]
     assert main([*command, "--mixed-precision"]) == 0
     told = capsys.readouterr()
-    assert "read in float32" in told.err
+    assert "reading in float32" in told.err
     assert main(command) == 0
     assert capsys.readouterr().out == told.out
 

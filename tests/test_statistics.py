@@ -46,5 +46,5 @@ def test_one_pair_or_rounded_equal_differences_prove_nothing(ahead):
 
 
 def test_pairs_must_fit():
-    with pytest.raises(ValueError, match="as many pairs"):
+    with pytest.raises(ValueError, match="must have equal lengths"):
         paired_lead([1.0], [1.0, 2.0])

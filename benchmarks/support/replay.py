@@ -1,7 +1,7 @@
 """Replays the schedulers and searchers of the product on a table of learning curves.
 
 A suggestion is replaced by the nearest config of the table that has not begun, when it begins, and
-the method is told that config's own place as if it had suggested it. Random draws become configs as
+the method is given that config's position as if it had suggested it. Random draws become configs as
 they are drawn, so that a scheduler that picks among them picks among configs of the table.
 """
 
@@ -129,7 +129,7 @@ class TableSimulator(Simulator):
         super().start(trial)
 
     def clone(self, parent: SimulatedTrial, decision: Decision) -> SimulatedTrial:
-        """A trial that goes on along the curve of the config nearest to its new settings."""
+        """Continue a trial on the curve of the config nearest to its new settings."""
         clone = super().clone(parent, decision)
         clone.sampled = {name: clone.settings[name] for name in parent.sampled}
         self._rows.take(clone)

@@ -52,7 +52,7 @@ class Table:
 
     @cached_property
     def scores(self) -> list[list[float]]:
-        """What a search is told after each epoch: the best so far, higher is better."""
+        """Return the score for a search after each epoch: the best so far, higher is better."""
         best = np.fmin.accumulate(self.loss, axis=1)
         scores: list[list[float]] = (-np.where(np.isnan(self.loss), np.nan, best)).tolist()
         return scores

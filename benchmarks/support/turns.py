@@ -109,16 +109,16 @@ class Player:
     def wait(self) -> None:
         """Take in that it asks for a batch, or has ended; raises what it has raised."""
         try:
-            told = self._hand.recv()
+            answer = self._hand.recv()
         except EOFError:
             raise RuntimeError(f"the process of {self.name!r} died") from None
-        if isinstance(told, BaseException):
-            raise told
-        if told and told[0] == "over":
-            self.over, told = True, told[1]
-        if told:
-            self.seconds.append(told[0])
-            self.cpu.append(told[1])
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer and answer[0] == "over":
+            self.over, answer = True, answer[1]
+        if answer:
+            self.seconds.append(answer[0])
+            self.cpu.append(answer[1])
 
     def end(self) -> None:
         """End the process, whatever it does."""

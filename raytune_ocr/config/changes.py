@@ -21,7 +21,7 @@ CHANGEABLE = tuple(CHANGEABLE_RULES)
 
 
 def _is_change(value: Any) -> bool:
-    """Whether `value` tells what changes after which epoch, by each setting's own rule."""
+    """Whether `value` is a list of changes by epoch that obey the rules of their settings."""
     if not isinstance(value, Mapping) or not {"after_epoch"} < value.keys():
         return False
     rules = {"after_epoch": integer(1), **CHANGEABLE_RULES}

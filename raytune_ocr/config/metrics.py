@@ -77,14 +77,14 @@ def mode_of(metric: str, mode: str | None = None) -> str:
 
     Raises:
         ConfigurationError: when `mode` is neither "min" nor "max", or when it is not given and
-            the name tells no direction.
+            its name does not imply a direction.
     """
     if mode and mode not in MODES:
         raise ConfigurationError(f"mode: must be one of {', '.join(MODES)}, got {mode!r}")
     found = mode or known_mode(metric)
     if not found:
         raise ConfigurationError(
-            f"mode: must be given for the metric {metric!r}, since its name does not tell whether "
+            f"mode: must be given for the metric {metric!r}, since its name does not imply whether "
             'lower or higher is better; set mode (early_stopping_mode in a config) to "min" or '
             '"max"'
         )
@@ -97,11 +97,11 @@ def score_of(value: float, mode: str) -> float:
 
 
 def reaches(value: float, goal: float, mode: str) -> bool:
-    """Whether `value` is as good as `goal`; never for NaN."""
+    """Whether `value` reaches `goal`; False for NaN."""
     return score_of(value, mode) >= score_of(goal, mode)
 
 
 def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """What may be followed on the dataset that `values` name."""
+    """Return the metrics that may be monitored on the dataset of `values`."""
     digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
     return MONITORS if digits else CLASSIFIER_MONITORS

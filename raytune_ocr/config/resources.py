@@ -81,7 +81,7 @@ def parse_resources(content: Any, place: str) -> tuple[Resources, list[str]]:
 
 
 def parse_bytes(value: Any) -> int | None:
-    """Return the bytes of a number or of text with a unit; None where it is neither.
+    """Return the bytes of a number or of text with a unit; None if it is neither.
 
     >>> parse_bytes("1.5GiB")
     1610612736

@@ -1,4 +1,4 @@
-"""Rules of values: a type, a range, how the rule reads in a message and as a JSON Schema."""
+"""Rules of values: a type and a range, with their text for messages and their JSON Schema."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 
 from raytune_ocr.errors import ConfigurationError
 
-NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+LONGEST_NAME = 100  # letters of an experiment's name
+NAME_PATTERN = rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{LONGEST_NAME - 1}}}"
 
 
 class Rule(NamedTuple):
-    """What a value must be.
+    """The rule of a value.
 
     Attributes:
         kind: its Python type; float takes integers, list takes tuples.
         text: the rule in words, after "must be".
         schema: the same as a JSON Schema.
-        holds: whether a value of that type keeps the rule.
+        holds: whether a value of that type obeys the rule.
     """
 
     kind: type
@@ -41,7 +42,7 @@ class Rule(NamedTuple):
 
 
 def _typed(kind: type, value: Any) -> Any:
-    """`value` as a plain `kind`; None where it is of another type or no finite number."""
+    """Return `value` as a plain `kind`; None if it has another type or is not finite."""
     if kind is bool:
         return value if isinstance(value, bool) else None
     if kind is float:
@@ -69,7 +70,7 @@ _SHORT.maxlevel = 4
 
 
 def shown(value: Any) -> str:
-    """Return `repr(value)` for a message, cut where it is long or deep."""
+    """Return `repr(value)` for a message, shortened if it is long or deep."""
     try:
         text = _SHORT.repr(value)
     except ValueError:  # an integer of thousands of digits
@@ -109,7 +110,7 @@ def at_least(low: float) -> Rule:
 
 
 def is_text(value: Any) -> bool:
-    """Whether `value` is a text that UTF-8 can hold."""
+    """Whether `value` is text that UTF-8 can encode."""
     return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
@@ -163,7 +164,8 @@ IMAGE_SHAPE = Rule(
 )
 NAME = Rule(
     str,
-    "a name of letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit",
+    f"a name of letters, digits, '.', '_' and '-', {LONGEST_NAME} at most, the first a letter or "
+    "digit",
     {"type": "string", "pattern": f"^{NAME_PATTERN}$"},
     lambda v: bool(re.fullmatch(NAME_PATTERN, v)) and ".." not in v,
 )

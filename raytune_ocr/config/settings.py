@@ -47,14 +47,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class About:
-    """What is known of a setting besides its name and type.
+    """The documentation and rule of a setting, besides its name and type.
 
     Attributes:
-        rule: what a value must be.
-        paths: where a YAML experiment has it, `section.key`; of several the last one wins.
+        rule: of its values.
+        paths: its YAML paths, `section.key`; of several the last one wins.
         doc: what it does.
         unit: of a number.
-        derived: its default in words, where it follows from other settings.
+        derived: its default in words, if it depends on other settings.
     """
 
     rule: Rule
@@ -65,10 +65,10 @@ class About:
 
 
 def setting(default: T, rule: Rule, path: str | tuple[str, ...], doc: str, **about: Any) -> T:
-    """Declare a setting; a list or mapping as default is copied for each config.
+    """Declare a setting; a default list or mapping is copied for each config.
 
     Args:
-        path: its YAML path or paths; "" where no section has it.
+        path: its YAML path or paths; "" if no section has it.
         **about: further attributes of `About`.
     """
     paths = (path,) if isinstance(path, str) else path
@@ -123,16 +123,19 @@ class Settings:
     train_split: str = setting("train", TEXT, "data.train_split", "the split that is trained on")
     val_split: str = setting("val", TEXT, "data.val_split", "the split that is validated on")
     class_names: list[str] = setting(
-        [], NAMES, "", "names of the classes by label; of the data, once it is read"
+        [], NAMES, "", "names of the classes by label; taken from the data"
     )
     image_shape: list[int] = setting(
-        [], IMAGE_SHAPE, "", "channels, height and width of an image; of the data, likewise"
+        [], IMAGE_SHAPE, "", "channels, height and width of an image; taken from the data"
     )
     batch_size: int = setting(
         32, integer(1), "training.batch_size", "size of a batch", unit="images"
     )
     num_workers: int = setting(
-        4, integer(0), "data.num_workers", "processes that load images which are not in memory"
+        4,
+        integer(0),
+        "data.num_workers",
+        "worker processes that load images which are not in memory",
     )
     pin_memory: bool = setting(
         False, FLAG, "data.pin_memory", "load batches into page-locked memory, for a GPU"
@@ -286,7 +289,7 @@ class Settings:
         "val_char_accuracy",
         TEXT,
         "early_stopping.monitor",
-        "metric that early stopping, the best checkpoint and the ranking go by",
+        "metric of early stopping, the best checkpoint and the ranking",
         derived="val_char_accuracy; of a classifier val_accuracy",
     )
     early_stopping_mode: str = setting(
@@ -326,7 +329,7 @@ PATHS = {path: name for name, about in ABOUT.items() for path in about.paths}
 
 
 def path_of(name: str) -> str:
-    """Return the YAML path of a setting, or its name where no section has it.
+    """Return the YAML path of a setting, or its name if no section has it.
 
     >>> path_of("learning_rate")
     'optimizer.learning_rate'
@@ -339,8 +342,8 @@ def check(name: str, value: Any, path: str | None = None) -> Any:
 
     Args:
         name: a field of `TrainingConfig`.
-        value: what the user wrote.
-        path: where it was written, for the message (default: the setting's name).
+        value: the user's value.
+        path: its YAML path or option, for the message (default: the setting's name).
 
     Raises:
         ConfigurationError: `<path>: must be <rule>, got <value>`, or an unknown setting.

@@ -43,7 +43,7 @@ C = TypeVar("C", bound=type)
 
 
 def _defaults_from_environment(config_class: C) -> C:
-    """Let `RAYTUNE_OCR_<SETTING>` variables take the place of defaults in the constructor."""
+    """Make `RAYTUNE_OCR_<SETTING>` variables override defaults in the constructor."""
     constructor = config_class.__init__  # type: ignore[misc]
 
     @functools.wraps(constructor)
@@ -62,8 +62,8 @@ def _defaults_from_environment(config_class: C) -> C:
 class TrainingConfig(Settings):
     """The settings of one training run; `config.settings` documents each and holds its rule.
 
-    What the constructor is not given comes from `RAYTUNE_OCR_<SETTING>` variables, else from the
-    defaults. Call `validate` after assigning to fields.
+    Fields that the constructor does not get come from `RAYTUNE_OCR_<SETTING>` variables, else from
+    the defaults. Call `validate` after assigning to fields.
     """
 
     def __post_init__(self) -> None:
@@ -72,10 +72,10 @@ class TrainingConfig(Settings):
         self.validate()
 
     def validate(self, path_of: Callable[[str], str] = str) -> None:
-        """Check every field, then what two fields say together.
+        """Check every field, then combinations of fields.
 
         Args:
-            path_of: where a field of that name was written, for the messages.
+            path_of: returns the YAML path of a field, for messages.
 
         Raises:
             ConfigurationError: with all broken rules and unknown attributes, one a line.
@@ -96,7 +96,7 @@ class TrainingConfig(Settings):
             raise ConfigurationError("\n".join(problems))
 
     def _broken_combinations(self, path_of: Callable[[str], str]) -> list[str]:
-        """Rules that tie two fields together."""
+        """Check rules of two fields."""
         problems = []
         attends = self.model_name in ATTENTION_PRESETS
         if needs_ctc(self.model_name) and self.loss_type != "ctc":
@@ -106,8 +106,8 @@ class TrainingConfig(Settings):
             )
         if attends and self.ctc_weight == 0:
             problems.append(
-                f"{path_of('ctc_weight')}: must be > 0 for the model {self.model_name!r}, since "
-                "its positions find their digits through its CTC head, got 0"
+                f"{path_of('ctc_weight')}: must be > 0 for the model {self.model_name!r}, because "
+                "its attention uses the CTC head, got 0"
             )
         if self.loss_type == "ctc" and attends:
             problems.append(
@@ -123,22 +123,22 @@ class TrainingConfig(Settings):
         return problems + self._wrong_direction(path_of)
 
     def _wrong_direction(self, path_of: Callable[[str], str]) -> list[str]:
-        """A mode that would keep the worst epoch of a metric with a known direction."""
+        """Check the mode of a metric with a known direction."""
         known = known_mode(self.early_stopping_monitor)
         if known in ("", self.early_stopping_mode):
             return []
         better = "lower" if known == "min" else "higher"
         return [
             f"{path_of('early_stopping_mode')}: must be {known} for {self.early_stopping_monitor}, "
-            f"since {better} is better, got {self.early_stopping_mode!r}"
+            f"because {better} is better, got {self.early_stopping_mode!r}"
         ]
 
     def best_of(self, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return the best of the epochs in `rows`: the one that is kept and ranked.
+        """Return the best epoch in `rows`, which is saved and ranked.
 
-        It is the best by `early_stopping_monitor`; of equals, as there are many where validation
-        has no more errors, the one with the lowest `val_loss`, and of those the first. Empty if no
-        row has the monitored metric.
+        It is the best by `early_stopping_monitor`; ties, which are common without validation
+        errors, go to the lowest `val_loss`, then to the first epoch. Empty if no row has the
+        monitored metric.
         """
 
         def merit(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -150,7 +150,7 @@ class TrainingConfig(Settings):
         return max(known, key=merit, default={})
 
     def after(self, epochs: int) -> TrainingConfig:
-        """Return the settings that hold after so many epochs, with `changes` up to there made."""
+        """Return the settings after `epochs` epochs, with the `changes` up to then."""
         made = [change for change in self.changes if change["after_epoch"] <= epochs]
         now = {name: c[name] for c in made for name in CHANGEABLE if name in c}
         return dataclasses.replace(self, **now)
@@ -163,7 +163,7 @@ class TrainingConfig(Settings):
     def from_dict(
         cls, config_dict: Mapping[str, Any], *, environment: Mapping[str, str] | None = None
     ) -> TrainingConfig:
-        """Return a checked config; fields that are absent keep their defaults.
+        """Return a checked config; missing fields keep their defaults.
 
         `RAYTUNE_OCR_<SETTING>` variables of `environment` (default: the process's own) override.
 
@@ -176,7 +176,7 @@ class TrainingConfig(Settings):
     def from_fields(
         cls, fields: Mapping[str, Any], path_of: Callable[[str], str] = str
     ) -> TrainingConfig:
-        """Return the config of `fields` and defaults, whatever the environment says.
+        """Return the config of `fields` and defaults, without the environment.
 
         Raises:
             ConfigurationError: with all broken rules, named by `path_of` as in `validate`.
@@ -190,7 +190,7 @@ class TrainingConfig(Settings):
         return config
 
     def save_yaml(self, path: str | os.PathLike[str]) -> None:
-        """Write the config; the file appears whole or not at all.
+        """Write the config atomically.
 
         Raises:
             ConfigurationError: for a config that `from_yaml` would refuse.
@@ -230,13 +230,13 @@ def needs_ctc(model_name: Any) -> bool:
 
 
 def with_derived_loss(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with the loss of their model, where they name none."""
+    """Return settings with the loss of their model, if they set none."""
     ctc = {"loss_type": "ctc"} if needs_ctc(values.get("model_name", "")) else {}
     return {**ctc, **values}
 
 
 def data_key(config: TrainingConfig) -> str:
-    """Return a key that is the same for experiments which can share a dataset in memory."""
+    """Return a key that is equal for experiments that can share a dataset in memory."""
     names = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
     return json.dumps([getattr(config, name) for name in names], sort_keys=True, default=str)
 

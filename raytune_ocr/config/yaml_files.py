@@ -1,4 +1,4 @@
-"""Strict YAML: numbers as in YAML 1.2, no doubled key, bounded size, nothing is executed."""
+"""Read strict YAML: YAML 1.2 numbers, no duplicate keys, bounded size, no code execution."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from raytune_ocr.errors import (
 )
 
 MOST_NODES = 100_000
-"""Keys and values of a document; an alias counts as all that it stands for."""
+"""Limit of keys and values in a document; an alias counts as its expansion."""
 
 DEEPEST_NESTING = 100
-"""Lists and mappings within each other."""
+"""Limit of nested lists and mappings."""
 
 _TAG = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"^[-+]?[0-9](?:_?[0-9])*$|^0o[0-7]+$|^0x[0-9a-fA-F]+$")
@@ -34,15 +34,15 @@ _BROKEN = (
     *(yaml.YAMLError, ValueError, TypeError, ArithmeticError),
     *(LookupError, AttributeError, RecursionError),
 )
-"""What PyYAML raises for a broken document: `!!bool maybe` is a KeyError, for example."""
+"""Exceptions of PyYAML for a broken document: `!!bool maybe` is a KeyError, for example."""
 
 
 def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the mapping in a YAML file: safe tags, no doubled key, `1e-6` as a number.
+    """Read the mapping in a YAML file: safe tags, no duplicate keys, `1e-6` as a number.
 
     Raises:
         ConfigurationNotFoundError: there is no such file.
-        ConfigurationSyntaxError: it is not YAML, too large, doubles a key or is no mapping.
+        ConfigurationSyntaxError: it is not YAML, not a mapping, too large or has duplicate keys.
     """
     try:
         text = _text_of_pipe(str(path)) if Path(path).is_fifo() else _text_of(path)
@@ -157,7 +157,7 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 def _number_resolvers(
     resolvers: dict[str, list[tuple[str, re.Pattern[str]]]], replace: bool
 ) -> dict[str, list[tuple[str, re.Pattern[str]]]]:
-    """YAML 1.2's numbers in place of YAML 1.1's, or beside them."""
+    """Replace YAML 1.1's numbers by YAML 1.2's, or add them."""
     numbers = (f"{_TAG}int", f"{_TAG}float")
     found = {
         first: [pair for pair in pairs if not (replace and pair[0] in numbers)]
@@ -195,7 +195,7 @@ class StrictLoader(yaml.SafeLoader):
             self._depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Construct a mapping; raise ConstructorError for a key that stands twice."""
+        """Construct a mapping; raise ConstructorError for a duplicate key."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == f"{_TAG}merge":
@@ -203,7 +203,7 @@ class StrictLoader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"duplicate key {key!r}", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -1,4 +1,4 @@
-"""Images and labels: datasets, synthetic images, readers of files, batches, augmentation."""
+"""Data: datasets, synthetic images, file readers, batches, augmentation."""
 
 from raytune_ocr.lazy import lazy_names
 

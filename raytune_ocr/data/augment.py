@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device, all randomness from one generator."""
+"""Augment whole batches on their device, with one random generator."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GREY = 255.0
 
 
 class BatchAugment:
-    """Turns, shears, scales, shifts, and changes contrast, stroke, sharpness and noise.
+    """Rotates, shears, scales and shifts images, and changes contrast, stroke, sharpness and noise.
 
     Args:
         strength: of everything; 1 is the usual: turns of 1.5 degrees, 5 % of scale and
             1 % of width (standard deviations).
-        negatives: make every other image its negative; right for ink on paper, whose polarity
-            the readers do not see, wrong for photographs.
+        negatives: invert every other image; right for ink on paper, because readers ignore
+            polarity, wrong for photographs.
 
     Raises:
         ValueError: for a negative strength.
@@ -32,7 +32,7 @@ class BatchAugment:
         self.negatives = negatives
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """`images` uint8 [B, C, H, W], changed; the input is left alone."""
+        """Return augmented `images` uint8 [B, C, H, W]; the input is not changed."""
         if self.strength == 0:
             return images
         pixels = images.float()
@@ -42,7 +42,7 @@ class BatchAugment:
         return pixels.clamp_(0, GREY).to(torch.uint8)
 
     def _move(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """One affine map an image; what comes in from outside repeats the border."""
+        """Apply an affine map per image; pixels from outside repeat the border."""
         batch, _, height, width = pixels.shape
         draw = torch.randn(6, batch, generator=generator, device=pixels.device) * self.strength
         angle, shear = draw[0] * math.radians(1.5), draw[1] * 0.04
@@ -61,7 +61,7 @@ class BatchAugment:
         return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
 
     def _restroke(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Thicker, thinner or softer by one pixel, an eighth of the batch each."""
+        """Thicken, thin or blur by one pixel, an eighth of the batch each."""
         share = max(1, len(pixels) // 8)
         order = torch.randperm(len(pixels), generator=generator, device=pixels.device)
         lighter, darker, softer = (
@@ -76,7 +76,7 @@ class BatchAugment:
         return pixels
 
     def _recolor(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        """Contrast, brightness, noise on a quarter; every other image as its negative if wanted."""
+        """Change contrast and brightness, add noise to a quarter, optionally invert every other."""
         batch = len(pixels)
         draw = torch.rand(4, batch, 1, 1, 1, generator=generator, device=pixels.device)
         contrast = 1 + 0.4 * self.strength * (draw[0] - 0.5)
@@ -92,7 +92,7 @@ class BatchAugment:
 
 
 def _centers(size: int, device: torch.device) -> Tensor:
-    """Where the centres of `size` pixels lie between -1 and 1, float [1, 1, size]."""
+    """Return the centres of `size` pixels between -1 and 1, float [1, 1, size]."""
     return ((torch.arange(size, device=device) * 2 + 1) / size - 1).view(1, 1, size)
 
 

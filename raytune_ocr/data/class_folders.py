@@ -1,4 +1,4 @@
-"""Finds the splits and the classes in a tree of folders; the labels are the folders' names."""
+"""Find splits and classes in a tree of folders; the labels are the folders' names."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class ClassImage(NamedTuple):
 
 
 def split_folders(root: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
-    """The folders of each split, as far as `root` holds such: folders of class folders.
+    """Return the folders of each split below `root`: folders of class folders.
 
     Raises:
-        DataLoaderError: for a folder that looks like a split and is none.
+        DataLoaderError: a folder looks like a split but is not one.
     """
     folders = [path for path in visible(root) if path.is_dir()]
     nested = [path for path in folders if any(map(holds_images, _folders(path)))]
@@ -38,8 +38,8 @@ def split_folders(root: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
     doubtful = [path for path in nested if path not in named and looks_like_a_split(path.name)]
     if doubtful:
         raise DataLoaderError(
-            f"{doubtful[0]}: looks like a split and is none; name it train, val or test, or move "
-            "it out of the data's folder"
+            f"{doubtful[0]}: looks like a split but is not one; name it train, val or test, or "
+            "move it out of the data's folder"
         )
     if not named:
         return {}
@@ -55,14 +55,14 @@ def split_folders(root: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The folders that hold images, sorted; one without an image is no class."""
+    """Return the class folders, sorted; a folder without images is not a class."""
     return [path for path in _folders(folder) if holds_images(path)]
 
 
 def class_images(
     root: Path, folder: Path, classes: Sequence[Path], passed_over: PassedOver
 ) -> list[ClassImage]:
-    """The images of some class folders, those below them included."""
+    """Return the images in class folders and below them."""
     note_outside_classes(folder, passed_over)
     return [
         ClassImage(file, path.name, file.relative_to(root).as_posix())
@@ -72,10 +72,10 @@ def class_images(
 
 
 def note_outside_classes(folder: Path, passed_over: PassedOver) -> None:
-    """Note the files of a folder that stand beside its class folders."""
+    """Note the files beside the class folders of a folder."""
     files = [path for path in visible(folder) if path.is_file()]
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    passed_over.add("since they are in no class folder", images)
+    passed_over.add("because they are in no class folder", images)
     note_others([path for path in files if path not in images], passed_over)
 
 

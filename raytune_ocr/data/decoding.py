@@ -1,4 +1,4 @@
-"""Decodes many image files with threads; a few unreadable ones are skipped, named and counted."""
+"""Decode image files with threads; skip, name and count a few unreadable ones."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def decode_all(
     what: str,
     num_workers: int = 0,
 ) -> tuple[np.ndarray, list[int]]:
-    """The images of `items`, uint8 [N, ...], and the positions of those that could be read.
+    """Return the images of `items`, uint8 [N, ...], and the positions of the readable ones.
 
     Args:
-        decode: gives an image, or what is wrong with the file.
+        decode: returns an image, or the problem with the file.
         what: the split, for messages.
         num_workers: threads that decode.
 
     Raises:
-        DataLoaderError: when more than 1 % cannot be read.
+        DataLoaderError: more than 1 % cannot be read.
     """
     with ThreadPoolExecutor(max_workers=max(1, num_workers)) as threads:
         decoded = list(threads.map(decode, items))
@@ -53,7 +53,7 @@ def decode_all(
 
 
 def warn_of_blanks(images: np.ndarray, names: Sequence[object], what: str) -> None:
-    """Say how many labelled images, uint8 [N, ...], show nothing but one colour."""
+    """Log how many labelled images, uint8 [N, ...], have a single colour."""
     flat = images.reshape(len(images), -1)
     blank = np.flatnonzero(flat.min(axis=1) == flat.max(axis=1))
     if len(blank):

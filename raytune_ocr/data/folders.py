@@ -1,4 +1,4 @@
-"""What a folder of pictures holds: those to use, and what is passed over and why."""
+"""List the images of a folder, and the unused files with reasons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset(
         *(".j2k", ".ico"),
     )
 )
-"""Names of files that Pillow opens as pictures."""
+"""Suffixes of image files that Pillow opens."""
 OTHER_PICTURES = frozenset(
     (
         *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".svg", ".svgz", ".pdf", ".psd", ".xcf"),
@@ -23,14 +23,14 @@ OTHER_PICTURES = frozenset(
         *(".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
     )
 )
-"""Names of files that hold pictures in a form that is not read here."""
+"""Suffixes of image files in formats that are not supported."""
 TOOLS = frozenset(("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"))
-"""Folders of systems and of network drives, besides those with a dot in front."""
-SHOWN = 3  # names of what is passed over
+"""Folders of systems and of network drives, besides hidden ones."""
+SHOWN = 3  # names of unused files
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted; names with a dot in front belong to tools, not to the data."""
+    """Return the content of a folder, sorted, without hidden and tools' files."""
     return sorted(path for path in folder.iterdir() if not is_of_a_tool(path.name))
 
 
@@ -41,10 +41,10 @@ def is_of_a_tool(name: str) -> bool:
 
 @dataclass
 class PassedOver:
-    """What is not used of some data, by reason.
+    """The unused files of some data, by reason.
 
     Attributes:
-        pictures: how many of the files are pictures of a kind that is not read.
+        pictures: how many of the files are images in unsupported formats.
     """
 
     files: dict[str, list[str]] = field(default_factory=dict)
@@ -56,17 +56,17 @@ class PassedOver:
             self.files.setdefault(reason, []).extend(names)
 
     def lines(self) -> Iterator[str]:
-        """One line a reason: how many files, the first of them, and why."""
+        """Yield a line per reason: the number of files, the first ones, and the reason."""
         for reason, names in self.files.items():
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             yield f"{len(names)} not used, {reason}: {', '.join(names[:SHOWN])}{more}"
 
 
 def images_below(folder: Path, passed_over: PassedOver | None = None) -> list[Path]:
-    """Every image in a folder and those below it, sorted; links to folders are not followed.
+    """Return every image in a folder and below it, sorted; links to folders are not followed.
 
     Args:
-        passed_over: pictures of other kinds are noted there, and other files by their suffix.
+        passed_over: gets images in other formats, and other files by suffix.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -82,18 +82,18 @@ def images_below(folder: Path, passed_over: PassedOver | None = None) -> list[Pa
 
 
 def note_others(files: Iterable[Path], passed_over: PassedOver) -> None:
-    """Note files that are no images: pictures of other kinds by name, the rest likewise."""
+    """Note files that are not used: images in other formats, and files that are not images."""
     for path in files:
         suffix = path.suffix.lower()
         if suffix in OTHER_PICTURES:
-            passed_over.add(f"{suffix} is not read here; convert to PNG or JPEG", [path])
+            passed_over.add(f"{suffix} is not supported; convert to PNG or JPEG", [path])
             passed_over.pictures += 1
         else:
-            passed_over.add(f"no image by the suffix {suffix or '(none)'}", [path])
+            passed_over.add(f"not an image (suffix {suffix or 'missing'})", [path])
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether there is an image in a folder or below it."""
+    """Whether a folder or a folder below it has an image."""
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_of_a_tool(name)]
         if any(not is_of_a_tool(n) and Path(n).suffix.lower() in IMAGE_SUFFIXES for n in names):
@@ -102,7 +102,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def counted(names: Iterable[str], limit: int = 12) -> str:
-    """How often each name comes, in words: `cat 3, dog 5`."""
+    """Return counts by name, in words: `cat 3, dog 5`."""
     counts = sorted(Counter(names).items())
     more = f" and {len(counts) - limit} more" if len(counts) > limit else ""
     return ", ".join(f"{name} {count}" for name, count in counts[:limit]) + more

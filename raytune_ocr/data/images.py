@@ -1,4 +1,4 @@
-"""The one place where an image of any size, mode and orientation becomes a canvas."""
+"""Convert images of any size, mode and orientation to canvases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNREADABLE = (
     *(IndexError, KeyError, TypeError, ZeroDivisionError, AttributeError, AssertionError),
     Image.DecompressionBombError,
 )
-"""What Pillow's plugins and this module raise for files that are damaged or no pictures."""
+"""Exceptions of Pillow's plugins and this module for files that are damaged or not images."""
 FORMATS = (
     *("PNG", "JPEG", "MPO", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "PPM", "PCX", "TGA"),
     *("JPEG2000", "ICO", "DDS", "BLP", "SGI", "PSD"),
@@ -38,7 +38,7 @@ TURNS = {
 }
 """By EXIF orientation; `ImageOps.exif_transpose` also writes the EXIF anew, and fails on some."""
 OPAQUE, LIGHT = 128, 176  # of 255
-INK_AT_MOST = 0.75  # of a picture; what covers more is a page, with ink of its own
+INK_AT_MOST = 0.75  # of an image; what covers more is the page, not ink
 MOST_PIXELS = 64 * 2**20  # a few kilobytes may claim to be more, and would fill the memory
 
 
@@ -53,13 +53,13 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that the installed Pillow knows."""
+    """Return the `FORMATS` that the installed Pillow supports."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def check_pixels(image: Image.Image) -> None:
-    """Before anything is decoded; raises ValueError for more than 64 Mi pixels."""
+    """Raise ValueError for more than 64 Mi pixels, before decoding."""
     if image.width * image.height > MOST_PIXELS:
         raise ValueError(
             f"must have at most {MOST_PIXELS} pixels, got {image.width} x {image.height}"
@@ -67,7 +67,7 @@ def check_pixels(image: Image.Image) -> None:
 
 
 def to_canvas(image: Image.Image) -> np.ndarray:
-    """Grey uint8 [H, W]: scaled to fit without distortion, centred on the colour of its border.
+    """Return a grey canvas, uint8 [H, W]: scaled to fit, centred on the colour of its border.
 
     An image that has the canvas's size already is only made grey; see `plain`.
 
@@ -91,7 +91,7 @@ def to_canvas(image: Image.Image) -> np.ndarray:
 
 
 def to_pixels(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
-    """uint8 [C, H, W] of that shape, C 1 for grey or 3 for colour: scaled to fill it.
+    """Return uint8 [C, H, W] of that shape, C 1 for grey or 3 for colour: scaled to fill it.
 
     Raises:
         OSError, ValueError: as `to_canvas`.
@@ -104,7 +104,7 @@ def to_pixels(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
 
 
 def holds_several(image: Image.Image) -> bool:
-    """Whether other pictures follow the first one in its file, which alone is read."""
+    """Whether the file has more images than the first one, which alone is read."""
     try:
         return image.format in PAGED and bool(getattr(image, "is_animated", False))
     except UNREADABLE:  # what follows is damaged
@@ -112,9 +112,9 @@ def holds_several(image: Image.Image) -> bool:
 
 
 def plain(image: Image.Image, mode: str = "L") -> Image.Image:
-    """Upright, in `mode`, L or RGB: wider numbers scaled to grey, transparent parts white.
+    """Return an upright image in `mode` (L or RGB); deep greys are scaled, transparency is white.
 
-    Transparent parts become black where the ink is light, so that it stands out.
+    Transparency becomes black if the ink is light, so that it is visible.
 
     Raises:
         OSError: when the image data is damaged.
@@ -141,7 +141,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def _has_light_ink(image: Image.Image) -> bool:
-    """Whether a picture, RGBA, would vanish on white: what is opaque is light, and little."""
+    """Whether an RGBA image would be invisible on white: its opaque part is light and small."""
     alpha = np.asarray(image.getchannel("A"))
     opaque = alpha >= OPAQUE
     if not opaque.any():
@@ -153,10 +153,10 @@ def _has_light_ink(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says: a camera that was held on its side writes rows that lie."""
-    image.load()  # some formats tell it behind the pixels
+    """Rotate an image by its EXIF orientation."""
+    image.load()  # some formats store it after the pixels
     try:
         turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except BAD_EXIF:  # the picture is no worse for it
+    except BAD_EXIF:  # the image itself is usable
         return image
     return image if turn is None else image.transpose(turn)

@@ -1,4 +1,4 @@
-"""Datasets and loaders over packed splits: a batch is one fancy index, not a loop of images."""
+"""Datasets and loaders over packed splits; a batch is one indexing operation."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class KhmerDigitsDataset(Dataset):
 
 
 class EpochSampler(Sampler[int]):
-    """Every index once; the order depends on the seed and the epoch alone."""
+    """Yields every index once, in an order that depends only on the seed and the epoch."""
 
     def __init__(self, size: int, seed: int = 0, shuffle: bool = True) -> None:
         self.size = size
@@ -122,7 +122,7 @@ def create_data_loaders(
 
 
 def single_is_left(size: int, batch_size: int) -> bool:
-    """Whether the last of several batches has one sample, which batch norm cannot train on."""
+    """Whether the last of several batches has one sample, with which batch norm cannot train."""
     return size > batch_size and size % batch_size == 1
 
 
@@ -131,7 +131,7 @@ def memory_loader(
 ) -> DataLoader:
     """Batches of a dataset that is in memory; worker processes would only copy it.
 
-    A single sample that a shuffled epoch leaves over is left out, another one each time.
+    A last batch of a single sample is dropped in shuffled epochs; it is another sample each time.
     """
     size = len(dataset)  # type: ignore[arg-type]
     return DataLoader(

@@ -21,7 +21,7 @@ MOST_NODES = 10_000_000
 
 
 def metadata_in(folder: Path) -> Path | None:
-    """The metadata file of a folder, `metadata.yaml` in any spelling; None without one."""
+    """Return the metadata file of a folder, `metadata.yaml` in any spelling, or None."""
     found = [
         path
         for path in folder.iterdir()

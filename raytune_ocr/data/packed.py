@@ -1,4 +1,4 @@
-"""A split in memory: all images in one array that many trials can share read-only."""
+"""A split in memory: all images in one array that many trials share read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PackedSplit:
         name: of the split, for messages.
 
     Raises:
-        DataLoaderError: when it is empty or the shapes do not fit.
+        DataLoaderError: it is empty or the shapes do not match.
     """
 
     images: np.ndarray
@@ -29,7 +29,7 @@ class PackedSplit:
 
     def __post_init__(self) -> None:
         if len(self.images) == 0:
-            raise DataLoaderError(f"{self.name}: must hold at least one image, got none")
+            raise DataLoaderError(f"{self.name}: must have at least one image, got none")
         shape = (len(self.targets), IMAGE_HEIGHT, IMAGE_WIDTH)
         if self.images.shape != shape or self.images.dtype != np.uint8:
             raise DataLoaderError(
@@ -42,10 +42,10 @@ class PackedSplit:
 
     @property
     def digits(self) -> int:
-        """How many digits the labels have in all."""
+        """The number of digits in all labels."""
         return int((self.targets < NUM_DIGITS).sum())
 
     @property
     def texts(self) -> list[str]:
-        """The label of every image."""
+        """The labels of all images."""
         return [decode(ids) for ids in self.targets.tolist()]

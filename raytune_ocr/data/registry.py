@@ -1,4 +1,4 @@
-"""Datasets by name: the ones that come with the package, and whatever a user registers."""
+"""Datasets by name: those of the package, and those that a user registers."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ PathLike = str | os.PathLike[str]
 
 
 class BaseDataset(ABC):
-    """What a registered dataset can do. Only `get_dataloaders` must be written."""
+    """The interface of datasets. Only `get_dataloaders` must be implemented."""
 
     @abstractmethod
     def get_dataloaders(self, batch_size: int = 32) -> tuple[DataLoader, DataLoader]:
-        """The training and the validation loader; batches are `(inputs, labels)`."""
+        """Return the training and the validation loader; batches are `(inputs, labels)`."""
 
     def loaders(self, config: TrainingConfig) -> tuple[DataLoader, DataLoader]:
-        """The same for a run that `config` describes."""
+        """Return the loaders for a run with `config`."""
         return self.get_dataloaders(config.batch_size)
 
     def model_arguments(self) -> dict[str, Any]:
-        """Keywords for a model of this data (`num_classes`), as far as its signature names them."""
+        """Return keywords for a model of this data (`num_classes`), used if in its signature."""
         return {}
 
     def model_facts(self) -> dict[str, Any]:
-        """What travels with a model of this data, so that it can be used without the data.
+        """Return facts that a model stores, so that it can be used without the data.
 
         `class_names`: in the order of their labels. `image_shape`: channels, height and width, if
         `images.to_pixels` of that shape makes a picture an input.
@@ -45,14 +45,14 @@ class BaseDataset(ABC):
         return {}
 
     def fingerprint(self) -> str:
-        """Return a hash of the images, labels and splits; "" if the dataset cannot tell one.
+        """Return a hash of the images, labels and splits; "" if there is none.
 
-        A run that is resumed refuses data with another one, wherever they lie.
+        A resumed run refuses data with a different hash; the path may differ.
         """
         return ""
 
     def augment(self) -> Augment | None:
-        """What changes training batches `(inputs, generator) -> inputs`, if anything does."""
+        """Return the augmentation of training batches, `(inputs, generator) -> inputs`, or None."""
         return None
 
     def reapply_transforms(self, epoch: int) -> None:
@@ -63,7 +63,7 @@ class BaseDataset(ABC):
 
 
 class DatasetRegistry:
-    """A mapping from names to what builds a dataset, entry points included.
+    """A mapping from names to factories of datasets, entry points included.
 
     >>> @DatasetRegistry.register("mine")
     ... class Mine(BaseDataset): ...
@@ -77,7 +77,7 @@ class DatasetRegistry:
         """Decorate a class or function that builds a dataset; it is returned unchanged.
 
         Raises:
-            DataLoaderError: if the name is taken by something else.
+            DataLoaderError: another dataset has the name.
         """
 
         def add(factory: Factory) -> Factory:
@@ -91,7 +91,7 @@ class DatasetRegistry:
 
     @classmethod
     def create(cls, name: str, **settings: Any) -> Any:
-        """Build the dataset of that name; `settings` go to what was registered.
+        """Build the dataset of that name with `settings` as keywords.
 
         Raises:
             DataLoaderError: for an unknown name or setting, or as the dataset itself does.
@@ -105,16 +105,16 @@ class DatasetRegistry:
 
     @classmethod
     def check(cls, name: str, settings: Mapping[str, Any]) -> None:
-        """Whether the dataset of that name takes these settings; raises as `create` does."""
+        """Check that the dataset takes these settings; raise as `create` does."""
         if unknown := unknown_keywords(cls.factory(name), settings):
             raise DataLoaderError(f"dataset {name!r}: {unknown}")
 
     @classmethod
     def factory(cls, name: str) -> Callable[..., Any]:
-        """What builds the dataset `name`.
+        """Return the factory of the dataset `name`.
 
         Raises:
-            DataLoaderError: for an unknown name; says the nearest one.
+            DataLoaderError: an unknown name; suggests the nearest one.
         """
         if name not in cls._factories:
             found = load_plugin(DATASETS, name)
@@ -126,12 +126,12 @@ class DatasetRegistry:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Every name that `create` knows, sorted."""
+        """Return all known names, sorted."""
         return sorted({*cls._factories, *plugin_names(DATASETS)})
 
 
 def create_dataset(config: TrainingConfig, *, allow_outside: bool = False) -> Any:
-    """The dataset that `config` names, given what of the config its signature names.
+    """Build the dataset that `config` names, with the settings that its signature names.
 
     `path` (`metadata_path`), `train_split`, `val_split`, `num_workers`, `seed`, `augmentation`
     and `allow_outside` are passed where they are named; `dataset_options` always.
@@ -152,7 +152,7 @@ def create_dataset(config: TrainingConfig, *, allow_outside: bool = False) -> An
 
 
 def _home(factory: Callable[..., Any]) -> tuple[Any, ...]:
-    """Where a class or function is defined; the object itself where it does not say."""
+    """Return where a class or function is defined, or the object itself if unknown."""
     module = getattr(factory, "__module__", None)
     name = getattr(factory, "__qualname__", None)
     return (module, name) if name else (factory,)

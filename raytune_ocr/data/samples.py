@@ -1,4 +1,4 @@
-"""Checks the labels of rows and finds the files that they name."""
+"""Check the labels of rows and resolve their files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Sample(NamedTuple):
     """One labelled file and where it was named.
 
     Attributes:
-        key: its path below the data's folder, which decides its split where none is named.
+        key: its path below the data's folder, which chooses its split if none is given.
     """
 
     path: Path
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 def samples_of(rows: Iterable[Row], path: Path, allow_outside: bool) -> list[Sample]:
-    """Check labels and resolve paths; all faults at once, ten of them told."""
+    """Check labels and resolve paths; report all problems at once, ten of them in full."""
     samples, problems = [], []
     roots = folders_of(path)
     for row in rows:
@@ -43,7 +43,7 @@ def samples_of(rows: Iterable[Row], path: Path, allow_outside: bool) -> list[Sam
 
 
 def _entry(row: Row) -> tuple[str, str]:
-    """File name and checked label of one row, in Khmer digits."""
+    """Return the file name and the checked label of a row, in Khmer digits."""
     if row.file is None or row.label is None:
         missing, there = ("file", row.label) if row.file is None else ("label", row.file)
         raise DataLoaderError(f"{row.place}: must name a {missing}, got only {there!r}")
@@ -55,21 +55,21 @@ def _entry(row: Row) -> tuple[str, str]:
 
 
 def _key(file: Path, name: str, root: Path) -> str:
-    """What decides the split of a file: its path below the data's folder, or else its name."""
+    """Return the key of a file for its split: its path below the data's folder, or its name."""
     if file.is_relative_to(root):
         return file.relative_to(root).as_posix()
     return posixpath.normpath(name.replace("\\", "/"))
 
 
 def folders_of(path: Path) -> list[Path]:
-    """Folders that image paths are relative to and may not leave."""
+    """Return the folders that image paths are relative to and must not leave."""
     return [path.parent.resolve(), Path.cwd().resolve()]
 
 
 def resolved_inside(name: str, roots: list[Path], place: str, allow_outside: bool) -> Path:
-    """The file that `name` means: the first root that has it, else the first root's.
+    """Return the file `name` in the first root that has it, else in the first root.
 
-    A name that differs from the file's by its Unicode form only (NFC, NFD) means that file.
+    Names that differ only by Unicode form (NFC, NFD) are the same file.
     """
     plain = [text.replace("\\", "/") for text in (name, name.strip())]
     others = [unicodedata.normalize(form, plain[1]) for form in ("NFC", "NFD")]
@@ -82,7 +82,7 @@ def resolved_inside(name: str, roots: list[Path], place: str, allow_outside: boo
         raise DataLoaderError(f"{place}: must name a file, got {name!r}: {error}") from None
     if not allow_outside and not any(resolved.is_relative_to(root) for root in roots):
         raise DataLoaderError(
-            f"{place}: an image must lie in the data's folder or the working folder, got {name!r}; "
+            f"{place}: an image must be in the data's folder or the working folder, got {name!r}; "
             "--allow-outside accepts it (raytune_ocr.train: "
             "--set 'dataset_options={allow_outside: true}')"
         )

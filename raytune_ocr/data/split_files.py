@@ -1,7 +1,7 @@
-"""From files to packed splits: metadata YAML, tables and folders per class.
+"""Read packed splits from metadata YAML, tables or class folders.
 
-Every fault is told with its file, place, rule and value. What is used is told, too, and what is
-passed over and why.
+Every error names its file, place, rule and value. The log lists what is used, and what is not used
+and why.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ TABLE_NAME = "labels.csv"
 
 @dataclass
 class Found:
-    """What the files of some data hold.
+    """The samples in the files of some data.
 
     Attributes:
         samples: by split, labels checked, images not opened yet.
-        passed_over: files that are not used.
-        notes: what else the user should know.
+        passed_over: unused files.
+        notes: further lines for the user.
     """
 
     samples: dict[str, list[Sample]]
@@ -88,18 +88,18 @@ def load_split(
             splits, a hash of each image's relative path gives 80 % to train, 10 % to val and
             10 % to test, so that an image stays in its split when others are added.
         split: its name.
-        allow_outside: accept image paths that leave both the data's folder and the working one.
+        allow_outside: accept image paths outside the data's folder and the working folder.
         num_workers: threads that decode.
 
     Raises:
-        DataNotFoundError: when `path` does not exist.
-        DataLoaderError: for labels, paths or images that break a rule, or an empty split.
+        DataNotFoundError: `path` does not exist.
+        DataLoaderError: labels, paths or images break a rule, or the split is empty.
     """
     return load_splits(path, [split], allow_outside=allow_outside, num_workers=num_workers)[split]
 
 
 def split_sizes(path: str | os.PathLike[str], allow_outside: bool = False) -> dict[str, int]:
-    """Images by name of split, as `load_split` would find them; none is opened.
+    """Return the images by split, as `load_split` finds them, without opening them.
 
     Raises:
         DataLoaderError: as `load_split`.
@@ -109,7 +109,7 @@ def split_sizes(path: str | os.PathLike[str], allow_outside: bool = False) -> di
 
 
 def dataset_info(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a set's `metadata.yaml` says of it (`generator`, `faces`, ...); {} in other layouts."""
+    """Return the facts in a set's `metadata.yaml` (`generator`, `faces`, ...), or {}."""
     file = (metadata_in(Path(path)) if Path(path).is_dir() else Path(path)) or Path(path)
     if file.suffix.lower() not in METADATA_SUFFIXES or not file.is_file():
         return {}
@@ -118,12 +118,12 @@ def dataset_info(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def find_samples(path: Path, allow_outside: bool) -> dict[str, list[Sample]]:
-    """Samples by split, labels checked, images not opened yet."""
+    """Return samples by split, labels checked, images not opened."""
     return survey(path, allow_outside).samples
 
 
 def survey(path: Path, allow_outside: bool = False) -> Found:
-    """Samples by split, and what of the data is not used.
+    """Return samples by split, and the unused files.
 
     Raises:
         DataNotFoundError: when `path` does not exist.
@@ -137,24 +137,24 @@ def survey(path: Path, allow_outside: bool = False) -> Found:
         found = _from_file(file, allow_outside)
         listed = {sample.path for samples in found.samples.values() for sample in samples}
         unlisted = [image for image in images_below(path) if image.resolve() not in listed]
-        found.passed_over.add(f"since {file.name} does not name them", unlisted)
+        found.passed_over.add(f"because {file.name} does not list them", unlisted)
     else:
         found = _from_class_folders(path)
     _check_one_split(found)
     lost = _digits(found.samples, *found.samples) - _digits(found.samples, "train")
     if lost and found.samples.get("train"):
-        found.notes.append(f"train holds none of the digits {' '.join(sorted(lost))}")
+        found.notes.append(f"train has no examples of the digits {' '.join(sorted(lost))}")
     return found
 
 
 def in_words(found: Mapping[str, Sequence[Sample]]) -> str:
-    """How many images each split has, and of which class where labels are single digits."""
-    told = []
+    """Return the number of images by split, and by class if labels are single digits."""
+    counts = []
     for name, samples in found.items():
         texts = [sample.text for sample in samples]
         classes = f" ({counted(texts)})" if texts and max(map(len, texts)) == 1 else ""
-        told.append(f"{name} {len(samples)}{classes}")
-    return f"images: {', '.join(told) or 'none'}"
+        counts.append(f"{name} {len(samples)}{classes}")
+    return f"images: {', '.join(counts) or 'none'}"
 
 
 def _from_file(path: Path, allow_outside: bool) -> Found:
@@ -174,10 +174,10 @@ def _digits(found: Mapping[str, Sequence[Sample]], *splits: str) -> set[str]:
 
 
 def _check_one_split(found: Found) -> None:
-    """Every file has one label and is in one of train, val and test.
+    """Check that every file has one label and is in one split.
 
     Raises:
-        DataLoaderError: names both lines of each file that has not.
+        DataLoaderError: lists both lines of each conflict.
     """
     seen: dict[Path, tuple[Sample, str]] = {}
     problems, again = [], 0
@@ -197,7 +197,7 @@ def _check_one_split(found: Found) -> None:
     if problems:
         raise DataLoaderError(shortened_lines(problems))
     if again:
-        found.notes.append(f"{again} rows name a file that an earlier row names")
+        found.notes.append(f"{again} rows repeat the file of an earlier row")
 
 
 # Tables
@@ -208,11 +208,11 @@ def _from_table(path: Path, allow_outside: bool) -> Found:
     samples = samples_of(table.rows, path, allow_outside)
     notes = [f"columns not used: {', '.join(table.unused)}"] if table.unused else []
     if not table.has_splits:
-        found, told = _split_by_hash(samples)
-        return Found(found, notes=notes + told)
+        found, exceptions = _split_by_hash(samples)
+        return Found(found, notes=notes + exceptions)
     unsaid = sum(row.split is None for row in table.rows)
     if unsaid:
-        notes.append(f"{unsaid} rows name no split; they are in train")
+        notes.append(f"{unsaid} rows have no split; they are in train")
     names = [row.split or "train" for row in table.rows]
     meaning = splits_by_name(names)
     splits: dict[str, list[Sample]] = {}
@@ -234,12 +234,12 @@ def _from_class_folders(path: Path) -> Found:
         for name, places in (folders or {"": [path]}).items()
     }
     if not folders:
-        splits, told = _split_by_hash(samples[""])
-        return Found(splits, passed_over, told)
+        splits, exceptions = _split_by_hash(samples[""])
+        return Found(splits, passed_over, exceptions)
     if "train" in samples and "val" not in samples:
-        parts, told = _split_by_hash(samples["train"])
+        parts, exceptions = _split_by_hash(samples["train"])
         samples |= {"train": parts["train"], "val": parts["val"] + parts["test"]}
-        return Found(samples, passed_over, [*told, "no val folder: a part of train is val"])
+        return Found(samples, passed_over, [*exceptions, "no val folder: a part of train is val"])
     return Found(samples, passed_over)
 
 
@@ -248,8 +248,8 @@ def _class_samples(root: Path, folder: Path, passed_over: PassedOver) -> list[Sa
     classes = {path.name: _digit_of(path.name) for path in folders}
     if not any(classes.values()):
         raise DataLoaderError(
-            f"{folder}: must hold {METADATA_NAME}, {TABLE_NAME} or folders named 0-9 or {DIGITS} "
-            f"with images in them, got {list(classes) or 'none of them'}"
+            f"{folder}: must contain {METADATA_NAME}, {TABLE_NAME} or folders named 0-9 or "
+            f"{DIGITS} with images in them, got {list(classes) or 'none of them'}"
         )
     if foreign := [name for name, digit in classes.items() if not digit]:
         raise DataLoaderError(
@@ -262,7 +262,7 @@ def _class_samples(root: Path, folder: Path, passed_over: PassedOver) -> list[Sa
 
 
 def _digit_of(name: str) -> str:
-    """The Khmer digit that a folder's name stands for, or ""."""
+    """Return the Khmer digit of a folder's name, or ""."""
     if len(name) == 1 and name in DIGITS:
         return name
     return DIGITS[int(name)] if len(name) == 1 and name in "0123456789" else ""
@@ -289,8 +289,8 @@ def _pack(
     if not samples:
         total = sum(map(len, found.values()))
         raise DataLoaderError(
-            f"{path}: {split}: must hold at least one image, got none of {total} in all; bring "
-            "more, or say which are its own: a column `split`, or folders train, val and test"
+            f"{path}: {split}: must have at least one image, got none of {total} in all; add "
+            "images, or assign splits with a column `split` or with folders train, val and test"
         )
     what = f"{path}: {split}"
     images, good = decode_all(samples, _decode, what, num_workers)
@@ -300,7 +300,7 @@ def _pack(
 
 
 def _decode(sample: Sample) -> np.ndarray | str:
-    """The canvas, or what is wrong with the file."""
+    """Return the canvas, or the problem with the file."""
     try:
         with open_image(sample.path) as image:
             return to_canvas(image)

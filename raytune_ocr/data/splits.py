@@ -1,4 +1,4 @@
-"""Which split an image belongs to: by a name that somebody wrote, or by a hash of its path."""
+"""Assign images to splits: by a split's name, or by a hash of the path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPLIT_NAMES = {
     "val": ("val", "valid", "validation", "validate", "dev", "development", "eval", "evaluation"),
     "test": ("test", "testing", "tst", "holdout", "heldout"),
 }
-"""What people call the splits, but for capitals, spaces and punctuation."""
+"""Common names of the splits, without capitals, spaces and punctuation."""
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 PLAIN = ("train", "training", "val", "valid", "validation", "test", "testing")
 MEANINGLESS = re.compile(r"(set|split|data|dataset|images|imgs|samples)$")
@@ -27,7 +27,7 @@ _BY_NAME = {name: split for split, names in SPLIT_NAMES.items() for name in name
 
 
 def split_of(text: str) -> str | None:
-    """The split that a folder, a section or a table's cell names; None where it names none.
+    """Return the split that the name of a folder, section or cell means; None if it means none.
 
     >>> split_of("Validation"), split_of(" dev "), split_of("Test_Set"), split_of("cats")
     ('val', 'val', 'test', None)
@@ -37,9 +37,9 @@ def split_of(text: str) -> str | None:
 
 
 def splits_by_name(names: Iterable[str]) -> dict[str, str]:
-    """Which split each name means; a name of no split is one of its own.
+    """Return the split that each name means; other names are separate splits.
 
-    Where the plain word is there, too, the other one is a split of its own, for `val_split: dev`.
+    If the plain name is present too, a synonym is a separate split, for `val_split: dev`.
 
     >>> splits_by_name(["Train", "dev"]), splits_by_name(["val", "dev", "fold"])
     ({'Train': 'train', 'dev': 'val'}, {'val': 'val', 'dev': 'dev', 'fold': 'fold'})
@@ -55,7 +55,7 @@ def splits_by_name(names: Iterable[str]) -> dict[str, str]:
 
 
 def looks_like_a_split(text: str) -> bool:
-    """Whether `text` names a split but for a number, an addition or a slip of the pen.
+    """Whether `text` is almost a split's name, with a number, an addition or a typing error.
 
     >>> looks_like_a_split("val2"), looks_like_a_split("vaildation"), looks_like_a_split("cats")
     (True, True, False)
@@ -73,7 +73,7 @@ _LONG_NAMES = [name for name in _BY_NAME if len(name) > 4]
 
 
 def is_split_header(text: str) -> bool:
-    """Whether a table's column of that name holds splits.
+    """Whether a table's column of that name has splits.
 
     >>> is_split_header(" Split"), is_split_header("dataset_split"), is_split_header("font")
     (True, True, False)
@@ -83,7 +83,7 @@ def is_split_header(text: str) -> bool:
 
 
 def letters_of(text: str) -> str:
-    """`text` without capitals, accents of form, spaces and punctuation.
+    """Return `text` normalised, without capitals, spaces and punctuation.
 
     >>> letters_of(" File_Name ")
     'filename'
@@ -98,15 +98,15 @@ def by_hash(
     classes: Callable[[Item], Iterable[Hashable]],
     shares: Mapping[str, float] = SHARES,
 ) -> tuple[dict[str, list[Item]], list[str]]:
-    """Split `items` by a hash of their keys, so that each stays where it is when others are added.
+    """Split `items` by a hash of their keys, so that added items move no other item.
 
-    Two exceptions, both told: a class that the hash would keep from the first split lends it the
-    image with the lowest hash, and a split that would be empty gets the nearest one.
+    Two exceptions, both returned: if the first split lacks a class, it gets that class's image with
+    the lowest hash; an empty split gets the image with the nearest hash.
 
     Args:
         key: the relative path of an item; items of one key stay together.
-        classes: what of an item the first split must know at least once.
-        shares: names of splits and what part of the items each gets.
+        classes: the classes of an item, each of which the first split must have at least once.
+        shares: the share of the items by split.
 
     Returns:
         The items by split, in their order, and the exceptions in words.
@@ -117,22 +117,22 @@ def by_hash(
     place = {name: _fraction(name) for name in known}
     split = {name: _name_at(place[name], shares) for name in known}
     first, *others = shares
-    told = [*_lend_classes(known, place, split, first)]
-    told += [line for name in others for line in _fill_empty(known, place, split, first, name)]
+    notes = [*_lend_classes(known, place, split, first)]
+    notes += [line for name in others for line in _fill_empty(known, place, split, first, name)]
     found: dict[str, list[Item]] = {name: [] for name in shares}
     for item in items:
         found[split[key(item)]].append(item)
-    return found, told
+    return found, notes
 
 
 def _fraction(key: str) -> float:
-    """A number from 0 to 1 that depends on nothing but the key."""
+    """Return a number from 0 to 1 that depends only on the key."""
     digest = hashlib.sha256(unicodedata.normalize("NFC", key).encode("utf-8", "surrogateescape"))
     return int.from_bytes(digest.digest()[:6], "big") / 2**48
 
 
 def _name_at(place: float, shares: Mapping[str, float]) -> str:
-    """The split in which a number from 0 to 1 lies."""
+    """Return the split of a number from 0 to 1."""
     *names, last = shares
     end = 0.0
     for name in names:
@@ -156,7 +156,7 @@ def _lend_classes(
             lowest = min(members, key=lambda name: (place[name], name))
             split[lowest] = first
             there.update(known[lowest])
-            yield f"{lowest} is in {first}, since no other image of {one} is"
+            yield f"{lowest} is in {first}, which had no image of {one}"
 
 
 def _fill_empty(
@@ -175,7 +175,7 @@ def _fill_empty(
     if spare and len(there) > 1:
         nearest = max(spare, key=lambda name: (place[name], name))
         split[nearest] = empty
-        yield f"{nearest} is in {empty}, which would be empty"
+        yield f"{nearest} is in {empty}, which was empty"
 
 
 def _classes_in(

@@ -1,4 +1,4 @@
-"""Reads tables of files and labels: any usual separator, header, encoding and line end."""
+"""Read tables of files and labels with any common separator, header, encoding and line end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 TABLE_STEMS = ("labels", "label", "metadata", "annotations", "gt")
-"""Names of tables that are looked for in a folder."""
+"""Names of label tables in a folder."""
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 FILE_HEADERS = (
     *("image_path", "file", "filename", "path", "image", "file_path", "image_name", "image_file"),
@@ -37,7 +37,7 @@ RULE = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table or one sample of a metadata file, and where it was written."""
+    """One line of a table or one sample of a metadata file, with its place."""
 
     place: str
     file: str | None
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table's rows, and what its header says.
+    """A table's rows and header.
 
     Attributes:
         has_splits: whether a column names the split of each row.
@@ -60,7 +60,7 @@ class Table:
 
 
 def find_table(folder: Path) -> Path | None:
-    """The table of labels in a folder: `labels.csv`, in any spelling; None when there is none.
+    """Return the table of labels in a folder, `labels.csv` in any spelling, or None.
 
     Raises:
         DataLoaderError: when there are several.
@@ -74,7 +74,7 @@ def find_table(folder: Path) -> Path | None:
         exact = [path for path in found if path.name == f"{stem}.csv"]
         if len(found) > 1 and not exact:
             names = ", ".join(path.name for path in found)
-            raise DataLoaderError(f"{folder}: must hold one table of labels, got {names}")
+            raise DataLoaderError(f"{folder}: must have one table of labels, got {names}")
         if found:
             return (exact or found)[0]
     return None
@@ -112,16 +112,16 @@ def read_table(path: Path) -> Table:
 
 
 def shortened_lines(problems: Sequence[str], limit: int = 10) -> str:
-    """The first problems, one a line, and how many more there are."""
+    """Return the first problems, one per line, and how many more there are."""
     more = f"\nand {len(problems) - limit} more" if len(problems) > limit else ""
     return "\n".join(problems[:limit]) + more
 
 
 class _Columns:
-    """Which column of a table holds what.
+    """The columns of a table.
 
     Raises:
-        DataLoaderError: when a column is missing, or what looks like a split is none.
+        DataLoaderError: a column is missing, or a column that looks like splits is not one.
     """
 
     def __init__(
@@ -147,19 +147,19 @@ class _Columns:
         if len(named) > 1:
             names = [self.names[at] for at in named]
             raise DataLoaderError(
-                f"{self.path}: line {line}: one column must hold the splits, got {names}"
+                f"{self.path}: line {line}: must have one column of splits, got {names}"
             )
         doubtful = [self.names[at] for at in others if looks_like_a_split(self.names[at])]
         if doubtful and not named:
             raise DataLoaderError(
-                f"{self.path}: line {line}: the column {doubtful[0]!r} looks like splits, but does "
-                "not hold train, val or test in each row; name it `split` and write them, or give "
-                "it another name"
+                f"{self.path}: line {line}: the column {doubtful[0]!r} looks like splits, but not "
+                "every row has train, val or test; fill it in and name it `split`, or give it "
+                "another name"
             )
         return named[0] if named else None
 
     def problem(self, line: int, fields: Sequence[str]) -> str:
-        """What is wrong with the number of a row's fields; "" if nothing is."""
+        """Return the problem with the number of a row's fields, or ""."""
         if not any(field.strip() for field in fields[len(self.names) :]):
             return ""
         return (
@@ -168,7 +168,7 @@ class _Columns:
         )
 
     def row(self, line: int, fields: Sequence[str]) -> Row:
-        """What a row says; None where a field is empty or missing."""
+        """Return a row; None for empty or missing fields."""
 
         def field(at: int | None) -> str | None:
             return fields[at] if at is not None and at < len(fields) else None
@@ -190,12 +190,12 @@ def _holds_splits(cells: Sequence[Sequence[str]]) -> bool:
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Fields of each line that holds any, with the line's number."""
+    """Return the fields of each non-empty line, with its number."""
     text = _text(path)
     first, _, rest = text.partition("\n")
-    told = first.strip().casefold()
+    header = first.strip().casefold()
     skipped = 0
-    if told.startswith("sep=") and len(told) == 5:  # how Excel is told the separator
+    if header.startswith("sep=") and len(header) == 5:  # Excel's line with the separator
         separator, text, skipped = first.strip()[4], rest, 1
     else:
         separator = _separator(first)
@@ -224,7 +224,7 @@ def _text(path: Path) -> str:
 
 
 def _separator(header: str) -> str:
-    """The separator that gives the header most of the columns that are looked for."""
+    """Return the separator with which the header has most of the known columns."""
 
     def worth(separator: str) -> tuple[int, int]:
         words = [letters_of(name) for name in next(csv.reader([header], delimiter=separator), [])]

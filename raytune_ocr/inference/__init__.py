@@ -1,4 +1,4 @@
-"""Reading images with a trained model, and exporting it."""
+"""Read images with a trained model, and export it."""
 
 from raytune_ocr.lazy import lazy_names
 

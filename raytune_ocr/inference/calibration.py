@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 KEY = "calibration"  # in the metadata of an exported file
-EXTREME = 1e-6  # nearer to 0 and to 1, confidences are not told apart
+EXTREME = 1e-6  # confidences nearer to 0 or 1 count as equal
 PRIOR = 1.0  # weight of what is fitted to: the confidence as it is, where there is little to learn
 STEPS = 50  # of Newton's method, which needs about ten
 BINS = 10
@@ -52,12 +52,12 @@ class Calibration(NamedTuple):
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
 
     def to_text(self) -> str:
-        """As it stands in an exported file."""
+        """Return the text for an exported file."""
         return json.dumps(list(self))
 
     @classmethod
     def from_text(cls, text: str, path: object) -> Calibration:
-        """What `to_text` gave.
+        """Parse the text of `to_text`.
 
         Raises:
             CheckpointError: it is anything else, naming the file.
@@ -75,9 +75,9 @@ class Calibration(NamedTuple):
 
 
 def fit(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
-    """The calibration of readings that are known to be right or wrong.
+    """Fit the calibration on readings that are known to be right or wrong.
 
-    Readings with confidence 0 are left out: they say themselves that they cannot be trusted.
+    Readings with confidence 0 are left out: they are marked as unreliable already.
     """
     import numpy as np
 
@@ -99,7 +99,7 @@ def fit(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
 
 
 def _smoothed(right: np.ndarray) -> np.ndarray:
-    """Targets of Platt: never quite 1 or 0, since the next reading may be the other way."""
+    """Return Platt's targets, slightly above 0 and below 1."""
     import numpy as np
 
     count = right.sum()
@@ -107,7 +107,7 @@ def _smoothed(right: np.ndarray) -> np.ndarray:
 
 
 def cross_fitted(confidences: Sequence[float], right: Sequence[bool]) -> list[float]:
-    """Calibrated confidences, each half of them by the other half: as new images would get them."""
+    """Return cross-fitted calibrated confidences: each half uses the other half's fit."""
     calibrated = list(confidences)
     for half in (0, 1):
         learned = fit(confidences[1 - half :: 2], right[1 - half :: 2])
@@ -116,7 +116,7 @@ def cross_fitted(confidences: Sequence[float], right: Sequence[bool]) -> list[fl
 
 
 def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[Bin]:
-    """Mean confidence and share right of readings by confidence, in `BINS` bins of equal width."""
+    """Return mean confidence and accuracy of readings in `BINS` bins of equal width."""
     import numpy as np
 
     values, hits = np.asarray(confidences, dtype=float), np.asarray(right, dtype=float)

@@ -99,7 +99,7 @@ def classifier_code(names: Sequence[str], shape: Sequence[int]) -> str:
 
 
 def reader_words(kind: str, steps: int) -> str:
-    """What goes into the ONNX file of a reader, what comes out, and how that is read.
+    """Describe inputs, outputs and decoding of a reader's ONNX file.
 
     Args:
         steps: positions or columns of the logits.
@@ -122,7 +122,7 @@ def reader_words(kind: str, steps: int) -> str:
 
 
 def classifier_words(names: Sequence[str], shape: Sequence[int]) -> str:
-    """What goes into the ONNX file of a classifier, and what comes out."""
+    """Describe inputs and outputs of a classifier's ONNX file."""
     channels, height, width = shape
     return (
         f"Input `images`: uint8 [B, {channels}, {height}, {width}], any B: upright, "

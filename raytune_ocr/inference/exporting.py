@@ -1,4 +1,4 @@
-"""Exports a reader, and checks each format against PyTorch."""
+"""Export a model, and check each format against PyTorch."""
 
 from __future__ import annotations
 
@@ -72,16 +72,16 @@ def export(
     Args:
         results: a results JSON (its best model), a trial's folder or a checkpoint.
         data: metadata of real images (default: what the config names).
-        allow_outside: accept image paths that leave the data's folder and the working one.
+        allow_outside: accept image paths outside the data's folder and the working folder.
         imports: modules to import first, for the models and datasets that they register.
 
     Returns:
         `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
 
     Raises:
-        CheckpointError: also when the ONNX model does not compute as PyTorch does.
-        ConfigurationError: when the extra is not installed.
-        DataLoaderError: when there are no images to check with.
+        CheckpointError: also if the ONNX model differs from PyTorch's.
+        ConfigurationError: the extra is not installed.
+        DataLoaderError: there are no images for the check.
     """
     from raytune_ocr.inference.locate import find_checkpoint
     from raytune_ocr.training.model_config import load_model, whole
@@ -93,7 +93,7 @@ def export(
     try:
         images, describe = _validation_images(model, config, allow_outside)
     except DataLoaderError as error:
-        raise DataLoaderError(f"{error}; real images check the export: --data METADATA") from None
+        raise DataLoaderError(f"{error}; the check needs real images: --data METADATA") from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
     without_own_paths(whole(config, model)).save_yaml(output / CONFIG)

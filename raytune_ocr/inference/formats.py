@@ -1,4 +1,4 @@
-"""Writes and loads safetensors and ONNX."""
+"""Write and load safetensors and ONNX."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def needed(module: str) -> Any:
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
-    """All weights and buffers under their names; the calibration in its metadata."""
+    """Write all weights and buffers by name, with the calibration in the metadata."""
     save_file = needed("safetensors.torch").save_file
     tensors = {name: value.clone().contiguous() for name, value in model.state_dict().items()}
     with replacing(path) as aside:
@@ -48,7 +48,7 @@ def write_safetensors(path: Path, model: nn.Module) -> None:
 
 
 def _calibration_note(model: nn.Module) -> dict[str, str]:
-    """What an exported file says of a model with a calibration."""
+    """Return the metadata of a model's calibration."""
     calibration = getattr(model, KEY, None)
     return {KEY: calibration.to_text()} if isinstance(calibration, Calibration) else {}
 
@@ -78,7 +78,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
     beside = path.with_name(CONFIG)
     for file in (path, beside):
         if not file.is_file():
-            raise CheckpointError(f"{file}: does not exist; {WEIGHTS} needs {CONFIG} beside it")
+            raise CheckpointError(f"{file}: does not exist; {WEIGHTS} needs {CONFIG} in its folder")
     try:
         config = TrainingConfig.from_dict(load_yaml(beside), environment={})
     except ConfigurationError as error:
@@ -88,7 +88,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         model.load_state_dict(load_file(str(path)))
         with library.safe_open(str(path), "pt") as file:
             about = file.metadata() or {}
-    except Exception as error:  # the library has a class of its own for each damage
+    except Exception as error:  # the library has many exception classes
         raise CheckpointError(f"{path}: does not fit {beside}: {error}") from None
     _take_calibration(model, about, path)
     return model.eval()
@@ -148,7 +148,7 @@ def load_onnx(path: Path) -> nn.Module:
     try:
         session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common base of its errors
-        raise CheckpointError(f"{path}: not a whole ONNX file: {error}") from None
+        raise CheckpointError(f"{path}: not a complete ONNX file: {error}") from None
 
     class OnnxModel(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -166,7 +166,7 @@ def load_onnx(path: Path) -> nn.Module:
         model.class_names = _class_names(path, about.get("class_names", ""))
         model.image_shape = session.get_inputs()[0].shape[1:]
     elif model.kind not in ("ctc", "attention"):
-        raise CheckpointError(f"{path}: holds no reader of this package (no kind in its metadata)")
+        raise CheckpointError(f"{path}: not a model of this package (no kind in its metadata)")
     return model.eval()
 
 

@@ -1,4 +1,4 @@
-"""Finds the model and the images that a command line names."""
+"""Find the model and the images that a command line names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_checkpoint(source: str | Path) -> Path:
         if file.exists():
             return file
     model = RunFolder(path.parent, path.name).best_model.relative_to(path)
-    raise CheckpointError(f"{path}: holds no {model}, no export and no JSON")
+    raise CheckpointError(f"{path}: contains no {model}, no export and no results JSON")
 
 
 def find_results(source: str | Path) -> Path | None:
@@ -44,7 +44,7 @@ def find_results(source: str | Path) -> Path | None:
 
 
 def _models_in(folder: Path) -> tuple[Path, ...]:
-    """Where a trial's folder or an export keeps its model."""
+    """Return the model files that a trial's folder or an export may have."""
     best = RunFolder(folder.parent, folder.name).best_model
     return best, folder / WEIGHTS, folder / ONNX
 
@@ -60,14 +60,14 @@ def _checkpoint_in_results(path: Path) -> Path:
     except (ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: not a results JSON: {error}") from None
     if not named or not isinstance(named, str) or "\0" in named:
-        raise CheckpointError(f"{path}: best_result names no checkpoint (did any trial complete?)")
+        raise CheckpointError(f"{path}: best_result has no checkpoint (did any trial complete?)")
     moved = Path(*Path(named).parts[-3:])  # with its trial's folder, beside results.json
     gone = ""
     for candidate in (Path(named), path.parent / named, path.parent / moved):
-        told = taken(Path(*candidate.absolute().parts[:-3]), document)
-        if candidate.is_file() and not told:
+        why = taken(Path(*candidate.absolute().parts[:-3]), document)
+        if candidate.is_file() and not why:
             return candidate
-        gone = gone or told
+        gone = gone or why
     if gone:
         raise CheckpointError(f"{path}: {gone}")
     raise CheckpointError(
@@ -102,5 +102,5 @@ def find_images(sources: Iterable[str | Path], passed_over: PassedOver | None = 
             raise DataNotFoundError(f"{source}: no such image or folder")
     if not found:
         others = "".join(f"; {line}" for line in passed_over.lines())
-        raise DataNotFoundError(f"{', '.join(map(str, sources))}: holds no image{others}")
+        raise DataNotFoundError(f"{', '.join(map(str, sources))}: contains no image{others}")
     return found

@@ -1,6 +1,6 @@
-"""The card beside a shipped model: what it was made of, how well it reads, where not to trust it.
+"""Write the model card: training data, accuracy and limits of an exported model.
 
-Every figure is computed from the run and the model; nothing is said that was not measured.
+Every figure is computed from the run and the model.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def validate(model: nn.Module, split: PackedSplit) -> Validation:
 
 
 def confidences(model: nn.Module, split: PackedSplit) -> tuple[list[float], list[bool]]:
-    """How sure `predict` is of each image of a split, and whether it reads it rightly."""
+    """Return `predict`'s confidence for each image of a split, and whether its reading is right."""
     from raytune_ocr.inference.reading import read_images
 
     readings = read_images(model, split.images, second_look=True)
@@ -162,7 +162,8 @@ def classifier_card(
         *FIGURES_HEAD,
         _figure(config.val_split, "images", right / total, wilson(right, total), total),
         "",
-        "The epoch was chosen by the validation figure, which flatters it.",
+        "The epoch was chosen by the validation figure, which flatters it. "
+        + precision_note(config),
     ]
     sections = {
         "Use": _use(classifier_words(names, shape), classifier_code(names, shape)),
@@ -185,7 +186,7 @@ def _card(title: str, config: TrainingConfig, sections: Mapping[str, str]) -> st
 
 
 def _use(words: str, code: str) -> str:
-    """How `model.onnx` is used without this package."""
+    """Describe how to use `model.onnx` without this package."""
     return f"{words} With onnxruntime, NumPy and Pillow, `read(path)` of:\n\n```python\n{code}```"
 
 
@@ -204,29 +205,29 @@ def _trained_on(config: TrainingConfig) -> str:
     options = config.dataset_options
     if not options.get("composed"):
         return f"`{config.train_split}`"
-    told = [f"{options['composed']} images an epoch, composed for it and new in each"]
+    parts = [f"{options['composed']} composed images per epoch, new ones in each"]
     if "variety" in options:
-        told.append(f"variety {options['variety']}")
+        parts.append(f"variety {options['variety']}")
     if options.get("leave_out"):
-        told.append(f"none of the families {', '.join(options['leave_out'])}")
-    return ", ".join(told)
+        parts.append(f"none of the families {', '.join(options['leave_out'])}")
+    return ", ".join(parts)
 
 
 def _protocol(config: TrainingConfig, document: Mapping[str, Any], best: Mapping[str, Any]) -> str:
     if not best:
         return f"One training run, seed {config.seed}; no search was recorded."
     trials = document["all_results"]
-    told = [
+    sentences = [
         f"The best of {len(trials)} trials ({document['experiments_completed']} completed) by "
         f"validation character, then sequence accuracy; seed {config.seed}, epoch "
         f"{best['best_epoch']} of {best['total_epochs']}, chosen by "
         f"`{config.early_stopping_monitor}`."
     ]
-    told.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
+    sentences.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
     versions = document.get("environment") or {}
     if versions:
-        told.append(f"Trained with torch {versions.get('torch')} on {versions.get('device')}.")
-    return " ".join(told)
+        sentences.append(f"Trained with torch {versions.get('torch')} on {versions.get('device')}.")
+    return " ".join(sentences)
 
 
 def _confirmed(confirmation: Mapping[str, Any], name: str) -> Iterator[str]:
@@ -275,8 +276,19 @@ def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, 
                 else "no test split was read."
             )
             + " They are of the likeliest digits of one look at each image; "
-            "`python -m raytune_ocr.predict` looks again at what is doubtful.",
+            "`python -m raytune_ocr.predict` looks again at what is doubtful. "
+            + precision_note(config),
         ]
+    )
+
+
+def precision_note(config: TrainingConfig) -> str:
+    """Return the precision of a card's figures, and whether the run's own may differ."""
+    if not config.mixed_precision:
+        return "Read in float32, as in the run."
+    return (
+        "Read in float32; the run was set to mixed precision, so that its own figures may differ "
+        "by single images."
     )
 
 
@@ -287,10 +299,10 @@ def _figure(split: str, what: str, value: float, interval: Sequence[float], tota
 
 def _files(files: Mapping[str, Any]) -> str:
     rows = [
-        f"| {name} | {told['bytes'] / 1e6:.2f} | {told['ms_one_image']:.1f} |"
-        f" {told['images_per_second']:.0f} | {told['largest_difference']:.2g} |"
-        for name, told in files.items()
-        if isinstance(told, Mapping)
+        f"| {name} | {row['bytes'] / 1e6:.2f} | {row['ms_one_image']:.1f} |"
+        f" {row['images_per_second']:.0f} | {row['largest_difference']:.2g} |"
+        for name, row in files.items()
+        if isinstance(row, Mapping)
     ]
     return "\n".join(
         [
@@ -322,11 +334,11 @@ def _limits(data: Data, validation: Validation, best: Mapping[str, Any]) -> str:
 
 def _confusions(validation: Validation) -> Iterator[str]:
     if validation.confusions:
-        told = ", ".join(
+        confusions = ", ".join(
             f"{pair.translate(PLAIN).replace('->', ' as ')} ({times})"
             for pair, times in validation.confusions
         )
-        yield f"- Most often taken for another digit: {told}."
+        yield f"- Most frequent confusions: {confusions}."
     right, wrong = validation.confidence
     if right is not None and wrong is not None:
         yield (
@@ -357,7 +369,7 @@ def _faces(data: Data) -> str:
 
 
 def families(faces: Iterable[str]) -> list[str]:
-    """Names of faces without their styles, each once.
+    """Return the names of faces without styles and duplicates.
 
     >>> families(["Moul Regular", "Battambang Black Regular", "Battambang Bold"])
     ['Battambang', 'Moul']
@@ -376,5 +388,5 @@ def _gap(best: Mapping[str, Any]) -> str:
         return ""
     gap = best["best_val_seq_accuracy"] - best["test_seq_accuracy"]
     word = "worse" if gap > 0 else "better"
-    told = f"{abs(gap):.4f} {word} than" if gap else "as well as"
-    return f"- The strings of the test split are read {told} those of validation."
+    how = f"{abs(gap):.4f} {word} than" if gap else "as well as"
+    return f"- The strings of the test split are read {how} those of validation."

@@ -23,7 +23,7 @@ BATCHES_AT_ONCE = 8  # of which what is doubtful is looked at again together, in
 
 
 TOO_LONG = f"more than the {MAX_DIGITS} digits that a label has"
-SEVERAL_LINES = "several lines of text, of which a reader knows one"
+SEVERAL_LINES = "several lines of text; a reader handles a single line"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_images(
 def _batch_reader(
     model: nn.Module, mixed_precision: bool, second_look: bool, batch_size: int
 ) -> Callable[[np.ndarray], list[tuple[str, float]]]:
-    """What reads images, uint8 [N, H, W], by `batch_size`, with `model` as it reads fastest."""
+    """Return a function that reads images, uint8 [N, H, W], in batches, with a fused `model`."""
     import torch
 
     from raytune_ocr.inference.second_look import read_carefully, read_once
@@ -118,7 +118,7 @@ def predict(
 def _noting_lines(
     read_batch: Callable[[np.ndarray], list[tuple[str, float]]],
 ) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
-    """What reads canvases and says of which the text cannot be what they show."""
+    """Return a function that reads canvases and flags readings that cannot be right."""
     import numpy as np
 
     from raytune_ocr.inference.text_lines import count_lines
@@ -139,7 +139,7 @@ def _noting_lines(
 def _batch_classifier(
     model: nn.Module, mixed_precision: bool, batch_size: int
 ) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
-    """What names the likeliest class of images, uint8 [C, H, W], and its probability."""
+    """Return a function that classifies images, uint8 [C, H, W], with probabilities."""
     import numpy as np
     import torch
 

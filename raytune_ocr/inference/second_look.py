@@ -1,4 +1,4 @@
-"""Reading with a second look: what is doubtful is read again at two other sizes.
+"""Read doubtful images again at two other sizes.
 
 Pixels and noise fall on other columns then, so that an accident of one size is outvoted by the
 others. Nearly all that is misread is doubtful, and little that is read rightly.

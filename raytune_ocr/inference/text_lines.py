@@ -1,4 +1,4 @@
-"""Counts the lines of text in an image: a reader knows one line only."""
+"""Count the lines of text in an image; a reader handles a single line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ LEAST_GAP = 2  # rows between two lines
 
 
 def count_lines(canvas: np.ndarray) -> int:
-    """How many lines of text a grey image, uint8 [H, W], shows; 0 where it shows none.
+    """Count the lines of text in a grey image, uint8 [H, W]; 0 if there are none.
 
     Edges from column to column are counted, so that a ground that grows darker is no line. Of
-    4,000 composed images of one line, two were taken for two; of 300 of two or three lines, 289
+    4,000 composed images of one line, two were counted as two; of 300 of two or three lines, 289
     were found.
     """
     grey = canvas.astype(np.float32)

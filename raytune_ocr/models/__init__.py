@@ -1,4 +1,4 @@
-"""Readers of digit strings: what they are made of, their names, and how to read their logits."""
+"""Readers of digit strings: modules, presets, registry and decoding."""
 
 from raytune_ocr.models.classifier import ImageClassifier
 from raytune_ocr.models.decode import greedy_decode, log_likelihood

@@ -1,4 +1,4 @@
-"""From logits to ids: the likeliest reading of every image of a batch, and how likely one is."""
+"""Decode logits to ids: the most likely reading of every image, and its probability."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raytune_ocr.vocabulary import (
 def greedy_decode(
     logits: Tensor, kind: str, length: int = SEQUENCE_LENGTH
 ) -> tuple[Tensor, Tensor]:
-    """Ids and confidences of the likeliest reading.
+    """Return ids and confidences of the most likely reading.
 
     Args:
         logits: float [B, L, C] of an attention reader or [B, T, C] of a CTC reader.
@@ -41,7 +41,7 @@ def greedy_decode(
 
 
 def log_likelihood(logits: Tensor, kind: str, ids: Tensor) -> Tensor:
-    """How likely the logits find a given reading, float32 [B], natural logarithm.
+    """Return the log probability of a given reading under the logits, float32 [B].
 
     Args:
         logits: float [B, L, C] of an attention reader or [B, T, C] of a CTC reader.
@@ -101,7 +101,7 @@ def _decode_columns(logits: Tensor, length: int) -> tuple[Tensor, Tensor]:
 
 
 def _without(logits: Tensor, *classes: int) -> Tensor:
-    """`logits` with some classes made impossible."""
+    """Return `logits` with some classes masked."""
     impossible = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     impossible[list(classes)] = True
     return logits.masked_fill(impossible, float("-inf"))

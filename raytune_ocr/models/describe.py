@@ -1,4 +1,4 @@
-"""What each model costs: its size, its work and the memory that training it takes."""
+"""Compute the size, the operations and the training memory of each model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def flops(model: nn.Module) -> int:
 
 
 def activation_bytes(model: nn.Module, batch_size: int = 32) -> int:
-    """Bytes that a training step's forward pass keeps for the backward pass, weights excluded."""
+    """Return the bytes that a forward pass keeps for the backward pass, without weights."""
     model = copy.deepcopy(model).train()  # running statistics would change
     weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
     kept: dict[int, int] = {}
@@ -62,7 +62,7 @@ def describe_model(name: str, model: Reader) -> dict[str, Any]:
 
 
 def describe_models(names: Iterable[str] | None = None) -> list[dict[str, Any]]:
-    """A row for each preset.
+    """Return a row for each preset.
 
     Keys: `name`; `kind`; `parameters`; `mflops` to read one image; `activation_mb`, MiB kept
     for the backward pass at batch 32 in float32 (bfloat16: about half); `steps`, the length of
@@ -97,7 +97,7 @@ def format_models(rows: Iterable[Mapping[str, Any]]) -> str:
 
 @cache
 def work(model_name: str) -> int:
-    """Operations of one of our readers for one image, as its preset has it; 0 for other models."""
+    """Return the operations of a preset for one image; 0 for other models."""
     from raytune_ocr.models import create_model, flops
     from raytune_ocr.models.presets import ALIASES, PRESETS
 

@@ -1,9 +1,9 @@
-"""From a normalised image to a row of columns, each of which has seen most of the image.
+"""The encoder: a normalised image to a row of columns, each with most of the image in view.
 
 Pixels become patches at once, a few convolutions bring the columns down to 32 and the rows to a
-few, and the strongest answer of a column's rows is kept: wherever a line of digits stands, it
-reads the same. Dilated residual convolutions along that one row let neighbouring digits tell
-each other where one ends and the next begins.
+few, and the maximum over a column's rows is kept, so that the vertical position of a line does not
+matter. Dilated residual convolutions along that row pass information between neighbouring digits
+about where one ends and the next begins.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from raytune_ocr.vocabulary import IMAGE_WIDTH
 
 COLUMN = 4  # pixels that a column is wide
 COLUMNS = IMAGE_WIDTH // COLUMN
-_FIRST_GAIN = 0.1  # of what neighbours tell a column
+_FIRST_GAIN = 0.1  # initial gain of the neighbours' features
 
 
 class ConvNorm(nn.Sequential):
@@ -54,9 +54,9 @@ class ConvNorm(nn.Sequential):
 
 
 def folded(model: nn.Module) -> nn.Module:
-    """A copy that only reads, its batch norms folded into the convolutions before them.
+    """Return a copy for inference, with batch norms folded into the convolutions.
 
-    Logits differ by rounding alone, and come about a quarter sooner; a model without `ConvNorm`
+    Logits differ only by rounding; inference is about a quarter faster. A model without `ConvNorm`
     is returned as it is.
     """
     if not any(isinstance(module, ConvNorm) for module in model.modules()):
@@ -99,10 +99,10 @@ class ResidualBlock(nn.Module):
 class TemporalBlock(nn.Module):
     """Residual convolution along the columns: [B, D, 1, T] to the same shape.
 
-    What it adds is little at first, so that a column learns to read what it sees itself before it
-    learns from its neighbours. Else CTC may settle on telling a lone digit at a column far from
-    it, and images whose digit that column cannot see are then misread for a long time: after
-    64,000 images one in four, most of them with the digit on the right.
+    Its residual starts small, so that a column first learns to read its own view. Otherwise CTC may
+    settle on emitting a lone digit at a column far from it, and images with digits outside that
+    column's view are misread for long: after 64,000 images one in four, mostly with the digit on
+    the right.
     """
 
     def __init__(self, width: int, dilation: int, kernel: int = 3, dropout: float = 0.0) -> None:

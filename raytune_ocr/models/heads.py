@@ -1,4 +1,4 @@
-"""What reads digits from the encoder's columns: a CTC head, and position queries on top of it."""
+"""Heads on the encoder's columns: a CTC head, and position queries on top of it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class CTCHead(nn.Linear):
 
 
 class PositionHead(nn.Module):
-    """Columns and their CTC logits to one answer a position, float32 [B, L, C].
+    """Columns and their CTC logits to one output per position, float32 [B, L, C].
 
-    The CTC posteriors tell where a digit begins, and their running count tells its number.
+    The CTC posteriors show where a digit begins, and their running count gives its number.
     Position `i` attends to the columns at which the count passes `i + 1/2`; positions beyond
     the last digit attend to a learned end mark instead. Content attention refines the choice.
     What was attended answers twice, through the features and through the CTC posterior. The

@@ -1,4 +1,4 @@
-"""The one place where brightness, contrast and polarity of an image are made equal."""
+"""Normalise brightness, contrast and polarity of images."""
 
 from __future__ import annotations
 

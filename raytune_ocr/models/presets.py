@@ -1,4 +1,4 @@
-"""The architectures that have a name, and what each of their settings may be."""
+"""The named architectures, and the rules of their settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["attention", "ctc"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides a reader's weights and their number.
+    """The settings of a reader's architecture.
 
     Attributes:
         kind: `attention` answers position by position, `ctc` column by column.
@@ -96,7 +96,7 @@ RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "patch": ("2 or 4", lambda v: v in (2, 4) and not isinstance(v, bool)),
     "blocks": ("an integer >= 0 and <= 4", lambda v: v == 0 or (_counts(v) and v <= 4)),
 }
-"""What an override may set; `kind` is the preset's own."""
+"""Settings that an override may change; `kind` belongs to the preset."""
 
 PRESETS: dict[str, Architecture] = {
     "small": Architecture("attention"),

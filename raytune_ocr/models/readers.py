@@ -22,11 +22,11 @@ class ReaderOutput(NamedTuple):
 
 
 class Reader(nn.Module):
-    """What every reader shares: the way from images to columns, and the column-wise head.
+    """The base of readers: from images to columns, and the column-wise head.
 
     Attributes:
-        kind: `attention` or `ctc`; tells what the logits' second dimension is.
-        config: what rebuilds it, plain values.
+        kind: `attention` or `ctc`, the meaning of the logits' second dimension.
+        config: plain values that rebuild it.
     """
 
     kind: Kind

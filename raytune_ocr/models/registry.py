@@ -1,4 +1,4 @@
-"""Models by name: the presets, and whatever a user registers beside them."""
+"""Models by name: the presets, and models that a user registers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
 
 class ModelRegistry:
-    """A mapping from names to what builds a model, the presets included.
+    """A mapping from names to factories of models, the presets included.
 
     >>> @ModelRegistry.register("mynet")
     ... class MyNet(nn.Module): ...
@@ -44,7 +44,7 @@ class ModelRegistry:
         """Decorate a class or function that builds a model; it is returned unchanged.
 
         Raises:
-            ModelCreationError: if the name is taken by something else.
+            ModelCreationError: another model has the name.
         """
 
         def add(factory: Factory) -> Factory:
@@ -79,15 +79,15 @@ class ModelRegistry:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Every name there is, the presets first; aliases left out."""
+        """Return all names, the presets first, without aliases."""
         return list(dict.fromkeys([*PRESETS, *cls._factories, *plugin_names(MODELS)]))
 
     @classmethod
     def factory(cls, name: str) -> Callable[..., nn.Module]:
-        """What builds the model `name`.
+        """Return the factory of the model `name`.
 
         Raises:
-            ModelCreationError: for an unknown name; says the nearest one.
+            ModelCreationError: an unknown name; suggests the nearest one.
         """
         if ALIASES.get(name, name) in PRESETS:
             return partial(_create_preset, ALIASES.get(name, name))
@@ -138,7 +138,7 @@ def create_model(
 def check_settings(
     name: str, settings: Mapping[str, Any], config_path: str | os.PathLike[str] | None = None
 ) -> None:
-    """Whether the model `name` takes these settings, as far as that is known before it is built.
+    """Check that the model `name` takes these settings, as far as its signature shows.
 
     Raises:
         ModelCreationError, ConfigurationError: as `create_model` does.
@@ -163,7 +163,7 @@ def is_ctc(name: str) -> bool:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Numbers that training changes."""
+    """Return the number of trainable parameters."""
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
 
 

@@ -1,4 +1,4 @@
-"""One page that needs nothing else: tables and pictures in a single HTML file."""
+"""Write a self-contained HTML page with tables and images."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ h2{border-top:1px solid var(--line);padding-top:1rem}
 
 @dataclass
 class Section:
-    """A heading with a sentence, pictures and tables; `note` says why something is not there."""
+    """A heading with a sentence, images and tables; `note` says why something is missing."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ class Section:
 
 
 def page(title: str, sections: Sequence[Section], refresh: int = 0) -> str:
-    """The HTML; reloads itself every `refresh` seconds unless that is 0."""
+    """Return the HTML; it reloads itself every `refresh` seconds unless that is 0."""
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     links = "".join(f'<a href="#{s.name}">{html.escape(s.title)}</a>' for s in sections)
     return (
@@ -70,7 +70,7 @@ def _section(section: Section) -> str:
 
 
 def _picture(path: Path, title: str) -> str:
-    """The PNG, and its namesake in `dark/` where the reader prefers that."""
+    """Return the PNG, and the one in `dark/` for dark colour schemes."""
     return (
         '<p class="wide"><picture>'
         f'<source media="(prefers-color-scheme:dark)" srcset="{_data(dark(path))}">'
@@ -79,7 +79,7 @@ def _picture(path: Path, title: str) -> str:
 
 
 def dark(path: Path) -> Path:
-    """Where a picture's dark version is."""
+    """Return the path of an image's dark version."""
     return path.parent / "dark" / path.name
 
 

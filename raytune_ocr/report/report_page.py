@@ -1,4 +1,4 @@
-"""The report of runs: sections from tables, figures beside them, all into one page."""
+"""Write the report of runs: sections with tables and figures on one page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance,
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.replay import Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
-from raytune_ocr.results.tables import load_results
+from raytune_ocr.results.tables import load_results, write_csv
 from raytune_ocr.tasks.registry import figure_names
 
 if TYPE_CHECKING:
@@ -37,16 +37,15 @@ class Writer:
     def figure(
         self, name: str, draw: Callable[[Any], None], size: tuple[float, float] = (6.8, 4)
     ) -> Path:
-        """The path of a new PNG; its dark version stands in `dark/`."""
+        """Return the path of a new PNG; its dark version is in `dark/`."""
         path = self.folder / f"{name}.png"
         plots.save_figure(path, draw, size)
         plots.save_figure(dark(path), draw, size, dark=True)
         return path
 
     def table(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """The same table, written as CSV and Parquet."""
-        with replacing(self.folder / f"{name}.csv") as aside:
-            table.to_csv(aside, index=False)
+        """Write a table as CSV and Parquet, and return it."""
+        write_csv(self.folder / f"{name}.csv", table)
         as_text = [column for column in table if _has_no_kind(table[column])]
         with replacing(self.folder / f"{name}.parquet") as aside:
             table.astype(dict.fromkeys(as_text, str)).to_parquet(aside, index=False)
@@ -54,7 +53,7 @@ class Writer:
 
 
 def _has_no_kind(column: pd.Series) -> bool:
-    """Whether Parquet has no type for it: values of several, or mappings, which may be empty."""
+    """Whether Parquet has no type for a column: mixed types, or mappings, which may be empty."""
     kinds = {type(value) for value in column.dropna()} if column.dtype == object else set()
     return len(kinds) > 1 or dict in kinds
 
@@ -65,10 +64,10 @@ def write_report(
     """Write `report.html`, PNGs, CSVs and Parquet files; return the page's path.
 
     Raises:
-        DataNotFoundError, ConfigurationError: when a source is no results.
+        DataNotFoundError, ConfigurationError: a source has no results.
     """
     for source in sources:
-        read_document(source)  # what is no results is told before anything is made
+        read_document(source)  # raises before anything is written
     folder.mkdir(parents=True, exist_ok=True)
     sections = []
     if len(sources) > 1:
@@ -95,20 +94,20 @@ def _side_by_side(sources: Sequence[Path], writer: Writer) -> Section:
 
 
 def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section]:
-    """All sections of one run; what cannot be shown says why."""
+    """Return all sections of one run; sections without content say why."""
     table = load_results(source)
     if table.empty:
         table = table.reindex(columns=["experiment_name", "status", "training_time"])
     parts: list[tuple[Section, Callable[..., None]]] = [
         (Section("ranking", "Ranking and targets"), partial(_ranking, source)),
-        (Section("confirmation", "Better, or only lucky?"), partial(_confirmation, source)),
+        (Section("confirmation", "Confirmation with fresh seeds"), partial(_confirmation, source)),
         (Section("curves", "Learning curves"), partial(_curves, source)),
         (Section("parallel", "Parallel coordinates"), partial(_parallel, source)),
-        (Section("importance", "What mattered"), partial(_importance, source)),
+        (Section("importance", "Importance of settings"), partial(_importance, source)),
         (Section("pareto", "Accuracy against cost"), _pareto),
-        (Section("winner", "How the winner reads"), partial(_winner, source, data)),
+        (Section("winner", "Errors of the best model"), partial(_winner, source, data)),
         (
-            Section("confidence", "How reliable is its confidence?"),
+            Section("confidence", "Calibration of the confidence"),
             partial(_confidence, source, data),
         ),
         (Section("resources", "Time and resources"), partial(_resources, source)),
@@ -132,7 +131,7 @@ def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer
     if len(targets):
         section.tables.append(targets)
     else:
-        section.note = "No targets were set."
+        section.note = "The YAML sets no targets."
     if going := analysis.unfinished(source):
         section.text += f" Still training: {', '.join(f'{n} (epoch {e})' for n, e in going)}."
 
@@ -142,7 +141,7 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
     figures = writer.table("held_out", analysis.held_out(source))
     if len(figures):
         section.tables.append(figures)
-        section.text = "The test split was read for the winner alone, after it was chosen."
+        section.text = "Only the winner was evaluated on the test split, after it was chosen."
     if found.empty:
         section.note = verdict or _not_begun(_journal(source).about.get("confirm") or 0)
         return
@@ -163,8 +162,8 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
 
 def _not_begun(candidates: int) -> str:
     if candidates:
-        return f"The {candidates} best are trained again with fresh seeds once the search is over."
-    return "Nothing was confirmed: --confirm K trains the K best again with fresh seeds."
+        return f"After the search, the {candidates} best trials train again with fresh seeds."
+    return "Not confirmed: --confirm K trains the K best trials again with fresh seeds."
 
 
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -186,15 +185,15 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
         for name in sorted(rows_of, key=lambda name: place.get(name, len(place)))
     }
     rungs = _rungs(source)
-    which = "each trial" if len(lines) <= plots.NAMED else f"each of the {plots.NAMED} best"
+    which = "each trial" if len(lines) <= plots.NAMED else f"each of the {plots.NAMED} best trials"
 
     def draw(figure: Any) -> None:
         plots.draw_trial_curves(figure, lines, word)
         plots.draw_rungs(figure, rungs)
 
     section.pictures = [writer.figure("curves", draw)]
-    section.text = f"In brackets why {which} ended. " + (
-        f"Dotted: rungs at epochs {', '.join(map(str, rungs))}, where trials may be stopped."
+    section.text = f"In brackets: why {which} ended. " + (
+        f"Dotted lines: rungs at epochs {', '.join(map(str, rungs))}, where trials are compared."
         if rungs
         else "No rungs were recorded."
     )
@@ -202,7 +201,7 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
 
 def _why_no_curves(source: Path) -> str:
     _, document = read_document(source)
-    return why_gone(document) or "No epochs.csv was found beside the results."
+    return why_gone(document) or "The results' folder has no epochs.csv."
 
 
 def _rungs(source: Path) -> list[int]:
@@ -210,15 +209,15 @@ def _rungs(source: Path) -> list[int]:
 
 
 def rungs_of(decisions: Iterable[Decision]) -> list[int]:
-    """Epochs at which several trials were compared.
+    """Return the epochs at which several trials were compared.
 
-    A rule that stops trials one by one, whenever it sees fit, has none.
+    A rule without fixed epochs, such as the median rule, has none.
     """
     return sorted({each.epoch for each in decisions if each.decision in (CONTINUE, EXPLOIT)})
 
 
 def _journal(source: Path) -> Replay:
-    """The run's journal: beside its results, or in its output folder; empty elsewhere."""
+    """Return the run's journal beside its results or in its output folder, else an empty one."""
     path, document = read_document(source)
     for folder in run_folders(path, document):
         if (journal := Journal(folder)).exists():
@@ -232,7 +231,7 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     settings["score"] = [analysis.score_of(result) for result in document["all_results"]]
     settings = settings[settings["score"].notna()]
     if len(settings) < 2 or len(settings.columns) < 2:
-        raise DataNotFoundError("Needs two trials with a score and a setting that differs.")
+        raise DataNotFoundError("This needs two trials with a score and a setting that differs.")
     writer.table("settings", settings)
     shown = settings.astype(object).where(settings.notna(), NOT_SET)
     scores = shown.pop("score").tolist()
@@ -240,20 +239,20 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     draw = partial(plots.draw_parallel, columns=columns, scores=scores, word="score")
     section.pictures = [writer.figure("parallel", draw, (max(6.8, 1.1 * len(columns)), 4.5))]
     section.text = (
-        "A line a trial, the better the lighter; only settings that differ, as they were in the "
-        f"last epoch of each trial ({NOT_SET}: left out, or without effect)."
+        "One line per trial, lighter for better scores; only settings that differ, with their "
+        f"values in the last epoch ({NOT_SET}: not set, or without effect)."
     )
 
 
 def _importance(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     found = writer.table("importance", importance(source))
     section.text = (
-        f"Estimator: {ESTIMATOR}. One setting at a time, so it sees no interactions;"
-        " settings varied together share their credit. Below chance it means nothing."
+        f"Estimator: {ESTIMATOR}. One setting at a time, without interactions; settings that vary"
+        " together share their importance. An importance below chance is noise."
     )
     if found.empty:
         few = FEWEST_TRIALS
-        raise DataNotFoundError(f"Fewer than {few} trials with a score: no honest estimate.")
+        raise DataNotFoundError(f"An estimate needs at least {few} trials with a score.")
     rows = list(found.iloc[:, :5].itertuples(index=False, name=None))
     size = (6.8, 1.2 + 0.35 * len(rows))
     section.pictures = [
@@ -268,11 +267,13 @@ def _pareto(table: pd.DataFrame, section: Section, writer: Writer) -> None:
     word = analysis.score_name(table)
     draw = partial(plots.draw_pareto, points=points, word=word)
     section.pictures, section.tables = [writer.figure("pareto", draw)], [front]
-    section.text = "Red: no cheaper trial is as good. A trial that was stopped early cost less."
+    section.text = (
+        "Red: the Pareto front, where no cheaper trial is as good. Stopped trials cost less."
+    )
 
 
 def _winner_and_split(source: Path, data: str | None) -> tuple[Any, Any, Any]:
-    """The winner, its config, and the split that it was validated on."""
+    """Return the winner, its config and its validation split."""
     from raytune_ocr.data.split_files import load_split
     from raytune_ocr.inference.locate import find_checkpoint
     from raytune_ocr.training import load_reader
@@ -288,6 +289,7 @@ def _winner(
     import numpy as np
     import pandas as pd
 
+    from raytune_ocr.inference.model_card import precision_note
     from raytune_ocr.inference.reading import read_images
     from raytune_ocr.training.evaluate import measure
     from raytune_ocr.vocabulary import DIGITS
@@ -309,7 +311,7 @@ def _winner(
     writer.table("misread", pd.DataFrame(worst, columns=columns))
     section.text = (
         f"{config.experiment_name} on {config.val_split}: {len(rows)} of {len(split)} strings"
-        " misread. Below, the surest of the wrong readings."
+        f" misread. {precision_note(config)} Below: the wrong readings with the highest confidence."
     )
     if rows:
         titles = [
@@ -344,9 +346,9 @@ def _confidence(
     before, after = (expected_error(bins) for bins in series.values())
     section.text = (
         f"Readings of {config.val_split} by confidence, with a second look at doubtful ones. "
-        f"Expected calibration error {before:.4f} as it is, {after:.4f} by Platt scaling, each "
-        f"half of the images by the other half's fit. On all of them: slope {slope:.3f}, offset "
-        f"{offset:.3f}. `export` keeps such a fit with the model, and `predict` applies it."
+        f"Expected calibration error {before:.4f} without and {after:.4f} with Platt scaling "
+        f"(two-fold cross-fit). Fit on all images: slope {slope:.3f}, offset {offset:.3f}. "
+        "`export` stores such a fit with the model, and `predict` applies it."
     )
 
 
@@ -359,7 +361,7 @@ def _resources(source: Path, table: pd.DataFrame, section: Section, writer: Writ
     present = {name: kind for name, kind in how.items() if name in curves}
     used = curves.groupby("experiment_name", sort=False).agg(present).reset_index()
     section.tables = [writer.table("resources", used)]
-    section.text = "Seconds in all, median images a second, most memory in MiB, mean CPU percent."
+    section.text = "Total seconds, median images per second, peak memory in MiB, mean CPU percent."
 
 
 def _failures(table: pd.DataFrame, section: Section, writer: Writer) -> None:

@@ -1,1 +1,1 @@
-"""What a run leaves: the journal, the results JSON, tables and their analysis."""
+"""Files of a run: the journal, the results JSON, tables and their analysis."""

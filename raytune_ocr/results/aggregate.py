@@ -1,10 +1,10 @@
-"""The aggregator: a run's epochs become its trials table, and that its ranking and its targets.
+"""Aggregate a run's epochs to its trials table, ranking and targets.
 
     records -> epochs_table -> figures_table -> trials_table -> ranking, the JSON, trials.csv
 
-The best epoch of a trial is the one that `TrainingConfig.best_of` names, which `best_model.pt` is
-of. Trials are ranked by the metrics of that epoch: the first metric of their task, of equals the
-next one, and of trials that are equal in all of them the name decides, alphabetically.
+The best epoch of a trial is that of `TrainingConfig.best_of` and of `best_model.pt`. Trials are
+ranked by the metrics of that epoch: the first metric of their task, ties by the next ones, then by
+name.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ SUMMARIES = {
     "images_per_second": ("images_per_second", "median"),
     "model_parameters": ("model_parameters", "last"),
 }
-"""Figures of a trial, the column of its epochs that each is made of, and how."""
+"""Columns of the trials table, and the column of epochs and function that each is computed by."""
 SYSTEM_METRICS = ("memory_mb", "gpu_memory_mb", "cpu_percent", "images_per_second")
-MEETS = "meets_"  # begins the name of a column that says whether a target is met
+MEETS = "meets_"  # prefix of the columns that say whether a target is met
 
 
 def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """Return a row a trial and epoch: the metrics of its task, and what the epoch cost."""
+    """Return a row per trial and epoch: the metrics of its task, and time and memory."""
     import pandas as pd
 
     records = list(records)
@@ -72,7 +72,7 @@ def task_columns(records: Iterable[TrialRecord]) -> list[str]:
 
 
 def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
-    """Return a row a trial, by its name: the metrics of its best epoch, and what all epochs cost.
+    """Return a row per trial, by name: the metrics of its best epoch, and the cost of all epochs.
 
     A trial without an epoch has NaN throughout.
     """
@@ -95,9 +95,9 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 
 def _best_rows(epochs: pd.DataFrame, trial: np.ndarray, monitors: Sequence[Metric]) -> np.ndarray:
-    """Return the position of each trial's best epoch; none where it has no monitored value.
+    """Return the position of each trial's best epoch; none if it has no monitored value.
 
-    Of equal scores the one with the lowest `val_loss`, and of those the first: see `best_of`.
+    Ties go to the lowest `val_loss`, then to the first epoch: see `best_of`.
     """
     import numpy as np
 
@@ -111,7 +111,7 @@ def _best_rows(epochs: pd.DataFrame, trial: np.ndarray, monitors: Sequence[Metri
 def scores_of(
     table: pd.DataFrame, metrics: Sequence[Metric], owner: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return by row the value of its metric, higher is better; NaN where it has none.
+    """Return the score of each row, higher is better; NaN if it has none.
 
     Args:
         metrics: of each row, or of each owner of rows.
@@ -136,11 +136,11 @@ def trials_table(
     figures: pd.DataFrame | None = None,
     keep_models: int | None = BEST_MODELS_KEPT,
 ) -> pd.DataFrame:
-    """Return a row a trial, in the order of `records`; `docs/reference/results.md` has the columns.
+    """Return a row per trial, in the order of `records`; docs/reference/results.md has the columns.
 
     Args:
         targets: goals by name; each gets a column `meets_<name>`.
-        figures: what `figures_table` gave (default: it is computed).
+        figures: from `figures_table` (default: it is computed).
         keep_models: how many of the best trials keep their models at the end; None: all.
     """
     import pandas as pd
@@ -167,7 +167,7 @@ _FACTS = (
 
 
 def _facts(record: TrialRecord) -> dict[str, Any]:
-    """What is known of a trial besides its epochs."""
+    """Return the columns of a trial that do not come from its epochs."""
     folder = f"{record.config.output_dir}/{record.name}"
     return {
         **record.used,
@@ -186,7 +186,7 @@ def _facts(record: TrialRecord) -> dict[str, Any]:
 
 
 def hyperparameters(record: TrialRecord) -> dict[str, Any]:
-    """Return the settings that a trial is told by, and each that was searched."""
+    """Return the main settings of a trial, and each searched one."""
     return {n: getattr(record.config, n) for n in HYPERPARAMETERS} | dict(record.sampled)
 
 
@@ -218,44 +218,44 @@ def _ranks(table: pd.DataFrame, metrics: Sequence[Sequence[Metric]]) -> pd.Serie
 
 
 def _last_if_nan(keys: np.ndarray) -> np.ndarray:
-    """Keys to sort by from the lowest, NaN at the end together with infinity."""
+    """Return ascending sort keys, NaN and infinity last."""
     import numpy as np
 
     return np.where(np.isnan(keys), np.inf, keys)
 
 
 def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Series:
-    """Say of each trial without a checkpoint why it has none; None where it has one."""
+    """Return why each trial without a checkpoint has none; None if it has one."""
     import numpy as np
     import pandas as pd
 
     beyond = table["rank"].gt(keep_models or np.inf).fillna(False).astype(bool)
     reasons = [
         (table["checkpoint"].notna(), None),
-        (table["best_epoch"].isna(), "no epoch of it was validated"),
+        (table["best_epoch"].isna(), "no validated epoch"),
         (
             table["confirms"].notna(),
-            "removed: a training that confirms another trial keeps no model",
+            "removed: confirming trials keep no model",
         ),
-        (table["status"] == "failed", "removed: a failed trial keeps no model"),
+        (table["status"] == "failed", "removed: failed trials keep no model"),
         (
             beyond,
             f"removed: not among the best {keep_models} (--keep-models keeps more)",
         ),
     ]
-    told = np.select(
+    reasons = np.select(
         [holds.to_numpy(bool) for holds, _ in reasons],
         [np.array(reason, dtype=object) for _, reason in reasons],
-        np.array("not there: moved, or removed since", dtype=object),
+        np.array("missing: moved or removed", dtype=object),
     )
-    return pd.Series(told, table.index)
+    return pd.Series(reasons, table.index)
 
 
 def _add_targets(table: pd.DataFrame, targets: Mapping[str, float]) -> None:
     """Add a column `meets_<name>` for each target.
 
-    Training converged by an epoch only where the model of that epoch is good enough:
-    `convergence_epochs` is met only by trials that meet the accuracy targets of their task as well.
+    Training has converged only if its model is good enough: `convergence_epochs` is met only by
+    trials that also meet the accuracy targets of their task.
     """
     keys = target_keys() if targets else {}
     values = {name: _column(table, keys[name]) for name in targets}
@@ -274,14 +274,14 @@ def _reached(values: pd.Series, goal: float, mode: str) -> pd.Series:
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    """The column as float64; NaN throughout where there is none."""
+    """Return the column as float64; all NaN if it is missing."""
     import pandas as pd
 
     return table[name].astype("float64") if name in table else pd.Series(float("nan"), table.index)
 
 
 def ranking(records: Iterable[TrialRecord], table: pd.DataFrame | None = None) -> list[TrialRecord]:
-    """Return the completed trials of the search, best first; those that confirm have no place.
+    """Return the completed trials of the search, best first, without confirming trials.
 
     Args:
         table: of these trials, by `trials_table` (default: it is computed).
@@ -293,12 +293,12 @@ def ranking(records: Iterable[TrialRecord], table: pd.DataFrame | None = None) -
 
 
 class Aggregator:
-    """Makes the trials tables of a run that goes on.
+    """Makes the trials tables during a run.
 
-    The epochs of a trial are read anew only after they have changed.
+    Only changed trials are aggregated again.
 
     Args:
-        records: the run's trials by name, which grow.
+        records: the run's trials by name, a growing mapping.
         targets: goals by name.
         keep_models: how many of the best trials keep their models; None: all.
     """
@@ -316,7 +316,7 @@ class Aggregator:
         self._seen: dict[str, tuple[TrialRecord, Any, Any]] = {}
 
     def table(self) -> pd.DataFrame:
-        """Return the trials table as it stands."""
+        """Return the current trials table."""
         import pandas as pd
 
         records = list(self.records.values())
@@ -336,6 +336,6 @@ class Aggregator:
 
 
 def _stamp(record: TrialRecord) -> tuple[TrialRecord, Any, Any]:
-    """What changes with each epoch of a trial: compared by identity, not by value."""
+    """Values that change with each epoch of a trial, compared by identity."""
     first, last = (record.epochs[0], record.epochs[-1]) if record.epochs else (None, None)
     return record, first, last

@@ -1,4 +1,4 @@
-"""Tables that answer questions about runs: curves, the best, comparisons, importance, the front.
+"""Analyse runs: learning curves, best trial, comparisons, Pareto front, confirmation.
 
 Nothing is drawn here. Accuracies go from 0 to 1, times are in seconds, epochs count from 1.
 """
@@ -27,19 +27,19 @@ Source = str | os.PathLike[str]
 
 
 def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
-    """A row a trial and epoch, of trials that still run as well.
+    """Return a row per trial and epoch, also of trials that still run.
 
     Args:
         source: a results JSON or an output folder.
-        confirming: also of the trials that trained the best ones again with other seeds.
+        confirming: include the trials that trained the best ones again with other seeds.
 
     Returns:
         `experiment_name`, `epoch` (from 1), losses, accuracies (0..1), `learning_rate`, `seconds`
-        (of the epoch), `memory_mb` (MiB) and the like; no rows where a run left no `epochs.csv`, or
-        another run has taken its folder.
+        (of the epoch), `memory_mb` (MiB) etc.; no rows if the run has no `epochs.csv`, or another
+        run has replaced it in its folder.
 
     Raises:
-        DataNotFoundError: when there are no results.
+        DataNotFoundError: there are no results.
     """
     import pandas as pd
 
@@ -53,22 +53,22 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
 
 
 def read_epochs(file: Path) -> pd.DataFrame:
-    """A table as it was written: figures to the last bit, and names such as 001 or null.
+    """Read a table exactly: numbers to the last bit, and names such as 001 or null.
 
     Raises:
-        DataLoaderError: it is damaged: names the line and the value.
+        DataLoaderError: it is damaged; names the line and the value.
     """
     import pandas as pd
 
     try:
         table = pd.read_csv(
             file,
-            engine="python",  # the other one rounds
+            engine="python",  # the C engine rounds
             dtype={"experiment_name": str},
             keep_default_na=False,
             na_values=[""],
         )
-    except (ValueError, csv.Error) as error:  # pandas' own errors are of the first kind
+    except (ValueError, csv.Error) as error:  # pandas' errors are ValueErrors
         raise DataLoaderError(f"{file}: damaged: {error}") from None
     for name in ("experiment_name", "epoch"):
         if name not in table or table[name].isna().any():
@@ -87,7 +87,7 @@ def _check_numbers(file: Path, column: pd.Series) -> None:
     if column.name == "epoch" and not wrong.any():
         wrong = numbers % 1 != 0
     if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])  # the index may be a column of a damaged file
+        row = int(np.flatnonzero(wrong)[0])  # the index of a damaged file may be a column
         line, value = row + 2, str(column.iloc[row])[:40]
         raise DataLoaderError(
             f"{file}: damaged: line {line}: {column.name} must be a number, got {value!r}"
@@ -95,7 +95,7 @@ def _check_numbers(file: Path, column: pd.Series) -> None:
 
 
 def score_name(table: pd.DataFrame) -> str:
-    """The column that trials of `table` are ranked by.
+    """Return the column by which trials of `table` are ranked.
 
     Raises:
         DataNotFoundError: when no trial has a score.
@@ -103,23 +103,23 @@ def score_name(table: pd.DataFrame) -> str:
     for name in figure_names():
         if name in table and table[name].notna().any():
             return name
-    raise DataNotFoundError("no trial has a score: none was trained to the end of an epoch")
+    raise DataNotFoundError("no trial has a score: none finished an epoch")
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Completed trials with a score, best first."""
+    """Return completed trials with a score, best first."""
     return best_first(table[(table["status"] == "completed") & table[score_name(table)].notna()])
 
 
 def best(source: Source | Sequence[Source]) -> pd.Series:
-    """The row of `load_results(source)` of the winner; of several runs, of the better winner.
+    """Return the winner's row of `load_results(source)`; for several runs, the best winner's.
 
     Raises:
         DataNotFoundError: when no trial completed.
     """
     table = load_results(source)
     if table.empty or not len(done := ranked(table)):
-        raise DataNotFoundError(f"{source}: no trial completed, so there is no best one")
+        raise DataNotFoundError(f"{source}: no trial completed")
     if isinstance(source, (str, os.PathLike)):
         return done.loc[_place_of_winner(source, done)]
     of_run = {one: done[done["source"] == str(one)] for one in source}
@@ -127,25 +127,26 @@ def best(source: Source | Sequence[Source]) -> pd.Series:
 
 
 def winner_name(source: Source) -> str | None:
-    """The trial that the run itself calls the best one: by confirmation or loss, if so asked."""
+    """Return the trial that the run's JSON names as the best."""
     _, document = read_document(source)
     result = document.get("best_result")
     return result.get("experiment_name") if isinstance(result, dict) else None
 
 
 def _place_of_winner(source: Source, done: pd.DataFrame) -> int:
-    """Of a ranking's rows of one run; the first where the run names none of them."""
+    """Return the winner's row in a run's ranking; the first if the run names none of them."""
     named = done.index[done["experiment_name"] == winner_name(source)]
     return int((named if len(named) else done.index)[0])
 
 
 def compare(runs: Source | Sequence[Source]) -> pd.DataFrame:
-    """Runs side by side: a row a run, in the order given; a single path is one run.
+    """Compare runs: a row per run, in the given order; a single path is one run.
 
     Returns:
         `source`, `trials`, `completed`, `failed`, `best_trial`, `score` (name of the figure),
         `best_score` (of that trial in the search), `median_score` (0..1), `epochs`,
-        `training_time` (seconds, of all trials; what heirs have of their parents counts once).
+        `training_time` (seconds, of all trials; epochs that PBT clones share with their parents
+        count once).
     """
     import pandas as pd
 
@@ -181,7 +182,7 @@ def _run_row(source: Source) -> dict[str, Any]:
 
 
 def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
-    """Epochs that a population's heirs have of their parents, which trained them, and seconds."""
+    """Return the epochs and seconds that PBT clones share with their parents."""
     if "parent_epoch" not in table:
         return 0, 0.0
     epochs = table.set_index("experiment_name")["parent_epoch"]
@@ -193,22 +194,22 @@ def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
 
 
 def score_of(result: dict[str, Any]) -> float:
-    """What a result is ranked by, 0 to 1; NaN when it has no score."""
+    """Return the score of a result, 0 to 1; NaN if it has none."""
     found = (result.get(name) for name in figure_names())
     return next((float(value) for value in found if value is not None), math.nan)
 
 
 def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
-    """Completed trials by cost, with `on_front`: no cheaper trial is as good or better.
+    """Return completed trials by cost, with `on_front`: no cheaper trial is as good or better.
 
     Returns:
         `experiment_name`, `cost` (seconds), `score` (0..1), `on_front`.
 
     Raises:
-        DataNotFoundError: when no trial has a score, or the results tell no cost.
+        DataNotFoundError: no trial has a score, or the results have no such cost.
     """
     if cost not in table:
-        raise DataNotFoundError(f"The results do not tell {cost}.")
+        raise DataNotFoundError(f"The results have no {cost}.")
     done = ranked(table)
     found = done[["experiment_name", cost, score_name(table)]].dropna()
     found.columns = ["experiment_name", "cost", "score"]
@@ -218,7 +219,7 @@ def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
-    """`experiment_name` and `error_message` of failed trials."""
+    """Return `experiment_name` and `error_message` of failed trials."""
     if "error_message" not in table:
         table = table.assign(error_message="")
     failed = table[table["status"] == "failed"]
@@ -226,7 +227,7 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def targets_table(source: Source) -> pd.DataFrame:
-    """A row a trial and target: `experiment_name`, `target`, `goal`, `value`, `met`."""
+    """Return a row per trial and target: `experiment_name`, `target`, `goal`, `value`, `met`."""
     import pandas as pd
 
     _, document = read_document(source)
@@ -239,7 +240,7 @@ def targets_table(source: Source) -> pd.DataFrame:
 
 
 def unfinished(source: Source) -> list[tuple[str, int]]:
-    """Trials without a result yet, and their last epoch, of a run in progress or ended."""
+    """Return the unfinished trials of a run and their last epochs."""
     curves = learning_curves(source, confirming=True)
     _, document = read_document(source)
     confirming = (document.get("confirmation") or {}).get("results", [])
@@ -249,32 +250,32 @@ def unfinished(source: Source) -> list[tuple[str, int]]:
 
 
 def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
-    """What the best trials reached with fresh seeds, and the verdict on the winner's lead.
+    """Return the scores of the best trials with fresh seeds, and the verdict on the winner's lead.
 
     Returns:
-        A row a trial and seed, best mean first: `experiment_name`, `metric`, `seed`, `score`, and
-        of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows where
-        nothing was confirmed, or nothing yet; the verdict is "" where nothing was begun.
+        A row per trial and seed, best mean first: `experiment_name`, `metric`, `seed`, `score`, and
+        of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows if
+        nothing was confirmed (yet); the verdict is "" if no confirmation has begun.
     """
     import pandas as pd
 
     _, document = read_document(source)
-    told = document.get("confirmation") or {}
+    found = document.get("confirmation") or {}
     columns = ["experiment_name", "metric", "seed", "score", "mean", "std", "low", "high"]
     rows = []
-    for each in told.get("candidates", []):
+    for each in found.get("candidates", []):
         for seed, score in each["scores"].items():
             of_all = [each["mean"], each["std"], *each["interval"]]
-            rows.append([each["experiment_name"], told["metric"], int(seed), score, *of_all])
-    return pd.DataFrame(rows, columns=columns), told.get("verdict", "")
+            rows.append([each["experiment_name"], found["metric"], int(seed), score, *of_all])
+    return pd.DataFrame(rows, columns=columns), found.get("verdict", "")
 
 
 def held_out(source: Source) -> pd.DataFrame:
-    """The winner's accuracies beside each other, validation and test.
+    """Return the winner's accuracies on validation and test.
 
     Returns:
         `experiment_name`, `split`, `accuracy` (char or seq), `value`, `low` and `high` (Wilson,
-        95 %; from 0 to 1). No rows where the test split was not read.
+        95 %; from 0 to 1). No rows if the test split was not read.
     """
     import pandas as pd
 

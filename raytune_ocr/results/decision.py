@@ -1,4 +1,4 @@
-"""What a scheduler decided about a trial, as the journal keeps it."""
+"""A scheduler's decision about a trial, as the journal stores it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Decision:
 
     Attributes:
         scheduler: the name of the scheduler that made it.
-        trial: the trial that it is about; with EXPLOIT the new one.
+        trial: the trial; with EXPLOIT the new one.
         epoch: the number of epochs after which it was made.
         decision: one of `DECISIONS`.
-        state: what the scheduler's later decisions depend on, as JSON types. With EXPLOIT also
-            `parent`, `replaces` and `settings`: the trial that is copied, the trial that the new
-            one replaces, and the settings that it has from `epoch` on.
+        state: values that the scheduler's later decisions depend on, as JSON types. With EXPLOIT
+            also `parent` (the copied trial), `replaces` (the replaced trial) and `settings` (from
+            `epoch` on).
     """
 
     scheduler: str

@@ -1,4 +1,4 @@
-"""The results JSON: how it is built, written and read."""
+"""Build, write and read the results JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EPOCHS = ("best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch")
 OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch")
 """Keys of a result that only some trials have."""
-RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
+RESULTS_COPY = "results.json"  # in the output folder, besides --results-file
 
 
 def results_document(
@@ -37,13 +37,13 @@ def results_document(
     confirmation: Mapping[str, Any] | None = None,
     held_out: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return the whole JSON, of what is finished so far.
+    """Return the whole JSON, with the finished trials so far.
 
     Args:
         table: of these trials, by `trials_table` (default: it is computed).
         best: the winner (default: the trial of rank 1).
-        confirmation: what `confirm.confirmation` says, if anything was confirmed.
-        held_out: further figures of trials by name, read once from the test split.
+        confirmation: from `selection.confirmation`, if trials were confirmed.
+        held_out: test metrics of trials by name.
     """
     table = trials_table(records, targets) if table is None else table
     finished = table["status"].isin(FINISHED) & table["confirms"].isna()
@@ -70,11 +70,11 @@ def results_of(
     targets: Mapping[str, float],
     chosen: pd.Series | None = None,
 ) -> list[dict[str, Any]]:
-    """Return an entry of the JSON a trial, made of the rows of its table.
+    """Return the JSON's entry of each trial, from the rows of the table.
 
     Args:
         table: of these trials, in their order.
-        chosen: which rows are wanted (default: all).
+        chosen: which rows (default: all).
     """
     some = table if chosen is None else table[chosen]
     plain = some.astype(object).where(some.notna(), None)
@@ -83,7 +83,7 @@ def results_of(
 
 
 def result_of(record: TrialRecord, targets: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """Return the entry of the JSON of one trial alone, whatever its status."""
+    """Return the JSON's entry of one trial, whatever its status."""
     (result,) = results_of([record], trials_table([record], targets), targets or {})
     return result
 
@@ -116,7 +116,7 @@ def _result(
 
 @cache
 def environment() -> dict[str, Any]:
-    """Versions and the machine that results were made with."""
+    """Return the versions and the machine of results."""
     from importlib.metadata import version
 
     import psutil
@@ -136,18 +136,18 @@ def environment() -> dict[str, Any]:
 def write_json(
     path: str | os.PathLike[str], document: Mapping[str, Any], *, follow_links: bool = False
 ) -> None:
-    """Valid JSON, aside and then in place; see `replacing`."""
+    """Write valid JSON atomically; see `replacing`."""
     with replacing(path, follow_links=follow_links) as aside:
         text = json.dumps(finite(document), indent=2, ensure_ascii=False, allow_nan=False)
         aside.write_text(text + "\n", encoding="utf-8")
 
 
 def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]:
-    """A results JSON or the one in a folder: its path, and what it holds, infinities gone.
+    """Read a results JSON, or that of a folder; return its path and its content without infinities.
 
     Raises:
-        DataNotFoundError: when there is none.
-        DataLoaderError: when it is no results JSON.
+        DataNotFoundError: there is none.
+        DataLoaderError: it is not a results JSON.
     """
     path = Path(source)
     if _is_folder(path):
@@ -163,7 +163,7 @@ def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]
     except (ValueError, RecursionError) as error:
         raise DataLoaderError(f"{path}: not valid JSON: {error}") from None
     if not isinstance(document, dict) or document.get("all_results") is None:
-        raise DataLoaderError(f"{path}: must hold all_results, a list of results")
+        raise DataLoaderError(f"{path}: must have all_results, a list of results")
     try:
         check_document(document)
     except ValueError as error:
@@ -174,17 +174,17 @@ def read_document(source: str | os.PathLike[str]) -> tuple[Path, dict[str, Any]]
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except (OSError, ValueError):  # too long, or a NUL in it: no folder
+    except (OSError, ValueError):  # too long, or with a NUL: not a folder
         return False
 
 
 def _document_in(folder: Path) -> Path:
-    """The results in an output folder, or the newest results JSON in another one."""
+    """Return the results file of an output folder, or the newest results JSON of another folder."""
     if (folder / RESULTS_COPY).exists():
         return folder / RESULTS_COPY
     found = list(folder.glob("hyperparameter_tuning_results_*.json"))
     if not found:
         raise DataNotFoundError(
-            f"{folder}: holds neither {RESULTS_COPY} nor hyperparameter_tuning_results_*.json"
+            f"{folder}: contains neither {RESULTS_COPY} nor hyperparameter_tuning_results_*.json"
         )
     return max(found, key=lambda path: path.stat().st_mtime)

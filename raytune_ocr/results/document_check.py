@@ -1,7 +1,7 @@
-"""What a results JSON must hold: it is checked where it is read, since others may have written it.
+"""Check the content of a results JSON when it is read, since it may come from someone else.
 
-The original system's results have fewer keys, so nothing is missed. A figure that is no number is
-None, as one that was not measured; any other value of a wrong type is named.
+Few keys are required, since the original system's results have fewer. A metric that is not a
+number becomes None, like one that was not measured; other wrong types are errors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from raytune_ocr.tasks.registry import figure_names
 
-MOST_DIGITS = 18  # of an integer that is a float and a NumPy integer as well
+MOST_DIGITS = 18  # of an integer that fits a float and a NumPy integer
 NUMBERS = (
     *("training_time", "best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch"),
     *("seed", "batch_size_used", "accumulation_used", "threads", "parent_epoch", "rank"),
@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(LISTS, (list, "a list")),
 }
 OPAQUE = ("hyperparameters", "config", "sampled", "metrics", "made_with", "environment")
-"""Mappings of any keys; those who use them check them."""
+"""Mappings with any keys; their users check them."""
 REQUIRED = {
     "all_results": (),
     "results": (),
@@ -42,14 +42,14 @@ REQUIRED = {
 
 
 def integer(digits: str) -> int:
-    """Read an integer of JSON; raises ValueError for one of more digits than any figure has."""
+    """Read an integer of JSON; raise ValueError if it has too many digits."""
     if len(digits) > MOST_DIGITS:
-        raise ValueError("an integer of too many digits")
+        raise ValueError("an integer with too many digits")
     return int(digits)
 
 
 def check_document(document: dict[str, Any]) -> None:
-    """Check a results JSON, and make figures that are no numbers None.
+    """Check a results JSON, and replace metrics that are not numbers by None.
 
     Raises:
         ValueError: `<place>: must be <rule>`.
@@ -70,7 +70,7 @@ def check_document(document: dict[str, Any]) -> None:
 
 
 def _mappings(value: Any) -> Iterator[dict[str, Any]]:
-    """All mappings but the opaque ones, on any level."""
+    """Yield all mappings except the opaque ones, at any depth."""
     if isinstance(value, dict):
         yield value
     parts = value.items() if isinstance(value, dict) else enumerate(_list(value))
@@ -95,11 +95,11 @@ def _problems_of(name: str, value: Any, here: str) -> Iterator[str]:
     if not fits:
         yield f"{here}: must be {rule}, got {str(value)[:40]!r}"
     elif name in REQUIRED and not all(_holds(part, REQUIRED[name]) for part in _list(value)):
-        yield f"{here}: must hold mappings with {', '.join(REQUIRED[name]) or 'any keys'}"
+        yield f"{here}: must be mappings with the keys {', '.join(REQUIRED[name]) or '(any)'}"
     elif here.endswith("].targets") and not all(_holds(part) for part in (value or {}).values()):
-        yield f"{here}: must hold a mapping a goal"
+        yield f"{here}: must have a mapping for each goal"
     elif name == "scores" and not all(seed.isdecimal() for seed in value or {}):
-        yield f"{here}: must hold a score a seed"
+        yield f"{here}: must have a score for each seed"
     elif name.endswith("interval") and not _is_interval(value):
         yield f"{here}: must be two numbers, got {str(value)[:40]!r}"
 

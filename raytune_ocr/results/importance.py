@@ -1,4 +1,4 @@
-"""Which settings went with the score."""
+"""Estimate the importance of settings for the score."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     import pandas as pd
 from raytune_ocr.results.analysis import Source, score_of
 
-ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (words); 90 % bootstrap"
+ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (others); 90 % bootstrap"
 
 
-SKIPPED = ("experiment_name", "output_dir", "metadata_path", "changes")  # no settings
+SKIPPED = ("experiment_name", "output_dir", "metadata_path", "changes")  # not settings
 
 
-FEWEST_TRIALS = 5  # below, an importance would be an accident
+FEWEST_TRIALS = 5  # with fewer, an importance would be chance
 
 
 RESAMPLES = 300
 
 
 def varied(source: Source) -> pd.DataFrame:
-    """Settings that differ between trials: a row a result in the order of the JSON.
+    """Return the settings that differ between trials: a row per result, in the order of the JSON.
 
-    Columns are dotted names of the config's fields; names and paths are left out, and `changes`:
-    a setting is as it was in the last epoch; missing where it was left out, or had no effect.
+    Columns are dotted names of the config's fields, without names and paths. Values are those of
+    the last epoch; missing if `when` left the setting out, or it had no effect.
     """
     import pandas as pd
 
@@ -46,7 +46,7 @@ def varied(source: Source) -> pd.DataFrame:
 
 
 def _idle(results: Sequence[dict[str, Any]]) -> list[set[str]]:
-    """Of each result what others of its search sampled and it did not: `when` left it out."""
+    """Return, by result, the sampled fields of its search that `when` left out of it."""
     sampled = [set(result.get("sampled") or {}) for result in results]
     of_search: dict[str, set[str]] = {}
     for result, names in zip(results, sampled, strict=True):
@@ -63,7 +63,7 @@ def _is_part(name: str, of: str) -> bool:
 
 
 def _last_settings(result: dict[str, Any]) -> dict[str, Any]:
-    """What a trial was trained with at its end: a population's heir has its parent's until then."""
+    """Return a trial's settings at its end, after the `changes` of PBT."""
     settings = result.get("config") or result.get("hyperparameters", {})
     for change in settings.get("changes") or []:
         if change["after_epoch"] < (result.get("total_epochs") or 0):
@@ -82,12 +82,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def importance(source: Source, seed: int = 0) -> pd.DataFrame:
-    """How strongly each varied setting goes together with the score, by itself.
+    """Return how strongly each varied setting alone is associated with the score.
 
-    It sees no interactions, and settings that were varied together share their credit.
+    It sees no interactions; settings that vary together share their importance.
 
     Returns:
-        A row a setting, strongest first: `setting`, `importance` (0..1), `low` and `high` (5 and
+        A row per setting, strongest first: `setting`, `importance` (0..1), `low` and `high` (5 and
         95 % of a bootstrap over trials), `chance` (95 % of shuffled scores: below it an importance
         means nothing), `trials`. No rows with fewer than `FEWEST_TRIALS`.
     """
@@ -109,7 +109,7 @@ def importance(source: Source, seed: int = 0) -> pd.DataFrame:
 
 
 def _codes(values: pd.Series) -> tuple[np.ndarray, bool]:
-    """Numbers as they are, anything else as the number of its kind; and whether it is a number."""
+    """Return numbers as they are, other values as categories; and whether they are numbers."""
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     if numeric:
         return values.to_numpy(dtype=float), True
@@ -129,7 +129,7 @@ def _spread(
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 0, equals sharing the middle of theirs."""
+    """Return ranks from 0; ties get their mean rank."""
     _, kind, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts + 1) / 2)[kind]
 
@@ -142,7 +142,7 @@ def _rank_correlation(values: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _correlation_ratio(kinds: np.ndarray, scores: np.ndarray) -> float:
-    """Square root of the share of the ranks' variance that lies between kinds."""
+    """Return the square root of the share of the ranks' variance between categories."""
     ranks = _ranks(scores)
     total = float(((ranks - ranks.mean()) ** 2).sum())
     groups = [ranks[kinds == kind] for kind in np.unique(kinds)]

@@ -1,7 +1,7 @@
-"""The journal: every report and every decision of a run as a line, and what is rebuilt from it.
+"""The journal: a file with every report and decision of a run, and its recovery on a resume.
 
-Entries are only appended while a run goes on: a report costs a line, however long the run. The
-file is written anew, without what was overtaken, when a run begins and ends.
+During a run, entries are only appended: a report costs one line, however long the run. The file is
+rewritten without outdated lines when a run begins and ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,27 +22,27 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import disk_full, follow_no_link, is_disk_full, replacing
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.journal_lines import FORMAT, read_line, write_line
-from raytune_ocr.results.record import CUT, TrialRecord
+from raytune_ocr.results.record import CUT, TrialOutcome, TrialRecord
 from raytune_ocr.results.replay import SETTINGS, Replay, TrialState
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "run_state.jsonl"
 DAMAGED = ".damaged"  # appended to its name: lines of it that cannot be read
-TEST_SPLIT = "test_split"  # the fact that a winner has read the test split
-SYNC_SECONDS = 1.0  # a crash of the machine, not of the run, may cost as much
+TEST_SPLIT = "test_split"  # the fact with a winner's test metrics
+SYNC_SECONDS = 1.0  # a crash of the machine (not of the process) may lose so much
 SETTINGS_OF_A_MACHINE = ("device", "num_workers", "metadata_path")
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", *SETTINGS_OF_A_MACHINE)
 ADDED_SETTINGS = ("changes", "class_names", "image_shape")
-"""Settings that came after the first version; left empty they decide nothing."""
+"""Settings that were added after the first version; empty ones do not enter the fingerprint."""
 NAMED = 3  # trials that a message names one by one
 
 
 class Journal:
     """The journal of the run in an output folder.
 
-    A run calls `load` if it goes on with an earlier one, then `rewrite`, then `append...` as
-    things happen, and `rewrite` once more at its end.
+    A resumed run calls `load`; then a run calls `rewrite`, `append...` as things happen, and
+    `rewrite` again at its end.
 
     Attributes:
         decisions: in order.
@@ -57,10 +57,10 @@ class Journal:
         self._file: IO[bytes] | None = None
         self._synced = 0.0
         self._known: set[str] = set()  # trials with their settings in the file
-        self._made_with: dict[str, Mapping[str, str]] = {}  # what the file says of each trial
+        self._made_with: dict[str, Mapping[str, str]] = {}  # by trial, as in the file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": None}  # Ray pickles what it is given; nothing reads it
+        return {**vars(self), "_file": None}  # Ray pickles it; nothing reads it
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +69,7 @@ class Journal:
 
     @property
     def left_out(self) -> list[str]:
-        """Names of unfinished trials of the search in the file that `load` was not given."""
+        """Names of the file's unfinished search trials that `load` did not get."""
         others = self._others.items()
         return [n for n, t in others if t.epochs and not (t.is_finished or t.confirms)]
 
@@ -78,7 +78,7 @@ class Journal:
         return self.path.exists()
 
     def read(self) -> Replay:
-        """What the file says; nothing if it is not there. Damaged lines are passed over."""
+        """Read the file; return an empty replay if there is none. Damaged lines are skipped."""
         replay = Replay()
         for number, line in self._lines():
             try:
@@ -86,23 +86,23 @@ class Journal:
             except ValueError:
                 replay.damaged[number] = line
         if replay.about.get("format", 1) == 1 and "scheduler" in replay.about:
-            name = str(replay.about["scheduler"])  # a line of format 1 does not say which
+            name = str(replay.about["scheduler"])  # lines of format 1 do not name it
             replay.decisions = [replace(each, scheduler=name) for each in replay.decisions]
         if replay.damaged and not self._is_last_cut(replay.damaged):
             numbers = ", ".join(map(str, replay.damaged))
-            logger.warning("%s: damaged, passed over: line %s", self.path, numbers)
+            logger.warning("%s: skipped damaged lines: %s", self.path, numbers)
         return replay
 
     def load(self, records: Mapping[str, TrialRecord]) -> dict[str, Any]:
-        """Take up the run in the folder: fill in `records`; returns `Replay.about`.
+        """Load the run in the folder into `records`; return `Replay.about`.
 
         Raises:
-            ConfigurationError: there is none, or trials of it were made with other settings.
+            ConfigurationError: there is no run, or its trials had other settings.
         """
         if not self.exists():
             raise ConfigurationError(
-                f"--resume: {self.path.parent} holds no run (no {STATE_FILE}); "
-                "start one without --resume, or name its folder by --output-dir"
+                f"--resume: {self.path.parent} contains no run (no {STATE_FILE}); "
+                "start one without --resume, or name the run's folder with --output-dir"
             )
         replay = self.read()
         self._check_about(replay)
@@ -112,9 +112,9 @@ class Journal:
             named = [self._difference(records[name]) for name in other[:NAMED]]
             named += [f"and {len(other) - NAMED} more"] * (len(other) > NAMED)
             raise ConfigurationError(
-                f"--resume: {self.path.parent} holds a run with another config "
-                f"({'; '.join(named)}); resume with the config it was started with, give what is "
-                "changed a name of its own, or choose another --output-dir"
+                f"--resume: {self.path.parent} contains a run with another config "
+                f"({'; '.join(named)}); resume with the original config, rename the changed "
+                "experiments, or choose another --output-dir"
             )
         self.decisions, self.facts = replay.decisions, replay.facts
         self._others = {n: trial for n, trial in replay.trials.items() if n not in records}
@@ -126,10 +126,9 @@ class Journal:
     def _check_about(self, replay: Replay) -> None:
         if not {"timestamp", "results_file"} <= set(replay.about):
             raise ConfigurationError(
-                f"--resume: {self.path}: damaged: its first line, which says what the run is, "
-                "cannot be read; put the file back from a copy, or begin another run that trains "
-                f"nothing again that this one has finished: --warm-start {self.path.parent} "
-                "--output-dir ANOTHER"
+                f"--resume: {self.path}: damaged: the first line, which describes the run, cannot "
+                "be read; restore the file from a backup, or start a new run that skips finished "
+                f"trials: --warm-start {self.path.parent} --output-dir ANOTHER"
             )
         if replay.about.get("format", 1) > FORMAT:
             raise ConfigurationError(
@@ -138,7 +137,7 @@ class Journal:
             )
 
     def _difference(self, record: TrialRecord) -> str:
-        """A trial's name, and what of its config changed, where that is known."""
+        """Return a trial's name and, if known, the changed settings of its config."""
         from raytune_ocr.training.checkpoints.run_folder import RunFolder
         from raytune_ocr.training.model_config import without_model_file  # imports torch
 
@@ -147,7 +146,7 @@ class Journal:
         except ConfigurationError:
             return record.name
         now = _deciding(record.config)
-        if was.get("model_config_path") == "":  # as a trial has it
+        if was.get("model_config_path") == "":  # trials have it empty
             now = _deciding(without_model_file(record.config))
         changed = [
             f"{k} was {was[k]!r}, is {now[k]!r}" for k in now if k in was and was[k] != now[k]
@@ -155,9 +154,9 @@ class Journal:
         return ": ".join([record.name, ", ".join(changed)]) if changed else record.name
 
     def take_up(self, records: Mapping[str, TrialRecord]) -> set[str]:
-        """Fill in trials that `load` was not given, where the file has them; returns their names.
+        """Restore trials that `load` did not get from the file; return their names.
 
-        A trial with other settings than it had begins anew.
+        A trial with changed settings starts from the beginning.
         """
         taken = set()
         for name, record in records.items():
@@ -168,10 +167,10 @@ class Journal:
         return taken
 
     def take_finished(self) -> dict[str, TrialRecord]:
-        """Records of the finished trials that `load` was not given, by name.
+        """Return records of the finished trials that `load` did not get, by name.
 
-        Those that confirm others are left for `take_up`, as are those of version 0.1, which wrote
-        no config: they stay in the file alone.
+        Confirming trials are left for `take_up`. Trials of version 0.1, which wrote no config, stay
+        in the file only.
         """
         records = {}
         for name, trial in self._others.items():
@@ -189,11 +188,14 @@ class Journal:
         config = TrainingConfig.from_dict({**trial.config, **own}, environment={})
         record = TrialRecord(config, search=trial.search, sampled=trial.sampled)
         _restore(record, trial)
-        record.status, record.stop_reason = trial.status, trial.stop_reason  # also of one cut short
+        record.status, record.stop_reason = (
+            trial.status,
+            trial.stop_reason,
+        )  # also of a trial that was cut short
         return record
 
     def rewrite(self, records: Mapping[str, TrialRecord], about: Mapping[str, Any]) -> None:
-        """Write all anew, aside and then in place; entries are appended to it from now on."""
+        """Rewrite the whole file atomically, and open it for appending."""
         self.close()
         trials = {name: _state_of(record) for name, record in records.items()} | self._others
         with replacing(self.path) as aside, aside.open("wb") as file:
@@ -203,10 +205,11 @@ class Journal:
             )
             file.writelines(write_line(_decisions([each])) for each in self.decisions)
             for name, trial in trials.items():
-                fields = vars(trial).copy()
-                rows = fields.pop("epochs")
-                told = {key: value for key, value in fields.items() if value or key == "status"}
-                file.write(write_line({"trial": name, **told, "rows": rows}))
+                entry = {
+                    key: value for key, value in vars(trial).items() if value or key == "status"
+                }
+                rows = entry.pop("epochs", [])
+                file.write(write_line({"trial": name, **entry, "rows": rows}))
         for record in records.values():
             record.unsaved.clear()
         self._known = set(trials)
@@ -216,15 +219,15 @@ class Journal:
         )
 
     def append(self, record: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
-        """Add what a trial has reported since its last line, and what was decided on it.
+        """Append a trial's reports since its last line, and the decisions on them.
 
         Raises:
             OSError: the disk is full; the file is as it was before.
         """
         entry: dict[str, Any] = {"trial": record.name, "status": record.status}
         if record.name not in self._known:
-            fields = vars(_state_of(record))
-            entry |= {name: fields[name] for name in SETTINGS if fields[name]}
+            state = vars(_state_of(record))
+            entry |= {name: state[name] for name in SETTINGS if state[name]}
             self._known.add(record.name)
         for name in ("stop_reason", "error_message", "used"):
             if value := getattr(record, name):
@@ -239,7 +242,7 @@ class Journal:
         self.decisions += decisions
 
     def append_decisions(self, decisions: Sequence[Decision]) -> None:
-        """Add decisions that belong to no single report, all of them or none.
+        """Append decisions that belong to no single report, all of them or none.
 
         Raises:
             OSError: the disk is full; the file is as it was before.
@@ -248,7 +251,7 @@ class Journal:
         self.decisions += decisions
 
     def append_fact(self, kind: str, value: Mapping[str, Any]) -> None:
-        """Add something else that a resume needs: it will be in `facts[kind]`, in order.
+        """Append another fact that a resume needs; it is added to `facts[kind]`.
 
         Raises:
             OSError: the disk is full; the file is as it was before.
@@ -257,7 +260,7 @@ class Journal:
         self.facts.setdefault(kind, []).append(value)
 
     def close(self) -> None:
-        """Append nothing any more."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -268,7 +271,7 @@ class Journal:
         line = write_line(entry)
         try:
             written = self._file.write(line)
-            if written != len(line):  # the last bytes of a full disk
+            if written != len(line):  # the disk is almost full
                 self._file.write(line[written:])
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 os.fsync(self._file.fileno())
@@ -285,20 +288,20 @@ class Journal:
                 yield from enumerate(file, 1)
 
     def _is_last_cut(self, damaged: Mapping[int, bytes]) -> bool:
-        """Whether all that is damaged is a last line that a crash has cut off."""
+        """Whether the only damaged line is the last one, cut off by a crash."""
         return len(damaged) == 1 and not next(iter(damaged.values())).endswith(b"\n")
 
     def _keep_damaged(self, damaged: Mapping[int, bytes]) -> None:
-        """Copy lines that cannot be read beside the journal, before it is written anew."""
+        """Copy damaged lines to a file beside the journal, before it is rewritten."""
         if damaged and not self._is_last_cut(damaged):
             copy = self.path.with_name(self.path.name + DAMAGED)
             with open(copy, "ab", opener=follow_no_link) as file:
                 file.writelines(line.rstrip(b"\n") + b"\n" for line in damaged.values())
-            logger.warning("%s: damaged lines are kept in %s", self.path, copy.name)
+            logger.warning("%s: copied damaged lines to %s", self.path, copy.name)
 
 
 def fingerprint(record: TrialRecord) -> str:
-    """A hash of the settings that decide the weights."""
+    """Return a hash of the settings that the weights depend on."""
     deciding = _deciding(record.config)
     for name in ADDED_SETTINGS:  # so that runs from before there were any can be resumed
         if not deciding[name]:
@@ -315,19 +318,8 @@ def _decisions(decisions: Iterable[Decision]) -> dict[str, Any]:
 
 
 def _state_of(record: TrialRecord) -> TrialState:
-    return TrialState(
-        fingerprint(record),
-        record.status,
-        record.stop_reason,
-        record.error_message,
-        record.epochs,
-        record.used,
-        record.search,
-        dict(record.sampled),
-        record.confirms,
-        record.config.to_dict(),
-        dict(record.made_with),
-    )
+    outcome = {field.name: getattr(record, field.name) for field in fields(TrialOutcome)}
+    return TrialState(fingerprint(record), record.config.to_dict(), **outcome)
 
 
 def _restore(record: TrialRecord, trial: TrialState) -> None:
@@ -342,12 +334,12 @@ def _restore(record: TrialRecord, trial: TrialState) -> None:
 
 
 def _trained_with(config: TrainingConfig, was: Mapping[str, Any]) -> TrainingConfig:
-    """A finished trial's config: where its data was then, and the device, not where they are now.
+    """Return a finished trial's config with the data path and device that it trained with.
 
     Raises:
-        ConfigurationError: a value in the journal that no config may have.
+        ConfigurationError: the journal has an invalid value.
     """
-    told = {name: was[name] for name in SETTINGS_OF_A_MACHINE if name in was}
-    if all(getattr(config, name) == value for name, value in told.items()):
+    used = {name: was[name] for name in SETTINGS_OF_A_MACHINE if name in was}
+    if all(getattr(config, name) == value for name, value in used.items()):
         return config
-    return TrainingConfig.from_dict({**config.to_dict(), **told}, environment={})
+    return TrainingConfig.from_dict({**config.to_dict(), **used}, environment={})

@@ -1,15 +1,15 @@
-"""Lines of the journal: how one is written, read and checked.
+"""Write, read and check the lines of the journal.
 
-A line is a JSON object with a digest of its own as the last key, so that a damaged line is told
-apart from the whole ones around it. There are four kinds:
+A line is a JSON object with its digest as the last key, so that damaged lines are detected. There
+are four kinds:
 
-- `run`: what the run is (format, id, times, options);
-- `trial`: what a trial has reported since its last line (`rows`, a row an epoch) and its status,
-  with the `decisions` that its report led to;
+- `run`: the run (format, id, times, options);
+- `trial`: a trial's reports since its last line (`rows`, a row per epoch) and its status, with the
+  `decisions` on the report;
 - `decisions`: decisions that belong to no single report;
-- any other single key: a fact, such as how the winner read the test split.
+- any other single key: a fact, such as the winner's test metrics.
 
-Format 1, of version 0.1, has no digests, and a kind of its own for each scheduler.
+Format 1, of version 0.1, has no digests, and a different kind for each scheduler.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from types import NoneType
 from typing import Any
 
 from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
+from raytune_ocr.results.document_check import integer
 
 FORMAT = 2
 TRIAL_KEYS = ("trial", "status", "rows")
@@ -41,37 +42,36 @@ TYPES: dict[str, Any] = {
     **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
     **dict.fromkeys(("epoch", "format"), int),
 }
-"""The type of each key, wherever in a line it stands."""
+"""The type of each key, anywhere in a line."""
 FACTS = {"test_split": ("trial", "figures"), "known": (), "data": ("fingerprints",)}
-"""By kind of fact, the keys that it needs."""
+"""Required keys by kind of fact."""
 OLD_DECISIONS = {
     "rung": ("trial", "epoch", "score", "stopped"),
     "median": ("trial", "epoch"),
     "halving": ("epoch", "ends", "left"),
     "generation": ("epoch", "heirs"),
 }
-"""Format 1: by kind of decision, the keys that it needs."""
+"""Format 1: required keys by kind of decision."""
 OLD_CLONE = ("name", "parent", "instead_of", "settings")
 ROW = ("epoch", "seconds")
 ROW_TYPES: dict[str, Any] = {"experiment_name": str, "epoch": int, "seconds": (int, float)}
 NAMES = ("trial", "parent", "replaces", "name", "confirms", "experiment_name")
 NAME = re.compile(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,199}")
-"""Names of trials, which are names of folders: as in a YAML, with room for what makes a clone's."""
-MOST_DIGITS = 18
+"""Names of trials, which are folder names: as in a YAML, with room for a clone's suffix."""
 DIGEST = b',"digest":"'
 
 
 def write_line(entry: Mapping[str, Any]) -> bytes:
-    """An entry as a line: NaN and infinities as null, the digest last."""
+    """Return an entry as a line: NaN and infinities as null, the digest last."""
     text = json.dumps(finite(entry), ensure_ascii=False, allow_nan=False).encode()
     return text[:-1] + DIGEST + digest(text).encode() + b'"}\n'
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """The entry of a line, in the present format.
+    """Return the entry of a line, in the present format.
 
     Raises:
-        ValueError: the line is damaged, or no line of a journal.
+        ValueError: the line is damaged, or not a journal's.
     """
     text, mark, rest = line.rstrip(b"\n").rpartition(DIGEST)
     if mark:
@@ -81,22 +81,22 @@ def read_line(line: bytes) -> dict[str, Any]:
     else:
         text = line
     try:
-        entry = json.loads(text, parse_int=_integer)
+        entry = json.loads(text, parse_int=integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     entry = upgraded(entry) if not mark else entry
     if not is_entry(entry):
-        raise ValueError("not an entry of a journal")
+        raise ValueError("not a journal's entry")
     return entry
 
 
 def digest(text: bytes) -> str:
-    """A short hash of a line."""
+    """Return a short hash of a line."""
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 def finite(value: Any) -> Any:
-    """`value` with NaN and infinities as None, all the way down."""
+    """Return `value` with NaN and infinities as None, at any depth."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -107,7 +107,7 @@ def finite(value: Any) -> Any:
 
 
 def is_entry(entry: Any) -> bool:
-    """Whether it holds what those who read a journal rely on."""
+    """Whether it has the keys and types that readers of a journal rely on."""
     if not isinstance(entry, dict) or not entry or not _holds(entry, ()):
         return False
     if not all(map(_is_decision, entry.get("decisions", []))):
@@ -115,7 +115,8 @@ def is_entry(entry: Any) -> bool:
     if "trial" in entry:
         return (
             _holds(entry, TRIAL_KEYS)
-            and entry.keys() <= {*TRIAL_KEYS, *MORE_TRIAL_KEYS}  # or its digest has another name
+            and entry.keys()
+            <= {*TRIAL_KEYS, *MORE_TRIAL_KEYS}  # else the key of its digest is damaged
             and entry["trial"] != ""
             and all(isinstance(row, dict) and _is_row(row) for row in entry["rows"])
             and all(isinstance(number, int) for number in entry.get("used", {}).values())
@@ -148,15 +149,8 @@ def _is_row(row: Mapping[str, Any]) -> bool:
     )
 
 
-def _integer(digits: str) -> int:
-    """A number of a size that a run can have counted to, so that it is a float as well."""
-    if len(digits) > MOST_DIGITS:
-        raise ValueError("a number of too many digits")
-    return int(digits)
-
-
 def _holds(entry: Mapping[str, Any], names: Iterable[str]) -> bool:
-    """Whether all `names` are there, everything is of its type, and each trial has a name."""
+    """Whether all `names` exist, all types are right, and names of trials are valid."""
     return all(name in entry for name in names) and all(
         isinstance(value, TYPES.get(name, object)) and (name not in NAMES or _is_name(value))
         for name, value in entry.items()
@@ -172,7 +166,7 @@ def _is_name(value: Any) -> bool:
 
 
 def upgraded(entry: Any) -> Any:
-    """An entry of format 1 in the present format; what is neither is returned as it is."""
+    """Return an entry of format 1 in the present format; other entries as they are."""
     if not isinstance(entry, dict) or len(entry) != 1:
         return entry
     ((kind, value),) = entry.items()
@@ -200,7 +194,7 @@ def _median(note: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _halving(note: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Who went on is not in it; one entry without a trial stands for them."""
+    """Convert a halving: one entry without a trial stands for the continuing trials."""
     left, epoch = note["left"], note["epoch"]
     names = note["ends"]
     if not isinstance(names, list) or not isinstance(left, int):

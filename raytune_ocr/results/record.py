@@ -1,4 +1,4 @@
-"""What is known of one trial while its run goes on: settings, epochs, and how it ended."""
+"""The record of one trial during a run: settings, epochs, status and stop reason."""
 
 from __future__ import annotations
 
@@ -26,45 +26,61 @@ RUN_COLUMNS = (
     "gpu_memory_mb",
     "model_parameters",
 )
-"""Figures of an epoch that no task has for itself: how it was trained, and at which cost."""
+"""Columns of an epoch that are the same for all tasks: settings, time and memory."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
 CONFIRMING_EPOCHS_TABLE = "confirmation_epochs.csv"
 CONFIRMING_TRIALS_TABLE = "confirmation_trials.csv"
 CONFIRMING_TABLES = (CONFIRMING_TRIALS_TABLE, CONFIRMING_EPOCHS_TABLE)
 FINISHED = ("completed", "failed")
-BEST_MODELS_KEPT = 10  # of the trials of a run, as it ends
+BEST_MODELS_KEPT = 10  # trials that keep their models at the end of a run
 USED = ("batch_size_used", "accumulation_used", "threads")
 
 
-@dataclass
-class TrialRecord:
-    """All that is known of one trial.
+@dataclass(kw_only=True)
+class TrialOutcome:
+    """What a trial was and what it has reached: in memory and in the journal.
 
     Attributes:
         status: pending, running, paused, completed or failed.
         stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
             nan, error, or "".
-        epochs: a row of metrics for each epoch, in order, without gaps or doubles.
-        used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
-            the config's.
-        made_with: versions and the device of its latest epochs.
-        unsaved: rows that the run's state does not have yet.
+        epochs: a row of metrics for each epoch, in order, without gaps or duplicates.
+        used: `threads`, and `batch_size_used` and `accumulation_used` if memory ran out.
+        search: the experiment of a searched trial, or "".
+        sampled: the values that were drawn for it, by field.
         confirms: the trial of the search that this one trains again with another seed, or "".
-        parent: the trial whose first `parent_epoch` epochs are this one's as well, or "".
+        made_with: versions and the device of its latest epochs.
     """
 
-    config: TrainingConfig
     status: str = "pending"
     stop_reason: str = ""
     error_message: str = ""
     epochs: list[dict[str, Any]] = field(default_factory=list)
     used: dict[str, int] = field(default_factory=dict)
-    made_with: Mapping[str, str] = field(default_factory=dict)
     search: str = ""
     sampled: Mapping[str, Any] = field(default_factory=dict)
+    confirms: str = ""
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it completed, failed or was stopped."""
+        return self.status in FINISHED
+
+
+@dataclass
+class TrialRecord(TrialOutcome):
+    """One trial of a run.
+
+    Attributes:
+        resources: what it reserves.
+        unsaved: rows that are not in the journal yet.
+        parent: the trial that shares its first `parent_epoch` epochs with this clone, or "".
+    """
+
+    config: TrainingConfig
     resources: Resources = NO_RESOURCES
     unsaved: list[dict[str, Any]] = field(default_factory=list)
-    confirms: str = ""
     parent: str = ""
     parent_epoch: int = 0
     _curve: dict[int, float] = field(default_factory=dict, repr=False, compare=False)
@@ -72,17 +88,17 @@ class TrialRecord:
 
     @property
     def name(self) -> str:
-        """Of the experiment."""
+        """Name of the trial."""
         return self.config.experiment_name
 
     @property
     def task(self) -> Task:
-        """What it trains."""
+        """The task that it trains."""
         return task_of(self.config)
 
     @property
     def config_used(self) -> TrainingConfig:
-        """What to go on with: the config, or less of a batch where memory did not do for it."""
+        """The config, with the smaller batch that is used since memory ran out."""
         config, used = self.config, self.used
         return dataclasses.replace(
             config,
@@ -93,7 +109,7 @@ class TrialRecord:
         )
 
     def add(self, result: Mapping[str, Any]) -> None:
-        """Take in a report; an epoch that was done again replaces what it was before."""
+        """Add a report; an epoch that was trained again replaces its earlier row."""
         if "epoch" not in result:
             return
         names = (*FIRST_COLUMNS, *self.task.columns, *RUN_COLUMNS)
@@ -117,7 +133,7 @@ class TrialRecord:
 
     @property
     def curve(self) -> dict[int, float]:
-        """By epoch what is monitored, higher is better whatever the metric."""
+        """The score by epoch: the monitored metric, negated for a loss: higher is better."""
         newest = self.epochs[-1] if self.epochs else None
         if self._curve_until is not newest:
             self._curve, self._curve_until = dict(map(self._point, self.epochs)), newest
@@ -127,11 +143,6 @@ class TrialRecord:
         return row["epoch"], self.task.monitor(self.config).score(row)
 
     @property
-    def is_finished(self) -> bool:
-        """Whether it completed, failed or was stopped."""
-        return self.status in FINISHED
-
-    @property
     def failed(self) -> bool:
         """Whether it ended by an error."""
         return self.status == "failed"
@@ -139,53 +150,53 @@ class TrialRecord:
     @property
     def size(self) -> float:
         """The relative cost of an epoch: operations of its preset for one image."""
-        from raytune_ocr.models.describe import work  # torch, which reading results needs not
+        from raytune_ocr.models.describe import work  # torch, which readers of results do not need
 
         return work(self.config.model_name)
 
     def settings_after(self, epoch: int) -> dict[str, Any]:
-        """All settings that it trains with after that many epochs, by field."""
+        """Return its settings after `epoch` epochs, by field."""
         return vars(self.config.after(epoch))
 
     def complete(self, stop_reason: str) -> None:
-        """It ended, with what it reached."""
+        """Mark it as completed."""
         self.status, self.stop_reason = "completed", stop_reason
 
     def fail(self, error_message: str, stop_reason: str = "error") -> None:
-        """It ended by an error."""
+        """Mark it as failed."""
         self.status, self.stop_reason = "failed", stop_reason
         self.error_message = error_message
 
     def retry(self) -> None:
-        """It is to be tried again, from its last state if that is still there."""
+        """Mark it as pending again; it continues from its last state, if there is one."""
         self.status, self.stop_reason, self.error_message = "pending", "", ""
 
     def stop(self) -> None:
-        """The scheduler ends it."""
+        """Stop it by a scheduler's decision."""
         self.complete("scheduler")
 
     def pause(self) -> None:
-        """It waits at a milestone, with its state saved."""
+        """Pause it at a milestone, with its state saved."""
         self.status = "paused"
 
     @property
     def is_over(self) -> bool:
-        """Whether a resume has nothing left to do for it; not so if only the run ended it."""
+        """Whether it ended for good: a resume continues trials that the run's end cut short."""
         return self.status in FINISHED and self.stop_reason not in CUT
 
     @property
     def best(self) -> dict[str, Any]:
-        """The row of the epoch that `best_model.pt` is of."""
+        """The row of the best epoch, from which `best_model.pt` is."""
         return dict(self.config.best_of(self.epochs))
 
     @property
     def metric(self) -> Metric:
-        """The metric that trials of this kind are ranked by first."""
+        """The first metric by which its task ranks trials."""
         return self.task.ranked_by(self.config)[0]
 
     @property
     def checkpoint(self) -> Path | None:
-        """The best model, if it is there."""
+        """The path of its best model, or None."""
         path = RunFolder(self.config.output_dir, self.name).best_model.absolute()
         return path if path.exists() else None
 
@@ -197,4 +208,4 @@ TARGET = "target"
 
 
 CUT = (TIME_BUDGET, TARGET)
-"""Stop reasons of trials that ended with the run, not for a reason of their own."""
+"""Stop reasons of trials that the end of the run cut short."""

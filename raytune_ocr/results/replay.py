@@ -1,4 +1,4 @@
-"""What a journal says, line after line: the run, its trials, its decisions, its facts."""
+"""The content of a journal: the run, its trials, decisions and facts."""
 
 from __future__ import annotations
 
@@ -8,39 +8,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raytune_ocr.results.decision import Decision
-from raytune_ocr.results.record import FINISHED
+from raytune_ocr.results.record import TrialOutcome
 
 SETTINGS = ("fingerprint", "search", "sampled", "confirms", "config")  # in a trial's first line
 
 
 @dataclass
-class TrialState:
-    """What the journal holds of one trial; the names are those of `TrialRecord`."""
+class TrialState(TrialOutcome):
+    """One trial in the journal: its outcome, config and the config's fingerprint."""
 
     fingerprint: str = ""
-    status: str = "pending"
-    stop_reason: str = ""
-    error_message: str = ""
-    epochs: list[dict[str, Any]] = field(default_factory=list)
-    used: dict[str, int] = field(default_factory=dict)
-    search: str = ""
-    sampled: dict[str, Any] = field(default_factory=dict)
-    confirms: str = ""
     config: dict[str, Any] = field(default_factory=dict)
-    made_with: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether it completed, failed or was stopped."""
-        return self.status in FINISHED
 
     @property
     def has_work(self) -> bool:
-        """Whether something would be lost with it: an epoch, or its end."""
+        """Whether it has an epoch or has completed."""
         return bool(self.epochs) or self.status == "completed"
 
     def apply(self, entry: Mapping[str, Any]) -> None:
-        """Take in a line; an epoch that was trained again replaces its earlier row."""
+        """Apply a line; an epoch that was trained again replaces its earlier row."""
         for row in entry["rows"]:
             while self.epochs and self.epochs[-1]["epoch"] >= row["epoch"]:
                 self.epochs.pop()
@@ -51,7 +37,7 @@ class TrialState:
 
 @dataclass
 class Replay:
-    """What a journal says.
+    """The content of a journal.
 
     Attributes:
         about: the run: `format`, `id`, `timestamp`, `results_file`, its options.
@@ -68,7 +54,7 @@ class Replay:
     damaged: dict[int, bytes] = field(default_factory=dict)
 
     def apply(self, entry: Mapping[str, Any]) -> None:
-        """Take in an entry."""
+        """Apply an entry."""
         self.decisions += [Decision(**decision) for decision in entry.get("decisions", [])]
         if "trial" in entry:
             self.trials.setdefault(entry["trial"], TrialState()).apply(entry)

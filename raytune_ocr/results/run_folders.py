@@ -1,8 +1,7 @@
-"""Where a run left its tables, state and models, as its results JSON tells.
+"""Find the tables, state and models of a run from its results JSON.
 
-An output folder can be taken by another run later, and then holds nothing of the first one. Whose
-it is, its `results.json` says: by the run's id, which a resume keeps; before there were any, by the
-time when the run began.
+A later run may replace a run in its output folder. The folder's `results.json` identifies its run
+by the id, which a resume keeps; in old files without ids, by the start time.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from raytune_ocr.results.document import RESULTS_COPY
 
 
 def run_folders(path: Path, document: Mapping[str, Any]) -> Iterator[Path]:
-    """Output folders that may hold what the run left, the likeliest first.
+    """Return output folders that may have the run's files, the likeliest first.
 
-    The one that its results JSON at `path` lies in, which may have been moved, then those that its
-    configs name; none that another run has taken.
+    First the folder of its results JSON, which may have been moved, then those that its configs
+    name; without folders of another run.
     """
     beside = [path.parent] if (path.parent / RESULTS_COPY).exists() else []
     for folder in [*beside, *_named(document)]:
@@ -28,9 +27,9 @@ def run_folders(path: Path, document: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def taken(folder: Path, document: Mapping[str, Any]) -> str:
-    """That another run has taken an output folder, and the way out; "" where none has.
+    """Return a message if another run has replaced this one in a folder; "" if not.
 
-    A folder without a `results.json` is nobody else's.
+    A folder without a `results.json` has no other run.
     """
     try:
         there = json.loads((folder / RESULTS_COPY).read_text(encoding="utf-8"))
@@ -42,18 +41,18 @@ def taken(folder: Path, document: Mapping[str, Any]) -> str:
     if one == other:
         return ""
     return (
-        f"{folder} holds another run by now, begun {begun}, and what this one left there is gone; "
-        f"name {folder} for that run (an --output-dir for each keeps both)"
+        f"{folder} now has another run, started {begun}, which replaced this run's files; to see "
+        f"that run, name {folder} (to keep both, give each run its --output-dir)"
     )
 
 
 def why_gone(document: Mapping[str, Any]) -> str:
-    """That the run's output folder has been taken by another one; "" where it has not."""
+    """Return a message if another run has replaced this one in its output folder; "" if not."""
     return next(filter(None, (taken(folder, document) for folder in _named(document))), "")
 
 
 def _named(document: Mapping[str, Any]) -> list[Path]:
-    """Output folders that configs of the results name, each once."""
+    """Return the output folders in the configs of the results, each once."""
     configs = [result.get("config") or {} for result in document["all_results"]]
     names = [config["output_dir"] for config in configs if "output_dir" in config]
     return [Path(name) for name in dict.fromkeys(names)]

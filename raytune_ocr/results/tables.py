@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
-from raytune_ocr.results.document import OPTIONAL, read_document
+from raytune_ocr.results.document import OPTIONAL, read_document, result_of
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
@@ -21,10 +22,11 @@ from raytune_ocr.results.record import (
     TrialRecord,
 )
 from raytune_ocr.tasks.registry import figure_names
+from raytune_ocr.text import spreadsheet_cell
 
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return a row a result of a JSON: the columns of `trials.csv`, with the same types."""
+    """Return a row per result of a JSON: the columns of `trials.csv`, with the same types."""
     import pandas as pd
 
     table = pd.DataFrame([_flat(result) for result in results])
@@ -49,7 +51,7 @@ def write_tables(
     targets: Mapping[str, float],
     table: pd.DataFrame | None = None,
 ) -> None:
-    """Write `trials.csv` and `epochs.csv`; of trials that confirm others `confirmation_*.csv`.
+    """Write `trials.csv` and `epochs.csv`; for confirming trials `confirmation_*.csv`.
 
     Args:
         table: of these trials, by `trials_table` (default: it is computed).
@@ -65,26 +67,38 @@ def write_tables(
         rows = table[table["confirms"].notna() == confirming].drop(columns="confirms")
         unused = [name for name in OPTIONAL if rows[name].isna().all()]
         for name, each in ((trials, rows.drop(columns=unused)), (epochs, epochs_table(some))):
-            with replacing(folder / name) as aside:
-                each.to_csv(aside, index=False)
+            write_csv(folder / name, each)
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table aside and then in place; text that a spreadsheet would compute is quoted."""
+    quoted = table.copy(deep=False)
+    for name in table.select_dtypes(exclude=["number", "bool", "datetime"]):
+        quoted[name] = table[name].map(_cell)
+    with replacing(path) as aside:
+        quoted.rename(columns=_cell).to_csv(aside, index=False)
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet_cell(value) if isinstance(value, str) else value
 
 
 def load_results(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
 ) -> pd.DataFrame:
-    """Results as a table: a row a trial, best first.
+    """Return results as a table: a row per trial, best first.
 
     Args:
         source: a results JSON (also the original system's), an output folder, or a list of
-            either; with several, a column `source` tells them apart.
+            either; with several, the column `source` names the run.
 
     Returns:
-        The JSON's figures and hyper-parameters by their own names: accuracies from 0 to 1, times
-        in seconds. The original's `Infinity` becomes NaN, its `error` `error_message`.
+        The JSON's metrics and hyper-parameters by name: accuracies from 0 to 1, times in seconds.
+        In results of the original system, `Infinity` becomes NaN, and `error` `error_message`.
 
     Raises:
-        DataNotFoundError: when there is no such file, or a folder holds no results.
-        DataLoaderError: when a file is no results JSON.
+        DataNotFoundError: there is no such file, or a folder has no results.
+        DataLoaderError: a file is not a results JSON.
     """
     import pandas as pd
 
@@ -92,11 +106,18 @@ def load_results(
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
     _, document = read_document(source)
-    return best_first(results_table(document["all_results"]))
+    results = document["all_results"]
+    return best_first(results_table(results)) if results else _no_results()
+
+
+def _no_results() -> pd.DataFrame:
+    """Return the table of a run of readers in which no trial has finished: its columns alone."""
+    pending = TrialRecord(TrainingConfig())
+    return results_table([result_of(pending)]).iloc[:0]
 
 
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
-    """Sort by rank; what has none, or is of several runs, by its figures, then by name."""
+    """Sort by rank; without ranks, or for several runs, by metrics, then by name."""
     scores = [name for name in figure_names() if name in table]
     if not scores:
         return table

@@ -1,4 +1,4 @@
-"""The target of a run: a goal for a figure, at which the run ends."""
+"""The target of a run: the value of a metric at which the run ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Target:
     value: float
 
     def reached(self, best: Mapping[str, Any]) -> bool:
-        """Whether a trial's best epoch is as good."""
+        """Whether a trial's best epoch reaches the target."""
         metric = target_metrics()[self.name]
         found = best.get(metric, math.nan)
         return bool(reaches(found, self.value, mode_of(metric)))

@@ -1,1 +1,1 @@
-"""What trials train: the protocol, and the tasks that come with the package."""
+"""Tasks that trials train: the interface and the package's tasks."""

@@ -24,7 +24,7 @@ class ClassifierTask(Task):
     targets: ClassVar[dict[str, str]] = {"accuracy": "best_val_accuracy"}
 
     def check(self, config: TrainingConfig, data: Any = None) -> None:
-        """Build the model; without data only its name is looked up."""
+        """Build the model; without data, only check its name."""
         from raytune_ocr.models import ModelRegistry
         from raytune_ocr.training import create_model_from_config
 
@@ -44,7 +44,7 @@ class ClassifierTask(Task):
         data.prepare()
 
     def data_fingerprint(self, data: Any) -> str:
-        """Ask the dataset, which may be a user's own class that knows none."""
+        """Return the dataset's hash; a user's class may have none."""
         fingerprint = getattr(data, "fingerprint", None)
         return str(fingerprint()) if callable(fingerprint) else ""
 

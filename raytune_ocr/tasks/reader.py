@@ -15,7 +15,7 @@ CHARACTERS, SEQUENCES = "val_char_accuracy", "val_seq_accuracy"
 
 
 class ReaderTask(ClassifierTask):
-    """Ranked by the share of digits that are read right, then by that of whole strings."""
+    """Trains readers; ranked by character accuracy, then by sequence accuracy."""
 
     name: ClassVar[str] = "reader"
     columns: ClassVar[tuple[str, ...]] = (
@@ -37,11 +37,11 @@ class ReaderTask(ClassifierTask):
     }
 
     def ranked_by(self, config: TrainingConfig) -> tuple[Metric, ...]:
-        """Digits, then strings, then the loss, whatever metric the training follows."""
+        """Return character accuracy, sequence accuracy and loss, whatever the monitor is."""
         return Metric(CHARACTERS, "max"), Metric(SEQUENCES, "max"), Metric("val_loss", "min")
 
     def shown(self, config: TrainingConfig) -> dict[str, str]:
-        """Both accuracies."""
+        """Return both accuracies."""
         return {"char": CHARACTERS, "seq": SEQUENCES}
 
     def check(self, config: TrainingConfig, data: Any = None) -> None:
@@ -53,7 +53,7 @@ class ReaderTask(ClassifierTask):
     def read_test_split(
         self, config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool
     ) -> dict[str, Any]:
-        """Read the test split with the best model."""
+        """Evaluate the best model on the test split."""
         from raytune_ocr.tasks.reader_test_split import read_test_split
 
         return read_test_split(config, checkpoint, best, allow_outside)
@@ -61,7 +61,7 @@ class ReaderTask(ClassifierTask):
     def log_picture(
         self, config: TrainingConfig, checkpoint: Path, data: Any, folder: Path, step: int
     ) -> None:
-        """Add the first validation images, each under what the model reads."""
+        """Add the first validation images with their readings."""
         import torch
 
         from raytune_ocr.training import load_reader
@@ -70,7 +70,7 @@ class ReaderTask(ClassifierTask):
 
         try:
             model, _ = load_reader(checkpoint)
-        except CheckpointError:  # a picture is no reason to end a run
+        except CheckpointError:  # an image must not end a run
             return
         split = data.splits[config.val_split]
         images = torch.from_numpy(split.images[:PICTURED].copy()).unsqueeze(1)

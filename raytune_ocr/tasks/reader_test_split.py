@@ -1,4 +1,4 @@
-"""The test split: read for the winner alone, after everything was chosen without it."""
+"""Evaluate the winner on the test split, which no choice has used before."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ TEST_SPLIT = "test"
 def read_test_split(
     config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool = False
 ) -> dict[str, Any]:
-    """How a trial's best model reads the test split, with 95 % intervals of Wilson.
+    """Evaluate a trial's best model on the test split, with 95 % Wilson intervals.
 
     Args:
         best: the metrics of its best epoch.
 
     Returns:
         `test_char_accuracy` and `test_seq_accuracy` (0 to 1), each with `_interval` [low, high];
-        `test_images`, `test_digits`; and the intervals of both best validation accuracies. Nothing
-        for data without a test split, or where the trial was trained or chosen on it.
+        `test_images`, `test_digits`; and the intervals of both best validation accuracies. {} for
+        data without a test split, or if the trial was trained or chosen on it.
     """
     if TEST_SPLIT in (config.train_split, config.val_split):
         return {}
     try:
         return _read(config, checkpoint, best, allow_outside)
-    except (CheckpointError, DataLoaderError) as error:  # the run itself is whole
-        logger.warning("the test split was not read: %s", error)
+    except (CheckpointError, DataLoaderError) as error:  # the run itself is complete
+        logger.warning("could not evaluate on the test split: %s", error)
         return {}
 
 
@@ -62,7 +62,7 @@ def _read(
 
 
 def _validated_on(config: TrainingConfig, allow_outside: bool) -> PackedSplit:
-    """What the accuracies of validation are shares of: no split of the data where it is composed.
+    """Return the validation split that the accuracies are from; composed images if it is composed.
 
     The training split is not read for that.
     """

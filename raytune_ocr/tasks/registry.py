@@ -1,4 +1,4 @@
-"""Tasks by name. A new one is a file, and a line here or an entry point of another package."""
+"""Tasks by name. A new task is a file with a line here, or an entry point of another package."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ GENERAL_TARGETS = {
     "training_time_per_epoch": "train_time_per_epoch",
     "convergence_epochs": "best_epoch",
 }
-"""Goals of any task, and the key of a result that each is compared with; lower is better."""
+"""Goals of any task, with the key of a result that each is compared with; lower is better."""
 
 
 @cache
 def task_named(name: str) -> Task:
-    """The task of that name.
+    """Return the task of that name.
 
     Raises:
         ConfigurationError: for an unknown name.
@@ -35,28 +35,28 @@ def task_named(name: str) -> Task:
 
 
 def task_of(config: TrainingConfig) -> Task:
-    """The task that a config trains."""
+    """Return the task that a config trains."""
     return task_named("reader" if config.dataset_name == KHMER_DIGITS else "classifier")
 
 
 def all_tasks() -> list[Task]:
-    """Every task that there is, the reader first."""
+    """Return all tasks, the reader first."""
     return [task_named(name) for name in TASKS.names()]
 
 
 def figure_names() -> list[str]:
-    """Keys of results that hold a figure of the best epoch, in the order they rank trials."""
+    """Return the keys of results with metrics of the best epoch, in the order of ranking."""
     return [key for task in all_tasks() for key in task.figures]
 
 
 def target_keys() -> dict[str, str]:
-    """Names of all goals, and the key of a result that each is compared with."""
+    """Return the names of all goals, with the key of a result that each is compared with."""
     named = {name: key for task in all_tasks() for name, key in task.targets.items()}
     return {**named, **GENERAL_TARGETS}
 
 
 def target_metrics() -> dict[str, str]:
-    """What `--target` may name, and the metric of an epoch that each is compared with."""
+    """Return the names for `--target`, with the metric of an epoch that each is compared with."""
     metrics = {
         name: task.figures[key] for task in all_tasks() for name, key in task.targets.items()
     }

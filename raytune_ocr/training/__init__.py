@@ -1,4 +1,4 @@
-"""The loop, what it is built from, and the trainers on top of it."""
+"""The training loop, its parts, and the trainers on top of it."""
 
 from raytune_ocr.lazy import lazy_names
 

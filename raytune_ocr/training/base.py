@@ -90,10 +90,10 @@ class BaseTrainer(ABC):
 
     @abstractmethod
     def _create_metrics_calculator(self) -> Any:
-        """What measures predictions: `reset`, `update(predictions, targets)`, `compute`."""
+        """Return the metrics calculator: `reset`, `update(predictions, targets)`, `compute`."""
 
     def _create_loop(self) -> Loop:
-        """The loop, with this trainer's parts in it."""
+        """Build the loop with this trainer's parts."""
         loop = self._loop_class()(
             self.model,
             self.optimizer,
@@ -113,7 +113,7 @@ class BaseTrainer(ABC):
         return loop
 
     def _create_augment(self) -> Augment | None:
-        """What changes training batches, if anything does."""
+        """Return the augmentation of training batches, or None."""
         return None
 
     def _loop_class(self) -> type[Loop]:
@@ -193,7 +193,7 @@ class BaseTrainer(ABC):
         return [*callbacks, *self.callbacks, _Saves(self), *self.reporters]
 
     def _pictures(self) -> dict[str, np.ndarray]:
-        """What TensorBoard shows of the trained model, uint8 [H, W, 3] by name."""
+        """Return images of the trained model for TensorBoard, uint8 [H, W, 3] by name."""
         return {}
 
     def _add_epoch(self, loop: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
@@ -230,7 +230,7 @@ class BaseTrainer(ABC):
         return self.loop.evaluate(self.val_loader)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """Return everything that the rest of the run depends on."""
         return {
             **self.loop.state_dict(),
             "config": self.config.to_dict(),
@@ -246,7 +246,7 @@ class BaseTrainer(ABC):
         state = read_state(path, self.device)
         if "training_history" not in state:
             raise IncompleteCheckpointError(
-                f"{path}: holds a model but no state to resume training from"
+                f"{path}: has a model but no training state to resume from"
             )
         self.loop.load_state_dict(state)
         self.training_history = [dict(row) for row in state["training_history"]]

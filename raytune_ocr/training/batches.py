@@ -39,7 +39,7 @@ def batch_size(batch: Any) -> int:
 
 
 def set_epoch(dataloader: Any, epoch: int) -> None:
-    """Tell the loader's sampler and dataset which epoch comes, where they want to know."""
+    """Call `set_epoch` of the loader's sampler and dataset, if they have it."""
     for part in ("sampler", "dataset"):
         setter = getattr(getattr(dataloader, part, None), "set_epoch", None)
         if setter is not None:
@@ -88,7 +88,7 @@ def _of_mapping(batch: Mapping[str, Any], model: nn.Module) -> tuple[Any, Any]:
 
 
 def _arguments(model: nn.Module) -> list[str] | None:
-    """Names that the model's `forward` takes; None where it takes any."""
+    """Return the names that the model's `forward` takes; None if it takes any."""
     parameters = inspect.signature(model.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None

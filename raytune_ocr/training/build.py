@@ -1,4 +1,4 @@
-"""From a config to a training run: joins datasets, models and trainers."""
+"""Build a training run from a config: dataset, model and trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From predictions to ids that can be counted, for any vocabulary."""
+"""Decode predictions to ids for metrics, for any vocabulary."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _without(logits: Tensor, *ids: int | None) -> Tensor:
 
 
 def class_table(vocabulary: Vocabulary) -> Tensor:
-    """What each id counts as, int64 [ids + 1].
+    """Return the class of each id for counting, int64 [ids + 1].
 
     Of K letters each has its place in the order of ids, EOS and PAD are K, BLANK is K + 2, and any
     other id, the last entry included, is K + 1.

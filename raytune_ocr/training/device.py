@@ -1,4 +1,4 @@
-"""The device and its half precision."""
+"""Choose the device and its half precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The accuracy of a trained reader on a split: counts, and shares with their intervals."""
+"""Evaluate a trained reader on a split: counts, and accuracies with their intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Counts(NamedTuple):
 
 
 def measure(model: nn.Module, split: PackedSplit, batch_size: int = 64) -> OCRMetrics:
-    """All metrics of `model`, in evaluation mode, over a whole split."""
+    """Compute all metrics of `model`, in evaluation mode, on a whole split."""
     metrics = OCRMetrics(kind=getattr(model, "kind", "attention"))
     with torch.inference_mode():
         for at in range(0, len(split), batch_size):
@@ -82,5 +82,5 @@ def prediction_sheet(
 
 
 def _ascii(ids: Tensor) -> str:
-    """The digits in ids [L] as 0-9: common fonts draw no Khmer."""
+    """Return ids [L] as digits 0-9, because common fonts have no Khmer."""
     return "".join(str(DIGITS.index(digit)) for digit in decode(ids.tolist()))

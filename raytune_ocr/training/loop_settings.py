@@ -1,4 +1,4 @@
-"""What the loop takes from a configuration: `config.training.<name>`, as attribute or key."""
+"""The loop's settings: `config.training.<name>`, as attributes or keys."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _refuse_flat(config: Any) -> None:
         plain = name.removeprefix("training.")
         if plain in SETTINGS or name.startswith("training."):
             raise ConfigurationError(
-                f"config.{name}: must stand under training, as in "
+                f"config.{name}: must be under training, as in "
                 f"{{'training': {{{plain!r}: ...}}}}; here it would be ignored"
             )
         if name != "training" and difflib.get_close_matches(name, ["training"], cutoff=0.8):

@@ -44,7 +44,7 @@ class Loop(Trainer):
     def train_epoch(
         self, train_dataloader: Any, eval_dataloader: Any = None, epoch: int = 0
     ) -> dict[str, float]:
-        """As `Trainer.train_epoch`, with the model's size, and the process's memory and CPU use.
+        """Train as `Trainer.train_epoch`; add the model's size, and the memory and CPU use.
 
         `seconds` covers training and validation, `images_per_second` training alone.
         """

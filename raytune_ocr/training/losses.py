@@ -238,7 +238,7 @@ def create_loss_function(
 
     Args:
         loss_type: a name, or a config.
-        config: the same as a config in its place.
+        config: alternative name of the config argument.
         **kwargs: of `OCRLoss`; `gamma` and `alpha` are those of the focal loss.
 
     Raises:
@@ -263,7 +263,7 @@ def create_loss_function(
 
 
 def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
-    """What `loss_fn` gives for a model's outputs: a tensor, or a mapping with "loss".
+    """Return the result of `loss_fn` on a model's outputs: a tensor, or a mapping with "loss".
 
     The losses of `torch.nn` and `torch.nn.functional` get the `logits` of outputs that have some.
 

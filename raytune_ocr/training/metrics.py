@@ -1,4 +1,4 @@
-"""How well digits are read. Only letters are characters: EOS, PAD and BLANK never count.
+"""Metrics of readers and classifiers. Only letters count as characters, not EOS, PAD and BLANK.
 
 Predictions come as logits (float, [B, L, C] or, from a CTC reader, [B, T, C]) or as ids that
 were decoded already (integers, [B, L]). Accuracies are fractions from 0 to 1.
@@ -55,7 +55,7 @@ def calculate_sequence_accuracy(
     eos_token_id: int = EOS_TOKEN_ID,
     kind: str = "attention",
 ) -> float:
-    """Share of the strings that are read without a fault.
+    """Return the sequence accuracy: the share of strings without an error.
 
     Raises:
         DataLoaderError: when there is no string.
@@ -146,7 +146,7 @@ class OCRMetrics:
         return self.vocabulary.eos
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all counts."""
         self._predicted: list[Tensor] = []
         self._wanted: list[Tensor] = []
         self._pending: list[tuple[Tensor, Tensor]] = []
@@ -199,12 +199,12 @@ class OCRMetrics:
         }
 
     def sequence_accuracy(self) -> float:
-        """Share of the strings that are read without a fault, empty ones included."""
+        """Return the share of strings without an error, empty ones included."""
         predicted, wanted = self._seen()
         return _share((predicted == wanted).all(axis=1).sum().item(), len(wanted), "string")
 
     def _string(self, classes: np.ndarray) -> list[int]:
-        """What is read, without the end and blanks."""
+        """Return the string of ids without EOS and blanks."""
         end = len(self._letters)
         return [index for index in classes.tolist() if index not in (end, end + 2)]
 
@@ -260,7 +260,7 @@ def _joinable(some: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor]) -> boo
 
 
 def analyze_errors(predicted: Iterable[str], wanted: Iterable[str]) -> dict[str, Any]:
-    """What goes wrong, by the fewest edits that turn each prediction into its target.
+    """Analyse errors by the fewest edits that turn each prediction into its target.
 
     Returns:
         `errors` (faulty strings), `total`, `substitutions`, `insertions` (digits read that are
@@ -298,7 +298,7 @@ def create_metrics_calculator(idx_to_char: Mapping[int, str], **kwargs: Any) -> 
 
 
 class ClassificationMetrics:
-    """Share of the samples whose highest logit is the label's, 0 to 1.
+    """Top-1 accuracy, 0 to 1.
 
     `update` takes logits [B, C] and labels int64 [B].
     """
@@ -307,7 +307,7 @@ class ClassificationMetrics:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all counts."""
         self.correct = 0
         self.total = 0
 
@@ -338,7 +338,7 @@ class MetricsTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Reset all counts."""
         self._accuracy.reset()
         self._loss = 0.0
 

@@ -1,4 +1,4 @@
-"""Models from a config or a checkpoint."""
+"""Build models from a config or a checkpoint."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def whole(config: TrainingConfig, model: nn.Module) -> TrainingConfig:
     """`config` with the architecture of a `Reader` in it, so that no other file is needed."""
     if not isinstance(model, Reader):
         return config
-    fields = ("kind", "vocab_size", "max_sequence_length")  # fields of their own in the config
+    fields = ("kind", "vocab_size", "max_sequence_length")  # separate fields of the config
     options = {name: value for name, value in model.config.items() if name not in fields}
     return dataclasses.replace(config, model_options=options, model_config_path="")
 
@@ -100,9 +100,8 @@ def with_model_facts(config: TrainingConfig, facts: Mapping[str, Any]) -> Traini
     names = list(map(str, facts.get("class_names", [])))
     if config.class_names and config.class_names != names:
         raise DataLoaderError(
-            f"{config.metadata_path}: the classes must stay {config.class_names}, since the "
-            f"weights are made for these in this order, got {names}; "
-            "--set 'class_names=[]' trains the weights for the new ones"
+            f"{config.metadata_path}: the classes must be {config.class_names} in this order, as "
+            f"in the weights, got {names}; to train the new classes, give --set 'class_names=[]'"
         )
     shape = list(facts.get("image_shape") or [])
     return dataclasses.replace(config, class_names=names, image_shape=shape)
@@ -161,7 +160,7 @@ def load_model(
     """
     state = read_state(path)
     if "config" not in state or "model_state_dict" not in state:
-        raise IncompleteCheckpointError(f"{path}: holds no reader (no config beside its weights)")
+        raise IncompleteCheckpointError(f"{path}: has no config beside its weights")
     if not isinstance(state["config"], Mapping):
         raise CheckpointError(f"{path}: its config must be a mapping, got {state['config']!r:.40}")
     config = TrainingConfig.from_dict(state["config"], environment={})
@@ -184,6 +183,6 @@ def load_reader(
     model, config = load_model(path, imports)
     if config.dataset_name != KHMER_DIGITS:
         raise CheckpointError(
-            f"{path}: holds no reader of digits, but a model of {config.dataset_name!r}"
+            f"{path}: must be a reader of digits, got a model of {config.dataset_name!r}"
         )
     return model, config

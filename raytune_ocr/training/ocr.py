@@ -1,4 +1,4 @@
-"""`OCRTrainer`: digit strings, their losses and their figures, on the one loop."""
+"""`OCRTrainer`: trains readers of digit strings, with their losses and metrics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from raytune_ocr.vocabulary import DEFAULT_CHAR_TO_IDX, Vocabulary
 
 
 def kind_of(model: nn.Module, config: TrainingConfig) -> str:
-    """How a reader's logits are read: as it says itself, else as its loss has them."""
+    """Return how a reader's logits are decoded: by its `kind`, else by its loss."""
     return getattr(model, "kind", "ctc" if config.loss_type == "ctc" else "attention")
 
 
@@ -95,7 +95,7 @@ class OCRTrainer(BaseTrainer):
         return self._measured(predictions, targets).compute()
 
     def _analyze_errors(self, predictions: Tensor, targets: Tensor) -> dict[str, Any]:
-        """What goes wrong in a batch; see `analyze_errors`."""
+        """Analyse the errors of a batch; see `analyze_errors`."""
         wanted = [self.vocabulary.decode(ids) for ids in targets.tolist()]
         return analyze_errors(self._decode_predictions(predictions), wanted)
 
@@ -125,7 +125,7 @@ def _characters(char_to_idx: Mapping[str, int]) -> dict[int, str]:
     """Characters by id; raises ConfigurationError where two have the same."""
     characters = {index: char for char, index in char_to_idx.items()}
     if len(characters) != len(char_to_idx):
-        raise ConfigurationError("char_to_idx: must give each character an id of its own")
+        raise ConfigurationError("char_to_idx: must give each character a different id")
     return characters
 
 

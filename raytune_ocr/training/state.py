@@ -65,17 +65,17 @@ class TrainingState:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """What is evaluated and kept: the average of the weights, or the model itself."""
+        """The evaluated and saved model: the average of the weights, or the model itself."""
         average = self.average
         return average.model if average is not None and average.updates else self.model
 
     @property
     def learning_rate(self) -> float:
-        """Of the first parameter group."""
+        """The learning rate of the first parameter group."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on, as tensors and plain values."""
+        """Return everything that the next epoch depends on, as tensors and plain values."""
         return {
             "format": STATE_FORMAT,
             "epoch": self.epoch,
@@ -92,7 +92,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`; the next `train` continues there.
+        """Restore `state_dict()`; the next `train` continues from there.
 
         Raises:
             CheckpointError: when it belongs to another model.
@@ -121,7 +121,7 @@ class TrainingState:
         self.optimizer.zero_grad(set_to_none=True)
 
     def _average_state(self) -> dict[str, Any] | None:
-        """What goes on being trained where an average of it is what is kept."""
+        """Return the trained model, also if an average of its weights is evaluated."""
         if self.average is None:
             return None
         return {"updates": self.average.updates, "trained": self.model.state_dict()}
@@ -140,7 +140,7 @@ class TrainingState:
             raise CheckpointError(f"the checkpoint belongs to another model: {error}") from None
 
     def start_at(self, epoch: int) -> None:
-        """Count `epoch` epochs as done; the next `train` goes on after them."""
+        """Count `epoch` epochs as done; the next `train` continues after them."""
         self.epoch = epoch
         self._resumed = True
 
@@ -161,7 +161,7 @@ class TrainingState:
     def load_checkpoint(
         self, path: str, load_optimizer: bool = True, load_scheduler: bool = True
     ) -> dict[str, Any]:
-        """Load a checkpoint; with the optimizer, training goes on after its epoch.
+        """Load a checkpoint; with the optimizer, training continues after its epoch.
 
         Returns:
             Everything that the checkpoint holds.

@@ -1,8 +1,8 @@
 """The one training loop: steps, epochs, evaluation and callbacks.
 
-Nothing here is about digits, files, pictures or Ray. A subclass says what a batch is and what
-the loss means; callbacks watch, save and stop. A run that is saved after an epoch and loaded
-goes on exactly as one that was never stopped.
+It does not depend on digits, files, images or Ray. Subclasses define batches and losses; callbacks
+observe, save and stop. A run that is saved after an epoch and loaded continues exactly like one
+that never stopped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from raytune_ocr.training.state import TrainingState
 
 
 class Metrics(Protocol):
-    """What the loop asks of a calculator of metrics."""
+    """The interface of a metrics calculator."""
 
     def reset(self) -> None: ...
     def update(self, predictions: Any, targets: Any) -> None: ...
@@ -177,11 +177,11 @@ class Trainer(TrainingState):
         return metrics
 
     def _train_figures(self, dataloader: Iterable[Any], epoch: int) -> Mapping[str, float]:
-        """Train one epoch; a trainer around the loop may have a way of its own."""
+        """Train one epoch; the trainer that owns the loop may override it."""
         return self.train_pass(dataloader, epoch)
 
     def _eval_figures(self, dataloader: Iterable[Any]) -> Mapping[str, float]:
-        """Evaluate; a trainer around the loop may have a way of its own."""
+        """Evaluate; the trainer that owns the loop may override it."""
         return self.evaluate(dataloader)
 
     def train_pass(self, dataloader: Iterable[Any], epoch: int = 0) -> dict[str, float]:
@@ -261,7 +261,7 @@ class Trainer(TrainingState):
             early_stopping_patience: epochs without improvement of that metric before stopping.
             callbacks: `Callback`s, or functions `(trainer, epoch, metrics)`, epoch from 0.
             mode: whether that metric is better when higher, "max", or lower, "min"; needed where
-                its name does not tell.
+                its name does not imply it.
 
         Returns:
             Lists of every metric, one value an epoch, those before a resume included.
@@ -349,7 +349,7 @@ class Trainer(TrainingState):
         found = member(loss, "loss")
         if found is None:
             raise ConfigurationError(
-                "loss_fn: must be given, since the model returns no loss of its own"
+                "loss_fn: must be given, because the model returns no loss"
                 if self.loss_fn is None
                 else f"loss_fn: must return a tensor or a mapping with 'loss', got {loss!r}"
             )

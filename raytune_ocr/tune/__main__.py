@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from raytune_ocr.cli import again, open_streams, tell
+from raytune_ocr.cli import again, open_streams, print_error
 from raytune_ocr.config.environment import parse_assignments
 from raytune_ocr.config.settings import check
 from raytune_ocr.errors import ExperimentFailedError, RaytuneOCRError
@@ -31,7 +31,7 @@ def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
-    """Return the tuner that the command line asks for."""
+    """Return the tuner for a command line."""
     from raytune_ocr.tune.tuner import HyperparameterTuner
 
     names = (
@@ -70,16 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments, _resume_command(words))
     except RaytuneOCRError as error:
-        tell(error)
+        print_error(error)
         return 1 if isinstance(error, ExperimentFailedError) else 2
     except OSError as error:
-        tell(error)
+        print_error(error)
         return 2
     except KeyboardInterrupt as interrupt:
         return 128 + getattr(interrupt, "number", signal.SIGINT)
 
 
-def _run(arguments: argparse.Namespace, go_on: str) -> int:
+def _run(arguments: argparse.Namespace, resume: str) -> int:
     if arguments.print_schema:
         import json
 
@@ -105,32 +105,32 @@ def _run(arguments: argparse.Namespace, go_on: str) -> int:
         else:
             print(list_experiments(tuner, arguments.experiments))
         return 0
-    tuner.runner.resume_command = go_on
+    tuner.runner.resume_command = resume
     try:
         document = tuner.run_experiments(arguments.experiments)
     except KeyboardInterrupt:
         if not tuner.has_begun():
             print("stopped before the run began", file=sys.stderr)
         elif tuner.run.journal.is_open:
-            print(f"stopped; go on with: {go_on}", file=sys.stderr)
-        else:  # it was ended in order
-            _print_end(tuner, go_on, arguments.quiet)
+            print(f"stopped; resume with: {resume}", file=sys.stderr)
+        else:  # the run ended in order
+            _print_end(tuner, resume, arguments.quiet)
         raise
-    if _print_end(tuner, go_on, arguments.quiet):
-        return 128 + signal.SIGINT  # whatever ended Ray's tuner
+    if _print_end(tuner, resume, arguments.quiet):
+        return 128 + signal.SIGINT  # Ray's tuner ended early without an error
     return 0 if document["experiments_completed"] else 1
 
 
-def _print_end(tuner: HyperparameterTuner, go_on: str, quiet: bool) -> bool:
-    """The summary, and how to go on; returns whether the run was stopped before its end."""
+def _print_end(tuner: HyperparameterTuner, resume: str, quiet: bool) -> bool:
+    """Print the summary and how to resume; return whether the run was stopped before its end."""
     if not quiet:
         print(tuner.summary())
     if tuner.run.ended_by:
-        print(f"{tuner.run.ended_by}; go on with: {go_on}", file=sys.stderr)
+        print(f"{tuner.run.ended_by}; resume with: {resume}", file=sys.stderr)
         return False
     stopped = bool(tuner.run.unfinished or tuner.run.unconfirmed)
     if stopped:
-        print(f"stopped; go on with: {go_on}", file=sys.stderr)
+        print(f"stopped; resume with: {resume}", file=sys.stderr)
     return stopped
 
 

@@ -1,4 +1,4 @@
-"""Rules of options: how text of the command line and values of a YAML file are read."""
+"""Rules of options: read and check values of the command line and of a YAML file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OptionRule(NamedTuple):
 
     Attributes:
         text: the rule in words, after "must be".
-        read: the value of text or of a YAML value; None where it breaks the rule.
+        read: converts text or a YAML value; returns None if it breaks the rule.
         schema: of the YAML value, a JSON Schema.
     """
 
@@ -65,7 +65,7 @@ def one_of(names: Sequence[str]) -> OptionRule:
 
 
 def name_in(registry: Registry[Any], *others: str) -> OptionRule:
-    """A name of a registry, or one of `others`; one that a package brings later is read as well."""
+    """Return the rule of a name in a registry, including plugins, or one of `others`."""
 
     def read(value: Any) -> str | None:
         known = isinstance(value, str) and value in (*registry.names(), *others)
@@ -85,7 +85,7 @@ def _number(value: Any) -> float | None:
 
 
 def parse_duration(value: Any) -> float | None:
-    """Return the seconds of a number, or of text with units; None where it is neither.
+    """Return the seconds of a number, or of text with units; None if it is neither.
 
     >>> parse_duration("1h30m"), parse_duration(90)
     (5400.0, 90.0)
@@ -109,7 +109,7 @@ _ACCURACY = Rule(
 
 
 def goal_rule(name: str) -> Rule:
-    """Return what the goal of a target must be: a fraction for accuracies, else a number."""
+    """Return the rule of a target's goal: a fraction for accuracies, else a number."""
     if name.endswith("accuracy"):
         return _ACCURACY
     return NOT_NEGATIVE if name in target_metrics() else POSITIVE

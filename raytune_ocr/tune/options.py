@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from raytune_ocr.config.rules import shown
-from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.results.record import BEST_MODELS_KEPT
 from raytune_ocr.results.targets import Target
@@ -88,16 +86,16 @@ class TuneOptions:
     scheduler: str = option(
         "asha",
         "which trials stop early. asha: a trial that is worse than the top 1/N at a rung stops; "
-        "halving: all trials pause at each rung and the best 1/N go on: fewer epochs, for a "
+        "halving: all trials pause at each rung and the best 1/N continue: fewer epochs, for a "
         "handful of trials; hyperband: asha with later first rungs for some trials; median: a "
         "trial below the median of the others stops; pbt (population based training): every "
-        "--grace-period epochs the worst quarter stop and copies of the best go on in their place, "
-        "named NAME_g1, NAME_g2, ..., with other learning rates and whatever else may change in "
-        "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
-        "epochs; freeze-thaw: a model of all learning curves chooses which trial starts, or "
-        "continues from its pause, until --epoch-budget is spent: the fewest epochs where there "
-        "are many samples; none: no trial stops; auto: picks one of them, and its grace period, by "
-        "the number of trials and epochs, and says which and why (default asha)",
+        "--grace-period epochs copies of the best quarter replace the worst quarter, "
+        "named NAME_g1, NAME_g2, ..., with changed learning rates and other settings that may "
+        "change during training; use as many trials as run at the same time, and a grace period of "
+        "a tenth of their epochs; freeze-thaw: a model of all learning curves chooses which trial "
+        "starts, or continues from its pause, until --epoch-budget is spent: the fewest epochs if "
+        "there are many samples; none: no trial stops; auto: picks one of these and its grace "
+        "period by the number of trials and epochs, and logs which and why (default asha)",
         name_in(SCHEDULERS, AUTO),
         metavar="|".join([*SCHEDULERS.names(), AUTO]),
         group="how to run",
@@ -119,8 +117,8 @@ class TuneOptions:
     )
     epoch_budget: int | None = option(
         None,
-        "of freeze-thaw: epochs that all trials train together; what is not trained to its end by "
-        "then stops (default: what halving from 1 epoch would train)",
+        "of freeze-thaw: total epochs of all trials; unfinished trials stop when they are spent "
+        "(default: the epochs of halving from epoch 1)",
         integer(1),
         metavar="EPOCHS",
         group="how to run",
@@ -165,7 +163,7 @@ class TuneOptions:
     )
     max_failures: int = option(
         1,
-        "how often a trial is tried again without a new epoch before it has failed (default 1)",
+        "retries of a trial that makes no new epoch, before it fails (default 1)",
         integer(0),
         metavar="N",
         group="how to run",
@@ -216,8 +214,8 @@ class TuneOptions:
     )
     data: str | None = option(None, "overrides every experiment's `metadata_path`")
     allow_outside: bool = option(False, "accept images outside the data's and the working folder")
-    resume: bool = option(False, "go on with the run in the output folder")
-    resume_if_any: bool = option(False, "go on if the output folder holds a run, else start one")
+    resume: bool = option(False, "resume the run in the output folder")
+    resume_if_any: bool = option(False, "resume if the output folder has a run, else start one")
     overwrite: bool = option(
         False, "set an earlier run of the output folder aside under a name with its time"
     )
@@ -296,120 +294,3 @@ def read_tuning(content: Any, place: str) -> tuple[dict[str, Any], list[str]]:
         except ConfigurationError as error:
             problems.append(str(error))
     return options, problems
-
-
-KEPT_OPTIONS = (
-    *("search", "num_samples", "warm_start", "refine"),
-    *("scheduler", "grace_period", "reduction_factor", "epoch_budget"),
-    *("confirm", "confirm_seeds", "keep_models"),
-)
-"""Options that define a run: a resumed run keeps them unless the caller gives others."""
-
-
-def chosen_options(
-    given: Mapping[str, Any],
-    tuning: Mapping[str, Any] | None = None,
-    earlier: Mapping[str, Any] | None = None,
-) -> TuneOptions:
-    """Return the options of a run: a caller's win, then the resumed run's, then the file's.
-
-    Args:
-        given: by a caller; None or an empty list where nothing was given.
-        tuning: the file's section, checked.
-        earlier: `KEPT_OPTIONS` of the run that is resumed.
-
-    Raises:
-        ConfigurationError: with all problems, one a line.
-    """
-    problems = []
-    options = {name: value for name, value in (tuning or {}).items() if name != "num_samples"}
-    for name, value in (earlier or {}).items():
-        if name in KEPT_OPTIONS and value is not None:
-            place = f"run_state.jsonl: run.{name}"
-            options[name] = read_option(name, value, place) if name in TUNING else value
-    for name, value in given.items():
-        if value is None or value == ():
-            continue
-        try:
-            known = name in TUNING
-            options[name] = read_option(name, value, _flag(name)) if known else value
-        except ConfigurationError as error:
-            problems.append(str(error))
-    if problems:
-        raise ConfigurationError("\n".join(problems))
-    if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
-        raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
-    if options.get("retry_failed") and not (options.get("resume") or options.get("resume_if_any")):
-        raise ConfigurationError("--retry-failed: must be given with --resume")
-    if options.get("scheduler") == AUTO and (earlier or {}).get("scheduler"):
-        options |= {name: (earlier or {})[name] for name in ("scheduler", "grace_period")}
-    _check_scheduler(options, earlier or {})
-    for name in ("warm_start", "refine"):
-        options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
-    return TuneOptions(**options)
-
-
-def not_followed(
-    given: Mapping[str, Any], tuning: Mapping[str, Any], earlier: Mapping[str, Any]
-) -> list[str]:
-    """Return a line for each option of a file that a resumed run goes on without.
-
-    The arguments are those of `chosen_options`.
-    """
-    lines = []
-    for name, value in tuning.items():
-        before = earlier.get(name)
-        if name not in KEPT_OPTIONS or before in (None, value) or given.get(name) is not None:
-            continue
-        if value == AUTO:
-            continue
-        pauses = name == "scheduler" and any(SCHEDULERS[n].pauses for n in (value, before))
-        way = "another --output-dir takes it" if pauses else f"{_flag(name)} {value} changes it"
-        lines.append(
-            f"--resume: tuning.{name}: {value} in the file is not followed: the run goes on with "
-            f"{before} as it began; {way}"
-        )
-    return lines
-
-
-def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> None:
-    """Raise ConfigurationError where a scheduler does not go with the search or a resumed run."""
-    scheduler = options.get("scheduler", TuneOptions.scheduler)
-    search = options.get("search", TuneOptions.search)
-    if scheduler == AUTO:
-        return
-    if SCHEDULERS[scheduler].needs_all_trials and SEARCHERS[search].adaptive:
-        raise ConfigurationError(
-            f"--scheduler: {scheduler} must go with --search random, since all its trials start "
-            f"before any of them ends, got --search {search}"
-        )
-    before = str(earlier.get("scheduler", scheduler))
-    if scheduler != before and (SCHEDULERS[scheduler].pauses or SCHEDULERS[before].pauses):
-        raise ConfigurationError(
-            f"--scheduler: must stay {before}, with which the run was started, got {scheduler}; "
-            "choose another --output-dir for another scheduler"
-        )
-
-
-def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: str) -> None:
-    """Raise ConfigurationError where trials would be compared by metrics of opposite directions.
-
-    Args:
-        configs: of the trials, each with its experiment's name.
-    """
-    if not SCHEDULERS[scheduler].compares_trials:
-        return
-    first: dict[str, str] = {}
-    for name, config in configs:
-        mode, monitor = config.early_stopping_mode, config.early_stopping_monitor
-        first.setdefault(mode, f"{name}, {monitor} ({mode})")
-    if len(first) > 1:
-        raise ConfigurationError(
-            f"--scheduler: {scheduler} must compare metrics of one early_stopping.mode, got "
-            f"{' and '.join(first.values())}; give all trials the same metric (--set "
-            "early_stopping.monitor=NAME), or compare none: --scheduler none"
-        )
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")

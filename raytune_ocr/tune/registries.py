@@ -1,6 +1,6 @@
 """Schedulers and searchers by name.
 
-A new one is a file, and a line here or an entry point of another package.
+A new one is a file with a line here, or an entry point of another package.
 """
 
 from __future__ import annotations

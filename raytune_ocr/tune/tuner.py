@@ -1,4 +1,4 @@
-"""`HyperparameterTuner`: presets in, one best result out."""
+"""`HyperparameterTuner`: runs the experiments of a YAML file and returns the best result."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from raytune_ocr.files import why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tune.chosen_options import chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
@@ -21,7 +22,6 @@ from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interrupted
 from raytune_ocr.tune.execution.trial_errors import disk_full
-from raytune_ocr.tune.options import chosen_options, not_followed
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class HyperparameterTuner:
-    """Runs the experiments of a YAML as Ray trials.
+    """Runs the experiments of a YAML file as Ray trials.
 
     Args:
         config_file: a YAML file, or the name of a shipped search space.
@@ -91,26 +91,26 @@ class HyperparameterTuner:
         return self.options.resume or self.options.resume_if_any
 
     def load_config(self, config_file: str) -> dict[str, Any]:
-        """The YAML as a mapping; raises yaml.YAMLError when it is not valid."""
+        """Return the YAML as a mapping; raise yaml.YAMLError if it is not valid."""
         content = load_yaml(find_space(config_file))
         homes = anchor_homes(content)
         if homes:
-            logger.info("%s: only merged from: %s", config_file, ", ".join(homes))
+            logger.info("%s: used only as merge sources: %s", config_file, ", ".join(homes))
         return content
 
     def validate_config(self, config: Mapping[str, Any]) -> None:
-        """Check it whole; raises ValueError with all problems."""
+        """Check the whole config; raise ValueError with all problems."""
         self._read(config)
 
     def space(self, names: Sequence[str] | None = None) -> Space:
-        """The checked configs of all or the named experiments."""
+        """Return the checked configs of all or the named experiments."""
         space, options = self._space.only(names), self.options
         if not options.refine:
             return space
         return refine(space, [self._known_by("refine")], options.num_samples)
 
     def known(self, space: Space) -> KnownPoints:
-        """What earlier runs tell; presets that are known are named."""
+        """Return the points of earlier runs, and log the presets that they have trained already."""
         known = read_known([self._known_by("warm_start"), self._known_by("refine")])
         for experiment in space.experiments.values():
             if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
@@ -118,9 +118,9 @@ class HyperparameterTuner:
         return known
 
     def _known_by(self, option: str) -> KnownPoints:
-        """What the sources of `warm_start` or `refine` tell; of a resumed run, as it began.
+        """Return the points of the `warm_start` or `refine` sources, as the run began with them.
 
-        They may have grown since, or be gone, and its draws depend on what they told.
+        The sources may have changed or gone since, and the run's draws depend on them.
         """
         if option not in self._known:
             sources, kept = getattr(self.options, option), self._earlier.facts.get(KNOWN)
@@ -140,13 +140,12 @@ class HyperparameterTuner:
         )
 
     def run_experiments(self, experiment_names: Sequence[str] | None = None) -> dict[str, Any]:
-        """Run all or the named experiments; returns what the JSON holds.
+        """Run all or the named experiments; return the content of the results JSON.
 
         Raises:
-            ConfigurationError: an unknown name, resources that are not there, a resume that does
-                not fit.
+            ConfigurationError: an unknown name, missing resources, or a run that cannot be resumed.
             DataLoaderError: the data cannot be used.
-            KeyboardInterrupt: Ctrl-C or SIGTERM came; everything is saved by then.
+            KeyboardInterrupt: on Ctrl-C or SIGTERM, after everything is saved.
         """
         space = self.space(experiment_names)
         for line in space.shortfalls:
@@ -156,10 +155,10 @@ class HyperparameterTuner:
     def run_single_experiment(
         self, experiment_name: str, experiment_config: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Run one experiment given as its sections; returns its result.
+        """Run one experiment, given as its sections; return its result.
 
         Raises:
-            ExperimentFailedError: when it failed.
+            ExperimentFailedError: the experiment failed.
         """
         content = {"experiments": {experiment_name: experiment_config}}
         document = self._run(self._read(content))
@@ -180,12 +179,12 @@ class HyperparameterTuner:
             try:
                 return self._run_locked(space)
             finally:
-                if not Journal(self.output_dir).exists():  # it never began
+                if not Journal(self.output_dir).exists():  # the run never began
                     self.cluster.log_file.unlink(missing_ok=True)
 
     def _run_locked(self, space: Space) -> dict[str, Any]:
         options, run = self.options, self.run
-        if self._may_resume:  # not before the folder is ours: a run may be under way in it
+        if self._may_resume:  # only with the lock: another run may be using the folder
             run.copy.pull()
         there = Journal(self.output_dir).exists()
         resuming = options.resume or (options.resume_if_any and there) or self.has_begun()
@@ -193,14 +192,14 @@ class HyperparameterTuner:
         inside = [p.source for p in known.points if self.output_dir in Path(p.source).parents]
         if inside and not resuming:
             raise ConfigurationError(
-                f"--output-dir: must not be where {inside[0]} is, since a new run takes its place; "
-                "name another one"
+                f"--output-dir: must not contain {inside[0]}, since a new run replaces that file; "
+                "name another folder"
             )
         run.start(space, known, resuming)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine:
-            run.journal.facts[KNOWN] = [{name: told.kept() for name, told in self._known.items()}]
+            run.journal.facts[KNOWN] = [{name: known.kept() for name, known in self._known.items()}]
         if why := why_not_writable(run.results_file, follow_links=True):
             raise ConfigurationError(
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
@@ -217,32 +216,32 @@ class HyperparameterTuner:
         return run.document()
 
     def has_begun(self) -> bool:
-        """Whether the output folder holds the run of this very object: another call adds to it."""
+        """Whether this object's run is in the output folder; another call then adds to that run."""
         return bool(Journal(self.output_dir).read().about.get("id") == self.run.id)
 
-    # What came of it
+    # Results
 
     @property
     def records(self) -> Mapping[str, TrialRecord]:
-        """The trials by name."""
+        """Trials by name."""
         return self.run.records
 
     @property
     def results_file(self) -> Path:
-        """Where the JSON goes."""
+        """Path of the results JSON."""
         return self.run.results_file
 
     def save_results(self) -> str:
-        """Write the JSON and the tables as they stand; returns the JSON's path."""
+        """Write the JSON and the tables; return the JSON's path."""
         self.run.save_results()
         return str(self.results_file)
 
     def document(self) -> dict[str, Any]:
-        """What the JSON holds."""
+        """Return the content of the results JSON."""
         return self.run.document()
 
     def summary(self) -> str:
-        """The end of a run in words."""
+        """Return the summary that is printed at the end of a run."""
         paths = [
             ("results", str(self.results_file)),
             ("table", str(self.output_dir / "trials.csv")),

@@ -91,7 +91,9 @@ def test_a_loss_is_followed_downwards_and_never_upwards():
     assert config.early_stopping_mode == "min" and config.best_of(rows)["epoch"] == 2
     assert TrainingConfig.from_dict(config.to_dict()) == config
     assert TrainingConfig().early_stopping_mode == "max"
-    with pytest.raises(ConfigurationError, match="must be min for val_loss, since lower is better"):
+    with pytest.raises(
+        ConfigurationError, match="must be min for val_loss, because lower is better"
+    ):
         dataclasses.replace(config, early_stopping_mode="max")
     with pytest.raises(ConfigurationError, match="must be max for val_char_accuracy"):
         TrainingConfig(early_stopping_mode="min")

@@ -17,7 +17,7 @@ def written(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "duplicate key"),
         ("a: [\n", '.yaml", line 2'),
         ("- 1\n", "must be a mapping"),
     ],

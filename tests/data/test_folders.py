@@ -33,11 +33,11 @@ def test_what_is_passed_over_is_named_with_its_reason_and_counted(folder):
     images_below(folder, passed_over)
     told = "\n".join(passed_over.lines())
     assert passed_over.pictures == 5
-    assert "5 not used, .heic is not read here" in told and "and 2 more" in told
-    assert "1 not used, no image by the suffix .txt" in told and "notes.txt" in told
+    assert "5 not used, .heic is not supported" in told and "and 2 more" in told
+    assert "1 not used, not an image (suffix .txt)" in told and "notes.txt" in told
 
 
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):
     (tmp_path / "IMG_1.HEIC").touch()
-    with pytest.raises(DataNotFoundError, match=r"holds no image; 1 not used, \.heic"):
+    with pytest.raises(DataNotFoundError, match=r"contains no image; 1 not used, \.heic"):
         find_images([tmp_path])

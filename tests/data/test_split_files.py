@@ -95,11 +95,11 @@ def test_a_table_without_its_columns_is_told(tmp_path):
 def test_an_empty_split_is_an_error(tmp_path):
     path = tmp_path / "metadata.yaml"
     path.write_text("train: {samples: []}\n")
-    assert "train: must hold at least one image" in message(path)
+    assert "train: must have at least one image" in message(path)
 
 
 def test_a_folder_of_nothing_that_is_known_is_told(tmp_path):
-    assert "must hold metadata.yaml, labels.csv or folders" in message(tmp_path)
+    assert "must contain metadata.yaml, labels.csv or folders" in message(tmp_path)
 
 
 # What people's folders look like
@@ -135,7 +135,7 @@ def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_told(tmp_path, ca
     splits = load_splits(path, ["train", "val", "test"])
     levels = [set(split.images[:, 0, 0].tolist()) for split in splits.values()]
     assert sum(map(len, levels)) == 20 and sum(map(len, splits.values())) == 60
-    assert "40 rows name a file that an earlier row names" in caplog.text
+    assert "40 rows repeat the file of an earlier row" in caplog.text
 
 
 def test_what_is_used_and_what_is_passed_over_is_told(tmp_path, caplog):
@@ -147,7 +147,7 @@ def test_what_is_used_and_what_is_passed_over_is_told(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         load_splits(tmp_path)
     assert "images: train 1 (៣ 1), val 1 (៣ 1)" in caplog.text
-    assert "2 not used, since they are in no class folder" in caplog.text
+    assert "2 not used, because they are in no class folder" in caplog.text
     assert "old is no split" in caplog.text and "c.heic" in caplog.text
     assert "1 of 1 images are blank" in caplog.text
 
@@ -157,5 +157,5 @@ def test_a_table_in_a_folder_tells_which_images_it_does_not_name(tmp_path, caplo
         picture(tmp_path / f"{name}.png")
     table(tmp_path, [("a.png", "1", "train"), ("b.png", "2", "val")], ("file", "label", "split"))
     load_splits(tmp_path)
-    assert "since labels.csv does not name them" in caplog.text and "c.png" in caplog.text
-    assert "train holds none of the digits ២" in caplog.text
+    assert "because labels.csv does not list them" in caplog.text and "c.png" in caplog.text
+    assert "train has no examples of the digits ២" in caplog.text

@@ -105,7 +105,7 @@ def test_training_knows_every_class_and_no_image_is_lost(labels):
 def test_an_image_that_is_not_where_its_hash_puts_it_is_told():
     found, told = by_hash(["only.png"], lambda key: key, lambda key: ["cat"], {"a": 0.0, "b": 1.0})
     assert found == {"a": ["only.png"], "b": []}
-    assert told == ["only.png is in a, since no other image of cat is"]
+    assert told == ["only.png is in a, which had no image of cat"]
 
 
 def test_no_split_of_a_few_images_is_empty():

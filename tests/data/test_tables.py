@@ -61,7 +61,7 @@ def test_a_column_that_looks_like_splits_and_is_none_is_an_error(tmp_path):
 
 def test_two_columns_of_splits_are_an_error_and_other_columns_are_told(tmp_path):
     path = table(tmp_path, "file,label,split,subset\n1.png,12,train,test\n")
-    with pytest.raises(DataLoaderError, match="one column must hold the splits"):
+    with pytest.raises(DataLoaderError, match="must have one column of splits"):
         read_table(path)
     found = read_table(table(tmp_path, "file,label,font,writer\n1.png,12,Moul,7\n"))
     assert list(found.unused) == ["font", "writer"]

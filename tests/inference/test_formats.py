@@ -83,7 +83,7 @@ def test_a_classifier_keeps_its_classes_and_takes_any_batch(classifier):
 @pytest.mark.parametrize(
     ("about", "told"),
     [
-        ({}, "holds no reader of this package"),
+        ({}, "not a model of this package"),
         ({"kind": "classifier", "class_names": "{"}, "must be a list of names"),
         ({"kind": "classifier", "class_names": "[1]"}, "must be a list of names"),
     ],
@@ -107,7 +107,7 @@ def test_a_damaged_or_missing_onnx_file_is_told(tmp_path):
     with pytest.raises(CheckpointError, match="no such ONNX file"):
         load_exported(path)
     path.write_text(json.dumps({}))
-    with pytest.raises(CheckpointError, match="not a whole ONNX file"):
+    with pytest.raises(CheckpointError, match="not a complete ONNX file"):
         load_exported(path)
 
 

@@ -28,7 +28,7 @@ def test_a_checkpoint_is_found_in_a_json_a_folder_or_as_it_is(run):
     ("content", "told"),
     [
         ("{", "not a results JSON"),
-        ('{"best_result": null}', "names no checkpoint"),
+        ('{"best_result": null}', "has no checkpoint"),
         ('{"best_result": {"checkpoint": "gone.pt"}}', "'gone.pt' does not exist"),
     ],
 )
@@ -42,7 +42,7 @@ def test_results_without_a_model_are_told(tmp_path, content, told):
 def test_missing_images_are_told(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such image"):
         find_images([tmp_path / "gone.png"])
-    with pytest.raises(DataNotFoundError, match="holds no image"):
+    with pytest.raises(DataNotFoundError, match="contains no image"):
         find_images([tmp_path])
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_was_moved_still_names_its_model(run, tmp_path):
 
 
 def test_an_export_is_found_before_results_and_no_model_lists_what_was_looked_for(tmp_path):
-    with pytest.raises(CheckpointError, match=r"holds no checkpoints/best_model.pt, no export"):
+    with pytest.raises(CheckpointError, match=r"contains no checkpoints/best_model.pt, no export"):
         find_checkpoint(tmp_path)
     (tmp_path / "results.json").write_text("{}")
     assert find_results(tmp_path) == tmp_path / "results.json"

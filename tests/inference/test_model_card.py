@@ -48,16 +48,21 @@ def test_figures_have_their_intervals_and_their_numbers():
     assert "no test split was read" in text and "no search was recorded" in text
 
 
+def test_the_precision_of_the_figures_is_said_where_it_may_not_be_the_runs():
+    assert "Read in float32, as in the run." in card(TrainingConfig(mixed_precision=False))
+    assert "set to mixed precision" in card(TrainingConfig(mixed_precision=True))
+
+
 def test_limits_tell_what_is_misread_and_what_was_not_measured():
     text = card()
     assert "10 of 100 strings of the validation split were misread" in text
     assert "those of 8 are read worst, 60 of 70" in text
-    assert "taken for another digit: 1 as 7 (4)" in text
+    assert "Most frequent confusions: 1 as 7 (4)" in text
     assert "0.99 where it is right and 0.50 where it is wrong" in text
     assert "1 faces in 1 families: Moul" in text
     bare = card(data=Data("set", {"val": 100}, {}), confusions=[], confidence=(0.9, None))
     assert "does not name its fonts" in bare
-    assert "another digit" not in bare and "where it is wrong" not in bare
+    assert "confusions" not in bare and "where it is wrong" not in bare
 
 
 @pytest.mark.parametrize(("test", "words"), [(0.85, "0.0500 worse than"), (0.9, "as well as")])

@@ -87,28 +87,28 @@ def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
         return section.note + section.text
 
     def record(name, status="completed", confirms=""):
-        made = TrialRecord(TrainingConfig(experiment_name=name), status, confirms=confirms)
+        made = TrialRecord(TrainingConfig(experiment_name=name), status=status, confirms=confirms)
         row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
         made.add({**row, "seconds": 1.0})
         return made
 
     first = record("a")
-    assert "Nothing was confirmed: --confirm K" in shown(first, asked=None)
-    assert "The 2 best are trained again with fresh seeds once" in shown(first)
+    assert "Not confirmed: --confirm K" in shown(first, asked=None)
+    assert "After the search, the 2 best trials train again" in shown(first)
     begun = [record("a-seed101", "running", "a"), record("a-seed102", "pending", "a")]
-    assert "0 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+    assert "0 of 2 runs with fresh seeds are done" in shown(first, *begun)
     begun[0].status = "completed"
-    assert "1 of 2 trainings with fresh seeds are over" in shown(first, *begun)
+    assert "1 of 2 runs with fresh seeds are done" in shown(first, *begun)
 
 
 def test_parallel_coordinates_have_a_line_for_trials_that_lack_a_setting(tmp_path, monkeypatch):
     records = []
     for number, options in enumerate([{}, {"hidden": 128}, {"hidden": 192}, {"temporal_width": 8}]):
         config = TrainingConfig(experiment_name=f"t{number}", model_options=options)
-        records.append(TrialRecord(config, "completed"))
+        records.append(TrialRecord(config, status="completed"))
         row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
         records[-1].add({**row, "seconds": 1.0})
-    records.append(TrialRecord(TrainingConfig(experiment_name="lost"), "failed"))
+    records.append(TrialRecord(TrainingConfig(experiment_name="lost"), status="failed"))
     write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "now"))
     drawn = {}
     monkeypatch.setattr(
@@ -127,7 +127,7 @@ def test_searched_options_of_a_model_may_be_empty(tmp_path, options):
     records = []
     for number, some in enumerate(options):
         config = TrainingConfig(experiment_name=f"t{number}", model_options=some)
-        records.append(TrialRecord(config, "completed", sampled={"model_options": some}))
+        records.append(TrialRecord(config, status="completed", sampled={"model_options": some}))
         row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": 0.5, "val_seq_accuracy": 0.4}
         records[-1].add({**row, "seconds": 1.0})
     write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "now"))

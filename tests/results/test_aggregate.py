@@ -21,7 +21,9 @@ LOSSES = st.one_of(SCORES, st.just(math.inf))
 
 def record_of(name="a", scores=(0.5,), status="completed", losses=(), **settings):
     """A trial with an epoch for each score: (characters, sequences) or characters alone."""
-    record = TrialRecord(TrainingConfig(experiment_name=name, **settings), status, "max_epochs")
+    record = TrialRecord(
+        TrainingConfig(experiment_name=name, **settings), status=status, stop_reason="max_epochs"
+    )
     for epoch, score in enumerate(scores, 1):
         char, seq = score if isinstance(score, tuple) else (score, 0.1)
         figures = {"train_loss": 1 / epoch, "val_char_accuracy": char, "val_seq_accuracy": seq}
@@ -91,7 +93,7 @@ def test_a_classifier_that_follows_the_loss_is_ranked_by_it():
         config = TrainingConfig(
             experiment_name=name, dataset_name="mnist", early_stopping_monitor="val_loss"
         )
-        records.append(TrialRecord(config, "completed"))
+        records.append(TrialRecord(config, status="completed"))
         records[-1].add({"epoch": 1, "val_loss": loss, "val_accuracy": accuracy, "seconds": 1.0})
     assert names_of(records) == ["sure", "unsure"]
 
@@ -161,19 +163,19 @@ def test_each_trial_without_a_model_says_why(tmp_path):
     told = table["checkpoint_missing"].to_dict()
     assert pd.isna(told.pop("a"))
     assert told == {
-        "b": "not there: moved, or removed since",
+        "b": "missing: moved or removed",
         "c": "removed: not among the best 2 (--keep-models keeps more)",
-        "d": "removed: a failed trial keeps no model",
-        "e": "removed: a training that confirms another trial keeps no model",
+        "d": "removed: failed trials keep no model",
+        "e": "removed: confirming trials keep no model",
         "f": "removed: not among the best 2 (--keep-models keeps more)",
-        "g": "no epoch of it was validated",
+        "g": "no validated epoch",
     }
 
 
 def test_with_all_models_kept_no_trial_says_that_its_model_was_removed():
     records = [record_of("a"), record_of("b")]
     table = trials_table(records, keep_models=None)
-    assert set(table["checkpoint_missing"]) == {"not there: moved, or removed since"}
+    assert set(table["checkpoint_missing"]) == {"missing: moved or removed"}
 
 
 def test_a_run_that_goes_on_reads_only_the_epochs_that_are_new(monkeypatch):

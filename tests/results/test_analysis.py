@@ -22,9 +22,9 @@ from raytune_ocr.tune.selection.reproduce import recorded_epochs
 from tests.fixtures.records import searched_run, trial
 
 SECTIONS = [
-    *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
-    *("Parallel coordinates", "What mattered"),
-    *("Accuracy against cost", "How the winner reads", "How reliable is its confidence?"),
+    *("Ranking and targets", "Confirmation with fresh seeds", "Learning curves"),
+    *("Parallel coordinates", "Importance of settings"),
+    *("Accuracy against cost", "Errors of the best model", "Calibration of the confidence"),
     *("Time and resources", "Failures"),
 ]
 
@@ -46,7 +46,7 @@ def test_a_name_that_looks_like_something_else_stays_a_name(name, tmp_path):
     record = trial(tmp_path, 0, 0.5)
     record.epochs[1]["val_loss"] = math.nan
     config = replace(record.config, experiment_name=name)
-    named = TrialRecord(config, "running")
+    named = TrialRecord(config, status="running")
     for row in record.epochs:
         named.add(row)
     write_json(tmp_path / RESULTS_COPY, results_document([named], {}, "20260101_000000"))
@@ -88,7 +88,7 @@ def test_the_best_of_classifiers_that_follow_the_loss_is_the_one_of_the_results(
         config = TrainingConfig(
             experiment_name=name, dataset_name="mnist", early_stopping_monitor="val_loss"
         )
-        records.append(TrialRecord(config, "completed", "max_epochs"))
+        records.append(TrialRecord(config, status="completed", stop_reason="max_epochs"))
         row = {"epoch": 1, "train_loss": 1.0, "val_loss": loss, "val_accuracy": accuracy}
         records[-1].add({**row, "seconds": 1.0})
     write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))

@@ -21,11 +21,11 @@ def read(folder, **document):
     [
         ({"all_results": [{**RESULT, "config": 3}]}, r"all_results\[0\].config: must be a mapping"),
         ({"all_results": [{**RESULT, "status": []}]}, r"all_results\[0\].status: must be text"),
-        ({"all_results": [{**RESULT, "targets": {"a": 1}}]}, "must hold a mapping a goal"),
+        ({"all_results": [{**RESULT, "targets": {"a": 1}}]}, "must have a mapping for each goal"),
         ({"all_results": [{**RESULT, "x_interval": [1]}]}, "x_interval: must be two numbers"),
         ({"confirmation": "a"}, "confirmation: must be a mapping, got 'a'"),
-        ({"confirmation": {"candidates": [{}]}}, r"confirmation.candidates: must hold mappings"),
-        ({"confirmation": {"scores": {"x": 1}}}, "scores: must hold a score a seed"),
+        ({"confirmation": {"candidates": [{}]}}, r"confirmation.candidates: must be mappings"),
+        ({"confirmation": {"scores": {"x": 1}}}, "scores: must have a score for each seed"),
     ],
 )
 def test_a_value_of_another_kind_is_named_with_its_place(tmp_path, document, told):

@@ -155,7 +155,7 @@ def test_a_damaged_line_in_the_middle_is_passed_over_and_what_follows_stays(tmp_
     assert [row["epoch"] for row in replay.trials["a"].epochs] == [1, 2, 4, 5]
     assert [decision.epoch for decision in replay.decisions] == [1, 2, 4, 5]
     assert replay.damaged == {5: line}
-    assert f"{path}: damaged, passed over: line 5" in caplog.text
+    assert f"{path}: skipped damaged lines: 5" in caplog.text
 
 
 def test_damaged_lines_are_kept_beside_it_before_it_is_written_anew(tmp_path, caplog):
@@ -167,7 +167,7 @@ def test_damaged_lines_are_kept_beside_it_before_it_is_written_anew(tmp_path, ca
     journal.close()
     copy = tmp_path / "run_state.jsonl.damaged"
     assert copy.read_bytes() == b"".join(damaged)
-    assert f"damaged lines are kept in {copy.name}" in caplog.text
+    assert f"copied damaged lines to {copy.name}" in caplog.text
     assert Journal(tmp_path).read().damaged == {}
     damaged.append(damage(path, 2))
     journal = Journal(tmp_path)
@@ -266,7 +266,7 @@ def test_a_journal_without_its_first_line_is_told_with_the_way_out(tmp_path, lef
     journal.close()
     lines = journal.path.read_bytes().splitlines(keepends=True)
     journal.path.write_bytes(b"".join(lines[left]))
-    told = rf"{journal.path}: damaged: its first line, .* --warm-start {tmp_path} "
+    told = rf"{journal.path}: damaged: the first line, .* --warm-start {tmp_path} "
     with pytest.raises(ConfigurationError, match=told):
         Journal(tmp_path).load(records("a", "b"))
 

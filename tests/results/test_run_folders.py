@@ -32,7 +32,7 @@ def leave_run(tmp_path):
     def leave(timestamp, value, name="one"):
         folder = tmp_path / "out"
         config = TrainingConfig(experiment_name=name, output_dir=str(folder), metadata_path="none")
-        record = TrialRecord(config, "completed", "max_epochs")
+        record = TrialRecord(config, status="completed", stop_reason="max_epochs")
         train_record(record, 2, value)
         model = folder / name / "checkpoints" / "best_model.pt"
         model.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def test_a_results_file_is_not_shown_with_what_a_later_run_left_in_its_folder(
     assert find_checkpoint(first).read_text() == "first"
     assert "rungs at epochs 9" in page(first, tmp_path / "report")
     second = leave_run("second", 0.2)
-    told = f"{tmp_path / 'out'} holds another run by now, begun second"
+    told = f"{tmp_path / 'out'} now has another run, started second"
     assert learning_curves(first).empty
     with pytest.raises(CheckpointError, match=told):
         find_checkpoint(first)
@@ -83,7 +83,7 @@ def test_a_model_that_a_later_run_has_removed_is_told_of_too(leave_run, tmp_path
     first = leave_run("first", 0.9, name="other")
     shutil.rmtree(tmp_path / "out" / "other")
     leave_run("second", 0.2)
-    with pytest.raises(CheckpointError, match="holds another run by now, begun second"):
+    with pytest.raises(CheckpointError, match="now has another run, started second"):
         find_checkpoint(first)
 
 

@@ -5,7 +5,7 @@ import pytest
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import results_document, write_json
-from raytune_ocr.results.tables import write_tables
+from raytune_ocr.results.tables import write_csv, write_tables
 from raytune_ocr.tune import load_results
 from tests.fixtures.records import record_of, row
 
@@ -17,6 +17,20 @@ def test_tables_are_written_for_pandas(tmp_path):
     epochs = pd.read_csv(tmp_path / "epochs.csv")
     assert list(epochs["epoch"]) == [1, 2, 3, 1, 2, 3] or len(epochs) == 6
     assert list(pd.read_csv(tmp_path / "trials.csv")["experiment_name"]) == ["one", "two"]
+
+
+def test_text_that_a_spreadsheet_would_compute_is_quoted_in_every_table(tmp_path):
+    import pandas as pd
+
+    failed = record_of()
+    failed.fail('=HYPERLINK("http://x")\nValueError')
+    write_tables(tmp_path, [failed], {})
+    (message,) = pd.read_csv(tmp_path / "trials.csv")["error_message"]
+    assert message.startswith("'=HYPERLINK")
+    table = pd.DataFrame({"@who": ["-1", "+cmd", "a"], "gain": [-1.5, 2, None]})
+    write_csv(tmp_path / "t.csv", table)
+    assert (tmp_path / "t.csv").read_text() == "'@who,gain\n-1,-1.5\n'+cmd,2.0\na,\n"
+    assert list(table) == ["@who", "gain"] and table["@who"][1] == "+cmd"
 
 
 def test_the_gpu_column_is_there_only_with_a_gpu():
@@ -34,6 +48,15 @@ def test_results_load_from_a_file_a_folder_and_several(tmp_path):
     assert table.loc[0, "learning_rate"] == 1e-3
     assert load_results(tmp_path).equals(table)
     assert len(load_results([path, tmp_path])) == 4
+
+
+def test_a_run_in_which_nothing_has_finished_is_an_empty_table_with_its_columns(tmp_path):
+    write_json(tmp_path / "none.json", results_document([], {}, "now"))
+    write_json(tmp_path / "one.json", results_document([record_of()], {}, "now"))
+    table, one = load_results(tmp_path / "none.json"), load_results(tmp_path / "one.json")
+    assert len(table) == 0 and {"experiment_name", "rank", "val_loss", "learning_rate"} < set(table)
+    assert table["rank"].dtype == one["rank"].dtype
+    assert len(load_results([tmp_path / "none.json", tmp_path / "one.json"])) == 1
 
 
 def test_results_of_several_runs_are_the_best_first(tmp_path):
@@ -63,5 +86,5 @@ def test_results_of_the_original_system_load(tmp_path):
 
 
 def test_missing_results_are_told(tmp_path):
-    with pytest.raises(DataNotFoundError, match="holds neither"):
+    with pytest.raises(DataNotFoundError, match="contains neither"):
         load_results(tmp_path)

@@ -28,7 +28,7 @@ def trained(tmp_path, monkeypatch):
             use_tensorboard=False,
         )
         train_from_config(config)
-        record = TrialRecord(config, "completed")
+        record = TrialRecord(config, status="completed")
         row = {"epoch": 1, "val_char_accuracy": 0.75, "val_seq_accuracy": 0.5}
         record.add({**row, "train_loss": 1.0, "seconds": 1.0})
         return record

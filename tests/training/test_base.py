@@ -141,8 +141,8 @@ def test_special_tokens_of_a_vocabulary_reach_the_loss_and_the_metrics(tmp_path)
     [
         ({**DEFAULT_CHAR_TO_IDX, "<EOS>": 13}, "char_to_idx: must give ten digits the ids 0 to 9"),
         ({"a": 0, "b": 1}, "char_to_idx: must give ten digits"),
-        ({"a": 0, "b": 0}, "char_to_idx: must give each character an id of its own"),
-        ({"a": 10}, "<EOS>: must have an id of its own"),
+        ({"a": 0, "b": 0}, "char_to_idx: must give each character a different id"),
+        ({"a": 10}, "<EOS>: must have a different id"),
     ],
 )
 def test_a_vocabulary_that_contradicts_the_model_is_refused(tmp_path, mapping, told):

@@ -148,8 +148,8 @@ def test_special_tokens_that_the_mapping_names_are_used():
 @pytest.mark.parametrize(
     ("mapping", "ids", "told"),
     [
-        (TWENTY, {}, "<EOS>: must have an id of its own, got 10, which is that of 'k'"),
-        (TWENTY, {"eos_token_id": 20}, "<PAD>: must have an id of its own, got 11"),
+        (TWENTY, {}, "<EOS>: must have a different id, got 10, which is that of 'k'"),
+        (TWENTY, {"eos_token_id": 20}, "<PAD>: must have a different id, got 11"),
         (DEFAULT_IDX_TO_CHAR, {"eos_token_id": 20}, "<EOS>: must have one id, got 10 and 20"),
         ({0: "a", 1: "a"}, {}, "must give each character one id"),
     ],

@@ -64,7 +64,7 @@ def test_a_preset_needs_no_module_whatever_the_checkpoint_names(checkpoint):
 
 def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
     write_state(tmp_path / "a.pt", {"model_state_dict": {}})
-    with pytest.raises(IncompleteCheckpointError, match="holds no reader"):
+    with pytest.raises(IncompleteCheckpointError, match="has no config beside its weights"):
         load_reader(tmp_path / "a.pt")
 
 

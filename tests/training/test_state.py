@@ -67,7 +67,7 @@ def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
 
 def test_a_state_without_weights_is_a_key_error(tmp_path):
     write_state(tmp_path / "a.pt", {"epoch": 1})
-    with pytest.raises(KeyError, match="must hold model_state_dict"):
+    with pytest.raises(KeyError, match="must have model_state_dict"):
         trainer().load_checkpoint(str(tmp_path / "a.pt"))
     with pytest.raises(FileNotFoundError):
         trainer().load_checkpoint(str(tmp_path / "b.pt"))

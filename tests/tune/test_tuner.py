@@ -213,14 +213,14 @@ def test_a_run_that_was_ended_resumes_and_ends_as_one_that_was_not(
 def test_a_resume_where_there_is_no_run_is_refused(write_space, data, tmp_path, capsys):
     arguments = command(write_space(), data, tmp_path / "out", "--resume")
     assert main(arguments) == 2
-    assert "holds no run" in capsys.readouterr().err
+    assert "contains no run" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_an_output_folder_that_cannot_be_is_refused(write_space, data, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(command(write_space(), data, tmp_path / "file" / "out")) == 2
-    assert "--output-dir: must be a folder that files can be" in capsys.readouterr().err
+    assert "--output-dir: must be a writable folder" in capsys.readouterr().err
 
 
 def test_a_resume_with_another_config_is_refused(write_space, data, tmp_path):

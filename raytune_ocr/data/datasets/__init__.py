@@ -1,4 +1,4 @@
-"""The datasets that experiments name. Importing this registers them."""
+"""The registered datasets; importing this package registers them."""
 
 from raytune_ocr.data.datasets.image_folder import ImageFolder
 from raytune_ocr.data.datasets.khmer_digits import KhmerDigits

@@ -1,4 +1,4 @@
-"""The datasets that are registered from the start: `khmer_digits`, `image_folder`, `mnist`."""
+"""The base of the package's datasets: `khmer_digits`, `image_folder`, `mnist`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LabelledImages(NamedTuple):
 
 
 def digest_of(arrays: Iterable[np.ndarray]) -> str:
-    """Return a hash of arrays: of their shapes, types and bytes, in order."""
+    """Return a hash of the shapes, types and bytes of arrays, in order."""
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
@@ -41,7 +41,7 @@ def digest_of(arrays: Iterable[np.ndarray]) -> str:
 
 
 class ImageTensors(Dataset):
-    """Batches out of arrays in memory; nothing is copied but the batch."""
+    """Batches from arrays in memory; only the batch is copied."""
 
     def __init__(self, split: LabelledImages) -> None:
         self.split = split
@@ -65,8 +65,8 @@ class ImageDataset(BaseDataset):
 
     Args:
         seed: of the training order and the transforms.
-        augmentation: whether training images are transformed at all: once when the loaders are
-            made, and again whenever `reapply_transforms` is called.
+        augmentation: transform training images when the loaders are made, and again at each call
+            of `reapply_transforms`.
     """
 
     def __init__(self, seed: int = 0, augmentation: bool = False) -> None:
@@ -108,7 +108,7 @@ class ImageDataset(BaseDataset):
         )
 
     def loaders(self, config: TrainingConfig) -> tuple[DataLoader, DataLoader]:
-        """Loaders of the images as they are: the loop augments each batch itself."""
+        """Return loaders without transforms: the loop augments each batch."""
         train, val = self.arrays
         return (
             memory_loader(ImageTensors(train), config.batch_size, config.seed),

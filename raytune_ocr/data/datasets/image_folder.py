@@ -21,7 +21,7 @@ from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 
 logger = logging.getLogger(__name__)
 
-SHARES = {"train": 0.9, "val": 0.1}  # of a folder that has no val of its own
+SHARES = {"train": 0.9, "val": 0.1}  # of a folder without val
 
 
 @DatasetRegistry.register("image_folder")
@@ -29,15 +29,15 @@ class ImageFolder(ImageDataset):
     """A folder per class; labels count the classes in the order of their names.
 
     Args:
-        path: holds the class folders, or `train` and `val` (`valid`) folders of them. Without a
-            `val`, a hash of each image's relative path gives it 10 % of the images.
-        size: what images are scaled to, pixels: one side of a square, or (height, width).
+        path: contains the class folders, or `train` and `val` (`valid`) folders of them. Without
+            `val`, a hash of each image's relative path assigns it 10 % of the images.
+        size: of scaled images, in pixels: one side of a square, or (height, width).
         channels: 1 for grey, 3 for colour.
         num_workers: threads that decode images.
 
     Raises:
-        DataLoaderError: when there are fewer than two classes, no images, or more than 1 % of
-            them cannot be read.
+        DataLoaderError: there are fewer than two classes, no images, or more than 1 % of them
+            cannot be read.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ImageFolder(ImageDataset):
         names = sorted({path.name for folder in folders for path in class_folders(folder)})
         if len(names) < 2:
             raise DataLoaderError(
-                f"{folders[0]}: must hold a folder of images for each of at least two classes, "
+                f"{folders[0]}: must contain a folder of images for each of at least two classes, "
                 f"got {names}"
             )
         return names
@@ -81,7 +81,7 @@ class ImageFolder(ImageDataset):
 
     @cached_property
     def _split_folders(self) -> tuple[dict[str, list[Path]], PassedOver]:
-        """The folders of each split, and what is passed over."""
+        """Return the folders of each split, and the unused files."""
         if not self.path.is_dir():
             raise DataNotFoundError(f"{self.path}: no such folder of images")
         passed_over = PassedOver()
@@ -92,7 +92,7 @@ class ImageFolder(ImageDataset):
         for name, images in (("train", train), ("val", val)):
             if not images:
                 raise DataLoaderError(
-                    f"{self.path}: {name}: must hold at least one image, got none"
+                    f"{self.path}: {name}: must have at least one image, got none"
                 )
             classes = counted(image.name for image in images)
             logger.info("%s: %s %d images (%s)", self.path, name, len(images), classes)
@@ -101,8 +101,8 @@ class ImageFolder(ImageDataset):
         return self._decoded(train, "train"), self._decoded(val, "val")
 
     def _listed(self) -> tuple[list[ClassImage], list[ClassImage], list[str]]:
-        """The images of training and of validation, and what the user should know of them."""
-        _ = self.classes  # says what is wrong with the folder before anything is decoded
+        """Return the images of training and of validation, and lines for the log."""
+        _ = self.classes  # raises for a wrong folder before anything is decoded
         folders, passed_over = self._split_folders
         notes = [
             f"{', '.join(map(str, places))}: the split {name} is not read by image_folder"
@@ -113,9 +113,9 @@ class ImageFolder(ImageDataset):
         if "train" in folders and "val" in folders:
             val = self._images_in(folders["val"], passed_over)
         else:
-            parts, told = by_hash(train, lambda i: i.key, lambda i: [i.name], SHARES)
+            parts, exceptions = by_hash(train, lambda i: i.key, lambda i: [i.name], SHARES)
             train, val = parts["train"], parts["val"]
-            notes += told
+            notes += exceptions
         return train, val, [*notes, *passed_over.lines()]
 
     def _images_in(self, folders: Sequence[Path], passed_over: PassedOver) -> list[ClassImage]:
@@ -126,7 +126,7 @@ class ImageFolder(ImageDataset):
             foreign = [path.name for path in there if path.name not in self.classes]
             if foreign:
                 raise DataLoaderError(
-                    f"{folder}: must hold the classes of training only "
+                    f"{folder}: must contain only the classes of training "
                     f"({', '.join(self.classes)}), got {foreign[0]!r}"
                 )
             found += class_images(self.path, folder, there, passed_over)
@@ -142,7 +142,7 @@ class ImageFolder(ImageDataset):
         return LabelledImages(images, np.array(labels, dtype=np.int64))
 
     def _decode(self, file: Path) -> np.ndarray | str:
-        """uint8 [C, H, W], or what is wrong with the file."""
+        """Return uint8 [C, H, W], or the problem with the file."""
         try:
             with open_image(file) as image:
                 return to_pixels(image, (self.channels, self.height, self.width))

@@ -1,4 +1,4 @@
-"""The dataset of Khmer digit strings: files of a set, or images composed as they are needed."""
+"""The dataset of Khmer digit strings: from files, or composed during training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from raytune_ocr.progress import progress
 logger = logging.getLogger(__name__)
 
 
-VALIDATION_SEED = 1_000_003  # no trial's own
+VALIDATION_SEED = 1_000_003  # not a usual seed of a trial
 
 
 @DatasetRegistry.register("khmer_digits")
@@ -38,23 +38,22 @@ class KhmerDigits(ImageDataset):
     """Strings of Khmer digits, in any layout that `load_split` reads.
 
     Args:
-        path: a `metadata.yaml`, a `labels.csv`, or a folder; the default set is made where it is
-            absent.
+        path: a `metadata.yaml`, a `labels.csv`, or a folder; the default set is made if it is
+            missing.
         num_workers: threads that decode images.
         allow_outside: accept image paths that leave the data's folder and the working one.
-        composed: training images an epoch that are composed as they are needed, new ones in
-            every epoch, instead of the training split; 0 trains on that split.
-        composed_val: images like the default set's, composed once and the same for everyone, that
-            are validated on instead of its few; data of one's own is validated on as it is.
-        variety: share of composed styles that no face has (bent, or written by a pen), 0 to 1.
-        leave_out: families of faces that composed images do without. A name stands for every
-            family that it is a part of, however it is spelled: `Busra` for Khmer Busra and Khmer
-            Busra Bunong.
-        fonts_dirs: folders of fonts whose faces are composed as well.
+        composed: training images per epoch that are composed during training, new ones in every
+            epoch, instead of the training split; 0 trains on that split.
+        composed_val: validation images like those of the default set, composed once with a fixed
+            seed, instead of its few; other data keep their validation split.
+        variety: share of composed styles that no font has (bent or handwritten), 0 to 1.
+        leave_out: font families that composed images do not use. A name means every family with
+            it as a part, in any spelling: `Busra` for Khmer Busra and Khmer Busra Bunong.
+        fonts_dirs: folders of further fonts to compose from.
 
     Raises:
-        DataLoaderError: when an option breaks a rule; from `splits` and the loaders, when files
-            or labels do; from `sheet`, when `leave_out` names no family that there is, or all.
+        DataLoaderError: an option breaks a rule; from `splits` and the loaders: files or labels do;
+            from `sheet`: `leave_out` names no known family, or all of them.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class KhmerDigits(ImageDataset):
         """The faces that are composed."""
         whole = glyph_sheet(self.fonts_dirs)
         families = {family_of(name) for name in whole.names}
-        there = (*families, *RESERVED_FAMILIES)  # these are left out in any case
+        there = (*families, *RESERVED_FAMILIES)  # reserved ones are always left out
         unknown = [
             f"khmer_digits: leave_out: {unknown_name('family', name, families)}"
             for name in self.leave_out
@@ -143,7 +142,7 @@ class KhmerDigits(ImageDataset):
 
     @cached_property
     def validation(self) -> PackedSplit:
-        """What is validated on where training images are composed."""
+        """Return the validation split when training images are composed."""
         if not self.composed_val or self.path != Path(DEFAULT_METADATA_PATH):
             return self.splits[self.names[1]]
         images, texts = SyntheticComposer(self.sheet, VALIDATION_SEED).batch(self.composed_val)
@@ -158,7 +157,7 @@ class KhmerDigits(ImageDataset):
 
     def prepare(self) -> None:
         if self.composed:
-            _ = self.sheet  # says what is wrong with its options before anything is read
+            _ = self.sheet  # raises for wrong options before anything is read
         _ = self.splits
         if self.composed:
             _ = self.sheet.middle_lines, self.validation

@@ -21,10 +21,10 @@ class MNIST(ImageDataset):
     are the validation split.
 
     Args:
-        path: the folder that holds the files.
+        path: the folder with the files.
 
     Raises:
-        DataNotFoundError: when a file is absent; says where to put it.
+        DataNotFoundError: a file is missing; says where to put it.
         DataLoaderError: when a file is damaged.
     """
 
@@ -52,7 +52,7 @@ class MNIST(ImageDataset):
             labels = self._idx(labels_name, 1)
             if len(images) != len(labels):
                 raise DataLoaderError(
-                    f"{self.path}: {images_name} and {labels_name} must hold as many samples, "
+                    f"{self.path}: {images_name} and {labels_name} must have equally many samples, "
                     f"got {len(images)} and {len(labels)}"
                 )
             splits.append(LabelledImages(images[:, None], labels.astype(np.int64)))
@@ -65,8 +65,8 @@ class MNIST(ImageDataset):
                 break
         else:
             raise DataNotFoundError(
-                f"{self.path}: must hold {name} or {name}.gz; put the four IDX files of MNIST "
-                "there, or name their folder by --data"
+                f"{self.path}: must contain {name} or {name}.gz; put the four IDX files of MNIST "
+                "there, or name their folder with --data"
             )
         try:
             content = gzip.decompress(file.read_bytes()) if file.suffix else file.read_bytes()
@@ -75,5 +75,5 @@ class MNIST(ImageDataset):
         head = 4 + 4 * dimensions
         sizes = np.frombuffer(content[4:head].ljust(4 * dimensions, b"\0"), dtype=">u4")
         if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) != head + sizes.prod():
-            raise DataLoaderError(f"{file}: must be an IDX file of {dimensions} dimensions")
+            raise DataLoaderError(f"{file}: must be an IDX file with {dimensions} dimensions")
         return np.frombuffer(content, dtype=np.uint8, offset=head).reshape(sizes.astype(int))

@@ -1,4 +1,4 @@
-"""Training batches composed as they are needed: no two epochs show the same image."""
+"""Training batches composed on the fly: no two epochs have the same image."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from raytune_ocr.data.synthesis.composer import SyntheticComposer
 from raytune_ocr.data.synthesis.glyphs import GlyphSheet
 from raytune_ocr.vocabulary import MAX_DIGITS, SEQUENCE_LENGTH, encode
 
-EASY_IMAGES = 6000  # at the very start; without them CTC stays on its blank plateau for longer
+EASY_IMAGES = 6000  # at the start; without them CTC stays on its blank plateau for longer
 EASY_LENGTHS = (1, 3)
 COMPOSED_AT_ONCE = 2048
 
 
 class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
-    """Batches `(images uint8 [B, 1, H, W], targets int64 [B, L])`, without end of variety.
+    """Composes batches `(images uint8 [B, 1, H, W], targets int64 [B, L])`.
 
-    An epoch's images depend on the seed and its number alone, so that a resumed run sees what it
-    would have seen. The first images of all are short strings.
+    An epoch's images depend only on the seed and its number, so that a resumed run sees the same
+    ones. The first images of a training are short strings.
 
     Args:
-        images: an epoch; one less where the last batch would hold a single one.
+        images: per epoch; one less if the last batch would have a single one.
         variety: of `SyntheticComposer`.
     """
 
@@ -49,7 +49,7 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
         return -(-self.images // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self._composer is None:  # made where it is used: it need not travel
+        if self._composer is None:  # made in the process that uses it
             self._composer = SyntheticComposer(self.sheet, self.seed, variety=self.variety)
         composer = self._composer
         composer.restart((self.seed, self.epoch))
@@ -64,7 +64,7 @@ class ComposedBatches(IterableDataset[tuple[Tensor, Tensor]]):
                 yield torch.from_numpy(images[part, None]), torch.from_numpy(targets[part])
 
     def loader(self) -> DataLoader:
-        """What a trainer takes."""
+        """Return a batch for a trainer."""
         return DataLoader(self, batch_size=None)
 
 

@@ -1,4 +1,4 @@
-"""Strings of digits composed from a glyph sheet, with what cameras and printers do to them.
+"""Compose strings of digits from a glyph sheet, with the effects of cameras and printers.
 
 A pool of styled faces (stroke, shear, turn, width and height drawn at random) is kept and
 renewed as images are made; strings are pasted from it, and effects run on whole batches.
@@ -21,13 +21,13 @@ POOL_SIZE = 384  # styled faces at a time
 RENEWED_STYLES = 0.4  # for every chunk of images: about 1.7 ms each
 CHUNK = 64  # images at a time: 64 x 8192 floats stay in a core's cache
 HEIGHTS = (13, 56)  # pixels of a glyph; small ones are drawn more often
-SMALLEST = 9  # pixels of a glyph where variety is asked for
+SMALLEST = 9  # pixels of a glyph if variety > 0
 MARGIN = 4  # columns left free on either side; half as many rows
 FULL_DAMAGE = 26  # pixels of height from which on noise and blur come in full
-FRAMED = 0.12  # share of images that show the edge of their paper, where variety is asked for
-COMPRESSED = 0.35  # share of images that went through a JPEG, where variety is asked for
+FRAMED = 0.12  # share of images with the edge of their paper, if variety > 0
+COMPRESSED = 0.35  # share of images with JPEG artefacts, if variety > 0
 JPEG_QUALITIES = (25, 96)
-LEAST_DAMAGE = 0.8  # of the full one, to the smallest glyphs where variety is asked for
+LEAST_DAMAGE = 0.8  # of the full damage, to the smallest glyphs if variety > 0
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class SyntheticComposer:
 
     Args:
         sheet: faces to use (default: the bundled ones).
-        seed: of everything random.
+        seed: of all randomness.
         lengths: fewest and most digits of a string, within 1 to 8.
         degrade: chance of each kind of damage (noise, blur, texture, warp) to an image, relative
             to the usual; 0 gives clean print.
-        variety: share of styles that no face has, 0 to 1: half of them are bent print, half are
-            written by a pen. Any variety also brings smaller glyphs, the frames of scans and JPEG,
-            and draws families alike rather than faces.
+        variety: share of styles that no font has, 0 to 1: half of them bent print, half
+            handwritten. Any variety > 0 also adds smaller glyphs, frames of scans and JPEG, and
+            draws families with equal probability instead of fonts.
 
     Raises:
         ValueError: for lengths or variety out of range.
@@ -81,7 +81,7 @@ class SyntheticComposer:
         self._warps = warps(self._rng)
 
     def restart(self, seed: int | tuple[int, ...]) -> None:
-        """Begin the sequence of batches of another seed; textures and noises stay."""
+        """Start the sequence of batches of another seed; textures and noises stay."""
         self._rng = np.random.default_rng(seed)
         self._fill_pool()
 
@@ -134,7 +134,7 @@ class SyntheticComposer:
         return self._keep_style(place, glyphs, height)
 
     def _draw_face(self) -> int:
-        """Any face alike or, where variety is asked for, any family: one may have ten faces."""
+        """Draw a face; with variety > 0, draw a family first, since one may have ten faces."""
         if not self.variety:
             return int(self._rng.integers(len(self.sheet)))
         families = self.sheet.families
@@ -142,7 +142,7 @@ class SyntheticComposer:
         return family[int(self._rng.integers(len(family)))]
 
     def _written(self, face: int, height: int) -> list[np.ndarray]:
-        """Ten digits in one hand; no two of them are quite as wide or as slanted as planned."""
+        """Return ten handwritten digits with small differences of width and slant."""
         rng = self._rng
         pen = max(1.0, height * rng.uniform(0.03, 0.1))
         stretch, slant = float(np.exp(rng.normal(0, 0.15))), float(rng.normal(0, 0.12))
@@ -188,7 +188,7 @@ class SyntheticComposer:
     def _fitting_styles(
         self, digits: np.ndarray, wanted: np.ndarray, gaps: np.ndarray
     ) -> tuple[np.ndarray, list[float]]:
-        """For each string a random style in which it fits, and the string's width in it.
+        """Return for each string a random style in which it fits, and its width in it.
 
         Of sixteen drawn styles the first that fits is taken, the narrowest if none does.
         """
@@ -238,7 +238,7 @@ class SyntheticComposer:
         return pixels
 
     def _compress(self, pixels: np.ndarray) -> None:
-        """What storing as JPEG leaves, on a part of them."""
+        """Apply JPEG compression to a part of the images."""
         rng = self._rng
         chosen = np.flatnonzero(rng.random(len(pixels)) < COMPRESSED * min(1.0, self.degrade))
         qualities = rng.integers(*JPEG_QUALITIES, len(chosen)).tolist()
@@ -248,7 +248,7 @@ class SyntheticComposer:
             pixels[i] = np.asarray(Image.open(file))
 
     def _frame(self, image: np.ndarray, room: np.ndarray) -> None:
-        """What lies beside the paper of a scan: flat bands of another tone, thin dark edges."""
+        """Draw the frame of a scan: flat bands of another tone, thin dark edges."""
         rng = self._rng
         for i in np.flatnonzero(rng.random(len(image)) < FRAMED):
             middle = np.median(image[i])
@@ -277,7 +277,7 @@ class SyntheticComposer:
             image[i] += level * self._textures[bank]
 
     def _blur(self, ink: np.ndarray, damage: np.ndarray) -> None:
-        """A box of three, once or twice, on a part of the images."""
+        """Blur a part of the images with a 3 x 3 box, once or twice."""
         rng = self._rng
         for chance in (0.5, 0.3) if self.variety else (0.35, 0.15):
             chosen = np.flatnonzero(rng.random(len(ink)) < chance * damage)
@@ -288,7 +288,7 @@ class SyntheticComposer:
                 ink[chosen] = part
 
     def _warp(self, ink: np.ndarray) -> None:
-        """Rotation and perspective of the whole image, on a part of them."""
+        """Rotate a part of the images, with perspective."""
         rng = self._rng
         share = 0.3 if self.variety else 0.15
         chosen = np.flatnonzero(rng.random(len(ink)) < share * self.degrade)

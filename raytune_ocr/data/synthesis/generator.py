@@ -1,4 +1,4 @@
-"""The synthetic set on disk: coloured PNGs, one table a split, and the metadata that names them."""
+"""Write the synthetic set: coloured PNGs, a table per split, and metadata."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ Progress = Callable[[Iterable[Any], int], Iterable[Any]]
 def glyph_sheet(
     fonts_dirs: Iterable[str | os.PathLike[str]] = (), system_fonts: bool = False
 ) -> GlyphSheet:
-    """The bundled faces, those of `fonts_dirs` and, if asked for, those of the system.
+    """Return the bundled faces, those of `fonts_dirs` and, optionally, those of the system.
 
     Raises:
-        DataLoaderError: when one of `fonts_dirs` holds no font, or none of theirs can be used.
+        DataLoaderError: one of `fonts_dirs` has no usable font.
     """
     sheet = GlyphSheet.load_bundled()
     folders = tuple(fonts_dirs)
     for folder in folders:
         if not discover_fonts([folder]):
             raise DataLoaderError(
-                f"{folder}: must hold a font ({', '.join(FONT_SUFFIXES)}) of a family that is not "
-                "reserved for judging from outside, got none; name another folder, or none"
+                f"{folder}: must contain a font ({', '.join(FONT_SUFFIXES)}) of a family that is "
+                "not reserved for evaluation, got none; name another folder, or none"
             )
     named = discover_fonts(folders)
     if named:
         sheet = sheet.joined(GlyphSheet.from_fonts(named))
-    # Most fonts of a system have no Khmer digits; that is no news.
+    # Most fonts of a system have no Khmer digits, so do not warn.
     found = discover_fonts(system_font_folders()) if system_fonts else []
     try:
         return sheet.joined(GlyphSheet.from_fonts(found, logging.DEBUG)) if found else sheet
@@ -77,7 +77,7 @@ def generate_dataset(
     sizes: dict[str, int] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write images and labels; the metadata comes last, so that a set is whole or not there.
+    """Write images and labels; the metadata comes last, so that a set with metadata is complete.
 
     Args:
         num_samples: images in all: 80 % train, 10 % val, 10 % test, at least one each.
@@ -120,7 +120,7 @@ def generate_dataset(
 
 def _sizes(total: int) -> dict[str, int]:
     if total < 3:
-        raise ValueError(f"num_samples: must be an integer >= 3, one a split, got {total}")
+        raise ValueError(f"num_samples: must be an integer >= 3 (one per split), got {total}")
     val = test = max(1, round(total * SHARES["val"]))
     return {"train": total - val - test, "val": val, "test": test}
 
@@ -162,9 +162,9 @@ def _write_png(path: Path, picture: Image.Image) -> Path:
 
 
 def _tinted(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
-    """The grey picture as a palette image whose dark and light ends have colours of their own.
+    """Return the grey image as a palette image with tinted dark and light ends.
 
-    Its luminance stays what it was, within rounding, wherever the tint does not clip.
+    The luminance stays the same within rounding, except where the tint clips.
     """
     ends = rng.uniform(-TINT, TINT, (2, 3))
     ends -= (ends @ (0.299, 0.587, 0.114))[:, None]
@@ -176,9 +176,9 @@ def _tinted(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
 
 
 def ensure_default_data(path: str | os.PathLike[str], progress: Progress | None = None) -> Path:
-    """The default set at `path` (a `metadata.yaml`); made there if it is not there yet.
+    """Make the default set at `path` (a `metadata.yaml`) if it is missing.
 
-    It is composed of the bundled faces alone, so that it is the same on every machine.
+    It uses only the bundled faces, so that it is the same on every machine.
     """
     target = Path(path)
     if target.exists():

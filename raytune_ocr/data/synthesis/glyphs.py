@@ -21,7 +21,7 @@ from raytune_ocr.vocabulary import DIGITS, NUM_DIGITS
 logger = logging.getLogger(__name__)
 
 GLYPH_HEIGHT = 40  # rows of a glyph; its baseline is shared by the ten digits of a face
-GLYPH_WIDTH = 64  # columns that a glyph may take; `widths` tells how many it does
+GLYPH_WIDTH = 64  # columns of a glyph at most; `widths` has the real width
 
 RESERVED_FAMILIES = (
     "Hanuman",
@@ -36,10 +36,10 @@ RESERVED_FAMILIES = (
     "Kantumruy",
     "Kantumruy Pro",
 )
-"""Never rendered here: readers are judged on them from outside."""
+"""Never rendered here: they are reserved for evaluation."""
 
 DEVELOPMENT_FAMILIES = ("Mondulkiri", "Busra", "Preahvihear", "Kdam Thmor")
-"""Left out of training to measure how well faces that were never seen are read."""
+"""Left out of training, to measure the accuracy on unseen fonts."""
 
 FONT_SUFFIXES = (".ttf", ".otf", ".ttc")
 
@@ -156,7 +156,7 @@ class GlyphSheet:
 
 
 def family_of(name: str) -> str:
-    """A face's name without what tells its weight and slant.
+    """Return a face's name without its weight and slant.
 
     >>> family_of("Khmer Busra Bold Italic")
     'Khmer Busra'
@@ -177,7 +177,7 @@ def face_name(path: str | os.PathLike[str]) -> str:
         FontCheckError: when the file is no font.
     """
     if belongs_to(Path(path).stem, RESERVED_FAMILIES):
-        raise FontCheckError(f"{path}: reserved for judging from outside, never rendered")
+        raise FontCheckError(f"{path}: reserved for evaluation, never rendered")
     try:
         family, style = ImageFont.truetype(str(path), 16).getname()
     except OSError as error:
@@ -195,7 +195,7 @@ def rasterise(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
     """
     name = face_name(path)
     if belongs_to(name, RESERVED_FAMILIES):
-        raise FontCheckError(f"{path}: {name} is reserved for judging from outside")
+        raise FontCheckError(f"{path}: {name} is reserved for evaluation")
     font = ImageFont.truetype(str(path), 4 * GLYPH_HEIGHT)
     drawn = np.stack([_draw(font, digit) for digit in DIGITS])
     problem = _problem_of(drawn)
@@ -249,7 +249,7 @@ def discover_fonts(folders: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def system_font_folders() -> list[Path]:
-    """Where this system keeps fonts, as far as the folders exist."""
+    """Return the system's existing font folders."""
     home = Path.home()
     usual = (
         Path("/usr/share/fonts"),

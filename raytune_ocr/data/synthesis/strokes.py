@@ -1,7 +1,7 @@
-"""Digits as if written by a pen: the middle line of a printed glyph, bent, and drawn anew.
+"""Draw handwritten digits: the middle line of a printed glyph, bent, and drawn with a pen.
 
-Faces differ in weight and serifs, hands in everything else. A line that is a pixel thin has
-neither; bending it and drawing it with a pen of any width gives digits that no face has.
+Fonts differ in weight and serifs, handwriting in everything else. A line of one pixel has neither;
+bending it and drawing it with a pen of any width gives digits that no font has.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def written(
     slant: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """A digit, float32 [height, W] from 0 to 1, whose ink begins at the first column.
+    """Draw a digit, float32 [height, W] from 0 to 1, with ink from the first column.
 
     Args:
         line: bool [H, W], its middle line.

@@ -1,4 +1,4 @@
-"""What watches the loop: early stopping, checkpoints, logs, pictures, progress."""
+"""Callbacks of the loop: early stopping, checkpoints, logs, plots, progress."""
 
 from raytune_ocr.lazy import lazy_names
 

@@ -1,4 +1,4 @@
-"""Callbacks: what watches, saves and stops the loop. Each keeps its state over a resume.
+"""The base of callbacks, which observe, save and stop the loop, and keep their state on a resume.
 
 A callback is called `(trainer, epoch, metrics)` after every epoch, epoch counted from 0.
 Stopping is a flag: `trainer.should_stop = True`, with the cause in `trainer.stop_reason`.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TrainingLoop(Protocol):
-    """What callbacks see of the loop: its parts, its progress and the flag that stops it."""
+    """The loop as callbacks see it: its parts, its progress and its stop flag."""
 
     model: nn.Module
     optimizer: optim.Optimizer
@@ -31,10 +31,10 @@ class TrainingLoop(Protocol):
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """What is evaluated and kept: the average of the weights, or the model itself."""
+        """The evaluated and saved model: the average of the weights, or the model itself."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on."""
+        """Return everything that the next epoch depends on."""
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Put `weights` into the model."""
@@ -72,7 +72,7 @@ class Callback:
         """After the last epoch, also when an error ended the training."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What has to survive a resume."""
+        """Return the state that a resume restores."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -56,7 +56,7 @@ class Checkpoints(Callback):
 
     Args:
         monitor: the metric that decides which epoch is the best; None: no best one is written.
-        mode: "min" or "max" where the name of the metric does not tell.
+        mode: "min" or "max" if the metric's name does not imply it.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ EARLY = "early_stopping"  # a reason to stop
 
 
 class EarlyStopping:
-    """Says when a score has not improved for `patience` epochs. NaN never counts as best.
+    """Detects that a score has not improved for `patience` epochs. NaN is never the best.
 
     Args:
         patience: epochs without improvement before stopping; 0 never stops.
@@ -89,7 +89,7 @@ class EarlyStoppingCallback(Callback):
     """Stops the loop when `monitor` no longer improves.
 
     Args:
-        mode: "min" or "max" where the name of the metric does not tell.
+        mode: "min" or "max" if the metric's name does not imply it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The log of epochs and the picture of learning curves."""
+"""Write the log of epochs and the plot of learning curves."""
 
 from __future__ import annotations
 

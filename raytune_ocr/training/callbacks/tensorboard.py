@@ -1,4 +1,4 @@
-"""TensorBoard."""
+"""Write TensorBoard files."""
 
 from __future__ import annotations
 

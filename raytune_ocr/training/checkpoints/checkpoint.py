@@ -70,7 +70,7 @@ class CheckpointManager:
         return self.checkpoint_dir / LATEST_NAME
 
     def path_of(self, epoch: int) -> Path:
-        """Where the checkpoint of `epoch` is."""
+        """Return the path of the checkpoint of `epoch`."""
         return self.checkpoint_dir / NUMBERED.replace("*", f"{epoch:04d}")
 
     def is_due(self, epoch: int) -> bool:
@@ -135,7 +135,7 @@ class CheckpointManager:
         return str(path)
 
     # The next three are document 002's: each saves the same state as `save_checkpoint` under a
-    # name of its own.
+    # different name.
 
     def save_best_model(
         self,
@@ -268,7 +268,7 @@ class CheckpointManager:
         }
 
     def load_latest(self) -> dict[str, Any] | None:
-        """The newest state that is whole: a damaged one is named and passed over."""
+        """Return the newest intact state; log damaged ones."""
         newest_first = [self.latest_path, *reversed(self.list_checkpoints())]
         for path in newest_first:
             if not path.exists():
@@ -276,7 +276,7 @@ class CheckpointManager:
             try:
                 return read_state(path)
             except CheckpointError as error:
-                logger.warning("%s; the checkpoint before it is used", error)
+                logger.warning("%s; using the checkpoint before it", error)
         return None
 
     def load_best_model(self) -> dict[str, Any] | None:
@@ -315,7 +315,7 @@ def _epoch_of(path: Path) -> int:
 
 
 def fitting_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of `weights` that `model` has under the same name and shape."""
+    """Return the `weights` that `model` has with the same name and shape."""
     own = model.state_dict()
     return {
         name: value
@@ -325,7 +325,7 @@ def fitting_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str
 
 
 def model_config(model: nn.Module) -> dict[str, Any]:
-    """How the model was asked for, as far as it knows: its name and keywords, or its class."""
+    """Return the model's name and keywords if it has them, else its class."""
     known = getattr(model, "model_config", None)
     if not isinstance(known, Mapping):
         return {"class": type(model).__name__}

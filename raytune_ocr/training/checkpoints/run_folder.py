@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 NUMBERED = "checkpoint_epoch_*.pt"  # checkpoints of epochs; the star is the number
-STATE_NAME = "state.pt"  # what a run is resumed from, in a folder of its own
+STATE_NAME = "state.pt"  # the state for a resume, in a separate folder
 BEST_NAME = "best_model.pt"  # the weights of the best epoch
 BEST_MODEL = f"checkpoints/{BEST_NAME}"  # in the folder of one run, as the next one
 ERROR_LOG = "logs/error.log"  # tracebacks of its failures

@@ -64,7 +64,7 @@ def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         raise
     except Exception as error:  # zipfile and torch raise many kinds for damaged bytes
         reason = (str(error) or repr(error)).splitlines()[0]
-        raise CheckpointError(f"{path}: damaged or no checkpoint: {reason}") from error
+        raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: no checkpoint: holds {type(state).__name__}, not a mapping")
     written = state.pop(DIGEST, None)
@@ -81,7 +81,7 @@ def part_of(state: Mapping[str, Any], name: str, path: str | os.PathLike[str] = 
     """
     if name not in state:
         there = ", ".join(map(str, state)) or "nothing"
-        raise IncompleteCheckpointError(f"{path or 'checkpoint'}: must hold {name}, holds {there}")
+        raise IncompleteCheckpointError(f"{path or 'checkpoint'}: must have {name}, has {there}")
     return state[name]
 
 

@@ -1,4 +1,4 @@
-"""The experiment trainer for a `TrainingConfig`."""
+"""Build the experiment trainer of a `TrainingConfig`."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def create_experiment_trainer(
     *,
     reapply_transforms: bool = False,
 ) -> ExperimentTrainer:
-    """The experiment trainer of everything that `config` names, with a progress bar.
+    """Build the data, model, optimizer and experiment trainer of `config`, with a progress bar.
 
     `early_stopping_min_delta` is in the unit of the monitor: here accuracies are in percent. The
-    accuracy of a reader is that of single digits.
+    accuracy of a reader is its character accuracy.
 
     Args:
-        open_folder: called last, so that a wrong name uses up no number.
+        open_folder: called last, so that a config with a wrong name creates no numbered folder.
         reapply_transforms: draw new transforms of the training data every epoch.
 
     Raises:
@@ -74,28 +74,36 @@ def create_experiment_trainer(
         optimizer,
         device,
         manager,
-        CheckpointManager(
-            manager.checkpoints_dir,
-            keep_n_checkpoints=config.keep_n_checkpoints,
-            save_frequency=config.save_every_n_epochs,
-        ),
+        _checkpoint_manager(manager, config),
         scheduler,
         dataset if reapply_transforms else None,
         config.early_stopping_patience,
         callbacks=_callbacks(config, len(train_loader)),
         settings=LoopSettings.of_training(config),
-        early_stopping=EarlyStoppingCallback(
-            config.early_stopping_monitor,
-            config.early_stopping_patience,
-            config.early_stopping_min_delta,
-            config.early_stopping_mode,
-        ),
+        early_stopping=_early_stopping(config),
         config=whole(config, model),
         loop_class=ReaderLoop if digits else Loop,
         metrics=partial(OCRMetrics, kind=kind) if digits else ClassificationMetrics,
     )
     trainer.loop.plateau_metric = config.early_stopping_monitor
     return trainer
+
+
+def _checkpoint_manager(manager: ExperimentManager, config: TrainingConfig) -> CheckpointManager:
+    return CheckpointManager(
+        manager.checkpoints_dir,
+        keep_n_checkpoints=config.keep_n_checkpoints,
+        save_frequency=config.save_every_n_epochs,
+    )
+
+
+def _early_stopping(config: TrainingConfig) -> EarlyStoppingCallback:
+    return EarlyStoppingCallback(
+        config.early_stopping_monitor,
+        config.early_stopping_patience,
+        config.early_stopping_min_delta,
+        config.early_stopping_mode,
+    )
 
 
 def _callbacks(config: TrainingConfig, batches: int) -> list[Callback]:
@@ -107,7 +115,7 @@ def _callbacks(config: TrainingConfig, batches: int) -> list[Callback]:
 
 
 def _warn_if_fixed(dataset: Any, config: TrainingConfig) -> None:
-    """Log that new transforms were asked for where the dataset draws none."""
+    """Log a warning if the dataset has no transforms to draw again."""
     if not can_reapply(dataset):
         logger.warning(
             "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
@@ -117,7 +125,7 @@ def _warn_if_fixed(dataset: Any, config: TrainingConfig) -> None:
 
 
 def can_reapply(dataset: Any) -> bool:
-    """Whether `reapply_transforms` of a dataset draws anything."""
+    """Whether a dataset's `reapply_transforms` draws anything."""
     own = getattr(type(dataset), "reapply_transforms", None)
     if own is None or own is BaseDataset.reapply_transforms:
         return False

@@ -84,8 +84,8 @@ class ExperimentManager:
         except BlockingIOError:
             os.close(folder)
             raise ConfigurationError(
-                f"{self._folder}: another process trains in it; wait for it, or start from its "
-                f"weights in a new folder: --fork {self.name}"
+                f"{self._folder}: another process trains in it; wait until it ends, or start from "
+                f"its weights in a new folder: --fork {self.name}"
             ) from None
         except OSError:  # a file system without locks
             pass
@@ -134,7 +134,7 @@ class ExperimentManager:
         for path in (manager.latest_path, manager.best_path, *reversed(manager.list_checkpoints())):
             if path.exists():
                 return path
-        raise CheckpointError(f"{folder}: holds no checkpoint to fork from")
+        raise CheckpointError(f"{folder}: contains no checkpoint to fork from")
 
     def save_config(self, config: Mapping[str, Any]) -> None:
         """Write `config_file`, the parent's name added."""
@@ -144,14 +144,14 @@ class ExperimentManager:
 
     @staticmethod
     def epochs_of(base_dir: str | os.PathLike[str], name: str) -> int:
-        """How many epochs the newest checkpoint of the experiment `name` has; 0 without one."""
+        """Return the epochs of the newest checkpoint of the experiment `name`; 0 without one."""
         folder = existing_experiment(Path(base_dir), name) / "checkpoints"
         state = CheckpointManager(folder).load_latest()
         return int(state["epoch"]) if state else 0
 
     @classmethod
     def config_of(cls, base_dir: str | os.PathLike[str], name: str) -> dict[str, Any]:
-        """What the config file of the experiment `name` holds; empty if it has none.
+        """Return the config file's content of the experiment `name`; empty if it has none.
 
         Raises:
             ConfigurationError: when there is no such experiment.
@@ -174,7 +174,7 @@ def existing_experiment(base_dir: Path, name: str) -> Path:
 
 
 def experiment_names(base_dir: Path) -> list[str]:
-    """Names of the experiments in `base_dir`, in the order of their numbers."""
+    """Return the names of the experiments in `base_dir`, by number."""
     folders = [path for path in base_dir.glob("exp*") if _number(path)]
     return [path.name for path in sorted(folders, key=_number)]
 

@@ -69,7 +69,7 @@ def resumed_settings(
     for name in (*FIXED_BY_STATE, *of_schedule):
         if name in other:
             raise ConfigurationError(
-                f"{name}: must stay {now[name]!r}, since the saved state depends on it, got "
+                f"{name}: must stay {now[name]!r}, because the saved state depends on it, got "
                 f"{other[name]!r}; use --fork to start a new experiment with the weights"
             )
     kept = {name: value for name, value in settings.items() if name not in CHANGEABLE}

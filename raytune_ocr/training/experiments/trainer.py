@@ -188,8 +188,8 @@ class ExperimentTrainer:
                 self.loop.load_state_dict(state)
             else:
                 raise IncompleteCheckpointError(
-                    f"{manager.checkpoints_dir}: the latest checkpoint has weights but no state "
-                    "to resume training from; fork the experiment instead"
+                    f"{manager.checkpoints_dir}: the latest checkpoint has weights but no training "
+                    "state to resume from; fork the experiment instead"
                 )
         elif manager.parent_checkpoint is not None:
             report = self.checkpoint_manager.load_checkpoint(
@@ -203,15 +203,15 @@ class ExperimentTrainer:
             )
 
     def _describe(self, epochs: int) -> None:
-        """Write the experiment's config file where nobody did: what the parts tell of themselves.
+        """Write the experiment's config file, if it is missing, from the settings of the parts.
 
-        Names are those of `TrainingConfig`; parts that these cannot describe are left out.
+        Names are those of `TrainingConfig`; other parts are left out.
         """
         manager = self.experiment_manager
         if manager.config_of(manager.base_dir, manager.name).keys() - {"parent"}:
             return
         group = self.loop.optimizer.param_groups[0]
-        told = {
+        settings = {
             "model_name": model_config(self.model).get("name"),
             "batch_size": getattr(self.train_loader, "batch_size", None),
             "num_epochs": epochs,
@@ -222,7 +222,7 @@ class ExperimentTrainer:
             "early_stopping_monitor": self.early_stopping.monitor,
             "device": str(self.loop.device),
         }
-        manager.save_config({name: value for name, value in told.items() if _fits(name, value)})
+        manager.save_config({name: value for name, value in settings.items() if _fits(name, value)})
 
     def _assemble_callbacks(self, epochs: int) -> list[Any]:
         """Checkpoints hold the state of all other callbacks, so they are saved after these."""

@@ -53,7 +53,7 @@ def apply_changes(
 ) -> None:
     """Set learning rate and weight decay as `config` has them after `epochs` epochs.
 
-    A schedule of epochs goes on as if it had started with the new learning rate. "plateau" keeps
+    A schedule of epochs continues as if it had started with the new learning rate. "plateau" keeps
     its reductions: its rate is multiplied by the ratio of the new rate to the one before.
 
     Args:

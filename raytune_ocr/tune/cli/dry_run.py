@@ -1,4 +1,4 @@
-"""What would run, as text: `--list` and `--dry-run`."""
+"""Print what would run: `--list` and `--dry-run`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
-from raytune_ocr.tune.options import SHARED_GPU, TuneOptions, check_comparable
+from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
@@ -24,7 +25,7 @@ from raytune_ocr.tune.tuner import HyperparameterTuner
 EXAMPLES = 3
 PAGE_WIDTH = 100
 OF_EVERY_TRIAL = ("experiment_name", "output_dir", "early_stopping_mode")
-"""Settings that never have their default and tell nothing more than the rest."""
+"""Settings that always differ from their defaults and add no information."""
 
 
 def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) -> str:
@@ -51,26 +52,26 @@ def config_line(name: str, c: TrainingConfig) -> str:
 def search_lines(experiment: Experiment, trials: int) -> str:
     """Return the name and size of a search, then its domains."""
     wanted = experiment.size
-    fewer = f" instead of {wanted}: no more different values" if trials < wanted else ""
+    fewer = f" instead of {wanted}: there are no more distinct values" if trials < wanted else ""
     lines = [f"{experiment.name:<24} a search of {trials} trials{fewer}"]
     for name, domain in experiment.domains.items():
         needs = "; ".join(
             f"{other} is {' or '.join(map(str, values))}" for other, values in domain.when
         )
-        lines.append(f"  {name:<22} {domain}{f'  where {needs}' if needs else ''}")
+        lines.append(f"  {name:<22} {domain}{f'  when {needs}' if needs else ''}")
     return "\n".join(lines)
 
 
 def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: bool = False) -> str:
-    """Return what would run, without the trials that earlier results know.
+    """Return what would run, without trials that earlier results already have.
 
     Args:
         every: return every trial with its whole config as YAML, instead of a page of counts,
             ranges and examples.
 
     Raises:
-        ConfigurationError, DataNotFoundError: trials that cannot be compared, data or a device
-            that is not there.
+        ConfigurationError, DataNotFoundError: the scheduler cannot compare the trials, or data or a
+            device is missing.
     """
     space = tuner.space(names)
     known = tuner.known(space)
@@ -81,7 +82,7 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: b
         for name, experiment in space.experiments.items()
     }
     if not any(drawn.values()):
-        return f"# {known.told_of(space)}"
+        return f"# {known.summary(space)}"
     drawn = _first(drawn, options.max_trials)
     trials = [(space.experiments[name], point) for name in drawn for point in drawn[name]]
     check_comparable(((e.name, point.config) for e, point in trials), options.scheduler)
@@ -122,7 +123,9 @@ def _page(
                 f"# {line}" for line in search_lines(experiment, len(drawn[name])).splitlines()
             ]
             if options.search == "optuna":
-                lines.append("#   drawn one by one; the examples are as the first ones may be")
+                lines.append(
+                    "#   drawn one after another from results; these examples are random draws"
+                )
         else:
             lines.append(f"# {config_line(name, drawn[name][0].config)}")
     shown = trials[:EXAMPLES]
@@ -134,7 +137,7 @@ def _page(
 
 
 def _plan_lines(plan: dict[str, Any]) -> list[str]:
-    """The plan of a trial as YAML of few lines, with the settings that are not the defaults."""
+    """Return the plan of a trial as a few lines of YAML, without settings that are defaults."""
     defaults = vars(Settings()) | {name: plan["config"][name] for name in OF_EVERY_TRIAL}
     drawn = {name.partition(".")[0] for name in plan.get("sampled", ())}
     changed = {k: v for k, v in plan["config"].items() if k not in drawn and v != defaults[k]}
@@ -152,9 +155,9 @@ def _plan_lines(plan: dict[str, Any]) -> list[str]:
 
 
 def check_data(configs: Iterable[TrainingConfig]) -> None:
-    """Raise DataLoaderError for data that is not there or that its dataset refuses.
+    """Raise DataLoaderError for data that is missing or that its dataset refuses.
 
-    Nothing is read. The default set may be absent: a run makes it.
+    Nothing is read. The default set may be missing, because a run makes it.
     """
     from raytune_ocr.data import DatasetRegistry, create_dataset
 
@@ -163,7 +166,7 @@ def check_data(configs: Iterable[TrainingConfig]) -> None:
         named = inspect.signature(DatasetRegistry.factory(config.dataset_name)).parameters
         path = config.metadata_path
         if "path" in named and path != DEFAULT_METADATA_PATH and not Path(path).exists():
-            raise DataNotFoundError(f"{path}: no such file or folder of data")
+            raise DataNotFoundError(f"{path}: no such data file or folder")
 
 
 def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> dict[str, Any]:
@@ -175,7 +178,7 @@ def trial_plan(experiment: Experiment, point: Point, options: TuneOptions) -> di
         "epochs": epochs,
         "rungs": SCHEDULERS[options.scheduler](setup).rungs,
         "cpus": (options.cpus_per_trial or 1.0) if asked.cpus is None else asked.cpus,
-        "gpus": f"{SHARED_GPU} if there is one" if gpus is None else gpus,
+        "gpus": f"{SHARED_GPU} if there is a GPU" if gpus is None else gpus,
     }
     if asked.memory:
         plan["memory"] = asked.memory

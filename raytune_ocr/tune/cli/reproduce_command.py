@@ -1,4 +1,4 @@
-"""The command line `--reproduce`."""
+"""Run `--reproduce`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raytune_ocr.tune.selection.reproduce import Say, reproduce
 
 
 def main(arguments: Any) -> int:
-    """The command line's `--reproduce`; 0: identical, 1: not."""
+    """Run `--reproduce`; return 0 if identical, else 1."""
     say: Say = (lambda line: None) if arguments.quiet else print
     same = reproduce(
         arguments.reproduce,

@@ -1,4 +1,4 @@
-"""Signs that an autoscaler may add nodes to a cluster, where Ray does not tell which ones."""
+"""Detect an autoscaler, where Ray does not report which nodes it may add."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import psutil
 
-NODE_GROUP = "ray.io/node-group"  # label of nodes that KubeRay or Ray's launcher has started
+NODE_GROUP = "ray.io/node-group"  # label of nodes that KubeRay or Ray's launcher starts
 KUBERAY = ("RAY_CLUSTER_NAME", "KUBERAY_GEN_RAY_START_CMD")  # variables in all of its pods
 CONFIG = "--autoscaling-config="  # of the process on a head that starts nodes
 
 
 def may_be_there(nodes: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether anything tells of an autoscaler: a label of a node, or this machine.
+    """Return whether a node's label or this machine shows an autoscaler.
 
-    A job runs on the head, where the autoscaler or its variables are seen.
+    A job runs on the head, which has the autoscaler's process or its variables.
 
     Args:
         nodes: as `ray.nodes()` gives them.

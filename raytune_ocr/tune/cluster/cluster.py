@@ -1,14 +1,15 @@
-"""Ray itself: where it runs, what it says, what it has. What runs in it stands elsewhere."""
+"""Start or join Ray, redirect its output, and query its resources."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +22,41 @@ from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places,
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
 from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
 from raytune_ocr.tune.options import SHARED_GPU
+from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
+
+logger = logging.getLogger(__name__)
 
 RAY_LOG = "ray.log"
 JOIN_TRIES = 3
-SHORT_FOLDER = "/tmp/ray"  # as Ray has it where there is no TMPDIR
-LONGEST_FOLDER = 38  # of 107 characters of a socket's path; Ray's own names take the others
-JOIN_SECONDS = 30.0  # until a node that was started with the others has joined
-MOST_PENDING = 1000  # trials that Ray is asked for before one starts; itself, it would take one
-MOST_CPUS = 4  # that a trial is given more than it asks for
+SHORT_FOLDER = "/tmp/ray"  # Ray's default without TMPDIR
+LONGEST_FOLDER = 38  # of the 107 characters of a socket's path; Ray's names need the rest
+JOIN_SECONDS = 30.0  # for nodes that start at the same time to join
+MOST_PENDING = 1000  # pending trials that Ray accepts; its default is 1
+MOST_CPUS = 4  # that a trial gets if CPUs would be idle
 
 
 class Cluster:
-    """This machine's own Ray, a cluster's, or one that is up already in this process.
+    """A Ray on this machine, a cluster, or a Ray that this process has started already.
 
     Args:
-        address: of a cluster; None: what RAY_ADDRESS says, else this machine alone.
-        log_folder: Ray's own words go to `ray.log` in there.
+        address: of a cluster; None: RAY_ADDRESS, else this machine alone.
+        log_folder: the folder for Ray's output, `ray.log`.
     """
 
     def __init__(self, address: str | None, log_folder: Path) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.log_file = log_folder / RAY_LOG
-        self._avoided: dict[str, Any] = {}  # what keeps trials from nodes, by the node's id
+        self._avoided: dict[str, Any] = {}  # actors that occupy nodes, by the node's id
 
     @contextmanager
     def running(self, imports: Iterable[str] = ()) -> Iterator[None]:
-        """Ray is up inside; what was started or joined here is left at the end.
+        """Start or join Ray, and shut it down or leave it at the end.
 
         Args:
-            imports: modules that trials import: a cluster is sent the user's own.
+            imports: modules that trials import; the user's own are sent to a cluster.
 
         Raises:
-            ConfigurationError: when there is no cluster at the address, or one of another version.
+            ConfigurationError: there is no cluster at the address, or its Ray version differs.
         """
         prepare_environment(local=self.address is None)
         import ray
@@ -69,20 +73,21 @@ class Cluster:
             settings.update(address="local", include_dashboard=False)
             if folder := session_folder():
                 settings["_temp_dir"] = folder
-        with self.silenced(), self._told_of_address():
+        with self.silenced(), self._named_address():
             if self.address:
                 head.find(self.address)
             with no_signal_handlers():
-                _join(settings)
-        try:
-            yield
-        finally:
-            with self.silenced():
-                ray.shutdown()
+                context = _join(settings)
+        with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
+            try:
+                yield
+            finally:
+                with self.silenced():
+                    ray.shutdown()
 
     @contextmanager
-    def _told_of_address(self) -> Iterator[None]:
-        """A cluster that cannot be joined is an error of the address, with Ray's words in it."""
+    def _named_address(self) -> Iterator[None]:
+        """Turn Ray's errors into a ConfigurationError that names the address."""
         from ray.exceptions import RayError
 
         try:
@@ -90,15 +95,15 @@ class Cluster:
         except (ConnectionError, ImportError, RayError, RuntimeError, ValueError) as error:
             if self.address is None:
                 raise
-            hint = "; Ray Client needs pip install 'raytune-ocr[cluster]'"
+            hint = "; for Ray Client: pip install 'raytune-ocr[cluster]'"
             raise ConfigurationError(
-                f"--address: no Ray cluster that can be joined at {self.address}: {error}"
+                f"--address: cannot join a Ray cluster at {self.address}: {error}"
                 + (hint if isinstance(error, ImportError) else "")
             ) from None
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Ray's own words go to the log file; errors still raise."""
+        """Redirect Ray's output to the log file; errors still raise."""
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         with (
@@ -109,23 +114,23 @@ class Cluster:
             yield
 
     def nodes(self) -> list[dict[str, float]]:
-        """What each node that is up has."""
+        """Return the resources of each node that is up."""
         import ray
 
         return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
     def offers(self) -> list[dict[str, float]]:
-        """What each node has that is up or, as far as that is known, may be started."""
+        """Return the resources of each node that is up or, if known, may be started."""
         return [*self.nodes(), *((self.address and node_types()) or [])]
 
     def request(self, cpus: float, gpus: float | None, memory: int) -> dict[str, float]:
-        """What one trial asks of a node.
+        """Return the resources that a trial requests.
 
         Args:
-            gpus: None: a share of one if any node has or may have one.
-            memory: bytes that it is expected to take; `evened` where nodes have plenty. Where no
-                node has as much, all that one has is asked for, so that a trial has a node to
-                itself; where a node that fits does not tell its memory, none is.
+            gpus: None: a share of one GPU if any node has or may have one.
+            memory: bytes that the trial is expected to take; see `evened`. If no node has that
+                much, the trial requests all memory of a node, and runs there alone. If a node does
+                not report its memory, none is requested.
         """
         offers = self.offers()
         if gpus is None:
@@ -138,21 +143,21 @@ class Cluster:
         return request
 
     def places(self, request: Mapping[str, float]) -> int:
-        """Trials of that request that Ray has room for at a time; one at least."""
+        """Return how many trials of that request fit at the same time, at least 1."""
         return max(1, places(request, self.nodes()))
 
     @property
     def may_grow(self) -> bool:
-        """Whether nodes may be added for trials that wait, as an autoscaler does.
+        """Whether an autoscaler may add nodes for waiting trials.
 
-        Not every one tells Ray what it may add (KubeRay's does not), so each cluster may.
+        Some do not report to Ray what they may add (KubeRay's), so any cluster may grow.
         """
         return self.address is not None
 
     def share(self, request: Mapping[str, float], trials: int) -> float:
-        """CPUs for each of so many trials, so that all of them run at a time.
+        """Return the CPUs per trial with which `trials` trials run at the same time.
 
-        What is asked for at least; `MOST_CPUS` at most, since the models are small.
+        At least the requested CPUs, at most `MOST_CPUS`, because the models are small.
         """
         nodes = self.nodes()
         wider = (
@@ -163,14 +168,14 @@ class Cluster:
         return float(next(wider, request["cpu"]))
 
     def check(self, request: Mapping[str, float]) -> None:
-        """A request that can never be met would wait for ever; say so in time.
+        """Check that a request can be met, so that no trial waits for ever.
 
-        An autoscaler that does not tell which nodes it may add is waited for, and so are workers of
-        a head that runs no trials itself; what for, is told as soon as trials wait. Otherwise nodes
-        that were started together may be about to join.
+        The request may wait for an autoscaler that does not report its nodes, and for the workers
+        of a head without CPUs; the console then says what trials wait for. Otherwise wait a little
+        for nodes that started at the same time.
 
         Raises:
-            ConfigurationError: when no node that is up or may be started can run a trial.
+            ConfigurationError: no node that is up or may be started can run a trial.
         """
         wrong = problem(request, self.offers())
         if not wrong:
@@ -186,13 +191,13 @@ class Cluster:
             time.sleep(1)
 
     def may_autoscale(self) -> bool:
-        """Whether anything tells of an autoscaler that does not tell which nodes it may add."""
+        """Whether there are signs of an autoscaler that does not report which nodes it may add."""
         import ray
 
         return may_be_there(ray.nodes())
 
     def waits_for(self, request: Mapping[str, float]) -> str:
-        """What a pending trial of that request waits for; "" when it is about to start."""
+        """Return what a pending trial of that request waits for; "" if it is about to start."""
         import ray
 
         there = ray.remote(num_cpus=0)(free_resources)
@@ -200,9 +205,9 @@ class Cluster:
         return waits_for(request, self.nodes(), asked)
 
     def avoid(self, node: str) -> bool:
-        """No trial starts on the node of that id any more; False: it is avoided already.
+        """Start no more trials on the node of that id; return False if it is avoided already.
 
-        Something idle takes all that it has, as soon as that is free.
+        An idle actor takes all its resources as soon as they are free.
         """
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -223,43 +228,59 @@ class Cluster:
 
 
 def session_folder() -> str | None:
-    """Return where a Ray of this machine keeps its sessions; None: where it does by itself.
+    """Return the folder for Ray's sessions on this machine; None: Ray's default.
 
-    The paths of its sockets, which stand in there, are limited by the system.
+    The system limits the length of the socket paths in it.
 
     Raises:
-        ConfigurationError: RAY_TMPDIR is longer than that.
+        ConfigurationError: RAY_TMPDIR is too long.
     """
     asked = os.environ.get("RAY_TMPDIR")
     if len(os.fsencode(asked or tempfile.gettempdir())) <= LONGEST_FOLDER:
         return None
     if asked:
         raise ConfigurationError(
-            f"RAY_TMPDIR: must have at most {LONGEST_FOLDER} characters, since sockets stand in "
-            f"there, got {asked}; unset it or name a shorter folder"
+            f"RAY_TMPDIR: must have at most {LONGEST_FOLDER} characters, the limit of socket "
+            f"paths, got {asked}; unset it or name a shorter folder"
         )
     return SHORT_FOLDER
 
 
-def _join(settings: Mapping[str, Any]) -> None:
-    """Start or join Ray; again where a busy head did not start a client's server in Ray's time."""
+@contextmanager
+def own_session(path: str) -> Iterator[None]:
+    """Hold the session folder of this run's own Ray; remove it after a block without an error.
+
+    Sessions of killed runs, and of runs that ended in an error, are removed at the beginning.
+    """
+    folder = Path(path)
+    left = remove_ownerless(folder.parent.glob("session_*"))
+    if left:
+        logger.info("removed Ray sessions of %d earlier runs in %s", len(left), folder.parent)
+    with owned(folder):
+        yield
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _join(settings: Mapping[str, Any]) -> Any:
+    """Start or join Ray; retry if a busy head starts the client's server too late."""
     import ray
 
     for left in reversed(range(JOIN_TRIES)):
         try:
-            ray.init(**settings)
-            return
+            context = ray.init(**settings)
+            break
         except (ConnectionError, RuntimeError) as error:
             if not left or "Starting Ray client server failed" not in str(error):
                 raise
+    return context
 
 
 class _Idle:
-    """Does nothing."""
+    """An actor that does nothing."""
 
 
 def prepare_environment(local: bool) -> None:
-    """What has to stand in the environment before Ray is imported."""
+    """Set environment variables that Ray reads when it is imported."""
     defaults = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a failed trial reports no accuracy
@@ -269,7 +290,7 @@ def prepare_environment(local: bool) -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals.py has one
         "TUNE_MAX_PENDING_TRIALS_PG": str(MOST_PENDING),
         "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # Ray's own snapshots are not used
-        "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor what it keeps of each state
+        "TUNE_ONLY_STORE_CHECKPOINT_SCORE_ATTRIBUTE": "1",  # nor its metrics of each checkpoint
         "RAY_CLIENT_RECONNECT_GRACE_PERIOD": RECONNECT_SECONDS,
     }
     if local:

@@ -1,8 +1,7 @@
-"""A cluster's head node: whether it is there.
+"""Watch a cluster's head node.
 
-Where it is not, Ray tries again for many minutes before it says that it cannot join; and where it
-goes away, Ray ends this process after a minute, from a thread of its own and with no word to
-whoever started it. So both are noticed here first.
+Ray retries for many minutes before it reports that it cannot join, and if the head goes away later,
+a thread of Ray ends this process after a minute without a message. This module notices both first.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ from raytune_ocr.tune.cluster.ray_patches import bootstrap_address
 
 CLIENT = "ray://"
 ANSWER_SECONDS = 5.0
-EVERY = 2.0  # seconds between two looks
-PATIENCE = 40.0  # seconds that it may be away, of the 60 after which Ray ends the process
+EVERY = 2.0  # seconds between two checks
+PATIENCE = 40.0  # seconds without an answer; Ray ends the process after 60
+RAYLET_PATIENCE = 8.0  # the raylet is on this machine, and a dead one does not return
 
 
 def find(address: str) -> None:
-    """Look whether anything answers at a cluster's address: HOST:PORT, ray://HOST:PORT or auto.
+    """Check that something answers at a cluster's address: HOST:PORT, ray://HOST:PORT or auto.
 
     Raises:
-        ConnectionError: nothing does, or `auto` finds no cluster.
-        ValueError: it is no address.
+        ConnectionError: nothing answers, or `auto` finds no cluster.
+        ValueError: not an address.
     """
     place: str | None = address.removeprefix(CLIENT).rstrip("/")
     if place == address:
@@ -36,34 +36,50 @@ def find(address: str) -> None:
 
 
 def problem(place: str, seconds: float = ANSWER_SECONDS) -> str:
-    """Why nothing can be reached at HOST:PORT; "" where something can, or it is no such text."""
+    """Return why HOST:PORT cannot be reached; "" if it can, or if the text has no port."""
     host, _, port = place.rpartition(":")
     if not port.isdecimal():
         return ""
     try:
         socket.create_connection((host.strip("[]"), int(port)), seconds).close()
-    except (OSError, OverflowError) as error:  # OverflowError: no port has such a number
+    except (OSError, OverflowError) as error:  # OverflowError: not a port number
         return f"nothing answers there: {getattr(error, 'strerror', None) or error}"
     return ""
 
 
+def raylet_address() -> str:
+    """Return HOST:PORT of the manager (raylet) of this process's node; "" if Ray lists none."""
+    import ray
+
+    own = ray.get_runtime_context().get_node_id()
+    ports = (
+        f"{node['NodeManagerAddress']}:{node['NodeManagerPort']}"
+        for node in ray.nodes()
+        if node["NodeID"] == own
+    )
+    return next(ports, "")
+
+
 @contextmanager
-def watched(place: str, gone: Callable[[str], None]) -> Iterator[None]:
-    """Have `gone` called, once and from another thread, if nothing answers for `PATIENCE` seconds.
+def watched(
+    place: str, gone: Callable[[str], None], patience: float | None = None
+) -> Iterator[None]:
+    """Call `gone`, once and from another thread, if nothing answers for `patience` seconds.
 
     Args:
-        place: of the head, HOST:PORT.
-        gone: is told why.
+        place: of the head or of a raylet, HOST:PORT.
+        gone: takes the reason.
+        patience: None: `PATIENCE`.
     """
-    over = threading.Event()
+    over, limit = threading.Event(), PATIENCE if patience is None else patience
 
     def watch() -> None:
         answered = time.monotonic()
         while not over.wait(EVERY):
-            why = problem(place, EVERY)  # which takes as long where nothing refuses either
+            why = problem(place, EVERY)
             if not why:
                 answered = time.monotonic()
-            elif time.monotonic() - answered >= PATIENCE:
+            elif time.monotonic() - answered >= limit:
                 gone(why)
                 return
 

@@ -1,8 +1,7 @@
-"""What each node of a cluster must be able to do, checked on it before its trials are trusted.
+"""Check that each node of a cluster can reach the run's files and import what trials need.
 
-It must see where the run is kept, have this package, and import the user's modules. Nodes that are
-up are asked before any trial starts. One that joins later is asked by the first trial there: it
-looks for a mark of the driver's.
+Nodes that are up are checked before any trial starts. On a node that joins later, each trial first
+reads the driver's marker file.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from raytune_ocr.tune.storage.storage import Storage
 
 FOLDER = ".probe"
 PROBE_SECONDS = 60.0
-TRIES, PAUSE = 4, 3.0  # where a node may be about to go away; seconds
+TRIES, PAUSE = 4, 3.0  # a node may be going away; seconds
 CRASHED, IMPORT = "cannot run this package", "cannot do this: import"
 ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
-BLIND = re.compile(r"BlindNodeError: (?P<told>.*: node \S+ \((?P<node>\w+)\) .*)")
+BLIND = re.compile(r"BlindNodeError: (?P<problem>.*: node \S+ \((?P<node>\w+)\) .*)")
 
 
 class Mark:
-    """A file of the driver's where the run is kept, which every node must see while it goes on.
+    """A marker file that the driver writes where the run is stored; every node must read it.
 
     Args:
-        storage: where the run is kept.
+        storage: where the run is stored.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -42,7 +41,7 @@ class Mark:
         self.word = secrets.token_hex(8)
 
     def leave(self) -> None:
-        """Write it; raises ConfigurationError where that cannot be done."""
+        """Write the file; raise ConfigurationError if that fails."""
         try:
             self.storage.write(f"{FOLDER}/driver", self.word.encode())
         except OSError as error:
@@ -51,20 +50,20 @@ class Mark:
             ) from None
 
     def remove(self) -> None:
-        """Take it away."""
+        """Remove the file."""
         self.storage.remove_folder(FOLDER)
 
     def problem(self) -> str:
-        """Why this node cannot be trusted with the run; "" if it can."""
+        """Return why this node cannot run trials; "" if it can."""
         try:
             if self.storage.read(f"{FOLDER}/driver") != self.word.encode():
-                return "sees another content than the driver"
+                return "reads another content than the driver wrote"
         except OSError as error:
-            return f"cannot see or write it: {error}"
+            return f"cannot read or write it: {error}"
         return ""
 
     def look(self) -> None:
-        """On a node, before a trial: raises BlindNodeError if the node does not see it."""
+        """Raise BlindNodeError if this node cannot read the file; called before each trial."""
         import ray
 
         if why := self.problem():
@@ -73,10 +72,10 @@ class Mark:
 
 
 def check_nodes(mark: Mark, imports: Sequence[str]) -> None:
-    """Ask every node that is up; one that is lost meanwhile is none.
+    """Check every node that is up; nodes that are lost meanwhile do not count.
 
     Raises:
-        ConfigurationError: names every node that cannot be used, and why.
+        ConfigurationError: lists every node that cannot be used, and why.
     """
     problems = _ask(mark, imports)
     for _ in range(TRIES - 1):
@@ -90,7 +89,7 @@ def check_nodes(mark: Mark, imports: Sequence[str]) -> None:
 
 
 def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
-    """What is wrong with the nodes that are up."""
+    """Return the problems of the nodes that are up."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -102,7 +101,7 @@ def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
         ).remote(mark, node["NodeID"], list(imports))
         for node in nodes
     ]
-    import_module("ray.tune")  # takes about as long as nodes take to answer, and is needed next
+    import_module("ray.tune")  # needed next; takes about as long as the nodes' answers
     ray.wait(answers, num_returns=len(answers), timeout=PROBE_SECONDS)
     return sorted(
         f"{mark.storage.place}: node {node['NodeManagerAddress']} ({node['NodeID'][:8]}) {why}"
@@ -112,44 +111,44 @@ def _ask(mark: Mark, imports: Sequence[str]) -> list[str]:
 
 
 def _probe(mark: Mark, node: str, imports: Sequence[str]) -> str:
-    """On a node: read what the driver wrote, write an answer, import what trials will."""
+    """Read the marker, write an answer and import the modules of trials; runs on a node."""
     if why := mark.problem():
         return why
     try:
         mark.storage.write(f"{FOLDER}/{node}", mark.word.encode())
     except OSError as error:
-        return f"cannot see or write it: {error}"
+        return f"cannot read or write it: {error}"
     try:
         import_modules(imports)
     except ConfigurationError as error:
-        return f"cannot do this: {error}; install it there, or put it beside what you start"
+        return f"cannot do this: {error}; install the module there, or put it in the working folder"
     return ""
 
 
 def _problem(mark: Mark, node: str, answer: Any) -> str:
-    """What is wrong with a node's answer; "" if nothing."""
+    """Return the problem in a node's answer; "" if none."""
     import ray
     from ray.exceptions import GetTimeoutError, RayError
 
     try:
-        told: str = ray.get(answer, timeout=0.1)
-        if told:
-            return told
+        answered: str = ray.get(answer, timeout=0.1)
+        if answered:
+            return answered
         seen = mark.storage.read(f"{FOLDER}/{node}")
-        return "" if seen == mark.word.encode() else "writes elsewhere"
+        return "" if seen == mark.word.encode() else "writes to another place"
     except GetTimeoutError:
         return f"did not answer in {PROBE_SECONDS:g} s"
     except RayError as error:
         return f"{CRASHED}: {str(error).splitlines()[-1]}"
     except OSError as error:
-        return f"writes where the driver does not see it: {error}"
+        return f"writes files that the driver cannot read: {error}"
 
 
 def modules_to_ship(imports: Iterable[str]) -> list[ModuleType]:
-    """The user's own modules, which nodes get from the driver; installed ones they must have.
+    """Return the user's modules, which the driver sends to nodes; nodes must have installed ones.
 
     Args:
-        imports: names of modules that have been imported here.
+        imports: names of modules that this process has imported.
     """
     installed = [Path(sysconfig.get_paths()[name]) for name in ("stdlib", "purelib", "platlib")]
     names = dict.fromkeys(name.partition(".")[0] for name in imports)
@@ -159,7 +158,7 @@ def modules_to_ship(imports: Iterable[str]) -> list[ModuleType]:
 
 def _is_own(module: ModuleType, installed: Sequence[Path]) -> bool:
     places = list(getattr(module, "__path__", [])) or [getattr(module, "__file__", None) or ""]
-    if len(places) != 1 or not places[0]:  # Ray ships no package in pieces
+    if len(places) != 1 or not places[0]:  # Ray cannot ship a namespace package
         return False
     place = Path(places[0])
     return (place.is_dir() or place.suffix == ".py") and not any(

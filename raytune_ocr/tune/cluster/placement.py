@@ -1,7 +1,6 @@
-"""What a trial asks of a node, what nodes have, and what a trial waits for. Nothing here asks Ray.
+"""Match the resources that a trial requests with those of nodes, without calling Ray.
 
-A request has `cpu`, and may have `gpu` and `memory` (bytes); a node's resources are named as Ray
-names them.
+A request has `cpu`, and may have `gpu` and `memory` (bytes); a node's resources have Ray's names.
 """
 
 from __future__ import annotations
@@ -17,88 +16,88 @@ FLAGS = {"cpu": "--cpus-per-trial", "gpu": "--gpus-per-trial", "memory": "resour
 UNITS = {"cpu": "CPUs", "gpu": "GPUs", "memory": "GiB of memory"}
 AUTOSCALING = Path("~/ray_bootstrap_config.yaml")  # where Ray's launcher puts it on a head
 GIBIBYTE = 2**30
-MARGIN = 1e-9  # of fractions that do not add up
+MARGIN = 1e-9  # for rounding of fractions
 
 Resources = Mapping[str, float]
 
 
 def fits(request: Resources, node: Resources) -> bool:
-    """Whether a node has all that is asked for."""
+    """Whether a node has all requested resources."""
     return all(node.get(KINDS[kind], 0) + MARGIN >= amount for kind, amount in request.items())
 
 
 def places(request: Resources, nodes: Iterable[Resources]) -> int:
-    """Trials of that request that nodes have room for at a time."""
+    """Return how many trials of that request fit on the nodes at the same time."""
     wanted = {KINDS[kind]: amount for kind, amount in request.items() if amount}
     room = [min(node.get(kind, 0) // n for kind, n in wanted.items()) for node in nodes if wanted]
     return int(sum(room))
 
 
 def evened(memory: float, cpus: float, nodes: Sequence[Resources]) -> float:
-    """`memory`, or 1 GiB where that is more and each of `nodes` has as much for so many CPUs.
+    """Return `memory`, raised to 1 GiB if each of `nodes` has that much for `cpus` CPUs.
 
-    Ray starts a trial in the process of one that ended only if both asked for the same; in a new
-    one it begins seconds later. So where memory is plenty, all trials of small models ask alike.
+    Ray reuses a trial's process only for an equal request; a new process starts seconds later. So
+    if memory is plentiful, all trials of small models request the same.
     """
     plenty = all(node["memory"] * cpus >= GIBIBYTE * node.get("CPU", 0) for node in nodes)
     return max(memory, GIBIBYTE) if plenty else memory
 
 
 def problem(request: Resources, nodes: Sequence[Resources]) -> str:
-    """Why no node will ever run a trial, rule first; "" when one can."""
+    """Return why no node can ever run a trial, rule first; "" if one can."""
     gpus = request.get("gpu", 0)
     if gpus > 1 and gpus % 1:
-        return f"--gpus-per-trial: must be a whole number or a part of one GPU, got {gpus:g}"
+        return f"--gpus-per-trial: must be a whole number or a fraction below 1, got {gpus:g}"
     if any(fits(request, node) for node in nodes):
         return ""
     for kind, wanted in request.items():
         most = max((node.get(KINDS[kind], 0) for node in nodes), default=0)
         if wanted > most + MARGIN:
             return (
-                f"{FLAGS[kind]}: must be at most the {amount(kind, most)} that a node has, "
+                f"{FLAGS[kind]}: must be at most {amount(kind, most)}, the most that a node has, "
                 f"got {wanted / (GIBIBYTE if kind == 'memory' else 1):g}"
             )
-    return f"a trial asks for {told(request)}: no single node has them together"
+    return f"a trial requests {in_words(request)}: no single node has all of them"
 
 
 def waits_for(request: Resources, up: Sequence[Resources], free: Sequence[Resources]) -> str:
-    """What a pending trial waits for; "" when a node has it at this moment.
+    """Return what a pending trial waits for; "" if a node has it now.
 
     Args:
-        up: what nodes have.
-        free: what of it nobody uses.
+        up: resources of the nodes.
+        free: free resources of the nodes.
     """
     if any(fits(request, node) for node in free):
         return ""
     if not any(fits(request, node) for node in up):
-        return f"for a node with {told(request)} to join: none that is up has them"
+        return f"for a node with {in_words(request)} to join: no node has them"
     used = []
     for kind in request:
         there = sum(node.get(KINDS[kind], 0) for node in up)
         taken = there - sum(node.get(KINDS[kind], 0) for node in free)
         used.append(f"{taken / (GIBIBYTE if kind == 'memory' else 1):.3g} of {amount(kind, there)}")
-    return f"for {told(request)} on one node: {', '.join(used)} are in use"
+    return f"for {in_words(request)} on one node: {', '.join(used)} are in use"
 
 
-def told(request: Resources) -> str:
-    """A request in words.
+def in_words(request: Resources) -> str:
+    """Return a request in words.
 
-    >>> told({"cpu": 1, "gpu": 0.25})
+    >>> in_words({"cpu": 1, "gpu": 0.25})
     '1 CPUs, 0.25 GPUs'
     """
     return ", ".join(amount(kind, value) for kind, value in request.items())
 
 
 def amount(kind: str, value: float) -> str:
-    """So much of a kind, in words."""
+    """Return an amount with its unit."""
     return f"{value / (GIBIBYTE if kind == 'memory' else 1):.3g} {UNITS[kind]}"
 
 
 def node_types(path: Path = AUTOSCALING) -> list[dict[str, float]] | None:
-    """What nodes that an autoscaler may start have; None when that is not known.
+    """Return the resources of nodes that an autoscaler may start; None if that is not known.
 
     Args:
-        path: the launcher's file, which it fills in from the cloud's list of machines.
+        path: the launcher's file with the cloud's machine types.
     """
     try:
         content = load_yaml(path.expanduser())

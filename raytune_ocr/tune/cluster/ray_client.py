@@ -1,8 +1,8 @@
-"""Ray Client (`ray://HOST:PORT`): the driver stays in this process, what it asks Ray for travels.
+"""Support Ray Client (`ray://HOST:PORT`) with the driver in this process.
 
-Ray Tune would run its controller in a task on the head instead, where it could reach neither this
-run's records and files nor its signals. What ties it to a node of its own is little: it asks if
-there is a client, and where its node keeps a session's files. Both are answered here.
+Ray Tune would run its controller in a task on the head node, without access to this run's records,
+files and signals. The controller depends on its node in two calls: whether a client is connected,
+and the folder of the session's files. This module answers both.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from raytune_ocr.tune.cluster.ray_patches import standing_in
+from raytune_ocr.tune.cluster.ray_patches import session_folder_of_train, standing_in
 
-RECONNECT_SECONDS = "15"  # trials of a killed driver go on for as long, unless told otherwise
+RECONNECT_SECONDS = "15"  # trials of a killed driver continue for so long
 
 
 def is_client() -> bool:
-    """Whether this process speaks to Ray through a client."""
+    """Whether this process is connected by Ray Client."""
     from ray.util.client import num_connected_contexts
 
     return bool(num_connected_contexts() > 0)
@@ -25,8 +25,7 @@ def is_client() -> bool:
 
 @contextmanager
 def controller_here() -> Iterator[None]:
-    """Ray Tune's controller runs in this process inside, whatever it is connected by."""
-    from ray.train._internal import storage
+    """Run Ray Tune's controller in this process, also with Ray Client."""
     from ray.util.client import ray
 
     if not is_client():
@@ -35,5 +34,5 @@ def controller_here() -> Iterator[None]:
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="raytune_ocr_"))
         stack.enter_context(standing_in(ray, "is_connected", lambda: False))
-        stack.enter_context(standing_in(storage, "_get_ray_train_session_dir", lambda: folder))
+        stack.enter_context(session_folder_of_train(folder))
         yield

@@ -1,4 +1,4 @@
-"""Every place that touches private parts of Ray 2.60."""
+"""Use private parts of Ray 2.60; no other module does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-STORAGE_MARKER = ".validate_storage_marker"  # which Ray leaves in a folder that it can write to
+STORAGE_MARKER = ".validate_storage_marker"  # Ray leaves it in a folder that it can write to
 
 
-def take_waiting_processes() -> None:
-    """Have trials run in Ray's processes that are up and idle.
+def reuse_idle_workers() -> None:
+    """Let trials run in Ray's idle worker processes.
 
-    Ray Tune gives each trial's process an environment of its own for the sake of one variable, so
-    that none fits and each is started anew, importing Ray twice. `trial` sets that variable itself.
+    Ray Tune gives each trial a runtime environment for one variable, so that no idle worker matches
+    and a new one starts, which imports Ray twice. `trial` sets that variable itself.
     """
     from ray.tune.execution import class_cache
 
@@ -25,7 +25,7 @@ def take_waiting_processes() -> None:
 def trial_of_ray(
     folder: Path, name: str, trial_id: str, config: dict[str, Any], **settings: Any
 ) -> Any:
-    """Ray's own record of a trial, as its snapshots hold it.
+    """Return Ray's own trial object, as its snapshots contain it.
 
     Args:
         folder: of the run.
@@ -47,8 +47,13 @@ def trial_of_ray(
     return trial
 
 
+def actor_id(trial: Any) -> str:
+    """Return the id of the actor that runs a Ray trial."""
+    return str(trial.temporary_state.ray_actor._actor_id.hex())
+
+
 def bootstrap_address(address: str) -> str | None:
-    """HOST:PORT of the cluster at an address; of `auto` that of this machine, None without one."""
+    """Return the cluster's HOST:PORT for an address; for `auto` this machine's, or None."""
     from ray._private.services import canonicalize_bootstrap_address
 
     found: str | None = canonicalize_bootstrap_address(address)
@@ -56,16 +61,16 @@ def bootstrap_address(address: str) -> str | None:
 
 
 def free_resources() -> list[dict[str, float]]:
-    """What nobody uses of each node; only Ray's own processes can ask."""
+    """Return the free resources of each node; works only in Ray's own processes."""
     from ray._private.state import state
 
     return list(state.available_resources_per_node().values())
 
 
 def drain_deadline() -> float | None:
-    """When this process's node is taken away, as seconds since 1970; None: nobody said it is.
+    """Return when this process's node goes away, in seconds since 1970; None: it is not drained.
 
-    `inf` where the notice names no time.
+    `inf` if the drain notice has no deadline.
     """
     import ray
     from ray._private.state import state
@@ -78,7 +83,7 @@ def drain_deadline() -> float | None:
 
 @contextmanager
 def no_signal_handlers() -> Iterator[None]:
-    """Inside, Ray sets no handler of SIGTERM: its own ends this process with exit status 15."""
+    """Keep Ray from installing its SIGTERM handler, which exits with status 15."""
     from ray._private import utils
 
     with standing_in(utils, "set_sigterm_handler", lambda handler: None):
@@ -86,15 +91,23 @@ def no_signal_handlers() -> Iterator[None]:
 
 
 @contextmanager
-def lean_controller() -> Iterator[None]:
-    """Inside, the controller of this process leaves out what is of no use to a run.
+def session_folder_of_train(folder: str) -> Iterator[None]:
+    """Make Ray Train keep a session's files in `folder` instead of its node's session folder."""
+    from ray.train._internal import storage
 
-    - Its snapshots are empty: only Ray's own restore would read them. It takes one as a run begins
-      and, whatever its settings, as it ends, 5 ms for each trial; in the end it looks whether
-      there is a file.
-    - It does not count callbacks for its usage statistics, for which it would import every tracker
-      that is installed, 2 s for MLflow and Weights & Biases.
-    - It asks the head for the trainable once, not four times for each trial.
+    with standing_in(storage, "_get_ray_train_session_dir", lambda: folder):
+        yield
+
+
+@contextmanager
+def lean_controller() -> Iterator[None]:
+    """Make Ray's controller in this process skip work that a run does not need.
+
+    - Its snapshots are empty: only Ray's own restore would read them. Ray takes one at the start
+      and, whatever its settings, one at the end, 5 ms per trial, and checks that the file exists.
+    - It does not count callbacks for usage statistics, which imports every installed tracker, 2 s
+      for MLflow and Weights & Biases.
+    - It fetches the trainable from the head once, not four times per trial.
     """
     from ray.air._internal import usage
     from ray.tune.execution.tune_controller import TuneController
@@ -123,7 +136,7 @@ def _touch(controller: Any) -> None:
 
 @contextmanager
 def standing_in(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Inside, `value` is found where `owner` has its own `name`."""
+    """Replace the attribute `name` of `owner` by `value` inside the `with` block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

@@ -1,4 +1,4 @@
-"""When a run has had enough: its time is over, or a trial is as good as was asked for."""
+"""End a run when its time is over or a trial has reached the target."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Budget:
-    """What a run may spend; `reason` says what has ended it.
+    """The time budget and the target of a run; `reason` says which one ended it.
 
     Args:
-        seconds: from `begin` on; None: without end.
-        target: that ends the run when it is reached.
+        seconds: counted from `begin`; None: no limit.
+        target: ends the run when a trial reaches it.
     """
 
     def __init__(self, seconds: float | None = None, target: Target | None = None) -> None:
@@ -29,36 +29,36 @@ class Budget:
         self._end = math.inf
 
     def start(self, records: Iterable[TrialRecord]) -> None:
-        """Nothing is spent yet, but what earlier trials have reached counts."""
+        """Reset the budget; values that earlier trials reached count for the target."""
         self.reason, self._end = "", math.inf
         for record in records:
             self.note(record)
 
     def begin(self) -> None:
-        """Time runs from now on."""
+        """Start the clock."""
         if self.seconds is not None:
             self._end = time.monotonic() + self.seconds
 
     def note(self, record: TrialRecord) -> None:
-        """A trial has reported."""
+        """Check the target after a trial's report."""
         if self.target is not None and self.target.reached(record.best):
             self.reason = self.reason or TARGET
 
     def spent(self) -> bool:
-        """Whether the search has to end."""
+        """Whether the search must end."""
         return bool(self.reason) or self.out_of_time()
 
     def out_of_time(self) -> bool:
-        """Whether all has to end, what confirms the search as well."""
+        """Whether all trials must end, also the confirming ones."""
         if time.monotonic() >= self._end:
             self.reason = TIME_BUDGET
             return True
         return False
 
     def cut(self, records: Iterable[TrialRecord]) -> None:
-        """Trials that were begun end as they are; a resume goes on with them.
+        """End the trials that have begun; a resume continues them.
 
-        One that confirms another counts only when it was trained to its end.
+        A confirming trial counts only if it trained to its end.
         """
         for record in records:
             if record.status in ("running", "pending") and self.reason:
@@ -67,21 +67,21 @@ class Budget:
                 record.stop_reason = self.reason if counts else ""
 
     def ended_by(self, left: int) -> str:
-        """What of it has ended the run, in words; "" where nothing has.
+        """Return what ended the run, in words; "" if nothing did.
 
         Args:
             left: how many trials are not over.
         """
         if self.reason == TIME_BUDGET:
-            rest = f"{left} trials not begun" if left else "none left"
+            rest = f"{left} trials not started" if left else "no trial is left"
             return f"the time budget of {self.seconds:g} s is spent, {rest}"
         if self.reason:
-            return f"the target {self.target} is reached (name a harder one, or none, for more)"
+            return f"the target {self.target} is reached (to train more, raise or drop --target)"
         return ""
 
 
 def most_trials(most: int | None, begun: int, size: int) -> str:
-    """That a limit of trials has ended a run, in words; "" where it has not.
+    """Return that --max-trials ended the run, in words; "" if it did not.
 
     Args:
         begun: how many trials the run has.
@@ -89,4 +89,4 @@ def most_trials(most: int | None, begun: int, size: int) -> str:
     """
     if most is None or not most <= begun < size:
         return ""
-    return f"{begun} of at most {size} trials were asked for (raise --max-trials for more)"
+    return f"--max-trials: {begun} of {size} trials are done (to train more, raise --max-trials)"

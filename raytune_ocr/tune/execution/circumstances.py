@@ -1,4 +1,4 @@
-"""What a run goes on under: its data must be the same, other versions and devices are told."""
+"""Check that a resumed run has the same data; warn about other versions and devices."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from raytune_ocr.version import __version__
 
 logger = logging.getLogger(__name__)
 
-DATA = "data"  # the fact that tells the data of a run by content
+DATA = "data"  # the journal's fact with the content hashes of a run's data
 PACKAGES = ("torch", "ray", "numpy")
 
 
 @cache
 def versions() -> dict[str, str]:
-    """The versions that weights depend on."""
+    """Return the versions of the packages that weights depend on."""
     from importlib.metadata import version
 
     own = {"raytune_ocr": __version__, "python": platform.python_version()}
@@ -29,7 +29,7 @@ def versions() -> dict[str, str]:
 
 
 def made_with(config: TrainingConfig) -> dict[str, str]:
-    """What a trial trains with in this process: versions, and the device by its model name."""
+    """Return the versions and the device's model name that a trial trains with."""
     import torch
 
     from raytune_ocr.training.device import get_device
@@ -40,7 +40,7 @@ def made_with(config: TrainingConfig) -> dict[str, str]:
 
 
 class MadeWith:
-    """Tells once where trials of one run are made with different versions or devices.
+    """Warns once when trials of one run train with different versions or devices.
 
     Args:
         records: trials of the run's earlier parts.
@@ -53,7 +53,7 @@ class MadeWith:
                 self._seen.append(record.made_with)
 
     def note(self, name: str, now: Mapping[str, str]) -> None:
-        """Take in what a trial reports that it is made with."""
+        """Compare a trial's versions and device with those of earlier trials."""
         if now in self._seen:
             return
         if self._seen:
@@ -72,7 +72,7 @@ class MadeWith:
 
 
 def data_fingerprints(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> dict[str, str]:
-    """By path of the data, a hash of its content; data that cannot tell one are left out."""
+    """Return a hash of the content by path of the data; data without a hash are left out."""
     fingerprints = {}
     hashed: dict[str, str] = {}
     for record in records:
@@ -85,20 +85,31 @@ def data_fingerprints(records: Iterable[TrialRecord], data: Mapping[str, Any]) -
 
 
 def check_data(facts: Mapping[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
-    """Check that a resumed run trains on data that it has trained on before.
+    """Check that a resumed run trains on the data that it began with.
 
     Args:
-        facts: of the journal; where they tell no data, as in older runs, nothing is checked.
-        fingerprints: what `data_fingerprints` says now.
+        facts: of the journal; if they have no data, as in older runs, nothing is checked.
+        fingerprints: from `data_fingerprints`.
 
     Raises:
-        ConfigurationError: the content differs, wherever the data lie.
+        ConfigurationError: the content differs; the path may.
     """
     known = [each for fact in facts.get(DATA, []) for each in fact["fingerprints"].values()]
     other = [path for path, fingerprint in fingerprints.items() if fingerprint not in known]
     if known and other:
         raise ConfigurationError(
-            f"--resume: the data must be those that the run was begun with, got {', '.join(other)} "
-            "with other images, labels or splits; put them back as they were (a copy elsewhere "
-            "will do: --data PATH), or begin another run in another --output-dir"
+            f"--resume: the data must be the same as at the start of the run, got "
+            f"{', '.join(other)} with other images, labels or splits; restore the data (or give "
+            "the path of a copy: --data PATH), or start a new run with another --output-dir"
         )
+
+
+def note_data(facts: dict[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
+    """Check the data of a run and add their fingerprints to the journal's `facts`.
+
+    Raises:
+        ConfigurationError: as `check_data`.
+    """
+    check_data(facts, fingerprints)
+    if fingerprints and {"fingerprints": fingerprints} not in facts.get(DATA, []):
+        facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})

@@ -1,4 +1,4 @@
-"""What trials leave in a run's folder, and how much of it stays: states, models, logs."""
+"""Remove or copy what trials leave in a run's folder: states, models, logs."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from raytune_ocr.errors import CheckpointError
+from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import BEST_MODELS_KEPT, CONFIRMING_TABLES, TrialRecord
 from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
 from raytune_ocr.training.model_config import without_model_file
+from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.selection.confirmation import winner
-from raytune_ocr.tune.storage.mirror import RAY_STATE, RunCopy, state_folder
+from raytune_ocr.tune.storage.mirror import RAY_STATE, STATES, RunCopy, newest_state, state_folder
 
 logger = logging.getLogger(__name__)
-SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # of a trial whose own is there already, as Ray names it
+SECOND_FOLDER = "*_" + 4 * "[0-9a-f]"  # Ray's name for a trial's folder when the first one exists
 
 
 def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
-    """Trials of these names begin anew: nothing of older ones is left, here or in the storage."""
+    """Remove older trials of these names, here and in the storage: new ones start from nothing."""
     for name in names:
         copy.remove(name)
         for part in ("checkpoints", "tensorboard", "logs"):
@@ -30,7 +32,7 @@ def forget(folder: Path, copy: RunCopy, names: Iterable[str]) -> None:
 
 
 def forget_confirmation(folder: Path, copy: RunCopy) -> None:
-    """Tables of trials that confirmed others go, here and in the storage: a run may write none."""
+    """Remove the tables of confirming trials here and in the storage; the new run may have none."""
     for name in CONFIRMING_TABLES:
         (folder / name).unlink(missing_ok=True)
         if copy.storage:
@@ -39,9 +41,9 @@ def forget_confirmation(folder: Path, copy: RunCopy) -> None:
 
 
 def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
-    """Let a new trial go on from where its parent is: copy its state and its best model.
+    """Copy the parent's state and best model, so that the new trial continues from them.
 
-    Where there is no whole state of that very epoch, it trains from the start, to the same end.
+    Without an intact state of that epoch, the trial trains from the start, to the same last epoch.
     """
     from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
@@ -51,25 +53,40 @@ def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
         try:
             content = read_state(folder / child.parent / name)
         except CheckpointError as error:
-            logger.warning("%s: %s; it is trained from the start", child.name, error)
+            logger.warning("%s: %s; training starts from epoch 1", child.name, error)
             return
         content["config"] = without_model_file(child.config).to_dict()
         write_state(folder / child.name / name, content)
     copy.push_trial(child.name)
 
 
-def remove_states(trial: Path, keep: int = 0) -> None:
-    """All of a trial's states but the newest `keep`."""
-    folders = trial.glob("checkpoint_*")
-    newest_first = sorted(folders, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for folder in newest_first[keep:]:
-        shutil.rmtree(folder, ignore_errors=True)
+def fetch_models(copy: RunCopy, names: Iterable[str]) -> None:
+    """Copy the models and logs of trials from the storage; their states stay there for a resume.
+
+    Raises:
+        ExperimentFailedError: the disk is full.
+    """
+    try:
+        for name in names:
+            with suppress(FileNotFoundError):  # its process may be writing its last copy
+                copy.pull_trial(name, states=False)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        raise disk_full(str(error)) from None
+
+
+def remove_states(trial: Path, but: Path | None = None) -> None:
+    """Remove a trial's states, except the one in the folder `but`."""
+    for folder in trial.glob(f"{STATES}*"):
+        if folder != but:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_ray_state(folder: Path) -> None:
-    """Ray's own snapshot of the run, which a resume does not use and which holds pickles.
+    """Remove Ray's snapshot of the run: a resume does not use it, and it holds pickles.
 
-    And the folders, left empty, that it makes for trials that go on after a wait.
+    Also remove the empty folders that Ray makes for trials that continue after a pause.
     """
     for pattern in RAY_STATE:
         for path in folder.glob(pattern):
@@ -96,7 +113,8 @@ def tidy(
     for record in records:
         if not record.is_over:
             continue
-        remove_states(folder / record.name, keep=1 if record is best else 0)
+        newest = newest_state(folder / record.name) if record is best else None
+        remove_states(folder / record.name, newest.parent if newest else None)
         if record is not best and keep_models is not None and record.name not in keeping:
             shutil.rmtree(folder / record.name / "checkpoints", ignore_errors=True)
         if record is not best:

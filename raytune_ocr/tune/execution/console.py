@@ -1,4 +1,4 @@
-"""What a person sees: a live table, plain lines where there is no terminal, and the summary."""
+"""Console output: a live table, plain lines without a terminal, and the summary."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class ProgressReport:
         self.console = Console(file=sys.stderr)
         self._lines = sys.stdout
         self._live: Live | None = None
-        self._told: dict[str, tuple[str, int]] = {}
-        self._pace = Throttle(seconds=0.1)
+        self._printed: dict[str, tuple[str, int]] = {}
+        self._throttle = Throttle(seconds=0.1)
         self._changed = False
 
     def __enter__(self) -> ProgressReport:
@@ -49,28 +49,28 @@ class ProgressReport:
             self._changed = True
             self.refresh()
         elif not self.quiet or record.status == "failed":
-            told = (record.status, len(record.epochs))
-            if self._told.get(record.name) != told:
-                self._told[record.name] = told
+            state = (record.status, len(record.epochs))
+            if self._printed.get(record.name) != state:
+                self._printed[record.name] = state
                 lines = self.console.file if self.quiet else self._lines
                 print(plain_line(record), file=lines, flush=True)
 
     def refresh(self) -> None:
         """Draw the table if something changed, at most ten times a second."""
-        if self._live is not None and self._changed and self._pace.ready():
-            with self._pace.measured():
+        if self._live is not None and self._changed and self._throttle.ready():
+            with self._throttle.measured():
                 self._live.update(self._table(), refresh=True)
             self._changed = False
 
     def say(self, text: str) -> None:
-        """A line about the run as a whole."""
+        """Print a line about the run."""
         if self._live is not None:
             self._live.console.print(text)
         elif not self.quiet:
             print(text, file=self._lines, flush=True)
 
     def warn(self, text: str) -> None:
-        """A line about what went wrong, whoever looks."""
+        """Print a line about an error, even with `quiet`."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _table(self) -> Table:
@@ -86,7 +86,7 @@ class ProgressReport:
 
 
 def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]:
-    """As many records as there are lines for: those that run first, those that wait last."""
+    """Return as many records as fit: running ones first, pending ones last."""
     if len(records) <= lines:
         return records
     order = {"running": 0, "failed": 1, "completed": 2, "pending": 3}
@@ -96,31 +96,31 @@ def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]
 
 
 def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
-    """The figures of an epoch that its task shows, by label."""
+    """Return the metrics of an epoch that its task shows, by label."""
     shown = record.task.shown(record.config)
     return {label: _figure(row.get(name)) for label, name in shown.items()}
 
 
 def cells(record: TrialRecord, width: int = 2) -> list[str]:
-    """The live table's row of one trial, with `width` figures in it."""
+    """Return a trial's row of the live table, with `width` metrics."""
     last = record.epochs[-1] if record.epochs else {}
-    told = [*figures(record, last).values(), "-"][:width]
+    values = [*figures(record, last).values(), "-"][:width]
     best = next(iter(figures(record, record.best).values()))
     loss = _figure(last.get("train_loss"))
-    return [record.name, epoch_of(record), loss, *told, best, state_of(record), time_left(record)]
+    return [record.name, epoch_of(record), loss, *values, best, state_of(record), time_left(record)]
 
 
 def epoch_of(record: TrialRecord) -> str:
-    """Epochs done, of how many."""
+    """Return the epochs done and their total."""
     done = record.epochs[-1]["epoch"] if record.epochs else 0
     return f"{done}/{record.config.num_epochs}"
 
 
 def plain_line(record: TrialRecord) -> str:
-    """The same as one line of text."""
+    """Return a trial's state as one line of text."""
     last = record.epochs[-1] if record.epochs else {}
-    told = {"loss": _figure(last.get("train_loss")), **figures(record, last)}
-    line = "  ".join(f"{label} {value}" for label, value in told.items())
+    values = {"loss": _figure(last.get("train_loss")), **figures(record, last)}
+    line = "  ".join(f"{label} {value}" for label, value in values.items())
     left = time_left(record)
     rest = f"  {left} left" if left else ""
     if record.error_message:
@@ -129,12 +129,12 @@ def plain_line(record: TrialRecord) -> str:
 
 
 def state_of(record: TrialRecord) -> str:
-    """Status and, once it is known, the reason."""
+    """Return the status and, if known, the stop reason."""
     return f"{record.status} ({record.stop_reason})" if record.stop_reason else record.status
 
 
 def time_left(record: TrialRecord) -> str:
-    """At most, by the mean epoch so far; "" unless it runs."""
+    """Return the longest time left, by the mean epoch so far; "" unless the trial runs."""
     if record.status != "running" or not record.epochs:
         return ""
     mean = sum(row["seconds"] for row in record.epochs) / len(record.epochs)
@@ -150,7 +150,7 @@ def summary(
     paths: Sequence[tuple[str, str]],
     document: Mapping[str, Any],
 ) -> str:
-    """Ranking, who was stopped when and why, targets, and where everything is.
+    """Return the ranking, stop reasons, targets and paths as text.
 
     Args:
         document: the results JSON of these trials.
@@ -174,9 +174,9 @@ def _ranked_lines(records: Sequence[TrialRecord]) -> list[str]:
     lines = []
     for place, record in enumerate(ranking(records), 1):
         best = record.best
-        told = "  ".join(f"{label} {value}" for label, value in figures(record, best).items())
+        values = "  ".join(f"{label} {value}" for label, value in figures(record, best).items())
         lines.append(
-            f"{place:>3}. {record.name:<24} {told}  epoch {best['epoch']} of "
+            f"{place:>3}. {record.name:<24} {values}  epoch {best['epoch']} of "
             f"{len(record.epochs)}  {record.stop_reason}"
         )
     return lines
@@ -185,7 +185,7 @@ def _ranked_lines(records: Sequence[TrialRecord]) -> list[str]:
 def _not_completed(
     records: Iterable[TrialRecord], results: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """Failed trials, with the file of their tracebacks, and unfinished ones."""
+    """Return lines for failed trials, with their traceback files, and for unfinished ones."""
     logs = {result["experiment_name"]: result["error_log"] for result in results}
     lines = []
     for record in records:
@@ -210,7 +210,7 @@ def _target_lines(best: Mapping[str, Any]) -> list[str]:
 
 
 def _removed_models(results: Iterable[Mapping[str, Any]]) -> list[str]:
-    """How many trials have no model any more, by the reason."""
+    """Return how many models were removed, by reason."""
     reasons = Counter(result.get("checkpoint_missing", "") for result in results)
     removed = {why: number for why, number in reasons.items() if why.startswith("removed")}
     return [
@@ -234,7 +234,7 @@ def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
 
 
 def _test_lines(best: Mapping[str, Any]) -> list[str]:
-    """The figures of the test split that have an interval, a line each."""
+    """Return a line for each metric of the test split that has an interval."""
     found = [name for name in best if name.startswith("test_") and f"{name}_interval" in best]
     if not found:
         return []

@@ -1,4 +1,4 @@
-"""What trials need, known before the first one starts: their models, their data, their work."""
+"""Load the data and build each model once, before the first trial starts."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ Invalid = tuple[TrialRecord, str]
 def load_data(
     records: Sequence[TrialRecord], allow_outside: bool
 ) -> tuple[dict[str, Any], list[Invalid]]:
-    """Read what trials train on, and build each model once, before Ray starts.
+    """Read the data of trials, and build each model once, before Ray starts.
 
     Returns:
-        Datasets by `data_key`, each read once; and single draws of a search with models that
-        cannot be built, where others of the file can.
+        Datasets by `data_key`, each read once; and the draws of a search with models that cannot
+        be built.
 
     Raises:
-        ConfigurationError, DataLoaderError, ModelCreationError: what cannot be imported, built,
-            read or is not there, as much as possible told before anything is read.
+        ConfigurationError, DataLoaderError, ModelCreationError: something cannot be imported, built
+            or read, or is missing; as many problems as possible before data are read.
     """
     invalid = check_models(records)
     datasets: dict[str, Any] = {}
@@ -56,13 +56,13 @@ def load_data(
 def check_models(
     records: Sequence[TrialRecord], data: Mapping[str, Any] | None = None
 ) -> list[Invalid]:
-    """Build every model once; returns the draws of a search where that cannot be done.
+    """Build every model once; return the draws of a search for which that fails.
 
     Raises:
-        ModelCreationError: a preset has a model that cannot be built, or every trial has; with all
-            problems, one a line.
+        ModelCreationError: the model of a preset, or of every trial, cannot be built; with all
+            problems, one per line.
     """
-    found: dict[str, str] = {}  # what is wrong, by the settings that a model depends on
+    found: dict[str, str] = {}  # problems by the settings that a model depends on
     problems: list[Invalid] = []
     for record in records:
         config = record.config
@@ -73,7 +73,7 @@ def check_models(
             problems.append((record, found[key]))
     of_presets = any(not record.search for record, _ in problems)
     if of_presets or (problems and len(problems) == len(records)):
-        lines = (f"experiments.{record.name}.model: {told}" for record, told in problems)
+        lines = (f"experiments.{record.name}.model: {problem}" for record, problem in problems)
         raise ModelCreationError("\n".join(lines))
     return problems
 
@@ -84,7 +84,7 @@ def _model_problem(record: TrialRecord, data: Mapping[str, Any] | None) -> str:
         record.task.check(record.config, None if data is None else data[data_key(record.config)])
     except (ModelCreationError, ConfigurationError) as error:
         return str(error)
-    except Exception as error:  # of a user's own model, with values that do not suit it
+    except Exception as error:  # a user's model may raise anything
         at = own_frames(traceback_of(error))[-1:]
         return shown(" ".join([f"{type(error).__name__}: {error}", *(f"({one})" for one in at)]))
     return ""

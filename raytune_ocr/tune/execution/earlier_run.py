@@ -1,4 +1,4 @@
-"""An earlier run in the output folder: a new one takes its place only where that is asked for."""
+"""Find an earlier run in the output folder, and set it aside only with `--overwrite`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
 from raytune_ocr.results.document import RESULTS_COPY, read_document
-from raytune_ocr.results.journal import DAMAGED, STATE_FILE, Journal
+from raytune_ocr.results.journal import DAMAGED, NAMED, STATE_FILE, Journal
 from raytune_ocr.results.record import CONFIRMING_TABLES, EPOCHS_TABLE, TRIALS_TABLE
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tune.execution.cleanup import forget, forget_confirmation
 from raytune_ocr.tune.storage.mirror import STATES, RunCopy
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ RUN_FILES = (
     *(RESULTS_COPY, TRIALS_TABLE, EPOCHS_TABLE, *CONFIRMING_TABLES),
     *(STATE_FILE + DAMAGED, STATE_FILE),
 )
-"""Files of a run in its output folder, the journal last: while it is there, a run is."""
-NAMED = 3  # trials that a message names one by one
+"""Files of a run in its output folder; the journal is last, since it marks the folder as a run."""
 
 
 class EarlierRun:
@@ -39,12 +39,12 @@ class EarlierRun:
         self.copy = copy
 
     def read(self) -> Replay:
-        """Its journal; the storage's where there is one. Neither place is changed."""
+        """Read its journal, from the storage if there is one; nothing is written to either."""
         with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as aside:
             return Journal(self.copy.where_newest(STATE_FILE, Path(aside))).read()
 
     def check_replaceable(self, new: Iterable[str]) -> None:
-        """Raises ConfigurationError where something would be lost if a new run began here.
+        """Raise ConfigurationError if a new run here would replace something.
 
         Args:
             new: names of the trials of the new run.
@@ -52,13 +52,13 @@ class EarlierRun:
         if holds := self._holds(new):
             raise ConfigurationError(
                 f"--output-dir: must be a folder without an earlier run, got {self.folder}, which "
-                f"holds {holds}; --resume continues it, adds experiments and keeps what is "
-                f"there; --overwrite begins anew and keeps it as {self.place_aside(self.time())}; "
-                "another --output-dir leaves it as it is"
+                f"holds {holds}; --resume continues that run and adds new experiments; "
+                f"--overwrite starts a new run and moves the old one to "
+                f"{self.place_aside(self.time())}; another --output-dir leaves it alone"
             )
 
     def set_aside(self, new: Iterable[str]) -> None:
-        """Move all of it to a folder beside this one, named after the time when it began.
+        """Move the run to a folder beside this one, named after its start time.
 
         Args:
             new: names of the trials of the new run.
@@ -83,34 +83,34 @@ class EarlierRun:
             ) from None
         if self.copy.storage:
             self.copy.storage.set_aside(time)
-        logger.warning("the earlier run of %s is in %s now", self.folder, target)
+        logger.warning("moved the earlier run of %s to %s", self.folder, target)
 
     def time(self) -> str:
-        """When it began, as in names of files; "earlier" where that is not known."""
+        """Return its start time as in file names; "earlier" if that is not known."""
         time = str(self.read().about.get("timestamp", ""))
         return time if re.fullmatch(r"[0-9_]{1,32}", time) else "earlier"
 
     def place_aside(self, time: str) -> Path:
-        """A path beside the folder that is free."""
+        """Return an unused path beside the folder."""
         name = f"{self.folder.name}_{time}"
         candidates = (self.folder.with_name(name + more) for more in _numbers())
         return next(path for path in candidates if not os.path.lexists(path))
 
     def _holds(self, new: Iterable[str]) -> str:
-        """What would be lost, in words; "" if nothing would."""
+        """Describe what a new run would replace; "" if nothing."""
         replay = self.read()
         names = [name for name, trial in replay.trials.items() if trial.has_work]
         if names:
             done = sum(replay.trials[name].is_finished for name in names)
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            told = f"{', '.join(names[:NAMED])}{more}"
-            return f"{done} finished and {len(names) - done} begun trials ({told})"
+            named = f"{', '.join(names[:NAMED])}{more}"
+            return f"{done} finished and {len(names) - done} unfinished trials ({named})"
         if replay.damaged:
-            return f"a {STATE_FILE} that is damaged"
+            return f"a damaged {STATE_FILE}"
         if not replay.about and (self.folder / RESULTS_COPY).exists():
             return f"{RESULTS_COPY} of a run without its {STATE_FILE}"
         others = [name for name in new if name not in replay.trials and self._has_models(name)]
-        return f"models of no run that is known here ({', '.join(others[:NAMED])})" * bool(others)
+        return f"models of an unknown run ({', '.join(others[:NAMED])})" * bool(others)
 
     def _has_models(self, name: str) -> bool:
         folder = self.folder / name
@@ -118,22 +118,22 @@ class EarlierRun:
 
 
 def trusted_file(written: str, folders: Iterable[Path], default: Path) -> Path:
-    """The results file that a journal names, or `default` where it is not a run's to write.
+    """Return the results file that a journal names, or `default` if that may not be written.
 
-    Others may have written the journal: what it names is used only where that is a JSON inside
-    `folders` that is new, or holds results.
+    A journal may come from someone else: the file must be a JSON inside `folders` that is new or
+    holds results.
     """
-    if _is_results_file(Path(written), folders):
-        if Path(written).parent.is_dir():
-            return Path(written)
-        told = "%s: results_file: the folder of %s is gone; results go to %s"
-        logger.warning(told, STATE_FILE, written, default)
-        return default
-    logger.warning(
-        "%s: results_file: not written to, since it lies elsewhere, or is neither new nor results: "
-        "%s; results go to %s (--results-file names another one)",
-        *(STATE_FILE, written, default),
-    )
+    if not _is_results_file(Path(written), folders):
+        logger.warning(
+            "%s: results_file: %s is not used, because it is outside the run's folders or is not a "
+            "results file; results go to %s (--results-file names another file)",
+            *(STATE_FILE, written, default),
+        )
+    elif Path(written).parent.is_dir():
+        return Path(written)
+    else:
+        message = "%s: results_file: the folder of %s does not exist; results go to %s"
+        logger.warning(message, STATE_FILE, written, default)
     return default
 
 
@@ -152,10 +152,10 @@ def _is_results_file(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def check_links(folder: Path, names: Iterable[str]) -> None:
-    """Raises ConfigurationError where a run would write or remove outside of its folder.
+    """Raise ConfigurationError if links would make a run write or remove files outside its folder.
 
     Args:
-        folder: the output folder, with files and trials that others may have left in it.
+        folder: the output folder; its files may come from someone else.
         names: of the trials.
     """
     home = folder.resolve()
@@ -164,13 +164,30 @@ def check_links(folder: Path, names: Iterable[str]) -> None:
     for path in (*trials, *within, *(folder / name for name in RUN_FILES)):
         if path.is_symlink() and home not in path.resolve().parents:
             raise ConfigurationError(
-                f"--output-dir: must hold no links that lead out of it, got {path}, a link to "
-                f"{path.resolve()}; remove it or name another --output-dir"
+                f"--output-dir: must hold no links to paths outside it, got {path}, a link to "
+                f"{path.resolve()}; remove the link or name another --output-dir"
             )
 
 
+def clear_folder(
+    folder: Path, copy: RunCopy, journal: Journal, names: Iterable[str], overwrite: bool
+) -> None:
+    """Remove what an earlier run left in the output folder, or move it aside.
+
+    Args:
+        names: of the trials of the new run.
+    """
+    if overwrite:
+        EarlierRun(folder, copy).set_aside(names)
+    forget_confirmation(folder, copy)
+    names = {*names, *journal.read().trials}
+    check_links(folder, names)
+    journal.path.unlink(missing_ok=True)
+    forget(folder, copy, names)
+
+
 def free_file(path: Path) -> Path:
-    """Make an empty file at `path`, or with a number in its name where that is taken."""
+    """Make an empty file at `path`, or with a number in its name if `path` exists."""
     for more in _numbers():
         candidate = path.with_name(f"{path.stem}{more}{path.suffix}")
         try:

@@ -1,4 +1,4 @@
-"""What a run plans: the records of its trials and their clones, and the scheduler of all."""
+"""Make the records of a run's trials and clones, and its scheduler."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _longest(plan: Plan[TrialRecord]) -> int:
 
 
 def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
-    """The scheduler that the options name, for all trials that the plan may come to."""
+    """Return the scheduler that the options name, set up for all trials that the plan may add."""
     setup = Setup(
         grace_period=options.grace_period,
         reduction_factor=options.reduction_factor,
@@ -62,7 +62,7 @@ def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
 
 
 def record_of(experiment: Experiment, point: Point) -> TrialRecord:
-    """The record of a trial that has not begun."""
+    """Return the record of a trial that has not begun."""
     return TrialRecord(
         point.config,
         search=experiment.name if experiment.is_search else "",
@@ -72,7 +72,7 @@ def record_of(experiment: Experiment, point: Point) -> TrialRecord:
 
 
 def clone_of(parent: TrialRecord, decision: Decision) -> TrialRecord:
-    """The record of a trial that trains as `parent` did until the decision's epoch."""
+    """Return the record of a trial that shares `parent`'s epochs up to the decision's."""
     epoch = decision.epoch
     changes = {change["after_epoch"]: dict(change) for change in parent.config.changes}
     changes[epoch] = {
@@ -95,8 +95,17 @@ def clone_of(parent: TrialRecord, decision: Decision) -> TrialRecord:
     )
 
 
+def describe_clone(child: TrialRecord, decision: Decision) -> str:
+    """Say which trial a clone replaces, and what it continues from."""
+    settings = ", ".join(f"{k} {v:g}" for k, v in decision.state["settings"].items())
+    return (
+        f"{child.name} replaces {decision.state['replaces']}: continues from epoch "
+        f"{child.parent_epoch} of {child.parent} with {settings}"
+    )
+
+
 def inherit(child: TrialRecord, parent: TrialRecord) -> None:
-    """Give a new trial the epochs that it has in common with its parent."""
+    """Copy to a clone the epochs that it shares with its parent."""
     for row in parent.epochs:
         if row["epoch"] <= child.parent_epoch:
             child.add(row)

@@ -1,4 +1,4 @@
-"""Writes the results JSON and the tables during a run, at a bounded share of its time."""
+"""Write the results JSON and the tables during a run, within a bounded share of its time."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune.execution.throttle import Throttle
 
-TABLES_SECONDS = 1.0  # from one time that the tables are written to the next, at least
+TABLES_SECONDS = 1.0  # at least, between two writes of the tables
 
 
 class ResultsWriter:
-    """The JSON after a trial finished, the tables each second; not all the time.
+    """Writes the JSON after a trial finishes, and the tables each second.
 
-    Both grow with the run, so each gets at most a twentieth of its time: where writing takes a
-    second, what others read is at most twenty seconds old.
+    Both grow with the run, so each takes at most a twentieth of its time: if a write takes a
+    second, the files are at most twenty seconds old.
 
     Args:
         folder: the run's folder, for the tables and a copy of the JSON.
-        results_file: where the JSON goes.
-        aggregator: makes the trials table as it stands.
-        document: what the JSON holds now.
+        results_file: path of the JSON.
+        aggregator: makes the trials table.
+        document: returns the content of the JSON.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class ResultsWriter:
         self._document_due = self._tables_due = False
 
     def note(self, record: TrialRecord) -> None:
-        """A trial has changed."""
+        """Note that a trial has changed."""
         self._tables_due = True
         self._document_due |= record.is_finished
 
     def write_due(self) -> None:
-        """Write what has changed, where it is time."""
+        """Write what has changed, if it is due."""
         if self._document_due and self._document_throttle.ready():
             self.write_all()
         elif self._tables_due and self._tables_throttle.ready():
@@ -61,7 +61,7 @@ class ResultsWriter:
             self.write_all()
 
     def write_all(self) -> None:
-        """Write the JSON and the tables as they stand."""
+        """Write the JSON and the tables."""
         with self._document_throttle.measured():
             document = self.document()
             write_json(self.results_file, document, follow_links=True)

@@ -1,6 +1,6 @@
-"""One run: its trials, its budget, its journal and its results. Nothing of Ray here.
+"""One run: its trials, its budget, its journal and its results, without Ray.
 
-Every epoch is in the journal, so that the run goes on after anything that ends the driver.
+Every epoch is in the journal, so that `--resume` works after anything that ends the driver.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,19 @@ from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tune.chosen_options import KEPT_OPTIONS, check_comparable
 from raytune_ocr.tune.execution.budget import Budget, most_trials
-from raytune_ocr.tune.execution.circumstances import DATA, MadeWith, check_data
-from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
-from raytune_ocr.tune.execution.earlier_run import EarlierRun, check_links, free_file, trusted_file
+from raytune_ocr.tune.execution.circumstances import MadeWith, note_data
+from raytune_ocr.tune.execution.cleanup import copy_checkpoint, fetch_models, forget, tidy
+from raytune_ocr.tune.execution.earlier_run import (
+    check_links,
+    clear_folder,
+    free_file,
+    trusted_file,
+)
 from raytune_ocr.tune.execution.planning import (
     clone_of,
+    describe_clone,
     inherit,
     record_of,
     restore_clones,
@@ -36,8 +43,8 @@ from raytune_ocr.tune.execution.planning import (
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
-from raytune_ocr.tune.execution.trial_errors import disk_full, shown
-from raytune_ocr.tune.options import KEPT_OPTIONS, TuneOptions, check_comparable
+from raytune_ocr.tune.execution.trial_errors import shown
+from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
@@ -47,28 +54,26 @@ from raytune_ocr.tune.storage.mirror import RunCopy
 
 logger = logging.getLogger(__name__)
 
-TIME_FORMAT = "%Y%m%d_%H%M%S"
-
 
 class Run:
-    """The trials of a run in an output folder, and everything that is written of them.
+    """The trials of a run in an output folder, and the files about them.
 
-    `start`, then `report`, `changed` and `write_due` as trials train, then `end`.
+    Call `start`, then `report`, `changed` and `write_due` while trials train, then `end`.
 
     Args:
         output_dir: the run's folder.
         options: of the run.
-        copy: what is kept of it in a storage.
-        timestamp: when it began; "": as it starts.
-        results_file: where the JSON goes; None: a name of its own in the working folder.
+        copy: the run's copy in a storage.
+        timestamp: when the run began; "": when `start` is called.
+        results_file: path of the JSON; None: a file with the timestamp in the working folder.
 
     Attributes:
-        id: tells it from any other run, and is kept over a resume.
-        study: the search: its trials and what is decided on them.
+        id: unique to the run; a resume keeps it.
+        study: the search: its trials and the decisions about them.
         confirming: trials that train the best ones again with other seeds, by name.
-        kept: finished trials of earlier parts of the run that are not asked for this time.
+        kept: finished trials of earlier parts of the run, of experiments that are left out now.
         records: all of these, by name.
-        failure: what ended the run that no other trial would have escaped, a full disk, or "".
+        failure: an error that ends all trials, such as a full disk, or "".
     """
 
     def __init__(
@@ -92,22 +97,22 @@ class Run:
         self._prepare(Space({}), KnownPoints())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray pickles what it is given methods of; nothing reads that
+        return {}  # Ray pickles the objects of bound methods; nothing reads this one
 
     @property
     def results_file(self) -> Path:
-        """Where the JSON goes."""
+        """Path of the results JSON."""
         default = f"hyperparameter_tuning_results_{self.timestamp}.json"
         return (self._results_file or Path(default)).absolute()
 
     # Its trials
 
     def start(self, space: Space, known: KnownPoints, resuming: bool) -> None:
-        """Plan the trials of `space`, and take up those of the run that is resumed.
+        """Plan the trials of `space`, and load those of the run that is resumed.
 
         Raises:
-            ConfigurationError: all is known already, trials that the scheduler cannot compare, or a
-                resume that does not fit.
+            ConfigurationError: every trial is known already, the scheduler cannot compare the
+                trials, or the resumed run does not match.
         """
         self.failure, self._resuming = "", resuming
         if not resuming:
@@ -123,12 +128,12 @@ class Run:
         if resuming:
             self._resume(replay)
         self.budget.start(self.records.values())
-        self.cut()  # where an earlier part has reached the target, the search is over
+        self.cut()  # if an earlier part has reached the target, the search is over
         if not (self.searching() or self.records):
-            raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
+            raise ConfigurationError(f"--warm-start: {known.summary(space)}")
 
     def _prepare(self, space: Space, known: KnownPoints) -> None:
-        """Everything that is new with each start."""
+        """Set the attributes that each start makes anew."""
         plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
         self.options = options = settle_scheduler(plan, self.options)
         self.targets = space.targets
@@ -165,39 +170,34 @@ class Run:
         added = {n: t for n, t in self.study.trials.items() if n not in replay.trials}
         self.study.scheduler.check_resume(begun, added)
         if self.kept:
-            logger.info("--resume: kept as they are: %s", ", ".join(self.kept))
+            logger.info("--resume: keeps the finished trials: %s", ", ".join(self.kept))
         if left := self.journal.left_out:
-            logger.warning("--resume: not asked for, stay unfinished: %s", ", ".join(left))
+            logger.warning("--resume: not in the config, stay unfinished: %s", ", ".join(left))
 
     def note_data(self, fingerprints: Mapping[str, str]) -> None:
-        """Keep what trials train on, by path; raises ConfigurationError where it has changed."""
-        facts = self.journal.facts
-        check_data(facts, fingerprints)
-        if fingerprints and {"fingerprints": fingerprints} not in facts.get(DATA, []):
-            facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})
+        """Record hashes of the data by path; raise ConfigurationError if the data changed."""
+        note_data(self.journal.facts, fingerprints)
 
     def next(self) -> list[TrialRecord]:
-        """What is to be trained now: the search, and once that is over, what confirms it."""
+        """Return the trials to train now: the search's, and after it the confirming ones."""
         if not (self.failure or self.budget.reason):
-            self.study.settle()  # an earlier part of the run may have ended before it decided
+            self.study.settle()  # an earlier part of the run may have ended before its decisions
         return ([] if self.budget.reason else self.searching()) or self.unconfirmed_records()
 
     def searching(self) -> list[TrialRecord]:
-        """Trials of the search that are still to be trained, those known by now."""
+        """Return the search's unfinished trials, as far as they are known."""
         if not (self.study.unfinished or self.failure or self.budget.reason):
             self.study.is_over()  # adds a new trial if there is one
         return self.study.unfinished
 
     def next_trial(self) -> TrialRecord | None:
-        """The trial of the search that trains next; None: none before another report."""
-        try:
+        """Return the search's next trial to train; None: none before another report."""
+        with self._disk_full_ends_run():
             return self.study.ask()
-        except OSError as error:
-            self._fail_if_disk_full(error)
-            return None
+        return None
 
     def unconfirmed_records(self) -> list[TrialRecord]:
-        """Trials that are to confirm the best ones: none before the search is over."""
+        """Return the unfinished confirming trials; none before the search is over."""
         if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
             return []
         made = self._made_to_confirm()
@@ -211,7 +211,7 @@ class Run:
         return confirming_records(self.records.values(), options.confirm, options.confirm_seeds)
 
     def possible(self, unfinished: list[TrialRecord]) -> list[TrialRecord]:
-        """These, and examples of all that may come after them."""
+        """Return these, and examples of all trials that may be added later."""
         return [*unfinished, *(self.study.plan.examples() if self.study.plan.adaptive else [])]
 
     @property
@@ -221,7 +221,7 @@ class Run:
 
     @property
     def unconfirmed(self) -> list[str]:
-        """Names of the trials that are to confirm the best ones by now, and are not over."""
+        """Names of the confirming trials that are not over."""
         done = {record.name for record in self.records.values() if record.is_finished}
         return [name for name in self._made_to_confirm() if name not in done]
 
@@ -234,9 +234,10 @@ class Run:
     # What trials report
 
     def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
-        """Take in a report or the end of a trial; returns CONTINUE, PAUSE or STOP."""
-        for row in result.get("history", []):  # what was lost with an earlier driver
-            record.add(row)
+        """Record a report or the end of a trial; return CONTINUE, PAUSE or STOP."""
+        action = self._record_history(record, result.get("history", []))
+        if action != CONTINUE:
+            return action
         record.add(result)
         if record.made_with:
             self.made_with.note(record.name, record.made_with)
@@ -251,51 +252,62 @@ class Run:
         self.changed(record)
         return CONTINUE
 
+    def _record_history(self, record: TrialRecord, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Record the earlier epochs of a trial that continues; return CONTINUE, PAUSE or STOP.
+
+        The journal may lack the last ones, which an earlier driver did not write. The scheduler
+        judges these as the reports that they were, so that no rung lacks a score.
+        """
+        known = record.epochs[-1]["epoch"] if record.epochs else 0
+        for row in rows:
+            record.add(row)
+            if row["epoch"] > known and record.name in self.study.trials:
+                action = self.study.report(record)
+                if action != CONTINUE:
+                    return action
+        return CONTINUE
+
     def lose(self, record: TrialRecord) -> None:
-        """A trial's process went away; it is to be run again."""
+        """Mark a trial as pending after the loss of its process."""
         if not record.is_finished:
             record.status = "pending"
         self.changed(record)
 
     def fail(self, failure: str) -> None:
-        """End the run in order, for a reason that no other trial would escape."""
+        """End the run in order, for an error that all trials would meet."""
         self.failure = self.failure or failure
 
-    # What the study needs of who trains its trials
+    # The study's `Executor`
 
     def keep(self, decisions: Sequence[Decision], trial: TrialRecord | None = None) -> None:
-        """Write decisions to the journal, with what `trial` has just reported."""
+        """Write decisions to the journal, with the latest report of `trial`."""
         if trial is not None:
             self.changed(trial, decisions)
             return
         with self._disk_full_ends_run():
-            if self.journal.is_open:  # before that they are written as it opens
+            if self.journal.is_open:  # else they are written when it opens
                 self.journal.append_decisions(decisions)
             else:
                 self.journal.decisions += decisions
 
     def added(self, trial: TrialRecord) -> None:
-        """A new trial begins with nothing of an older one of its name."""
-        if self.journal.is_open or self._resuming:  # before that, `forget_old` does
+        """Remove the files of an older trial with a new trial's name, and record the new one."""
+        if self.journal.is_open or self._resuming:  # else `forget_old` does
             forget(self.output_dir, self.copy, [trial.name])
         self.changed(trial)
 
     def clone(self, parent: TrialRecord, decision: Decision) -> TrialRecord:
-        """A trial that goes on from the parent's state, with what they have in common."""
+        """Make a trial that continues from the parent's state with other settings."""
         child = self.study.trials.get(decision.trial) or clone_of(parent, decision)
         forget(self.output_dir, self.copy, [child.name])
         inherit(child, parent)
         copy_checkpoint(self.output_dir, self.copy, child)
-        settings = ", ".join(f"{k} {v:g}" for k, v in decision.state["settings"].items())
-        logger.info(
-            "%s replaces %s: goes on from epoch %d of %s with %s",
-            *(child.name, decision.state["replaces"], child.parent_epoch, parent.name, settings),
-        )
+        logger.info("%s", describe_clone(child, decision))
         return child
 
     def changed(self, trial: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
-        """Keep what changed of a trial, and bring the files up to date where that is due."""
-        if not self.journal.is_open:  # it is written with all the rest as the journal opens
+        """Append a trial's changes to the journal, and update the results if that is due."""
+        if not self.journal.is_open:  # `save_state` writes it when the journal opens
             return
         self.budget.note(trial)
         with self._disk_full_ends_run():
@@ -308,28 +320,20 @@ class Run:
     # Its end
 
     def cut(self) -> None:
-        """End what a spent budget has ended; with the target reached, the search is over.
+        """End the trials of a spent budget; with the target reached, end the search.
 
         Raises:
-            ExperimentFailedError: the disk has no room for what they left in the storage.
+            ExperimentFailedError: the disk is full.
         """
         unfinished = self.unfinished
         self.budget.cut(self.records.values())
-        try:
-            for name in unfinished:
-                if self.records[name].is_finished:
-                    with suppress(FileNotFoundError):  # its process may be at its last copy yet
-                        self.copy.pull_trial(name, states=False)  # a resume has them from there
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            raise disk_full(str(error)) from None
+        fetch_models(self.copy, [name for name in unfinished if self.records[name].is_finished])
         if self.budget.reason == TARGET:
             for record in self.study.unfinished:
                 del self.study.trials[record.name]
 
     def end(self) -> None:
-        """Write everything that is left of a run when its trials are over."""
+        """Read the test split, remove files that are not kept, and write the results."""
         self.save_state()
         searched = self.budget.reason != TIME_BUDGET and not self.searching()
         if searched and not self.unconfirmed:
@@ -337,22 +341,25 @@ class Run:
             read_test_split(self.journal, best, self.options.allow_outside)
         tidy(self.output_dir, self.copy, self.records.values(), self.options.models_kept)
         self.save_results()
+        if never := self.study.never_begun:
+            number = len(never) + len(self.study.trials)
+            logger.info("%d of %d trials were stopped before they began", len(never), number)
         self.journal.close()
         self.copy.push(now=True)
 
     @property
     def ended_by(self) -> str:
-        """What ended the run before its last trial, in words; "" where nothing did."""
+        """Why the run ended before its last trial, in words; "" if it did not."""
         left = self.unfinished
         if self.budget.reason != TIME_BUDGET and (left or self.unconfirmed):
             return ""
         size, begun = self.study.plan.size, len(self.study.trials)
         return self.budget.ended_by(len(left)) or most_trials(self.options.max_trials, begun, size)
 
-    # What is written of it
+    # Its files
 
     def write_due(self) -> None:
-        """Bring the results up to date where that is due; the journal always is."""
+        """Update the results if that is due; the journal is always up to date."""
         with self._disk_full_ends_run():
             self.writer.write_due()
             self.copy.push()
@@ -367,7 +374,7 @@ class Run:
         self.writer.write_all()
 
     def document(self) -> dict[str, Any]:
-        """What the JSON holds."""
+        """Return the content of the results JSON."""
         records, table = list(self.records.values()), self.aggregator.table()
         document = results_document(
             records,
@@ -385,15 +392,12 @@ class Run:
         try:
             yield
         except OSError as error:
-            self._fail_if_disk_full(error)
-
-    def _fail_if_disk_full(self, error: OSError) -> None:
-        if not is_disk_full(error):
-            raise error
-        self.fail(str(error))
+            if not is_disk_full(error):
+                raise
+            self.fail(str(error))
 
     def save_state(self) -> None:
-        """Leave the journal tidy, and open for more."""
+        """Rewrite the journal, and open it for further entries."""
         about = {
             "id": self.id,
             "timestamp": self.timestamp,
@@ -403,18 +407,13 @@ class Run:
         self.journal.rewrite(self.records, about)
 
     def forget_old(self) -> None:
-        """A fresh run takes nothing from an old one in the same folder."""
-        if self.options.overwrite:
-            EarlierRun(self.output_dir, self.copy).set_aside(self.records)
-        forget_confirmation(self.output_dir, self.copy)
-        names = {*self.records, *self.journal.read().trials}
-        check_links(self.output_dir, names)
-        self.journal.path.unlink(missing_ok=True)
-        forget(self.output_dir, self.copy, names)
+        """Remove or set aside an earlier run in the folder, before a new one starts."""
+        overwrite = self.options.overwrite
+        clear_folder(self.output_dir, self.copy, self.journal, self.records, overwrite)
         if self._results_file is None:
             self._results_file = free_file(self.results_file)
             self.writer.results_file = self.results_file
 
 
 def _now() -> str:
-    return datetime.datetime.now().strftime(TIME_FORMAT)
+    return datetime.datetime.now().strftime("%Y%m%d_%H%M%S")

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a run in order and soon, the second at once."""
+"""Handle Ctrl-C and SIGTERM: the first ends the run in order, the second at once."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-GRACE = 0.7  # seconds that trials have to end by themselves
-DEADLINE = 4.0  # seconds from the signal to the last words; a busy machine takes as long for them
+GRACE = 0.7  # seconds for trials to end by themselves
+DEADLINE = 4.0  # seconds from the signal to the end of the process
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that came while nothing was under way that could be ended in order."""
+    """A signal that arrived while no trials ran."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
@@ -26,20 +26,19 @@ class Interrupted(KeyboardInterrupt):
 class Interruptions:
     """Handles SIGINT and SIGTERM inside its `with` block, in the main thread.
 
-    Inside `trials_run`, Ray is told to stop (its handler of SIGUSR1 does that). It waits for trials
-    in the midst of an epoch for up to 15 s; so they are killed after `GRACE` seconds: what they
-    noted is on the disk. If the process is still there after `DEADLINE` seconds, it is ended with
-    what is on the disk. Outside of `trials_run`, `Interrupted` is raised, inside of `deferred` at
-    its end.
+    Inside `trials_run`, Ray stops through its SIGUSR1 handler. It would wait up to 15 s for trials
+    that are in an epoch, so they are killed after `GRACE` seconds: their states are on the disk.
+    If the process still runs after `DEADLINE` seconds, it exits. Outside `trials_run`,
+    `Interrupted` is raised; inside `deferred`, at its end.
 
     Args:
-        kill_trials: ends the trials' processes; called from another thread.
-        last_words: called from another thread before the process is ended at the deadline.
+        kill_trials: kills the trials' processes; called from another thread.
+        at_deadline: called from another thread before the process exits at the deadline.
     """
 
-    def __init__(self, kill_trials: Callable[[], None], last_words: Callable[[], None]) -> None:
+    def __init__(self, kill_trials: Callable[[], None], at_deadline: Callable[[], None]) -> None:
         self.kill_trials = kill_trials
-        self.last_words = last_words
+        self.at_deadline = at_deadline
         self.received = 0
         self.ending = False
         self._trials_run = False
@@ -53,7 +52,7 @@ class Interruptions:
         return self
 
     def install(self) -> None:
-        """Take over the signals, also from whoever did so in the meantime."""
+        """Install the signal handlers, also over those that Ray has installed since."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,10 +67,10 @@ class Interruptions:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Signals wait inside until the end: Ray, as it starts, survives no exception.
+        """Delay signals to the end of the `with` block: Ray's start survives no exception.
 
         Raises:
-            Interrupted: at the end, where one came; a second one has ended the process.
+            Interrupted: at the end, if a signal came; a second one ends the process.
         """
         self._deferring = True
         try:
@@ -83,7 +82,7 @@ class Interruptions:
 
     @contextmanager
     def trials_run(self) -> Iterator[None]:
-        """Ray runs trials inside."""
+        """Mark that Ray runs trials inside the `with` block."""
         self._trials_run = True
         try:
             yield
@@ -94,7 +93,7 @@ class Interruptions:
                     signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # Ray has stopped listening
 
     def end_run(self) -> None:
-        """Have Ray stop; raises Interrupted where it does not run trials."""
+        """Stop Ray; raise Interrupted if it runs no trials."""
         self.ending = True
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
             raise Interrupted(self.received or signal.SIGINT)
@@ -105,7 +104,7 @@ class Interruptions:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received:
-            print("ended at once; what was noted is kept", file=sys.__stderr__, flush=True)
+            print("ended at once; finished epochs are saved", file=sys.__stderr__, flush=True)
             os._exit(128 + number)
         self.received = number
         if self._deferring:
@@ -126,6 +125,6 @@ class Interruptions:
 
     def _give_up(self) -> None:
         try:
-            self.last_words()
+            self.at_deadline()
         finally:
             os._exit(128 + self.received)

@@ -1,6 +1,6 @@
-"""Runs the schedulers and searchers of a run on recorded learning curves, in virtual time.
+"""Run schedulers and searchers on recorded learning curves, in virtual time.
 
-The same study decides as on Ray: only training is replaced, by reading the next epoch of a curve.
+The same study decides as on Ray; training is replaced by reading the next epoch of a curve.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SimulatedTrial:
     Attributes:
         recorded: the score of each epoch of a full training, higher is better, NaN is worst.
         seconds: virtual time of an epoch.
-        fails_after: the epoch after which it fails; None: it never does.
+        fails_after: the epoch after which it fails; None: never.
     """
 
     name: str
@@ -63,15 +63,15 @@ class SimulatedTrial:
         return self.seconds
 
     def settings_after(self, epoch: int) -> Mapping[str, Any]:
-        """All settings that it trains with, by field."""
+        """Return all its settings, by field."""
         return self.settings
 
     def stop(self) -> None:
-        """The scheduler ends it."""
+        """Stop it by a scheduler's decision."""
         self.status = "stopped"
 
     def pause(self) -> None:
-        """It waits at a milestone."""
+        """Pause it at a milestone."""
         self.status = "paused"
 
 
@@ -80,8 +80,8 @@ class Report:
     """One epoch of the simulation.
 
     Attributes:
-        time: virtual, when it was reported.
-        action: what was decided on it.
+        time: virtual time of the report.
+        action: the decision on it.
     """
 
     time: float
@@ -98,16 +98,16 @@ class Simulator:
     """Trains simulated trials on a number of workers.
 
     Args:
-        plan: where trials come from.
-        scheduler: what decides.
-        workers: trials that train side by side.
-        start_cost: virtual time from the choice of a trial until its first epoch begins, spent at
-            each start and each continuation.
-        journal: what an earlier simulation wrote, to be taken up as by a resumed run.
+        plan: makes trials.
+        scheduler: decides.
+        workers: trials that train in parallel.
+        start_cost: virtual time from the choice of a trial to its first epoch, at each start and
+            each continuation.
+        journal: entries of an earlier simulation to resume.
 
     Attributes:
         journal: everything that a resume needs, in order.
-        reports: what was trained, in order.
+        reports: the trained epochs, in order.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Simulator:
         self._order = itertools.count()
         self._resume(journal)
 
-    # What the study needs of who trains its trials
+    # The study's `Executor`
 
     def keep(self, decisions: Sequence[Decision], trial: SimulatedTrial | None = None) -> None:
         """Add an entry to the journal."""
@@ -136,15 +136,15 @@ class Simulator:
         self.journal.append(SimulatedEntry(tuple(decisions), entry))
 
     def added(self, trial: SimulatedTrial) -> None:
-        """A new trial was suggested."""
+        """Record a new trial."""
         self.journal.append(SimulatedEntry((), entry_of(trial)))
 
     def changed(self, trial: SimulatedTrial) -> None:
-        """A trial was stopped, or a clone was made."""
+        """Record a clone, or a trial that was stopped."""
         self.journal.append(SimulatedEntry((), entry_of(trial)))
 
     def clone(self, parent: SimulatedTrial, decision: Decision) -> SimulatedTrial:
-        """A trial with the parent's epochs up to the decision, and its curve from there on."""
+        """Make a trial with the parent's epochs up to the decision, and its curve after that."""
         settings = {**parent.settings, **decision.state["settings"]}
         shared = {e: s for e, s in parent.curve.items() if e <= decision.epoch}
         return SimulatedTrial(
@@ -160,7 +160,7 @@ class Simulator:
     # Time
 
     def run(self, epochs: float = math.inf, until: float = math.inf) -> list[Report]:
-        """Train until so many epochs are done in all, that time, or nothing is left to train."""
+        """Train until `epochs` are done in all, until the time `until`, or to the end."""
         while len(self.reports) < epochs and (self._fill() or self._queue):
             if self._queue[0][0] > until:
                 break
@@ -168,12 +168,12 @@ class Simulator:
         return self.reports
 
     def start(self, trial: SimulatedTrial) -> None:
-        """A worker begins a trial, or continues it."""
+        """Start or continue a trial on a worker."""
         trial.status, trial.starts = "running", trial.starts + 1
         self._push(trial, self.start_cost + trial.seconds)
 
     def _resume(self, journal: Sequence[SimulatedEntry]) -> None:
-        """Take up what an earlier simulation wrote."""
+        """Load the journal of an earlier simulation."""
         study = self.study
         states = {entry.trial.name: entry.trial for entry in journal if entry.trial}
         decisions = [decision for entry in journal for decision in entry.decisions]
@@ -190,7 +190,7 @@ class Simulator:
         study.replay(decisions)
 
     def _fill(self) -> bool:
-        """Give each free worker a trial; whether any got one."""
+        """Give each free worker a trial; return whether any got one."""
         began = False
         while len(self._queue) < self.workers and (trial := self.study.ask()) is not None:
             self.start(trial)
@@ -201,7 +201,7 @@ class Simulator:
         heapq.heappush(self._queue, (self._time + after, next(self._order), trial.name))
 
     def _step(self) -> None:
-        """The next worker reports an epoch, and trains on or is free."""
+        """Report the next epoch; its worker trains on or becomes free."""
         self._time, _, name = heapq.heappop(self._queue)
         trial = self.study.trials[name]
         if trial.is_finished:  # it was stopped while it trained
@@ -231,14 +231,14 @@ class TrialEntry:
 
 @dataclass(frozen=True)
 class SimulatedEntry:
-    """A line of the journal: decisions, and the trial whose report led to them."""
+    """A line of the journal: decisions, and the reporting trial."""
 
     decisions: tuple[Decision, ...] = ()
     trial: TrialEntry | None = None
 
 
 def entry_of(trial: SimulatedTrial) -> TrialEntry:
-    """A trial as it stands."""
+    """Return the journal's entry of a trial."""
     return TrialEntry(
         trial.name, trial.search, dict(trial.sampled), trial.status, dict(trial.curve)
     )

@@ -1,7 +1,7 @@
-"""The decisions of a search: which trial trains next, and what happens after a report.
+"""Decide which trial trains next, and what happens after a report.
 
-One core for two executors: Ray's, and the simulator's. It knows trials, a plan and a scheduler, and
-nothing of Ray, files or the clock.
+The Ray executor and the simulator both use this class. It knows trials, a plan and a scheduler, but
+not Ray, files or the clock.
 """
 
 from __future__ import annotations
@@ -17,44 +17,46 @@ from raytune_ocr.tune.search.plan import Plan
 
 
 class StudyTrial(Trial, Protocol):
-    """A trial that can be told what was decided."""
+    """A trial that a decision can stop or pause."""
 
     def stop(self) -> None:
-        """The scheduler ends it."""
+        """Stop it by a scheduler's decision."""
 
     def pause(self) -> None:
-        """It waits at a milestone, with its state saved."""
+        """Pause it at a milestone, with its state saved."""
 
 
 TrialT = TypeVar("TrialT", bound=StudyTrial)
 
 
 class Executor(Protocol[TrialT]):
-    """What a study needs of whoever trains the trials."""
+    """What a study needs from the code that trains its trials."""
 
     def keep(self, decisions: Sequence[Decision], trial: TrialT | None = None) -> None:
-        """Write decisions to the journal, with what `trial` has just reported."""
+        """Write decisions to the journal, with the latest report of `trial`."""
 
     def clone(self, parent: TrialT, decision: Decision) -> TrialT:
-        """A trial that goes on from the parent's state of the decision's epoch."""
+        """Make a trial that continues from the parent's state at the decision's epoch."""
 
     def added(self, trial: TrialT) -> None:
-        """A new trial was suggested."""
+        """Record a new trial."""
 
     def changed(self, trial: TrialT) -> None:
-        """A clone was made, or a trial was stopped while it did not train."""
+        """Record a clone, or a trial that was stopped while it did not train."""
 
 
 class Study(Generic[TrialT]):
-    """The trials of a search and what is decided on them.
+    """The trials of a search and the decisions about them.
 
     Args:
-        plan: where new trials come from.
-        scheduler: what decides.
-        executor: who trains the trials and keeps the journal.
+        plan: makes new trials.
+        scheduler: decides.
+        executor: trains the trials and writes the journal.
 
     Attributes:
         trials: by name, in the order they were added.
+        never_begun: names of trials that the scheduler stopped before their first epoch, which are
+            no longer among `trials`.
     """
 
     def __init__(self, plan: Plan[TrialT], scheduler: Scheduler, executor: Executor[TrialT]):
@@ -62,7 +64,8 @@ class Study(Generic[TrialT]):
         self.scheduler = scheduler
         self.executor = executor
         self.trials: dict[str, TrialT] = {}
-        self._active: set[str] = set()  # given out by `ask`, neither paused nor ended since
+        self.never_begun: list[str] = []
+        self._active: set[str] = set()  # returned by `ask`, neither paused nor ended since
 
     # A run's beginning
 
@@ -71,7 +74,7 @@ class Study(Generic[TrialT]):
         self.trials |= {trial.name: trial for trial in trials}
 
     def replay(self, decisions: Iterable[Decision]) -> None:
-        """Take up what an earlier part of the run decided.
+        """Apply the decisions of an earlier part of the run.
 
         Raises:
             ConfigurationError: a decision that the scheduler cannot have made.
@@ -82,10 +85,10 @@ class Study(Generic[TrialT]):
                 self._carry_out(decision)
 
     def restart(self) -> None:
-        """Nothing trains any more: trials that did are pending again."""
+        """Make running trials pending again."""
         self._active.clear()
 
-    # While it goes on
+    # While trials train
 
     def ask(self) -> TrialT | None:
         """Choose the trial that trains next, new ones included; None: none before a report."""
@@ -106,7 +109,7 @@ class Study(Generic[TrialT]):
         return self.trials[trial.name]
 
     def suggest(self) -> TrialT | None:
-        """Add a new trial; None: there is none now."""
+        """Add and return a new trial; None: there is none now."""
         trial = None if self.scheduler.is_spent() else self.plan.suggest(self.trials)
         if trial is not None:
             self.trials[trial.name] = trial
@@ -116,7 +119,7 @@ class Study(Generic[TrialT]):
     def report(self, trial: TrialT) -> str:
         """Decide on a trial that has reported an epoch: CONTINUE, PAUSE or STOP.
 
-        The report and what was decided on it are kept together.
+        The report and the decision are written together.
         """
         self.plan.observe(trial)
         decision = self.scheduler.report(trial, self.trials)
@@ -134,7 +137,7 @@ class Study(Generic[TrialT]):
         return action
 
     def end(self, trial: TrialT) -> None:
-        """A trial ended without a report, or has to be started again."""
+        """Note that a trial ended without a report, or must start again."""
         self._active.discard(trial.name)
         self.plan.observe(trial)
 
@@ -144,7 +147,7 @@ class Study(Generic[TrialT]):
         return [trial for trial in self.trials.values() if not trial.is_finished]
 
     def is_over(self) -> bool:
-        """Whether all trials have ended and there are no more; a new one is added if there is."""
+        """Whether all trials have ended and no new one can be added."""
         if self.unfinished:
             return False
         self.settle()
@@ -153,7 +156,7 @@ class Study(Generic[TrialT]):
     # Decisions
 
     def settle(self) -> None:
-        """Decide on trials that wait for each other, which may end all that are left."""
+        """Decide on paused trials, which may end all that are left."""
         while decisions := self.scheduler.decide(self.trials):
             self.executor.keep(decisions)
             for decision in decisions:
@@ -169,29 +172,34 @@ class Study(Generic[TrialT]):
             self.scheduler.apply(decision)
         except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ConfigurationError(
-                f"{STATE_FILE}: decisions: {decision.scheduler} cannot take in what it decided on "
+                f"{STATE_FILE}: decisions: {decision.scheduler} cannot apply its decision on "
                 f"{decision.trial!r} after epoch {decision.epoch}, got state {decision.state}: "
-                f"{error!r}; put the file back from a copy, or begin another run"
+                f"{error!r}; restore the file from a backup, or start a new run"
             ) from error
 
     def _carry_out(self, decision: Decision) -> None:
-        """Do what was decided; once, however often it is replayed."""
+        """Carry out a decision; replaying it changes nothing more."""
         if decision.decision == STOP:
             self._stop(decision.trial)
         elif decision.decision == EXPLOIT:
             self._exploit(decision)
 
     def _stop(self, name: str) -> None:
-        trial = self.trials.get(name)  # none of an experiment that is left out this time
-        if trial is not None and not trial.is_finished:
-            trial.stop()
-            self._active.discard(name)
-            self.executor.changed(trial)
+        trial = self.trials.get(name)  # None if its experiment is left out this time
+        if trial is None or trial.is_finished:
+            return
+        self._active.discard(name)
+        if not trial.curve:  # it never trained: no result of the search
+            del self.trials[name]
+            self.never_begun.append(name)
+            return
+        trial.stop()
+        self.executor.changed(trial)
 
     def _exploit(self, decision: Decision) -> None:
         parent = self.trials.get(decision.state["parent"])
         if parent is None or decision.state["replaces"] not in self.trials:
-            return  # of an experiment that is left out this time
+            return  # its experiment is left out this time
         self._stop(decision.state["replaces"])
         if not _has_begun(self.trials.get(decision.trial)):
             clone = self.executor.clone(parent, decision)

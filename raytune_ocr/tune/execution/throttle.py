@@ -1,4 +1,4 @@
-"""Limits work that grows with a run to a share of its time."""
+"""Limit work that grows with a run to a share of its time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 
 class Throttle:
-    """Says when it is time for a piece of work again: the longer it took, the later.
+    """Decides when to repeat a piece of work: the longer it took, the later.
 
     Args:
-        share: of the time that may go into it, from 0 to 1.
-        seconds: from one time to the next at least.
+        share: of the time that the work may take, from 0 to 1.
+        seconds: the shortest time between two repeats.
     """
 
     def __init__(self, share: float = 0.05, seconds: float = 0.0) -> None:
@@ -22,12 +22,12 @@ class Throttle:
         self._next = -math.inf
 
     def ready(self) -> bool:
-        """Whether it may be done now."""
+        """Whether the work may be done now."""
         return time.monotonic() >= self._next
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Do the work inside."""
+        """Measure the work inside the `with` block."""
         started = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Errors of trials: what a person is told of them, and what goes to the trial's own log."""
+"""Errors of trials: short messages for the console, full tracebacks for the trial's log."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 2000  # characters of a message, wherever it is shown; the whole is in the log
-FRAMES = 3  # of a user's code that a person is shown
+LONGEST = 2000  # characters of a shown message; the log has all of it
+FRAMES = 3  # of a user's code that are shown
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)$')
 LIBRARIES = re.compile(r"[/\\](site-packages|dist-packages|lib[/\\]python3[^/\\]*)[/\\]|^<")
@@ -23,26 +23,23 @@ OWN_CODE = str(Path(__file__).parents[2])
 
 
 def disk_full(failure: str) -> ExperimentFailedError:
-    """Return the error of a run that a full disk has ended."""
+    """Return the error of a run that ended because the disk is full."""
     return ExperimentFailedError(
         f"{failure}; free some space, then run again with --resume; nothing already saved was lost"
     )
 
 
 def latest_error(trial: Any) -> str:
-    """What Ray has written of a trial's last failure: here, before it copies it anywhere.
-
-    It adds all failures up in one file.
-    """
+    """Return Ray's text of a trial's last failure, from the local file that has all failures."""
     try:
         text = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
     except (OSError, TypeError):  # not written, on a full disk
-        text = str(trial.get_error() or "no reason is known")
+        text = str(trial.get_error() or "unknown reason")
     return text.rsplit("Failure #", 1)[-1]
 
 
 def message_of(error: str) -> str:
-    """The message of an error's text: what follows the last frame of its traceback."""
+    """Return the message of an error's text: the part after the last frame of its traceback."""
     lines = error.splitlines()
     last = max((n for n, line in enumerate(lines) if FRAME.match(line)), default=None)
     if last is None:
@@ -54,9 +51,9 @@ def message_of(error: str) -> str:
 
 
 def own_frames(error: str) -> list[str]:
-    """The last frames of a traceback that are a user's own, as lines of text.
+    """Return the last frames of a traceback in a user's own code, as lines of text.
 
-    Those of libraries, and of this package, say little to whoever wrote the model.
+    Frames of libraries and of this package rarely help the author of a model.
     """
     lines = error.splitlines()
     frames = []
@@ -73,31 +70,31 @@ def _is_foreign(file: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """Text of others as it can be shown and kept: bounded, valid UTF-8, no terminal escapes."""
+    """Return foreign text that is safe to show: bounded, valid UTF-8, no terminal escapes."""
     text = CONTROL.sub("", text[: 2 * LONGEST].encode("utf-8", "replace").decode())
     if len(text) <= LONGEST:
         return text
-    return f"{text[:LONGEST]} ... (longer; the whole is in {ERROR_LOG})"
+    return f"{text[:LONGEST]} ... (cut; the full text is in {ERROR_LOG})"
 
 
 def traceback_of(error: BaseException) -> str:
-    """The whole traceback of an error, its causes included."""
+    """Return the full traceback of an error, its causes included."""
     return "".join(traceback.format_exception(error))
 
 
 def as_shown(error: Exception) -> Exception:
-    """An error as Ray can write it: itself, or its type and as much of its message as is shown."""
+    """Return an error that Ray can write: itself, or one with its type and shortened message."""
     message = str(error)
     if shown(message) == message:
         return error
-    told = ExperimentFailedError(f"{type(error).__name__}: {shown(message)}")
-    return told.with_traceback(error.__traceback__)
+    shortened = ExperimentFailedError(f"{type(error).__name__}: {shown(message)}")
+    return shortened.with_traceback(error.__traceback__)
 
 
 def log_error(folder: Path, error: str) -> Path | None:
-    """Append an error's whole text to the log of the trial in `folder`; returns the log.
+    """Append an error's full text to the log of the trial in `folder`; return the log's path.
 
-    None where it cannot be written, which is told: it must not cost the trial its status.
+    If the log cannot be written, log a warning and return None: the trial's status matters more.
     """
     path = folder / ERROR_LOG
     try:

@@ -1,1 +1,1 @@
-"""Which trial trains next, and until which epoch. Nothing here knows Ray, files or the clock."""
+"""Schedulers, which choose the trial that trains next and its milestone; without Ray or files."""

@@ -1,7 +1,7 @@
 """ASHA in its stopping form: at each rung a trial continues only if it is among the best so far.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020). A trial is compared with
-those that came to the rung before it and never waits, so the first ones pass.
+those that reached the rung before it and never waits, so the first ones pass.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from raytune_ocr.tune.schedulers.rungs import rung_epochs
 class ASHA(Scheduler):
     """Stops trials at rungs of `grace_period * reduction_factor^k` epochs.
 
-    A rung counts only when a trial reports on that very epoch; a trial is never stopped in its
-    own last epoch.
+    A trial is judged at a rung only when it reports that epoch, and never in its last epoch.
     """
 
     name: ClassVar[str] = "asha"
@@ -50,21 +49,21 @@ class ASHA(Scheduler):
         return self._decision(trial.name, epoch, STOP if stops else CONTINUE, state)
 
     def apply(self, decision: Decision) -> None:
-        """Remember what a trial had at its rung."""
+        """Record a trial's score at its rung."""
         score = decision.state.get("score")
         scores = self.scores.setdefault(decision.epoch, {})
         scores[decision.trial] = -math.inf if score is None else float(score)
 
     def judges(self, name: str, epoch: int) -> bool:
-        """Whether that epoch is a rung of that trial."""
+        """Whether that epoch is a rung of the trial."""
         return epoch in self.scores
 
     def compares(self, name: str, other: str) -> bool:
-        """Whether two trials are judged by each other's scores."""
+        """Whether two trials compete at the same rungs."""
         return True
 
     def _cutoff(self, name: str, epoch: int) -> float:
-        """The score that a trial needs to go on."""
+        """Return the score that a trial needs to continue."""
         finite = [
             score
             for other, score in self.scores[epoch].items()

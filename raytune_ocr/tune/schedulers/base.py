@@ -1,10 +1,9 @@
-"""The scheduler seam: which trial trains next, until which epoch, and which trials stop.
+"""The interface of schedulers, which choose the next trial, its milestone, and trials to stop.
 
-A scheduler is told what trials have reported and answers with decisions. It knows nothing of Ray,
-files or the clock: the same calls in the same order give the same decisions, whether trials train
-on a cluster or are replayed by the simulator.
+A scheduler gets the reports of trials and returns decisions. It does not know Ray, files or the
+clock: the same calls in the same order give the same decisions, on a cluster and in the simulator.
 
-Scores are of the monitored metric, higher is better whatever the metric; NaN is the worst.
+Scores are those of the monitored metric, negated for a loss: higher is better, NaN is the worst.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ __all__ = [
 
 
 class Trial(Protocol):
-    """What schedulers and searchers see of a trial."""
+    """A trial as schedulers and searchers see it."""
 
     @property
     def name(self) -> str:
@@ -79,7 +78,7 @@ class Trial(Protocol):
         """The relative cost of an epoch, to start long ones first."""
 
     def settings_after(self, epoch: int) -> Mapping[str, Any]:
-        """All settings that it trains with after that many epochs, by field."""
+        """Return its settings after `epoch` epochs, by field."""
 
 
 Trials = Mapping[str, Trial]
@@ -87,16 +86,16 @@ Trials = Mapping[str, Trial]
 
 @dataclass(frozen=True)
 class Setup:
-    """What a scheduler is built from.
+    """The settings of a scheduler.
 
     Attributes:
         grace_period: epochs that every trial gets, >= 1.
-        reduction_factor: one trial in so many goes on at a rung, >= 2.
+        reduction_factor: one trial in `reduction_factor` continues at a rung, >= 2.
         max_epochs: the length of the longest trial.
         max_trials: trials that the run may have; None: without limit.
-        num_trials: trials that the search has; None: not known.
+        num_trials: trials that the search has; None: unknown.
         epoch_budget: epochs that all trials may train together; None: the scheduler's default.
-        seed: of all that is random.
+        seed: of all random choices.
         domains: by searched experiment, the domain of each searched field.
         changeable: fields that can change while a trial trains.
     """
@@ -113,11 +112,11 @@ class Setup:
 
 
 class Job(NamedTuple):
-    """What trains next.
+    """The trial that trains next.
 
     Attributes:
-        trial: the trial, one that the scheduler was shown or one that `suggest` made.
-        decision: for the journal; None where `next` depends on nothing but the trials.
+        trial: a pending trial, or a new one from `suggest`.
+        decision: for the journal; None if `next` depends only on the trials.
     """
 
     trial: Trial
@@ -125,50 +124,50 @@ class Job(NamedTuple):
 
 
 class NewTrials(Protocol):
-    """Where a scheduler gets new trials from."""
+    """The source of a scheduler's new trials."""
 
     def suggest(self) -> Trial | None:
-        """A new trial; None: there is none now."""
+        """Return a new trial; None: there is none now."""
 
 
 class Scheduler:
     """The base of every scheduler: trains all trials to their ends, in order.
 
-    The order of calls: `next` whenever there is room for a trial; `report` after each epoch;
-    `decide` after a report or the end of a trial, until it has nothing to say. Each decision is
-    given back through `apply` once it is in the journal, and again when a run is resumed.
+    The order of calls: `next` when a worker is free; `report` after each epoch; `decide` after a
+    report or the end of a trial, until it returns no decision. Each decision comes back through
+    `apply` once it is in the journal, and again when a run is resumed.
     """
 
     name: ClassVar[str]
     """Its name in the registry, in the YAML file and in the journal."""
     pauses: ClassVar[bool] = False
-    """Whether trials pause at milestones, and others may go on from their states."""
+    """Whether trials pause at milestones, and other trials may continue from their states."""
     needs_all_trials: ClassVar[bool] = False
     """Whether all trials must be known before the first one reports."""
     compares_trials: ClassVar[bool] = True
-    """Whether a trial's score decides what becomes of another one."""
+    """Whether a trial's score affects other trials."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.rungs: list[int] = []
-        """Epochs of a full training at which trials are compared, where that is known."""
+        """Epochs of a full training at which trials are compared, if they are fixed."""
 
     def next(self, pending: Trials, trials: Trials, new: NewTrials) -> Job | None:
-        """Choose what trains next: the first pending trial, else a new one.
+        """Choose the trial that trains next: the first pending trial, else a new one.
 
         Args:
             pending: trials that neither train nor are finished, in the order they were added.
             trials: all trials of the search.
-            new: makes another one.
+            new: makes new trials.
 
         Returns:
-            None where nothing can train before another report.
+            None if nothing can train before another report.
         """
         trial = next(iter(pending.values()), None) or new.suggest()
         return Job(trial) if trial else None
 
     def next_milestone(self, trial: Trial) -> int | None:
-        """The epoch at which a trial pauses; None: it trains to its end."""
+        """Return the epoch at which a trial pauses; None: it trains to its end."""
         return None
 
     def report(self, trial: Trial, trials: Trials) -> Decision | None:
@@ -176,22 +175,22 @@ class Scheduler:
         return None
 
     def decide(self, trials: Trials) -> list[Decision]:
-        """Decide on trials that wait for each other; nothing while some are on their way."""
+        """Decide on paused trials; return nothing while some of a cohort still train."""
         return []
 
     def apply(self, decision: Decision) -> None:
-        """Take in a decision, one just made or one of the journal."""
+        """Apply a decision that was just made or read from the journal."""
 
     def is_spent(self) -> bool:
         """Whether its budget is spent, so that no new trial begins."""
         return False
 
     def cohort(self, trials: Trials) -> int | None:
-        """How many trials train side by side now; None: as many as there is room for."""
+        """Return how many trials train in parallel now; None: as many as fit."""
         return None
 
     def check_resume(self, begun: Trials, added: Trials) -> None:
-        """Raises ConfigurationError where `added` trials cannot join those that had begun."""
+        """Raise ConfigurationError if `added` trials cannot join those that had begun."""
 
     def _decision(
         self, trial: str, epoch: int, decision: str, state: Mapping[str, Any] | None = None
@@ -200,16 +199,16 @@ class Scheduler:
 
 
 def epochs_of(trial: Trial) -> int:
-    """How many epochs a trial has trained."""
+    """Return how many epochs a trial has trained."""
     return max(trial.curve, default=0)
 
 
 def best_score(trial: Trial, first: int = 1, last: float = math.inf) -> float:
-    """The best score of the epochs from `first` to `last`; -inf where there is none."""
+    """Return the best score of the epochs from `first` to `last`; -inf if there is none."""
     scores = (score for epoch, score in trial.curve.items() if first <= epoch <= last)
     return max((score for score in scores if not math.isnan(score)), default=-math.inf)
 
 
 def living(trials: Trials, where: Callable[[Trial], bool] = lambda trial: True) -> list[Trial]:
-    """The trials that are not finished, and for which `where` holds."""
+    """Return the unfinished trials for which `where` holds."""
     return [trial for trial in trials.values() if not trial.is_finished and where(trial)]

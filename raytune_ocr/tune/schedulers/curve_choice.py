@@ -1,12 +1,12 @@
-"""The choice of the trial that trains next, by a model of all learning curves.
+"""Choose the trial that trains next by a model of all learning curves.
 
-Each choice belongs to an arm, and each arm has a share of the epochs:
+Each choice belongs to an arm, and each arm gets a share of the epochs:
 
-- model: the trial that is likeliest to improve on the best score by a random margin at a random
+- model: the trial that is most likely to improve on the best score by a random margin at a random
   horizon (Rakotoarison et al., "In-Context Freeze-Thaw Bayesian Optimization", 2024);
 - complete: the same with the horizon at the end, and the trial trains to its end. Without it the
-  model has no late epochs to learn from where early ones mislead;
-- halving: promotion by rank alone, as in ASHA, whatever the model believes;
+  model would see no late epochs if early ones mislead;
+- halving: promotion by rank alone, as in ASHA, without the model;
 - random: a new trial at random.
 """
 
@@ -35,20 +35,20 @@ from raytune_ocr.tune.schedulers.rungs import rung_epochs
 from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
 GROWTH = 1.5
-"""Each milestone is so many times the one before."""
+"""Ratio of a milestone to the one before."""
 FIRST_STARTS = 8
-"""Trials that begin at random, before the model chooses."""
+"""Random trials before the model chooses."""
 FACTOR = 3
-"""One trial in so many is promoted from a rung of the arm `halving`."""
+"""Reduction factor of the arm `halving`."""
 SHARES = {"halving": 0.15, "random": 0.10}
 COMPLETE_SHARE = (0.05, 0.60)
-"""Share of the arm `complete`: where early epochs rank trials as late ones do, and how much more
-there is as they agree less (half of all pairs: nothing in common)."""
+"""Share of the arm `complete` if early epochs rank trials as late ones do, and the extra share as
+the ranks agree less (half of all pairs: no agreement)."""
 HEAD_START = 1.0
-"""Full trainings that the arm `complete` is held to have had at first: the first one comes when its
-share amounts to about one, not to a part of one."""
+"""Full trainings that count for the arm `complete` at the start: its first one comes when its share
+amounts to about one training."""
 PRIOR_PAIRS, PRIOR_AGREEMENT = 4.0, 0.75
-"""The agreement that is assumed at first, and how many pairs of trials it counts as."""
+"""Prior of the agreement, and the number of pairs of trials that it counts as."""
 HEDGE_AFTER = 4.0
 """Full trainings' worth of epochs after which the first trial, a random one, trains to its end."""
 WIDTH = 2.0
@@ -56,19 +56,19 @@ WIDTH = 2.0
 The trial in the lead improves on itself with almost every epoch: without this bound the model would
 train it to its end, of the few it knows by then."""
 LOG10_MARGIN = (-3.0, 0.0)
-"""Of the improvement that is looked for, in normal quantiles of the ranks."""
+"""Range of the improvement margin, in normal quantiles of the ranks."""
 CANDIDATES = 288
-"""New trials that are compared, at most."""
+"""Limit of new trials per choice."""
 SCREENED = 80
-"""Paused trials, and new ones, of which the standard deviation is worked out."""
+"""Paused and new trials with a computed standard deviation, at most."""
 MAX_POINTS, FIT_POINTS = 400, 96
-"""Points that the model predicts from, and that its hyper-parameters are fitted to, at most."""
+"""Limits of points for predictions and for fits of the hyper-parameters."""
 REFIT = 1.3
-"""The hyper-parameters are fitted anew when there are so many times the observations."""
+"""Growth of the observations at which the hyper-parameters are fitted again."""
 
 
 class Choice(NamedTuple):
-    """A trial that trains next, until which epoch, by which arm."""
+    """The trial that trains next, its milestone and the arm."""
 
     trial: Trial
     until: int
@@ -76,12 +76,12 @@ class Choice(NamedTuple):
 
 
 class Progress:
-    """What was decided so far; rebuilt from the journal's decisions.
+    """The decisions so far; a resume rebuilds it from the journal.
 
     Attributes:
-        until: by trial that has begun, in order, the epoch that it was chosen to train to.
-        spent: epochs given out, by arm.
-        decisions: how many choices were made.
+        until: the milestone of each trial that has begun, in order.
+        spent: allocated epochs, by arm.
+        decisions: number of choices.
         theta: the model's hyper-parameters, as last fitted.
         fitted_on: observations at that time.
     """
@@ -96,7 +96,7 @@ class Progress:
         self.fitted_on = 0
 
     def apply(self, decision: Decision) -> None:
-        """Take in a choice."""
+        """Apply a choice."""
         state = decision.state
         self.until[decision.trial] = until = int(state["until"])
         self.spent[state["arm"]] += until - decision.epoch
@@ -107,29 +107,29 @@ class Progress:
 
     @property
     def epochs(self) -> int:
-        """Epochs given out."""
+        """Allocated epochs."""
         return sum(self.spent.values())
 
     @property
     def is_spent(self) -> bool:
-        """Whether the whole budget is given out."""
+        """Whether the whole budget is allocated."""
         return self.epochs >= self.budget
 
     def is_under_way(self, trial: Trial) -> bool:
-        """Whether a trial has not come to the epoch that it was chosen to train to."""
+        """Whether a trial is still below its milestone."""
         return epochs_of(trial) < self.until.get(trial.name, 0)
 
     def next_milestone(self, trial: Trial) -> int:
-        """The milestone after a trial's last epoch."""
+        """Return the milestone after a trial's last epoch."""
         ahead = (epoch for epoch in self.milestones if epoch > epochs_of(trial))
         return min(next(ahead, trial.max_epochs), trial.max_epochs)
 
 
 class CurveChoice:
-    """One choice; it follows from the progress, the trials' curves and the random numbers alone.
+    """One choice; it depends only on the progress, the trials' curves and the random numbers.
 
     Attributes:
-        fitted: for the journal: the model's hyper-parameters, where they were fitted anew.
+        fitted: for the journal: the model's hyper-parameters if they were fitted again.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class CurveChoice:
         self.fitted: dict[str, Any] = {}
 
     def choose(self, fresh: Sequence[Trial], paused: Sequence[Trial]) -> Choice:
-        """Choose among trials that have not begun and paused ones; there must be one."""
+        """Choose among new and paused trials; there must be at least one."""
         if last := self._last(paused) or self._hedge(paused):
             return last
         seen, scores = self._observations()
@@ -158,7 +158,7 @@ class CurveChoice:
     # Arms
 
     def _last(self, paused: Sequence[Trial]) -> Choice | None:
-        """The best trial, when the rest of the budget just suffices to train it to its end."""
+        """Choose the best trial if the rest of the budget just suffices to train it to its end."""
         best = max(self.begun, key=lambda trial: (best_score(trial), trial.name), default=None)
         if best is None or best not in paused:
             return None
@@ -167,7 +167,7 @@ class CurveChoice:
         return Choice(best, best.max_epochs, "complete") if left <= needed else None
 
     def _hedge(self, paused: Sequence[Trial]) -> Choice | None:
-        """The first trial, which no early epoch has chosen, to its end."""
+        """Choose the first (random) trial, to its end."""
         first = self.begun[0] if self.begun else None
         if first not in paused or self.progress.epochs < HEDGE_AFTER * self.max_epochs:
             return None
@@ -178,14 +178,14 @@ class CurveChoice:
         return Choice(trial, self.progress.next_milestone(trial), arm)
 
     def _any(self, fresh: Sequence[Trial], paused: Sequence[Trial]) -> Choice:
-        """Halving with nobody to promote: a new trial, or the best paused one."""
+        """Choose a new trial, or the best paused one, if halving promotes none."""
         if fresh:
             return self._start(fresh, "halving")
         best = max(paused, key=lambda trial: (best_score(trial), trial.name))
         return Choice(best, self.progress.next_milestone(best), "halving")
 
     def _promote(self, paused: Sequence[Trial]) -> Choice | None:
-        """The best trial in the upper third of the highest rung that has one paused."""
+        """Choose the best trial in the top third of the highest rung that has a paused one."""
         names = {trial.name for trial in paused}
         rungs = [*rung_epochs(1, FACTOR, self.max_epochs), self.max_epochs]
         for low, high in reversed(list(pairwise(rungs))):
@@ -204,7 +204,7 @@ class CurveChoice:
         paused: Sequence[Trial],
         arm: str,
     ) -> Choice:
-        """The trial that is likeliest to improve on the best by a margin at a horizon."""
+        """Choose the trial that is most likely to improve on the best by a margin at a horizon."""
         to_end = arm == "complete"
         if fresh and not to_end:
             paused = self._within_width(paused)
@@ -221,7 +221,7 @@ class CurveChoice:
         return Choice(picked, until, arm)
 
     def _arm_due(self) -> str:
-        """The arm that is furthest behind its share."""
+        """Return the arm that is furthest behind its share."""
         complete = COMPLETE_SHARE[0] + COMPLETE_SHARE[1] * (1.0 - self._agreement())
         shares = {"complete": complete, **SHARES}
         shares = {"model": max(1.0 - sum(shares.values()), 0.0), **shares}
@@ -231,7 +231,7 @@ class CurveChoice:
         return max(shares, key=lambda arm: shares[arm] * total - spent[arm])
 
     def _agreement(self) -> float:
-        """Share of the pairs of fully trained trials that an early epoch ranked as the end did.
+        """Return the share of pairs of full trainings that an early epoch ranks as the end does.
 
         Kendall's concordance, with a prior.
         """
@@ -248,7 +248,7 @@ class CurveChoice:
     # What the model sees
 
     def _model(self, seen: Points, scores: Array) -> CurveModel:
-        """The model of what was seen, fitted anew where that has grown."""
+        """Return the model of the observations, fitted again if they have grown."""
         targets = quantiles(scores, scores)
         start, theta = prior(self.cube.size)[0], self.progress.theta
         known = theta is not None and len(theta) == len(start)
@@ -261,9 +261,9 @@ class CurveChoice:
         return CurveModel(seen.take(index), targets[index], theta)
 
     def _observations(self) -> tuple[Points, Array]:
-        """The best score so far at each milestone and at the last epoch of every curve.
+        """Return the best score so far at each milestone and at the last epoch of every curve.
 
-        NaN, and the end of a trial that failed, are the worst there is.
+        NaN and the end of a failed trial get the worst score.
         """
         rows = [
             (number, epoch, score)
@@ -286,7 +286,7 @@ class CurveChoice:
             yield max(self.progress.until[trial.name], last + 1), -math.inf
 
     def _subset(self, seen: Points, scores: Array, count: int) -> Indices:
-        """At most so many points, as whole curves: the best, the longest and any, by turns."""
+        """Return at most `count` points, as whole curves: best, longest and random ones in turn."""
         if len(seen) <= count:
             return np.arange(len(seen))
         keys, rows = np.unique(seen.trial, return_inverse=True)
@@ -302,7 +302,7 @@ class CurveChoice:
     # Candidates
 
     def _horizon(self) -> float:
-        """Epochs to look ahead: half the time uniform in the log, half the time uniform."""
+        """Draw the epochs to look ahead: half the time log-uniform, half the time uniform."""
         if self.rng.random() < 0.5:
             return float(np.exp(self.rng.uniform(0.0, np.log(self.max_epochs))))
         return float(self.rng.uniform(1.0, self.max_epochs))
@@ -319,7 +319,7 @@ class CurveChoice:
         return [trial for trial in paused if self.progress.next_milestone(trial) <= bound]
 
     def _screened(self, model: CurveModel, at: Points, paused: int) -> Indices:
-        """The candidates of the best means, and a few others, to bound the time of a choice."""
+        """Return the candidates with the best means and a few others, to bound the time."""
         rows = np.arange(len(at))
         if len(at) <= 2 * SCREENED:
             return rows
@@ -329,7 +329,7 @@ class CurveChoice:
         return np.unique(np.concatenate([*kept, rows[paused : paused + SCREENED // 5]]))
 
     def _pending(self) -> Points | None:
-        """The points that running trials will come to."""
+        """Return the points that running trials will reach."""
         running = [
             trial
             for trial in self.begun
@@ -340,17 +340,17 @@ class CurveChoice:
         return self._points(running, np.array([self.progress.until[t.name] for t in running]))
 
     def _places(self, trials: Sequence[Trial]) -> Array:
-        """The settings of trials in the unit cube [n, size]."""
+        """Return the settings of trials in the unit cube [n, size]."""
         return np.array([self.cube.point(t) for t in trials]).reshape(-1, self.cube.size)
 
     def _points(self, trials: Sequence[Trial], epochs: Array) -> Points:
-        """Points of trials; those that have not begun have numbers of their own below 0."""
+        """Return points of trials; new trials have unique numbers below 0."""
         numbers = [self._numbers.get(trial.name, -1 - i) for i, trial in enumerate(trials)]
         return points(np.array(numbers), self._places(trials), epochs, self.max_epochs)
 
 
 def milestones_up_to(max_epochs: int) -> list[int]:
-    """Epochs 1, 2, 3, 4, 6, 9, ... at which a trial may pause, the last one included."""
+    """Return the epochs 1, 2, 3, 4, 6, 9, ... at which a trial may pause, the last one included."""
     out = [1]
     while out[-1] < max_epochs:
         out.append(min(max_epochs, max(out[-1] + 1, round(GROWTH * out[-1]))))

@@ -1,12 +1,12 @@
 """A Gaussian process over (settings, log epoch) that predicts learning curves.
 
 The kernel follows Swersky, Snoek and Adams ("Freeze-Thaw Bayesian Optimization", 2014) in having a
-term of the settings and a term of each curve's own, and Wistuba, Kadra and Grabocka ("Supervising
+term of the settings and a term of each curve, and Wistuba, Kadra and Grabocka ("Supervising
 the Multi-Fidelity Race of Hyperparameter Configurations", 2022) in taking the epoch as one more
 input. With tau = log(1 + epoch), scaled to [0, 1]:
 
-    k = a_x^2 Matern52(x, x') RBF(tau, tau')        what the settings say
-      + a_c^2 [same trial] RBF(tau, tau')           what only this curve says
+    k = a_x^2 Matern52(x, x') RBF(tau, tau')what all curves with near settings share
+      + a_c^2 [same trial] RBF(tau, tau')           what only this curve has
       + a_t^2 (1/4 + tau tau')                      the trend that all curves share
       + noise^2 [same point]
 
@@ -74,10 +74,10 @@ class Points:
 
 
 def encode(x: Array) -> Array:
-    """Settings [n, d] as points [n, 2 d]: an inactive (NaN) setting sits mid-range, set apart.
+    """Encode settings [n, d] as points [n, 2 d]: an inactive (NaN) one is mid-range, with a flag.
 
-    Two inactive settings are at distance 0, whatever an active one's value, an inactive one is at
-    least half a unit away from it.
+    Two inactive settings are at distance 0; an inactive one is at least half a unit from any
+    active one.
     """
     missing = np.isnan(x)
     return np.concatenate([np.where(missing, 0.5, x), 0.5 * missing], axis=1)
@@ -104,11 +104,11 @@ def prior(dims: int) -> tuple[Array, Array]:
 
 
 class CurveModel:
-    """The posterior of all curves, given points that were seen.
+    """The posterior of all curves, given observations.
 
     Args:
-        seen: where.
-        targets: what was seen there [n], higher is better.
+        seen: the observed points.
+        targets: their values [n], higher is better.
         theta: log hyper-parameters [d + 6]; see `fit`.
     """
 
@@ -120,15 +120,15 @@ class CurveModel:
         self._white = solve_triangular(self._lower, targets, lower=True, check_finite=False)
 
     def means(self, at: Points) -> Array:
-        """Posterior means [m]: much cheaper than with their standard deviations."""
+        """Return posterior means [m], which is much cheaper than with standard deviations."""
         alpha = solve_triangular(self._lower, self._white, lower=True, trans=1, check_finite=False)
         return np.asarray(alpha @ kernel(self.theta, self.seen, at))
 
     def predict(self, at: Points, pending: Points | None = None) -> tuple[Array, Array]:
-        """Mean and standard deviation [m] of the targets; pending points count as seen.
+        """Return mean and standard deviation [m] of the targets; pending points count as observed.
 
-        A pending point is told its own mean (the "kriging believer"), which leaves every mean as
-        it is and takes away the doubt that its result will take away.
+        A pending point gets its own mean as its value (the "kriging believer"), which changes no
+        mean and removes the uncertainty that its result will remove.
         """
         cross, lower = kernel(self.theta, self.seen, at), self._lower
         if pending is not None and len(pending):
@@ -140,7 +140,7 @@ class CurveModel:
         return mean, np.sqrt(np.maximum(variance, 1e-8))
 
     def _grown(self, new: Points) -> Array:
-        """The Cholesky factor with rows for new points."""
+        """Return the Cholesky factor extended by rows for new points."""
         n, m = len(self._lower), len(new)
         cross = kernel(self.theta, self.seen, new)
         side = solve_triangular(self._lower, cross, lower=True, check_finite=False)
@@ -152,9 +152,9 @@ class CurveModel:
 
 
 def matern52(a: Array, b: Array, scale: Array) -> Array:
-    """Matern kernel [n, m] of smoothness 5/2 between encoded points, length scales [d].
+    """Return the Matern kernel [n, m] of smoothness 5/2 between encoded points, length scales [d].
 
-    In single precision and in place: this is where the time of a decision goes, and its rounding
+    In single precision and in place, because this takes most of a decision's time; the rounding
     (1e-6) is far below the noise.
     """
     root5 = SQRT5 / np.concatenate([scale, scale])
@@ -175,7 +175,7 @@ def kernel(theta: Array, a: Points, b: Points) -> Array:
     """Covariance [n, m] of the noise-free curves at two sets of points."""
     scale, (a_x, l_x, a_c, l_c, a_t, _) = np.exp(theta[:-N_REST]), np.exp(theta[-N_REST:])
     out = matern52(a.x, b.x, scale)
-    # few epochs differ, so that the terms of the epoch alone are worked out once for each pair
+    # few epochs differ, so compute the terms of the epoch alone once for each pair
     (tau_a, at_a), (tau_b, at_b) = (np.unique(p.tau, return_inverse=True) for p in (a, b))
     gap = (tau_a[:, None] - tau_b[None, :]) ** 2
     time_x = a_x**2 * np.exp(-0.5 * gap / l_x**2)
@@ -197,7 +197,7 @@ def fit(seen: Points, targets: Array, start: Array) -> Array:
     """Log hyper-parameters [d + 6] of greatest posterior density, searched from `start`.
 
     Returns:
-        `start` where the search finds nothing.
+        `start` if the search finds nothing.
     """
     dims = len(start) - N_REST
     mean, spread = prior(dims)
@@ -213,7 +213,7 @@ def fit(seen: Points, targets: Array, start: Array) -> Array:
 
 
 FAILED = 1e9
-"""A value of `Evidence` that no real one reaches."""
+"""The value of `Evidence` where it cannot be computed."""
 
 
 class Evidence:
@@ -276,7 +276,7 @@ def _noise(theta: Array) -> float:
 
 
 def _cholesky(matrix: Array) -> Array:
-    """Cholesky factor, with more jitter where rounding spoilt the matrix."""
+    """Return the Cholesky factor, with more jitter if rounding made the matrix indefinite."""
     scale = float(np.mean(np.diagonal(matrix)))
     for power in range(-9, 0):
         try:

@@ -1,7 +1,7 @@
-"""Freeze-thaw search: a model of the learning curves decides which trial starts or goes on.
+"""Freeze-thaw search: a model of the learning curves chooses which trial starts or continues.
 
 Swersky, Snoek and Adams, "Freeze-Thaw Bayesian Optimization" (2014). Trials pause at milestones;
-each time there is room, one trial trains on to its next milestone, a paused one or a new one.
+whenever a worker is free, a paused or a new trial trains to its next milestone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 class FreezeThaw(Scheduler):
     """Starts, pauses and continues trials by a model of their curves.
 
-    The search ends when the budget of epochs is given out: what has not trained to its end by then
-    stops. The last epochs go to the trial that is the best when they just suffice for its end; one
-    that becomes better meanwhile, on another worker, stops before its own. The default budget is
-    what successive halving from the first epoch would train. A trial that reports NaN stops.
+    The search ends when the budget of epochs is allocated: unfinished trials stop. The last epochs
+    go to the trial that is the best when they just suffice for its end; a trial that becomes
+    better meanwhile, on another worker, stops before its end. The default budget is that of
+    successive halving from the first epoch. A trial that reports NaN stops.
     """
 
     name: ClassVar[str] = "freeze-thaw"
@@ -49,7 +49,7 @@ class FreezeThaw(Scheduler):
         self._cube: UnitCube | None = None
 
     def next(self, pending: Trials, trials: Trials, new: NewTrials) -> Job | None:
-        """Choose the trial that trains next, and its milestone."""
+        """Choose the trial that trains next and its milestone."""
         progress = self.progress
         interrupted = next((t for t in pending.values() if progress.is_under_way(t)), None)
         if interrupted is not None:
@@ -67,7 +67,7 @@ class FreezeThaw(Scheduler):
         return Job(trial, self._decision(trial.name, epochs_of(trial), START, state))
 
     def next_milestone(self, trial: Trial) -> int | None:
-        """The epoch that it was chosen to train to."""
+        """Return the milestone of its last choice."""
         return self.progress.until.get(trial.name)
 
     def report(self, trial: Trial, trials: Trials) -> Decision | None:
@@ -78,19 +78,19 @@ class FreezeThaw(Scheduler):
         return self._decision(trial.name, epoch, STOP)
 
     def decide(self, trials: Trials) -> list[Decision]:
-        """Stop what is left once the budget is spent."""
+        """Stop the unfinished trials once the budget is spent."""
         left = living(trials)
         if not self.progress.is_spent or any(map(self.progress.is_under_way, left)):
             return []
         return [self._decision(trial.name, epochs_of(trial), STOP) for trial in left]
 
     def apply(self, decision: Decision) -> None:
-        """Take in which trial trains until when, and what the model was fitted to."""
+        """Record a choice and the fitted hyper-parameters."""
         if decision.decision == START:
             self.progress.apply(decision)
 
     def is_spent(self) -> bool:
-        """Whether all epochs of the budget are given out."""
+        """Whether all epochs of the budget are allocated."""
         return self.progress.is_spent
 
     def _unit_cube(self, trials: Trials) -> UnitCube:
@@ -101,7 +101,7 @@ class FreezeThaw(Scheduler):
 
 
 def default_budget(trials: int | None, max_epochs: int) -> float:
-    """Epochs that successive halving from the first epoch trains; infinite for unknown trials.
+    """Return the epochs of successive halving from the first epoch; infinite for unknown trials.
 
     >>> default_budget(9, 9)
     21

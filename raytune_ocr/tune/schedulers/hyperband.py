@@ -1,4 +1,4 @@
-"""Asynchronous HyperBand: ASHA in brackets, for trials that are slow to show what they are worth.
+"""Asynchronous HyperBand: ASHA in brackets, for trials that are good only late.
 
 Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020). The first bracket has all
 rungs, each next one starts a rung later.
@@ -15,12 +15,12 @@ from raytune_ocr.tune.schedulers.asha import ASHA
 
 
 class AsyncHyperBand(ASHA):
-    """ASHA in brackets; the bracket follows from the trial's name, in HyperBand's proportions."""
+    """ASHA in brackets, chosen by a hash of the trial's name, in HyperBand's proportions."""
 
     name: ClassVar[str] = "hyperband"
 
     def bracket(self, name: str) -> int:
-        """The bracket of a trial: how many rungs it skips."""
+        """Return the bracket of a trial: the number of rungs that it skips."""
         brackets = len(self.rungs) + 1
         eta = self.setup.reduction_factor
         shares = [eta**-b / (brackets - b) for b in range(brackets)]

@@ -19,19 +19,19 @@ from raytune_ocr.tune.schedulers.base import (
 )
 
 FEWEST = 3
-"""Other trials that must have come as far, or a trial is not judged."""
+"""Other trials that must have reached the epoch before a trial is judged."""
 
 
 class MedianRule(Scheduler):
     """Stops a trial with a best score below the median of the others' mean scores.
 
-    The mean of another trial is over its epochs up to the one that is judged.
+    The mean of another trial covers its epochs up to the judged one.
     """
 
     name: ClassVar[str] = "median"
 
     def report(self, trial: Trial, trials: Trials) -> Decision | None:
-        """Judge a trial after each epoch from the grace period on, but not after its last."""
+        """Judge a trial after each epoch from the grace period on, except its last."""
         epoch = epochs_of(trial)
         if not self.setup.grace_period <= epoch < trial.max_epochs:
             return None
@@ -47,6 +47,6 @@ class MedianRule(Scheduler):
 
 
 def mean_score(trial: Trial, epoch: int) -> float:
-    """The mean score up to `epoch`; NaN where there is none."""
+    """Return the mean score up to `epoch`; NaN if there is none."""
     scores = [s for e, s in trial.curve.items() if e <= epoch and not math.isnan(s)]
     return fmean(scores) if scores else math.nan

@@ -1,11 +1,11 @@
-"""Population-based training: the worst trials make room for copies of the best with other settings.
+"""Population-based training: copies of the best trials replace the worst, with other settings.
 
 Jaderberg et al., "Population Based Training of Neural Networks" (2017). All trials train for an
-interval of epochs. Then each of the worst quarter stops, and a new trial goes on from the state of
-one of the best quarter, with other settings from there on.
+interval of epochs. Then each of the worst quarter stops, and a new trial continues from the state
+of one of the best quarter, with other settings.
 
-A trial that was made so has its parent's config with one more of its `changes`: trained from the
-start, it would be the same to the last bit. Copying the parent's state only saves time.
+The new trial has its parent's config with one more entry in `changes`: trained from the start, it
+would be identical to the last bit. Copying the parent's state only saves time.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from raytune_ocr.config.rules import LONGEST_NAME
 from raytune_ocr.tune.schedulers.base import CONTINUE, EXPLOIT, Decision, Setup, Trial, Trials
 from raytune_ocr.tune.schedulers.synchronous import Synchronous
 from raytune_ocr.tune.space.domains import DIGITS, Domain
 
-SHARE = 4  # one in so many is replaced, and as many of the best may be copied
+SHARE = 4  # one trial in SHARE is replaced, and as many of the best are copied
 REDRAWN = 0.25  # how often a searched setting is drawn anew instead of perturbed
 FACTORS = (0.8, 1.2)
-USUAL = ("learning_rate", "weight_decay")  # perturbed where no changeable setting is searched
-LONGEST_NAME = 100  # the rule of `experiment_name`
+USUAL = ("learning_rate", "weight_decay")  # perturbed if no changeable setting is searched
 
 
 class PopulationBased(Synchronous):
     """Compares trials every `grace_period` epochs and replaces the worst quarter.
 
-    `max_trials` counts the copies as well: with none left, no trial is replaced.
+    `max_trials` counts the copies too: when it is reached, no trial is replaced.
     """
 
     name: ClassVar[str] = "pbt"
@@ -43,7 +43,7 @@ class PopulationBased(Synchronous):
 
     @property
     def milestone(self) -> int:
-        """The end of this interval."""
+        """Return the epoch at the end of this interval."""
         return self.last_milestone + self.interval
 
     def decide(self, trials: Trials) -> list[Decision]:
@@ -70,14 +70,14 @@ class PopulationBased(Synchronous):
         return decisions
 
     def apply(self, decision: Decision) -> None:
-        """Go on to the next interval."""
+        """Move to the next interval."""
         self._generation += decision.epoch > self.last_milestone
         super().apply(decision)
         if decision.decision == EXPLOIT:
             self._clones.add(decision.trial)
 
     def _pairs(self, ranked: list[Trial], trials: Trials) -> dict[str, tuple[Trial, random.Random]]:
-        """By trial that is replaced: the trial to copy, and what draws its settings."""
+        """Return, by replaced trial, the trial to copy and the generator of its settings."""
         count = max(1, len(ranked) // SHARE) if len(ranked) > 1 else 0
         if self.setup.max_trials is not None:
             count = min(count, max(0, self.setup.max_trials - len(trials)))
@@ -91,7 +91,7 @@ class PopulationBased(Synchronous):
         return pairs
 
     def _perturbed(self, parent: Trial, epoch: int, rng: random.Random) -> dict[str, Any]:
-        """Settings near those of `parent`: the searched ones among those that can change."""
+        """Perturb the searched settings of `parent` that can change."""
         now = parent.settings_after(epoch)
         domains = self.setup.domains.get(parent.search, {})
         searched = [
@@ -101,12 +101,12 @@ class PopulationBased(Synchronous):
 
 
 def root_name(clone: str) -> str:
-    """`reader_0007` of `reader_0007_g2`."""
+    """Return `reader_0007` for `reader_0007_g2`."""
     return re.sub(r"_g\d+(_\d+)?$", "", clone)
 
 
 def clone_name(root: str, generation: int, taken: Iterable[str]) -> str:
-    """`reader_0007_g2` of `reader_0007`; never a name that is taken."""
+    """Return `reader_0007_g2` for `reader_0007`; never a taken name."""
     number = 1
     while True:
         ending = f"_g{generation}" + (f"_{number}" if number > 1 else "")
@@ -117,7 +117,7 @@ def clone_name(root: str, generation: int, taken: Iterable[str]) -> str:
 
 
 def perturbed(name: str, now: Mapping[str, Any], domain: Domain | None, rng: random.Random) -> Any:
-    """A value near the present one: 0.8 or 1.2 times as much, or drawn from its domain."""
+    """Return 0.8 or 1.2 times the present value, or a new draw from the domain."""
     redrawn = rng.random() < REDRAWN
     factor = rng.choice(FACTORS)
     if domain is None:

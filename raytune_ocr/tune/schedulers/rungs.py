@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def rung_epochs(grace_period: int, reduction_factor: int, max_epochs: int) -> list[int]:
-    """Epochs at which trials are compared.
+    """Return the epochs at which trials are compared.
 
     >>> rung_epochs(5, 3, 40)
     [5, 15]

@@ -2,7 +2,7 @@
 
 Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization"
 (2016). ASHA is its asynchronous form, which never waits and so lets the first trials pass; that
-suits a hundred trials. Here the same ones of a handful of presets go on in any order of arrival.
+suits a hundred trials. Here, for a handful of presets, the order of arrival does not matter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from raytune_ocr.tune.schedulers.synchronous import Synchronous
 class SuccessiveHalving(Synchronous):
     """At each rung one trial in `reduction_factor` continues, and at least one.
 
-    A trial that ended before a rung is not counted there.
+    A trial that ended before a rung does not count there.
     """
 
     name: ClassVar[str] = "halving"
@@ -30,7 +30,7 @@ class SuccessiveHalving(Synchronous):
 
     @property
     def milestone(self) -> int | None:
-        """The next rung; None for the last trial that is left."""
+        """Return the next rung; None if one trial is left."""
         if self._left == 1:
             return None
         return next((rung for rung in self.rungs if rung > self.last_milestone), None)
@@ -49,17 +49,17 @@ class SuccessiveHalving(Synchronous):
         ]
 
     def apply(self, decision: Decision) -> None:
-        """Go on to the next rung with those that are left."""
+        """Move to the next rung with the remaining trials."""
         super().apply(decision)
         self._left = int(decision.state["left"])
 
     def check_resume(self, begun: Trials, added: Trials) -> None:
-        """Refuse trials that are new after a rung at which they would have been judged."""
+        """Refuse new trials after a rung at which they would have been judged."""
         if self.last_milestone and begun and added:
             raise ConfigurationError(
-                "--resume: a run by halving must keep its trials once a rung is decided, as after "
-                f"epoch {self.last_milestone}, since new ones would never be judged, got "
-                f"{len(added)} more, {next(iter(added))} first; resume it with as many "
-                "(--max-trials, --num-samples, --experiments), or train more of them in another "
-                "--output-dir, where --scheduler asha judges new ones at any time"
+                "--resume: a run with halving must keep its trials after a rung, here epoch "
+                f"{self.last_milestone}, because new trials would miss it, got {len(added)} more, "
+                f"the first is {next(iter(added))}; resume with the same trials (--max-trials, "
+                "--num-samples, --experiments), or use another --output-dir with --scheduler asha, "
+                "which accepts new trials at any time"
             )

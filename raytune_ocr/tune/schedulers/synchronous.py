@@ -1,7 +1,7 @@
-"""Schedulers that pause trials at a milestone until the whole cohort has come to it.
+"""The base of schedulers that pause trials at a milestone until the whole cohort has reached it.
 
-What they decide depends on the trials' scores and the seed alone, not on how many trials run at a
-time, how fast each is, or where a run was resumed.
+Their decisions depend only on the scores and the seed, not on the number of workers, the speed of
+trials, or resumes.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ class Synchronous(Scheduler):
 
     @property
     def milestone(self) -> int | None:
-        """The epoch at which trials pause next; None: no more."""
+        """Return the epoch at which trials pause next; None: none."""
         raise NotImplementedError
 
     def next(self, pending: Trials, trials: Trials, new: NewTrials) -> Job | None:
-        """Choose a trial that has not come to the milestone, the largest model first.
+        """Choose a trial below the milestone, the largest model first.
 
-        The longest ones first, so that nothing waits for one that started last.
+        The slowest ones start first, so that the cohort does not wait for one that started last.
         """
         behind = [trial for trial in pending.values() if not self._at_milestone(trial)]
         trial = max(behind, key=lambda trial: trial.size, default=None) or new.suggest()
         return Job(trial) if trial else None
 
     def next_milestone(self, trial: Trial) -> int | None:
-        """The milestone of the whole cohort."""
+        """Return the milestone of the whole cohort."""
         return self.milestone
 
     def apply(self, decision: Decision) -> None:
-        """Go on to the next milestone."""
+        """Move to the next milestone."""
         self.last_milestone = decision.epoch
 
     def cohort(self, trials: Trials) -> int:
-        """Count the trials on their way to this milestone, and those that ended on it."""
+        """Return the number of trials below this milestone, and of those that ended on it."""
         return sum(map(self._in_cohort, trials.values()))
 
     def _in_cohort(self, trial: Trial) -> bool:
@@ -68,10 +68,10 @@ class Synchronous(Scheduler):
         return self.milestone is not None and epochs_of(trial) >= self.milestone
 
     def ranked(self, trials: Trials, last: int) -> list[Trial]:
-        """The cohort by the best score of its `last` epochs, best first.
+        """Return the cohort by the best score of its `last` epochs, best first.
 
         Returns:
-            Nothing while some are on their way to the milestone.
+            An empty list while some trials are below the milestone.
         """
         here = living(trials)
         if not all(map(self._at_milestone, here)):
@@ -79,6 +79,6 @@ class Synchronous(Scheduler):
         return sorted(here, key=lambda trial: (-self.score(trial, last), trial.name))
 
     def score(self, trial: Trial, last: int) -> float:
-        """The best score of the `last` epochs before the milestone."""
+        """Return the best score of the `last` epochs before the milestone."""
         end = self.milestone or 0
         return best_score(trial, end - last + 1, end)

@@ -1,4 +1,4 @@
-"""Settings of trials as points of the unit cube, for models of the search."""
+"""Map the settings of trials to points of the unit cube, for models of the search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOG_RATIO = 10.0
 
 @dataclass(frozen=True)
 class Range:
-    """A number as its place between two bounds, on a log scale where `log`."""
+    """A number as its position between two bounds, on a log scale if `log`."""
 
     low: float
     high: float
@@ -30,7 +30,7 @@ class Range:
     width = 1
 
     def place(self, value: Any) -> list[float]:
-        """In [0, 1]; NaN for what is no number."""
+        """Return the position in [0, 1]; NaN if `value` is not a number."""
         if not _is_number(value) or (self.log and value <= 0):
             return [math.nan]
         low, high, at = self.low, self.high, float(value)
@@ -48,7 +48,7 @@ class Ordered:
     width = 1
 
     def place(self, value: Any) -> list[float]:
-        """In [0, 1]; NaN for another value."""
+        """Return the position in [0, 1]; NaN for another value."""
         if value not in self.values:
             return [math.nan]
         return [self.values.index(value) / max(len(self.values) - 1, 1)]
@@ -80,8 +80,8 @@ class UnitCube:
     """The axes of a search: a field that a domain draws, or in which presets differ.
 
     Numbers lie between the bounds of their domains, on log scales where the domain has one;
-    numbers of a list lie by rank; other values have a column each. What a trial does not have,
-    such as a setting whose condition does not hold, is NaN.
+    numbers of a list lie by rank; other values have a column each. A setting that a trial lacks,
+    for example because its condition does not hold, is NaN.
 
     Args:
         domains: by searched experiment, the domain of each searched field.
@@ -111,7 +111,7 @@ class UnitCube:
         return max(1, sum(axis.width for axis in self.axes.values()))
 
     def point(self, trial: Trial) -> Array:
-        """The settings of a trial [size]; kept, since many choices ask for them."""
+        """Return the settings of a trial [size], cached for later choices."""
         if trial.name not in self._known:
             self._known[trial.name] = self._place(trial)
         return self._known[trial.name]
@@ -127,7 +127,7 @@ class UnitCube:
 
 
 def _axis(domains: list[Domain], values: list[Any]) -> Axis:
-    """What the domains of one field, and presets' values of it, lie on."""
+    """Return the axis of one field, from its domains and the presets' values."""
     listed = [v for d in domains if d.is_list for v in d.values] + values
     ranges = [d for d in domains if not d.is_list]
     numbers = [float(v) for v in listed if _is_number(v)]
@@ -142,7 +142,7 @@ def _axis(domains: list[Domain], values: list[Any]) -> Axis:
 
 
 def _differing(rows: list[Mapping[str, Any]]) -> list[str]:
-    """Fields of plain values in which not all rows are alike."""
+    """Return the fields of plain values that differ between rows."""
     names = dict.fromkeys(name for row in rows for name in row)
     texts = {name: {_text(row.get(name)) for row in rows} for name in names}
     return [

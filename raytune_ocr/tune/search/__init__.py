@@ -1,1 +1,1 @@
-"""Which parameters the next trial has. Nothing here knows Ray, files or epochs to spend."""
+"""Searchers, which choose the parameters of the next trial; without Ray, files or budgets."""

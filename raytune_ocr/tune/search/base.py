@@ -1,7 +1,7 @@
-"""The searcher seam: which parameters the next trial has.
+"""The interface of searchers, which choose the parameters of the next trial.
 
-A searcher is asked for one point of one searched experiment at a time. It knows nothing of Ray,
-files or the epochs that are left: the same trials with the same scores give the same suggestions.
+A searcher suggests one point of one searched experiment at a time. It does not know Ray, files or
+the remaining epochs: the same trials with the same scores give the same suggestions.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ class Searcher:
     """Suggests points of one experiment.
 
     Args:
-        experiment: what is searched.
-        seed: of all that is random.
+        experiment: the searched experiment.
+        seed: of all random draws.
         known: points of earlier runs, which are not trained again.
     """
 
     name: ClassVar[str]
     """Its name in the registry and in the YAML file."""
     adaptive: ClassVar[bool] = True
-    """Whether suggestions depend on what earlier trials reached; if not, all are known at once."""
+    """Whether suggestions depend on scores of earlier trials; if not, all are made at the start."""
 
     def __init__(self, experiment: Experiment, seed: int, known: KnownPoints) -> None:
         self.experiment = experiment
@@ -41,7 +41,7 @@ class Searcher:
             trials: the trials of this experiment so far, in order.
 
         Returns:
-            None where there is no new point left.
+            None if no new point is left.
 
         Raises:
             ConfigurationError: no valid point can be drawn.
@@ -50,8 +50,8 @@ class Searcher:
 
     @property
     def independent(self) -> int:
-        """How many of the first suggestions depend on no trial; 0 where it is not adaptive."""
+        """Return how many of the first suggestions depend on no trial; 0 if it is not adaptive."""
         return 0
 
     def observe(self, trial: Trial) -> None:
-        """Take in that a trial has reported an epoch or has ended."""
+        """Note that a trial has reported an epoch or has ended."""

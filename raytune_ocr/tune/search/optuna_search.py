@@ -21,11 +21,11 @@ RANDOM_FIRST = 10  # trials before TPE models anything, fewer in small searches
 
 
 class OptunaSearch(Searcher):
-    """Suggests by TPE. It chooses the values of all domains but grids, which come in turn.
+    """Suggests by TPE, which chooses the values of all domains but grids; grid values take turns.
 
-    One Optuna study holds the known points and the trials, in order. A trial that was stopped is a
-    pruned one there, with the score of each epoch, so that TPE ranks it behind all that trained for
-    longer. A suggestion depends on the seed, its number and the trials alone.
+    One Optuna study has the known points and the trials, in order. A stopped trial is a pruned one
+    there, with the score of each epoch, so that TPE ranks it behind all that trained longer. A
+    suggestion depends only on the seed, its number and the trials.
 
     Raises:
         ConfigurationError: Optuna is not installed.
@@ -46,7 +46,7 @@ class OptunaSearch(Searcher):
         study = optuna.create_study(storage=self._storage, study_name=NAME, direction="maximize")
         self._ids: dict[str, int] = {}  # of Optuna's trials, by name
         self._seen: set[str] = set()  # keys of the points of trials
-        self._told: set[str] = set()  # names of trials with their final state in the study
+        self._finished: set[str] = set()  # names of trials with their final state in the study
         self._unnamed: int | None = None  # of Optuna's trial of the newest suggestion
         domains = experiment.domains
         self._is_conditional = any(domain.when for domain in domains.values())
@@ -66,7 +66,7 @@ class OptunaSearch(Searcher):
             try:
                 point = self._within(cell, sample, number)
             except ConfigurationError as error:
-                fault = error  # of this combination; another one may do
+                fault = error  # of this combination; another may have a valid point
                 continue
             if point is not None:
                 return point
@@ -75,31 +75,31 @@ class OptunaSearch(Searcher):
         return None
 
     def study(self) -> Any:
-        """The study as it stands; a new view of it, since one keeps the trials it has read."""
+        """Return a new view of the study, since a view caches the trials that it has read."""
         import optuna
 
         return optuna.load_study(study_name=NAME, storage=self._storage)
 
     def _update(self, trials: Sequence[Trial]) -> None:
-        """Bring the study up to date."""
+        """Add new trials and reports to the study."""
         study = self._storage.get_study_id_from_name(NAME)
         for trial in trials:
             if trial.name not in self._ids:
                 self._seen.add(key_of(trial.sampled))
                 self._ids[trial.name] = self._added(study, trial)
-            if trial.is_finished and trial.name not in self._told:
-                self._told.add(trial.name)
+            if trial.is_finished and trial.name not in self._finished:
+                self._finished.add(trial.name)
                 self._finish(self._ids[trial.name], trial)
 
     def _new_trial(self) -> Any:
-        """Optuna's trial of the next suggestion; one that came to nothing is taken again."""
+        """Return Optuna's trial for the next suggestion; an unused one is taken again."""
         if self._unnamed is None:
             study = self._storage.get_study_id_from_name(NAME)
             self._unnamed = self._storage.create_new_trial(study)
         return self._storage.get_trial(self._unnamed)
 
     def _added(self, study: int, trial: Trial) -> int:
-        """The number of Optuna's trial of the settings that a trial trains with."""
+        """Return the number of Optuna's trial with the settings of a trial."""
         frozen = frozen_trial(self.experiment.domains, trial.sampled)
         number, self._unnamed = self._unnamed, None
         if number is None:
@@ -110,7 +110,7 @@ class OptunaSearch(Searcher):
         return number
 
     def _finish(self, number: int, trial: Trial) -> None:
-        """Give Optuna's trial of that id its final state; one that failed is the worst there is."""
+        """Set the final state of an Optuna trial; a failed one gets the worst score."""
         from optuna.trial import TrialState
 
         score = -math.inf if trial.failed else best_score(trial)
@@ -126,7 +126,7 @@ class OptunaSearch(Searcher):
 
     @property
     def independent(self) -> int:
-        """Those before TPE models anything, less the points that are known already."""
+        """Return the number of suggestions before TPE has a model, less the known points."""
         return max(0, self._random_first - len(self.known.points))
 
     @property
@@ -148,7 +148,7 @@ class OptunaSearch(Searcher):
             )
 
     def _cells(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-        """The combinations of its grids, the least used first, of these the least known."""
+        """Return the combinations of grid values, the least used first."""
         experiment = self.experiment
         grids = {name for name, domain in experiment.domains.items() if domain.kind == "grid"}
         if not grids:
@@ -162,7 +162,7 @@ class OptunaSearch(Searcher):
         return sorted(experiment.cells, key=lambda c: (used[key := key_of(c)], known[key]))
 
     def _within(self, cell: Mapping[str, Any], sample: Sample, number: int) -> Point | None:
-        """A new point of one combination of grid values; None where there seems to be none."""
+        """Return a new point of one combination of grid values; None if there seems to be none."""
         experiment = self.experiment
         values = experiment.values(
             lambda name, domain: cell[name] if name in cell else sample.value(domain, name)
@@ -172,22 +172,22 @@ class OptunaSearch(Searcher):
             if key_of(values) not in self._seen and not self.known.skip(point.config):
                 return point
             if values.keys() <= cell.keys():
-                return None  # there is nothing to draw
+                return None  # nothing to draw
         except ConfigurationError:
-            pass  # the fields do not fit together: a random point instead
+            pass  # an invalid combination of fields: draw a random point instead
         rng = random.Random(f"{self.seed}/{experiment.name}/instead/{number}")
         return experiment.draw(rng, number, self._seen, self.known.skip, cell)
 
 
 class Sample:
-    """Values for one new trial: those that the sampler chooses together, then one at a time.
+    """Values for one new trial: some the sampler chooses jointly, others one at a time.
 
     Args:
         study: an Optuna study.
-        sampler: what chooses.
-        trial: of the study, it runs and has no values yet.
-        space: the distributions of all that is chosen together; None: what the trials of the study
-            have in common, group by group, which takes longer to find.
+        sampler: an Optuna sampler.
+        trial: of the study; it runs and has no values yet.
+        space: the distributions that are chosen jointly; None: those that the study's trials have
+            in common, group by group, which takes longer to find.
     """
 
     def __init__(
@@ -202,10 +202,10 @@ class Sample:
         self._values: dict[str, Any] = {}
 
     def value(self, domain: Domain, name: str) -> Any:
-        """The value of a domain, the same each time that it is asked for."""
+        """Return the value of a domain; repeated calls return the same value."""
         if name not in self._values:
-            told = self._together[name] if name in self._together else self._alone(domain, name)
-            self._values[name] = domain.from_optuna(told)
+            drawn = self._together[name] if name in self._together else self._alone(domain, name)
+            self._values[name] = domain.from_optuna(drawn)
         return self._values[name]
 
     def _alone(self, domain: Domain, name: str) -> Any:
@@ -214,7 +214,7 @@ class Sample:
 
 
 def distribution(domain: Domain) -> Any:
-    """`domain` as an Optuna distribution; values are those of `Domain.to_optuna`."""
+    """Return `domain` as an Optuna distribution of the values of `Domain.to_optuna`."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -233,7 +233,7 @@ def distribution(domain: Domain) -> Any:
 def frozen_trial(
     domains: Mapping[str, Domain], values: Mapping[str, Any], score: float | None = None
 ) -> Any:
-    """An Optuna trial with those of its values that Optuna can use; without a score it runs."""
+    """Return an Optuna trial with the values that Optuna can use; without a score it is running."""
     from optuna.trial import TrialState, create_trial
 
     converted = {name: d.to_optuna(values[name]) for name, d in domains.items() if name in values}

@@ -1,4 +1,4 @@
-"""The trials of a run, experiment by experiment: which are known at once, which are suggested."""
+"""The trials of a run, experiment by experiment: known from the start, or suggested later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TrialT = TypeVar("TrialT", bound=Trial)
 
 
 class Plan(Generic[TrialT]):
-    """Presets and random draws, known from the start, and one searcher an experiment for the rest.
+    """Presets and random draws, known from the start, and a searcher per experiment for the rest.
 
     Args:
         space: the experiments.
@@ -62,11 +62,11 @@ class Plan(Generic[TrialT]):
 
     @property
     def size(self) -> int:
-        """Trials that all experiments may have together."""
+        """Number of trials that all experiments may have together."""
         return sum(experiment.size for experiment in self.space.experiments.values())
 
     def initial(self, begun: Collection[str] = ()) -> list[TrialT]:
-        """The trials that depend on no result, in order; all that had begun, then new ones."""
+        """Return the trials that depend on no result: those that had begun, then new ones."""
         trials = [
             self.make(searcher.experiment, point)
             for searcher in self.searchers.values()
@@ -80,7 +80,7 @@ class Plan(Generic[TrialT]):
         return [trial for trial in trials if trial.name in names]
 
     def suggest(self, trials: Mapping[str, Trial]) -> TrialT | None:
-        """The next trial of the first adaptive search that has not had all of its own."""
+        """Return a trial of the first adaptive search that has trials left."""
         if self.max_trials is not None and len(trials) >= self.max_trials:
             return None
         for name, searcher in self.searchers.items():
@@ -93,18 +93,18 @@ class Plan(Generic[TrialT]):
         return None
 
     def independent(self, trials: Mapping[str, Trial]) -> int:
-        """How many trials may train before a suggestion depends on what they reach."""
+        """Return how many trials may train before a suggestion depends on their scores."""
         there = Counter(trial.search for trial in trials.values())
         free = (max(0, s.independent - there[name]) for name, s in self.searchers.items())
         return sum(not trial.is_finished for trial in trials.values()) + sum(free)
 
     def observe(self, trial: Trial) -> None:
-        """Tell the trial's searcher that it has reported an epoch or has ended."""
+        """Pass a trial's report or end to its searcher."""
         if searcher := self.searchers.get(trial.search):
             searcher.observe(trial)
 
     def restored(self, begun: Mapping[str, tuple[str, Mapping[str, Any]]]) -> list[TrialT]:
-        """The trials that adaptive searches suggested earlier.
+        """Return the trials that adaptive searches suggested earlier.
 
         Args:
             begun: by name, the search and the sampled values.
@@ -118,7 +118,7 @@ class Plan(Generic[TrialT]):
         return trials
 
     def examples(self) -> list[TrialT]:
-        """Trials with every model and every dataset that may come."""
+        """Return example trials with every model and every dataset that may be suggested."""
         return [
             self.make(experiment, point)
             for experiment in self.space.experiments.values()
@@ -127,7 +127,7 @@ class Plan(Generic[TrialT]):
 
 
 def number_of(name: str) -> int:
-    """The number of a trial of a search, from 1; 0 where the name ends in none."""
+    """Return the number in a trial's name, from 1; 0 if it has none."""
     number = name.rpartition("_")[2]
     return int(number) if number.isdigit() else 0
 
@@ -141,8 +141,8 @@ def _all_points(searcher: Any) -> Iterable[Point]:
 def _check_data_is_fixed(space: Space, search: str) -> None:
     problems = [
         f"{'.'.join(map(str, (e.place, *domain.path)))}: cannot be searched with --search "
-        f"{search}, since data is read before the first trial; use --search random, or one "
-        "experiment for each"
+        f"{search}, because data are read before the first trial; use --search random, or an "
+        "experiment for each value"
         for e in space.experiments.values()
         for name, domain in e.domains.items()
         if name.split(".")[0] in DATA_FIELDS

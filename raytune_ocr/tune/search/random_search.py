@@ -1,4 +1,4 @@
-"""Random search: points drawn from the seed and the trial's number alone."""
+"""Random search: a point depends only on the seed and the trial's number."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ class RandomSearch(Searcher):
         self._drawn: list[Point] = []
 
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:
-        """Draw the point of that number, the same however often it is asked for."""
+        """Draw the point of that number; repeated calls return the same point."""
         self._drawn += itertools.islice(self._points, max(0, number - len(self._drawn)))
         return self._drawn[number - 1] if number <= len(self._drawn) else None

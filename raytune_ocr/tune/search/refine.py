@@ -23,23 +23,23 @@ REFINE_SAMPLES = 10
 
 
 def refine(space: Space, sources: Sequence[Source], num_samples: int | None = None) -> Space:
-    """The search of `space` that the best known trial came from, with domains around its values.
+    """Return the search of the best known trial, with domains around that trial's values.
 
-    Each domain becomes `Domain.around` the best value; constants stay. Where the best trial came
-    from no search of `space`, its recorded config is searched instead: learning rate a third to
-    three times as high, weight decay a tenth to ten times, batch size half to double. Of settings
-    that were changed in mid-training by a population the last ones count.
+    Each domain becomes `Domain.around` the best value; constants stay. If the best trial came from
+    no search of `space`, its recorded config is searched instead: learning rate a third to three
+    times as high, weight decay a tenth to ten times, batch size half to double. Of settings that
+    PBT changed during training, the last values count.
 
     Args:
         num_samples: of that search, whatever the file says.
 
     Raises:
-        DataNotFoundError, DataLoaderError: when the sources tell of no completed trial.
+        DataNotFoundError, DataLoaderError: the sources have no completed trial.
     """
     known = read_known(sources)
     if not known.points:
-        told = ", ".join(map(str, sources))
-        raise DataNotFoundError(f"--refine: {told}: no completed trial with a score to go on from")
+        named = ", ".join(map(str, sources))
+        raise DataNotFoundError(f"--refine: {named}: no completed trial with a score")
     decided = {point.source for point in known.points if point.won}
     winners = [point for point in known.points if point.won or point.source not in decided]
     best = _settled(max(winners, key=lambda point: point.score), space)
@@ -56,7 +56,7 @@ def refine(space: Space, sources: Sequence[Source], num_samples: int | None = No
 
 
 def _settled(best: Known, space: Space) -> Known:
-    """With what it ended with instead of `changes`, unless it was its file that had them."""
+    """Replace `changes` by the settings at the end, unless the file itself had the changes."""
     written = space.experiments.get(str(best.result.get("search", best.name)))
     in_file = written is not None and "changes" in written.fields
     if in_file or not best.fields.get("changes"):
@@ -68,7 +68,7 @@ def _settled(best: Known, space: Space) -> Known:
 
 
 def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experiment:
-    """An experiment around a recorded config, whatever it came from."""
+    """Return an experiment around a recorded config."""
     some = next(iter(space.experiments.values()))
     fields = {name: value for name, value in best.fields.items() if name in RULES}
     for name in ("experiment_name", *some.base):

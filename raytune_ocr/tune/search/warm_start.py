@@ -1,4 +1,4 @@
-"""Points that earlier runs have tried: they inform a search, and are not trained again."""
+"""Points of earlier runs: they inform a search and are not trained again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raytune_ocr.results.journal import SETTINGS_THAT_MAY_CHANGE, STATE_FILE
 from raytune_ocr.results.record import CUT
 from raytune_ocr.tune.space.search_space import Space
 
-KNOWN = "known"  # the kind of the note, in a run's state, of what its sources told as it began
+KNOWN = "known"  # the journal's fact with the points of a run's sources at its start
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,12 @@ class Known:
     """One trial of an earlier run.
 
     Attributes:
-        source: the file that tells of it.
-        fields: of its config, parts of one as `model_options.width`; the original system's results
-            tell seven.
-        score: 0..1, as `analysis.score_of` has it.
-        result: the whole entry of the JSON.
-        won: whether its run names it the best one, which goes by confirmation, or a loss, if so
-            asked.
+        source: the file with its result.
+        fields: of its config, parts of a field as `model_options.width`; results of the original
+            system have seven.
+        score: 0..1, by `analysis.score_of`.
+        result: the entry of the JSON.
+        won: whether its run names it the best trial.
     """
 
     source: str
@@ -43,35 +42,35 @@ class Known:
 
     @property
     def name(self) -> str:
-        """Of the trial."""
+        """Name of the trial."""
         return str(self.result.get("experiment_name", "?"))
 
     @property
     def was_cut(self) -> bool:
-        """Whether it ended with its run, so that a resume of that would train it on."""
+        """Whether it ended with its run, so that a resume would train it further."""
         return self.result.get("stop_reason") in CUT
 
     def __str__(self) -> str:
         return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
 
     def is_of(self, wanted: Mapping[str, Any]) -> bool:
-        """Whether these `flattened` fields are the same in all that is told and that decides."""
-        told = {name: v for name, v in self.fields.items() if name.split(".")[0] in RULES}
-        deciding = [n for n in told if n not in (*SETTINGS_THAT_MAY_CHANGE, "experiment_name")]
-        if "metadata_path" in told:
-            named = (Path(fields["metadata_path"]).absolute() for fields in (told, wanted))
+        """Whether these `flattened` fields equal all its recorded fields that affect training."""
+        own = {name: v for name, v in self.fields.items() if name.split(".")[0] in RULES}
+        deciding = [n for n in own if n not in (*SETTINGS_THAT_MAY_CHANGE, "experiment_name")]
+        if "metadata_path" in own:
+            named = (Path(fields["metadata_path"]).absolute() for fields in (own, wanted))
             if len(set(named)) > 1:
                 return False
-        return bool(deciding) and all(wanted.get(name) == told[name] for name in deciding)
+        return bool(deciding) and all(wanted.get(name) == own[name] for name in deciding)
 
 
 @dataclass(frozen=True)
 class KnownPoints:
-    """All that earlier runs tell.
+    """The trials of earlier runs.
 
     Attributes:
         points: their trials.
-        sources: where those were read, as it was asked for.
+        sources: their files and folders, as the caller gave them.
     """
 
     points: Sequence[Known] = ()
@@ -81,23 +80,23 @@ class KnownPoints:
         return ", ".join(self.sources)
 
     def of(self, config: TrainingConfig) -> Known | None:
-        """The trial of an earlier run that was the same as `config`, and came to its own end."""
+        """Return the earlier trial with the same config that was not cut short, or None."""
         there = [point for point in self.points if not point.was_cut]
         wanted = flattened(config.to_dict()) if there else {}
         return next((point for point in there if point.is_of(wanted)), None)
 
     def skip(self, config: TrainingConfig) -> bool:
-        """Whether there is one."""
+        """Whether there is a trial with the same config."""
         return self.of(config) is not None
 
-    def told_of(self, space: Space) -> str:
-        """That all of `space` is known, and the best of it."""
+    def summary(self, space: Space) -> str:
+        """Say that all trials of `space` are known, and which is the best."""
         best = max(self.points, key=lambda point: point.score, default=None)
-        told = f"; the best is {best.name} ({best.score:.4f}) of {best.source}" if best else ""
-        return f"every trial of {', '.join(space.experiments)} is known already{told}"
+        which = f"; the best is {best.name} ({best.score:.4f}) of {best.source}" if best else ""
+        return f"every trial of {', '.join(space.experiments)} is already in the results{which}"
 
     def kept(self) -> list[dict[str, Any]]:
-        """For a run's state; results as text, since that checks the numbers that it is made of."""
+        """Return entries for the journal; results as text, because the journal checks numbers."""
         return [
             {"source": point.source, "result": json.dumps(dict(point.result)), "won": point.won}
             for point in self.points
@@ -105,31 +104,31 @@ class KnownPoints:
 
     @classmethod
     def of_kept(cls, entries: Iterable[Mapping[str, Any]]) -> KnownPoints:
-        """What `kept` gave.
+        """Read the entries of `kept`.
 
         Raises:
-            ConfigurationError: the state was damaged.
+            ConfigurationError: the journal is damaged.
         """
         try:
-            told = [(str(e["source"]), json.loads(e["result"]), bool(e["won"])) for e in entries]
-            points = [point for one in told if (point := _point(*one))]
+            read = [(str(e["source"]), json.loads(e["result"]), bool(e["won"])) for e in entries]
+            points = [point for one in read if (point := _point(*one))]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"{STATE_FILE}: {KNOWN}: must be what the run's sources told, got {error!r}; "
-                "put the file back from a copy"
+                f"{STATE_FILE}: {KNOWN}: must be results of the run's sources, got {error!r}; "
+                "restore the file from a backup"
             ) from None
-        return cls(points, list(dict.fromkeys(source for source, *_ in told)))
+        return cls(points, list(dict.fromkeys(source for source, *_ in read)))
 
 
 Source = str | os.PathLike[str] | KnownPoints
-"""A results JSON, an output folder, or what was read of such before."""
+"""A results JSON, an output folder, or points that were read before."""
 
 
 def read_known(sources: Sequence[Source]) -> KnownPoints:
-    """Completed trials with a score, of results JSONs or output folders, the original's too.
+    """Read completed trials with a score from results JSONs or output folders.
 
     Raises:
-        DataNotFoundError, DataLoaderError: when a source is not there or holds no results.
+        DataNotFoundError, DataLoaderError: a source does not exist or has no results.
     """
     points: list[Known] = []
     for source in sources:
@@ -146,7 +145,7 @@ def read_known(sources: Sequence[Source]) -> KnownPoints:
 
 
 def _point(source: str, result: Mapping[str, Any], won: bool) -> Known | None:
-    """What an entry of a results JSON tells; None where it did not complete, or has no score."""
+    """Return the point of an entry of a results JSON; None if it has no final score."""
     score = score_of(dict(result))
     if result.get("status") != "completed" or score != score:
         return None
@@ -155,7 +154,7 @@ def _point(source: str, result: Mapping[str, Any], won: bool) -> Known | None:
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields by name, parts of mappings and lists too: `optimizer_betas.0`."""
+    """Return fields by name, with the parts of mappings and lists: `optimizer_betas.0`."""
     flat: dict[str, Any] = {}
     for name, value in fields.items():
         flat[prefix + name] = value

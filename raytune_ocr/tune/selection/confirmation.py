@@ -1,8 +1,7 @@
-"""Is the winner better, or only lucky? The best trials once more, with other seeds.
+"""Train the best trials again with fresh seeds, and compare them seed by seed.
 
-A search reports the best of many noisy figures, so its winner's is too good. Here each of the few
-best trials is trained again with the same fresh seeds, to the end, and they are compared seed by
-seed.
+The best of many noisy scores is too good, so the winner of a search may only be lucky. Each of the
+best trials trains again to its end with the same fresh seeds.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.metrics import score_of
+from raytune_ocr.config.rules import LONGEST_NAME
 from raytune_ocr.results.aggregate import ranking, trials_table
 from raytune_ocr.results.document import results_of
 from raytune_ocr.results.record import FINISHED, TrialRecord
@@ -26,17 +26,16 @@ if TYPE_CHECKING:
 
 SEEDS = 3
 FIRST_SEED = 101
-LONGEST_NAME = 100  # the rule of `experiment_name`
 TEST = "two-sided paired t-test by seed"
 
 
 def confirming_records(
     records: Iterable[TrialRecord], candidates: int | None, seeds: int | None
 ) -> dict[str, TrialRecord]:
-    """New trials by name, `NAME-seed101` and so on: each of the best ones with each fresh seed.
+    """Return new trials by name, `NAME-seed101` etc.: each of the best with each fresh seed.
 
     Args:
-        records: of the search; its seeds are not used again.
+        records: of the search; their seeds are not used again.
         candidates: how many of the best completed ones; None: none.
         seeds: of each; None: `SEEDS`.
     """
@@ -55,9 +54,9 @@ def confirming_records(
 
 
 def confirming_name(name: str, seed: int) -> str:
-    """Of the trial that trains `name` with that seed; no longer than a name may be.
+    """Return the name of the trial that trains `name` with that seed.
 
-    Of a name that is cut for that a digest stays, so that those of two trials are never the same.
+    A name that is too long is cut and gets a digest, so that no two trials share one.
     """
     ending = f"-seed{seed}"
     if len(name + ending) > LONGEST_NAME:
@@ -76,9 +75,9 @@ class Candidate:
     """A trial of the search, and its scores with fresh seeds.
 
     Attributes:
-        scores: its figures by seed, as they were measured.
-        failed: seeds with which it has none though it is over.
-        mode: "max" or "min", whichever scores are better.
+        scores: the metric by seed.
+        failed: seeds that ended without a score.
+        mode: "max" or "min", the direction of better scores.
     """
 
     name: str
@@ -88,16 +87,16 @@ class Candidate:
 
     @property
     def mean(self) -> float:
-        """NaN when every seed failed."""
+        """The mean score; NaN if every seed failed."""
         return fmean(self.scores.values()) if self.scores else math.nan
 
     @property
     def standing(self) -> tuple[int, float]:
-        """What candidates are ranked by, higher is better: who fails less, then the mean."""
+        """The rank key, higher is better: fewer failures first, then the mean."""
         return -len(self.failed), score_of(self.mean, self.mode) if self.scores else -math.inf
 
     def to_dict(self) -> dict[str, Any]:
-        """One entry of the JSON."""
+        """Return the JSON's entry."""
         values = list(self.scores.values())
         return {
             "experiment_name": self.name,
@@ -110,10 +109,9 @@ class Candidate:
 
 
 def candidates(records: Iterable[TrialRecord]) -> list[Candidate]:
-    """What confirmed trials reached, best first: fewest failed seeds, then the best mean.
+    """Return the confirmed trials, best first: fewest failed seeds, then the best mean.
 
-    The mean of the seeds that were lucky enough to complete says little of a trial that others
-    make fail, and it is of fewer.
+    If some seeds fail, the mean of the others is of fewer values and biased.
     """
     confirming: dict[str, list[TrialRecord]] = {}
     for record in records:
@@ -133,7 +131,7 @@ def _candidate(name: str, confirming: Sequence[TrialRecord]) -> Candidate:
 
 
 def lead_of(first: Candidate, second: Candidate) -> Lead | None:
-    """How far ahead (better, be that lower), by the seeds that both have; None if there is none."""
+    """Compare two candidates over the seeds that both have; None if there are none."""
     both = [seed for seed in first.scores if seed in second.scores]
     if not both:
         return None
@@ -144,9 +142,9 @@ def lead_of(first: Candidate, second: Candidate) -> Lead | None:
 
 
 def winner(records: Sequence[TrialRecord], table: pd.DataFrame | None = None) -> TrialRecord | None:
-    """The first of `candidates`, if the best ones were confirmed, else the best of the search.
+    """Return the first of `candidates` if the best were confirmed, else the best of the search.
 
-    None when no trial completed.
+    None if no trial completed.
 
     Args:
         table: of these trials, by `trials_table` (default: it is computed).
@@ -163,14 +161,14 @@ def winner(records: Sequence[TrialRecord], table: pd.DataFrame | None = None) ->
 def confirmation(
     records: Sequence[TrialRecord], targets: Mapping[str, float]
 ) -> dict[str, Any] | None:
-    """The JSON's `confirmation`; None when nothing was confirmed.
+    """Return the JSON's `confirmation`; None if nothing was confirmed.
 
     Returns:
         `metric` (of the scores), `seeds`, `candidates` (best first, each with `mean`, `std`,
         `interval` (95 % bootstrap of the mean), `scores` by seed and `failed_seeds`), `complete`,
-        and `results` (an entry a trial, as in `all_results`), and the `verdict` in words. Once
-        complete also `winner`, `runner_up`, `lead` (over the seeds that both have; > 0 where the
-        winner is better, be that lower), `p_value` (of `test`) and `within_noise`.
+        `results` (an entry per trial, as in `all_results`), and the `verdict` in words. Once
+        complete also `winner`, `runner_up`, `lead` (over the seeds that both have; > 0 if the
+        winner is better, also for a loss), `p_value` (of `test`) and `within_noise`.
     """
     confirming = [record for record in records if record.confirms]
     if not confirming:
@@ -178,7 +176,7 @@ def confirmation(
     ordered = candidates(records)
     done = [record for record in confirming if record.status in FINISHED]
     complete = len(done) == len(confirming)
-    under_way = f"Under way: {len(done)} of {len(confirming)} trainings with fresh seeds are over."
+    under_way = f"In progress: {len(done)} of {len(confirming)} runs with fresh seeds are done."
     return {
         "metric": confirming[0].metric.name,
         "seeds": sorted({record.config.seed for record in confirming}),
@@ -204,36 +202,36 @@ def _comparison(ordered: Sequence[Candidate]) -> dict[str, Any]:
 
 
 def verdict(first: Candidate, second: Candidate | None, lead: Lead | None) -> str:
-    """Whether the winner is better or only lucky, in a sentence."""
+    """Say in a sentence whether the winner's lead is more than noise."""
     if not first.scores:
         return "No trial completed with another seed, so nothing is confirmed."
     if second is None:
-        return f"{first.name} was the only one, so there is nothing to compare it with."
+        return f"Only {first.name} was confirmed, so there is no trial to compare it with."
     if lead is None:
-        return f"{second.name} completed with none of the seeds of {first.name}: no comparison."
+        return f"{first.name} and {second.name} completed no seed in common: no comparison."
     seeds = f"{lead.pairs} seed{'s' if lead.pairs > 1 else ''}"
     if lead.difference < 0:
         why = "failed less often" if len(first.failed) < len(second.failed) else "has the best mean"
         return (
-            f"{first.name} {why}, though {second.name} is {-lead.difference:.4f} ahead of it in "
-            f"the mean of the {seeds} that both completed."
+            f"{first.name} {why}, but {second.name} is {-lead.difference:.4f} ahead in the mean "
+            f"of the {seeds} that both completed."
         )
     ahead = f"{first.name} is {lead.difference:.4f} ahead of {second.name} in the mean"
     if lead.p_value is None:
-        return f"{ahead}; {seeds} cannot tell that lead from noise."
-    told = f"{TEST} over {seeds}, p = {lead.p_value:.2g}"
+        return f"{ahead}; {seeds} cannot tell the lead from noise."
+    result = f"{TEST} over {seeds}, p = {lead.p_value:.2g}"
     if lead.is_noise:
-        return f"{ahead}; that lead is within noise ({told})."
-    return f"{ahead}; that is more than noise at the {SIGNIFICANT:.0%} level ({told})."
+        return f"{ahead}; the lead is within noise ({result})."
+    return f"{ahead}; the lead is significant at the {SIGNIFICANT:.0%} level ({result})."
 
 
 def _failures(ordered: Sequence[Candidate]) -> list[str]:
-    """A sentence on those that failed with some of the seeds, if any completed."""
+    """Return a sentence about failed seeds, if any trial completed."""
     if not ordered[0].scores:
         return []
-    told = [
+    failures = [
         f"{each.name} with {len(each.failed)} of {len(each.failed) + len(each.scores)} seeds"
         for each in ordered
         if each.failed
     ]
-    return [f"Failed: {'; '.join(told)}."] if told else []
+    return [f"Failed: {'; '.join(failures)}."] if failures else []

@@ -1,4 +1,4 @@
-"""Train a recorded trial again, without Ray, and say whether its figures come out the same."""
+"""Train a recorded trial again, without Ray, and compare its figures with the recorded ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from raytune_ocr.training.callbacks.base import Callback
 Say = Callable[[str], None]
 
 OF_THE_MACHINE = ("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb")
-"""What an epoch took: never the same twice, and not compared."""
+"""Time and memory of an epoch: they differ every time and are not compared."""
 
 
 def reproduce(
@@ -40,24 +40,24 @@ def reproduce(
     imports: Sequence[str] = (),
     say: Say = print,
 ) -> bool:
-    """Train a trial again from its recorded config and seed, for as many epochs as it had.
+    """Train a trial again from its recorded config and seed, for the same number of epochs.
 
     On the same machine, with the same versions, every figure must be identical to the last bit.
-    Where memory ran out, the batch is halved after the same epoch.
+    If memory ran out in the recorded trial, the batch is halved after the same epoch.
 
     Args:
         source: a results JSON or an output folder; the epochs come from the tables of the run.
-        name: of the trial, also one that confirmed another (default: the best result).
-        data: the data to train on (default: what the config names).
-        imports: modules that the recorded config may have imported.
-        say: told the versions that differ, then each epoch's verdict.
+        name: of the trial; a confirming trial may be named too (default: the best result).
+        data: the data to train on (default: the config's).
+        imports: modules that the recorded config may import.
+        say: prints the versions that differ, then each epoch's verdict.
 
     Returns:
         Whether everything was identical.
 
     Raises:
-        ConfigurationError: no trial of that name, or one that needs modules not in `imports`.
-        DataNotFoundError: the run's `epochs.csv` is not there to compare with.
+        ConfigurationError: no trial has that name, or it needs modules not in `imports`.
+        DataNotFoundError: the run's `epochs.csv` is missing.
         DataLoaderError: the data cannot be used.
     """
     from raytune_ocr.data import create_dataset
@@ -77,29 +77,44 @@ def reproduce(
     dataset = create_dataset(config, allow_outside=allow_outside)
     dataset.prepare()
     say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
-    if "batch_size_used" in result and not all("batch_size" in r for r in recorded.values()):
-        say(
-            f"its batch was halved from {config.batch_size} to {result['batch_size_used']} for "
-            "want of memory, and after which epoch is not recorded; it is halved from the start, "
-            "so only what was trained before that can differ"
-        )
     comparison = Comparison(recorded, say)
-    batch, threads = result.get("batch_size_used", config.batch_size), result.get("threads") or 1
-    parts = parts_of(config, recorded, batch, int(threads))
+    parts = _recorded_parts(config, result, recorded, say)
     error = _train_again(parts, dataset, comparison)
-    identical = comparison.is_identical
-    if error or result.get("error_message"):
-        same = error == result.get("error_message")
-        say(f"the error is {'identical' if same else 'another'}: {error or 'none'}")
-        identical = identical and same
-    elif not comparison.is_complete:
-        say(f"it ended after epoch {len(comparison.verdicts)} of {len(recorded)}")
+    identical = _same_end(comparison, error, result.get("error_message"), say)
     say(f"{config.experiment_name}: {'identical' if identical else 'NOT identical'}")
     return identical
 
 
+def _recorded_parts(
+    config: TrainingConfig,
+    result: Mapping[str, Any],
+    recorded: Mapping[int, Mapping[str, float]],
+    say: Say,
+) -> list[Part]:
+    """Split the epochs of a result by batch size and threads; say where those are a guess."""
+    if "batch_size_used" in result and not all("batch_size" in r for r in recorded.values()):
+        say(
+            f"out of memory halved the batch from {config.batch_size} to "
+            f"{result['batch_size_used']}, but the epoch is not recorded; this training uses the "
+            "smaller batch from the start, so epochs before the change may differ"
+        )
+    batch, threads = result.get("batch_size_used", config.batch_size), result.get("threads") or 1
+    return parts_of(config, recorded, batch, int(threads))
+
+
+def _same_end(comparison: Comparison, error: str, before: str | None, say: Say) -> bool:
+    """Whether all epochs and the error at the end are as recorded."""
+    if error or before:
+        same = error == before
+        say(f"the error is {'identical' if same else 'different'}: {error or 'none'}")
+        return comparison.is_identical and same
+    if not comparison.is_complete:
+        say(f"training ended after epoch {len(comparison.verdicts)} of {len(comparison.recorded)}")
+    return comparison.is_identical
+
+
 class Comparison(Callback):
-    """Compares each epoch with what was recorded of it, and ends after the last one of those."""
+    """Compares each epoch with its recorded row, and stops after the last recorded epoch."""
 
     def __init__(self, recorded: Mapping[int, Mapping[str, float]], say: Say) -> None:
         self.recorded = recorded
@@ -128,7 +143,7 @@ class Comparison(Callback):
 
 @dataclass(frozen=True)
 class Part:
-    """Epochs that were trained alike: the config with their batch, the threads, the last one."""
+    """Epochs with the same batch size and threads: their config, threads and last epoch."""
 
     config: TrainingConfig
     threads: int
@@ -141,10 +156,10 @@ def parts_of(
     batch_size: int,
     threads: int,
 ) -> list[Part]:
-    """A trial's parts by the batches and threads that are recorded of its epochs, one at least.
+    """Split a trial into parts by the recorded batch size and threads of its epochs.
 
     Args:
-        batch_size, threads: of epochs of which none is recorded.
+        batch_size, threads: for epochs without recorded ones.
     """
     parts = [Part(_with_batch(config, batch_size), threads, 0)] if not recorded else []
     for epoch, row in sorted(recorded.items()):
@@ -157,18 +172,18 @@ def parts_of(
 
 
 def _with_batch(config: TrainingConfig, batch: int) -> TrainingConfig:
-    """The config with its batch halved until it is as small."""
+    """Halve the config's batch until it is at most `batch`."""
     while config.batch_size > max(1, batch):
         config = with_half_the_batch(config)
     return config
 
 
 class _PartEnded(RaytuneOCRError):
-    """The next part goes on from the state of this epoch."""
+    """A part is trained; the next one continues from its state."""
 
 
 def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison) -> str:
-    """Train in a folder that is gone afterwards; the error that it ended with, or ""."""
+    """Train in a temporary folder; return the error that ended it, or ""."""
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +208,7 @@ def _train_part(
     resume_from: Path | None,
     keep: Path | None,
 ) -> None:
-    """Train from a state; to the part's last epoch, if that one's state is to be kept."""
+    """Train from a state; with `keep`, stop at the part's last epoch and keep its state there."""
     from raytune_ocr.training import train_from_config
 
     def report(row: Mapping[str, Any], state: str | None) -> None:
@@ -212,10 +227,10 @@ def _train_part(
 
 
 def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """The best result, or the one of that name, with the config that it takes to train it.
+    """Return the best result, or the one named `name`, with the config to train it again.
 
     Raises:
-        ConfigurationError: when there is none, or it tells no config (the original system's).
+        ConfigurationError: there is none, or it has no config (results of the original system).
     """
     confirming = (document.get("confirmation") or {}).get("results", [])
     known = {
@@ -223,7 +238,7 @@ def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> di
     }
     found = document.get("best_result") if name is None else known.get(name)
     if found is None and name is None:
-        raise ConfigurationError(f"{path}: no trial completed; name one by --trial")
+        raise ConfigurationError(f"{path}: no trial completed; name one with --trial")
     if found is None:
         raise ConfigurationError(f"{path}: --trial: {unknown_name('trial', name, known)}")
     if not found.get("config"):
@@ -234,16 +249,16 @@ def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> di
 
 
 def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
-    """The rows of a trial by epoch, without what the machine decides.
+    """Return a trial's rows by epoch, without the columns that depend on the machine.
 
     Raises:
-        DataNotFoundError: when the run left none, or another one has taken its folder.
+        DataNotFoundError: the run left none, or another run has replaced it in its folder.
     """
     curves = learning_curves(path, confirming=True)
     rows = curves[curves["experiment_name"] == name]
     if rows.empty:
         why = why_gone(read_document(path)[1]) or (
-            f"no epochs of {name!r} are recorded beside it (epochs.csv in the run's folder)"
+            f"the run's folder has no epochs of {name!r} (epochs.csv)"
         )
         raise DataNotFoundError(f"{path}: {why}")
     kept = rows.drop(columns=["experiment_name", *OF_THE_MACHINE], errors="ignore")
@@ -254,7 +269,7 @@ def recorded_epochs(path: Path, name: str) -> dict[int, dict[str, float]]:
 
 
 def differences(recorded: Mapping[str, float], now: Mapping[str, float]) -> Iterator[str]:
-    """What is not the same, in words; a figure that was not recorded is not compared."""
+    """Describe each figure that differs; figures that were not recorded are not compared."""
     for name, before in recorded.items():
         value = now.get(name, math.nan)
         if before != value and not (math.isnan(before) and math.isnan(value)):
@@ -262,8 +277,8 @@ def differences(recorded: Mapping[str, float], now: Mapping[str, float]) -> Iter
 
 
 def other_environment(recorded: Mapping[str, Any]) -> Iterator[str]:
-    """What is another version or machine than when the results were made, in words."""
+    """Describe each version or machine that differs from the one of the results."""
     here = environment()
     for name, before in recorded.items():
         if name in here and here[name] != before:
-            yield f"another {name}: was {before}, is {here[name]}"
+            yield f"different {name}: was {before}, is {here[name]}"

@@ -1,4 +1,4 @@
-"""The test split: read once for each winner, with what was read kept in the journal."""
+"""Read the test split once for each winner, and keep its metrics in the journal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from raytune_ocr.results.record import TrialRecord
 
 
 def read_test_split(journal: Journal, winner: TrialRecord | None, allow_outside: bool) -> None:
-    """Have the winner read the test split, unless the journal holds what it read."""
+    """Evaluate the winner on the test split, unless the journal has its metrics."""
     if winner is None or winner.checkpoint is None or winner.name in figures_of(journal):
         return
     figures = winner.task.read_test_split(
@@ -20,5 +20,5 @@ def read_test_split(journal: Journal, winner: TrialRecord | None, allow_outside:
 
 
 def figures_of(journal: Journal) -> dict[str, dict[str, Any]]:
-    """What each winner so far has read, by its name."""
+    """Return the test metrics of each winner so far, by name."""
     return {fact["trial"]: fact["figures"] for fact in journal.facts.get(TEST_SPLIT, [])}

@@ -1,4 +1,4 @@
-"""Devices that trials name: whether this machine has them, before the run begins."""
+"""Check the devices that trials name before the run begins."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from raytune_ocr.tune.space.experiment import Experiment, Point
 
 
 def check_devices(trials: Iterable[tuple[Experiment, Point]], options: TuneOptions) -> None:
-    """Raise ConfigurationError for devices that no trial would find.
+    """Raise ConfigurationError for devices that no trial can have.
 
-    What the nodes of a cluster have is known there only; a trial without a GPU has none anywhere.
+    Devices of a cluster's nodes are not known here; but a trial with 0 GPUs never has one.
     """
     from raytune_ocr.training.device import get_device
 

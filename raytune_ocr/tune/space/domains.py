@@ -1,4 +1,4 @@
-"""Search domains: what a leaf of an experiment may be instead of one value.
+"""Search domains, which a leaf of an experiment may have instead of one value.
 
     learning_rate: {loguniform: [1e-4, 1e-2]}     # drawn from a to b, evenly on a log scale
     label_smoothing: {uniform: [0, 0.1]}          # from a to b
@@ -31,18 +31,18 @@ KINDS = (*LISTS, *RANGES)
 DEEPEST = 8
 MOST_STEPS = 1_000_000  # of `quniform`
 DIGITS = 4
-"""Significant digits of a drawn number, and of its range's width, so that it can be typed again."""
+"""Significant digits of a drawn number, and of its range's width, so that it can be copied."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One domain, checked.
+    """A checked domain.
 
     Attributes:
         kind: one of `KINDS`.
-        values: of `choice` and `grid` the values, of the others the bounds, then the step.
+        values: the values of `choice` and `grid`; else the bounds, then the step.
         path: keys from the experiment down to the leaf.
-        when: fields and the values of each that the leaf needs.
+        when: fields with the values that the leaf depends on.
     """
 
     kind: str
@@ -52,7 +52,7 @@ class Domain:
 
     @property
     def is_list(self) -> bool:
-        """Whether it is a list of values."""
+        """Whether it is a list of values (`choice` or `grid`)."""
         return self.kind in LISTS
 
     @property
@@ -67,11 +67,11 @@ class Domain:
 
     @property
     def steps(self) -> int:
-        """How many steps of `quniform` fit between its bounds."""
+        """Number of steps of `quniform` between its bounds."""
         return math.floor((self.high - self.low) / self.values[2] + 1e-9)
 
     def draw(self, rng: random.Random) -> Any:
-        """One value, each as likely as the others."""
+        """Draw a value, uniformly."""
         if self.is_list:
             return rng.choice(self.values)
         if self.kind == "randint":
@@ -83,7 +83,7 @@ class Domain:
         return self.rounded(math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
 
     def at_step(self, number: int) -> Any:
-        """The value of `quniform` after so many steps."""
+        """Return the value of `quniform` after `steps` steps."""
         return _plain(self.low + number * self.values[2], self.values[2])
 
     def rounded(self, value: float) -> float:
@@ -99,7 +99,7 @@ class Domain:
         return min(max(float(f"{value:.{digits}g}"), self.low), self.high)
 
     def to_optuna(self, value: Any) -> Any:
-        """`value` as a text of a list, a number of steps or a number; None where it is not here.
+        """Return `value` as a list item's text, a number of steps or a number; None if outside.
 
         A value between steps or integers becomes the nearest one.
         """
@@ -111,27 +111,27 @@ class Domain:
             return min(round((value - self.low) / self.values[2]), self.steps)
         return round(value) if self.kind == "randint" else value
 
-    def from_optuna(self, told: Any) -> Any:
-        """The value that `to_optuna` gave this for, numbers rounded."""
+    def from_optuna(self, value: Any) -> Any:
+        """Return the value for what `to_optuna` returned, numbers rounded."""
         if self.is_list:
-            return json.loads(told)
+            return json.loads(value)
         if self.kind == "quniform":
-            return self.at_step(told)
-        return told if self.kind == "randint" else self.rounded(told)
+            return self.at_step(value)
+        return value if self.kind == "randint" else self.rounded(value)
 
     def holds(self, value: Any) -> bool:
-        """Whether it could have been drawn, step and rounding aside."""
+        """Whether `value` could have been drawn, apart from step and rounding."""
         if self.is_list:
             return any(_text(value) == _text(one) for one in self.values)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number and self.low <= value <= self.high
 
     def around(self, value: Any) -> Domain:
-        """The part near `value`, a quarter of the range to either side.
+        """Return the part near `value`: a quarter of the range on either side.
 
-        `loguniform` is measured on its log scale, whole numbers and steps go one to either side at
-        least; of a list of numbers the next smaller and larger stay, of any other one the value
-        itself. Where `value` is not in here, all stays.
+        `loguniform` is measured on its log scale; integers and steps keep at least one neighbour on
+        either side; a list of numbers keeps the next smaller and larger one, other lists only the
+        value. If `value` is outside, the domain stays as it is.
         """
         if not self.holds(value):
             return self
@@ -153,7 +153,7 @@ class Domain:
         return replace(self, values=(*bounds, *self.values[2:]))
 
     def scaled(self, value: float, factor: float) -> Any:
-        """`value` times `factor`, kept within; of a list of numbers or steps the next one there."""
+        """Return `value` times `factor`, within the bounds; of lists and steps the neighbour."""
         if self.is_list:
             there = sorted(self.values)
             beyond = [v for v in there if (v > value) == (factor > 1) and v != value]
@@ -177,7 +177,7 @@ class Domain:
 
 
 def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[Any, Any]]]:
-    """Yield every leaf that is written as a domain, right or wrong, with the keys to it."""
+    """Yield every leaf that is written as a domain, valid or not, with its path."""
     if len(path) > DEEPEST:
         return
     if isinstance(content, Mapping):
@@ -192,18 +192,18 @@ def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[
 
 
 def is_domain(content: Mapping[str, Any]) -> bool:
-    """Whether a mapping is meant as a domain."""
+    """Whether a mapping is written as a domain."""
     return bool(set(content) & set(KINDS)) and set(content) <= {*KINDS, "when"}
 
 
 def parse_domain(content: Mapping[str, Any], path: Path, place: str) -> tuple[Domain, list[str]]:
-    """The domain without its conditions, and what is wrong with its shape."""
+    """Return the domain without its conditions, and the problems of its form."""
     kinds = [kind for kind in KINDS if kind in content]
     kind = kinds[0]
     values = content[kind]
     place = f"{place}.{kind}"
     if len(kinds) > 1:
-        return Domain(kind, (), path), [f"{place}: must stand alone, got {', '.join(kinds)}"]
+        return Domain(kind, (), path), [f"{place}: must have one kind, got {', '.join(kinds)}"]
     if not isinstance(values, (list, tuple)):
         return Domain(kind, (), path), [f"{place}: must be a list, got {shown(values)}"]
     domain = Domain(kind, tuple(values), path)
@@ -260,12 +260,12 @@ def _neighbours(values: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
 
 
 def _magnitude(value: float) -> int:
-    """The exponent of a number other than 0 in scientific notation."""
+    """Return the exponent of a number other than 0 in scientific notation."""
     return math.floor(math.log10(abs(value)))
 
 
 def _plain(value: float, step: float) -> Any:
-    """`value` without floating-point noise far below `step`; an integer stays one."""
+    """Return `value` without floating-point noise far below `step`; integers stay integers."""
     return value if isinstance(value, int) else round(value, 12 - min(0, _magnitude(step)))
 
 

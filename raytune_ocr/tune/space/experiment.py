@@ -1,8 +1,8 @@
-"""An experiment: fields, domains of further fields, and the trials drawn from them.
+"""An experiment: fixed fields, domains of searched fields, and the trials drawn from them.
 
 A preset is an experiment without domains: one trial, named after it. A searched experiment `name`
-has the trials `name_0001`, `name_0002`, ...; each is drawn by its number and the seed alone, so
-that the same seed gives the same trials, however many are asked for.
+has the trials `name_0001`, `name_0002`, ...; each depends only on its number and the seed, so that
+the same seed gives the same trials, whatever their number.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ DERIVED = {
     "early_stopping_monitor": {"dataset_name"},
     "early_stopping_mode": {"dataset_name", "early_stopping_monitor"},
 }
-"""Fields with defaults that `sections.with_derived` takes from others."""
+"""Fields with defaults that `sections.with_derived` derives from other fields."""
 
 Skip = Callable[[TrainingConfig], bool]
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one trial will be: its config, and the values that were drawn for it, by field."""
+    """A trial to be: its config, and its drawn values by field."""
 
     config: TrainingConfig
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Of the trial."""
+        """Name of the trial."""
         return self.config.experiment_name
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment, parsed and checked.
+    """A parsed and checked experiment.
 
     Attributes:
         name: its key in the file.
         place: its path in the file, for messages.
-        fields: of every trial: the file's, those of `base` under them and `overrides` over them.
-        domains: by field, `model_options.width` for a part of one; those that others depend on
-            come first.
+        fields: of every trial: the file's, which override `base` and are overridden by `overrides`.
+        domains: by field, `model_options.width` for a part of one; dependencies of `when` come
+            first.
         num_samples: trials, for each combination of `grid` values.
         resources: of each trial.
-        base, overrides: fields that the file overrides, and that override the file.
+        base, overrides: fields that the file overrides, and fields that override the file.
     """
 
     name: str
@@ -78,9 +78,9 @@ class Experiment:
 
     @cached_property
     def cells(self) -> list[dict[str, Any]]:
-        """All combinations of the values of its grids; one that is empty where it has none.
+        """Return all combinations of grid values; a single empty one without grids.
 
-        A grid is left out of a combination in which the others keep its conditions from holding.
+        A combination leaves out a grid if its conditions cannot hold with the others.
         """
         grids = {name: d for name, d in self.domains.items() if d.kind == "grid"}
         rows = itertools.product(*(grid.values for grid in grids.values()))
@@ -92,15 +92,15 @@ class Experiment:
 
     @property
     def size(self) -> int:
-        """Trials that it may have; fewer where there are not so many different points."""
+        """Number of trials, or fewer if there are not enough distinct points."""
         return len(self.cells) * self.num_samples if self.is_search else 1
 
     def trial_name(self, number: int) -> str:
-        """Of the trial of that number, from 1."""
+        """Return the name of the trial of that number, from 1."""
         return f"{self.name}_{number:04d}" if self.is_search else self.name
 
     def values(self, pick: Callable[[str, Domain], Any]) -> dict[str, Any]:
-        """A value of each domain whose conditions hold, by field; `pick` is asked in order."""
+        """Return a value of each domain with conditions that hold; `pick` is called in order."""
         values: dict[str, Any] = {}
         for name, domain in self.domains.items():
             if self._applies(domain, values):
@@ -108,7 +108,7 @@ class Experiment:
         return values
 
     def values_among(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of a trial's fields that are values of domains whose conditions hold for it."""
+        """Return a trial's values of domains with conditions that hold for it."""
         known = {**with_derived(self.fields), **fields}
         return {
             name: fields[name]
@@ -119,16 +119,16 @@ class Experiment:
 
     @property
     def imports(self) -> list[str]:
-        """Modules that it names, or the caller for it."""
+        """Modules that it or the caller names."""
         return list(self.fields.get("imports", []))
 
     def point(self, values: Mapping[str, Any], number: int) -> Point:
-        """The trial of these values; raises ConfigurationError where they do not fit together."""
+        """Return the trial of these values; raise ConfigurationError if they are invalid."""
         fields = {**self.fields_with(values), "experiment_name": self.trial_name(number)}
         return Point(create_config(fields, self.place), values)
 
     def fields_with(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of every trial and, in them, the values of domains."""
+        """Return the fields of every trial with the values of domains in them."""
         fields = dict(self.fields)
         for name, domain in self.domains.items():
             if name in values:
@@ -137,10 +137,10 @@ class Experiment:
         return fields
 
     def points(self, seed: int, skip: Skip | None = None) -> Iterator[Point]:
-        """Points drawn at random, no two alike, none that `skip` knows; always the same ones.
+        """Draw distinct random points, without those of `skip`; always the same ones.
 
         Raises:
-            ConfigurationError: when no valid point can be drawn.
+            ConfigurationError: no valid point can be drawn.
         """
         if not self.is_search:
             point = self.point({}, 1)
@@ -165,10 +165,10 @@ class Experiment:
         skip: Skip | None = None,
         cell: Mapping[str, Any] | None = None,
     ) -> Point | None:
-        """A random point that is not in `seen`; None where there seems to be none left.
+        """Draw a random point that is not in `seen`; None if there seems to be none left.
 
         Raises:
-            ConfigurationError: when no valid point can be drawn.
+            ConfigurationError: no valid point can be drawn.
         """
         cell = cell or {}
         fault: ConfigurationError | None = None
@@ -183,17 +183,17 @@ class Experiment:
                 if key_of(values) not in seen and not (skip and skip(point.config)):
                     return point
                 repeats += 1
-            if values.keys() <= cell.keys():  # nothing was drawn, nothing else comes
+            if values.keys() <= cell.keys():  # nothing random: a new attempt would be the same
                 break
         if fault and not repeats:
             raise ConfigurationError(
-                f"{self.place}: no valid point was drawn from its domains; the last one was "
+                f"{self.place}: could not draw a valid point; the last attempt was "
                 f"{dict(values)}:\n{fault}"
             )
         return None
 
     def _reachable(self, cell: Mapping[str, Any]) -> dict[str, Any]:
-        """`cell` without the grids that are in no trial of it, whatever else is drawn."""
+        """Return `cell` without the grids that no trial of it can have."""
         values: dict[str, Any] = {}
         drawn: set[str] = set()
         for name, domain in self.domains.items():
@@ -218,7 +218,7 @@ class Experiment:
 
 
 def key_of(values: Mapping[str, Any]) -> str:
-    """Equal for equal values."""
+    """Return a key that is equal for equal values."""
     return json.dumps(values, sort_keys=True)
 
 
@@ -226,12 +226,12 @@ _DEFAULTS = vars(Settings())
 
 
 def value_of(fields: Mapping[str, Any], name: str) -> Any:
-    """Of a field, set or not."""
+    """Return the value of a field, or its default."""
     return fields[name] if name in fields else _DEFAULTS[name]
 
 
 def put(content: Any, path: Sequence[Any], value: Any) -> Any:
-    """A copy of nested mappings and lists with `value` as the leaf at `path`."""
+    """Return a copy of nested mappings and lists with `value` as the leaf at `path`."""
     if not path:
         return copy.deepcopy(value)
     key, *inner = path

@@ -1,4 +1,4 @@
-"""Parse an experiment as it is written, once: all its problems are reported together."""
+"""Parse an experiment and report all its problems together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RUN_FILES = (
     *("run.lock", "run_state.jsonl", "ray.log", "mlflow.db", "mlruns", "wandb", "report.html"),
     *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
 )
-"""Names of files and folders that a run itself writes into its output folder."""
+"""Names of files and folders that a run writes into its output folder."""
 
 
 def read_experiment(
@@ -59,10 +59,10 @@ def read_experiment(
         base: fields that the sections override.
         overrides: fields that override the sections, as `RAYTUNE_OCR_<SETTING>` variables do.
         num_samples: overrides the experiment's own.
-        default_samples: where neither says how many.
+        default_samples: if neither sets the number.
 
     Raises:
-        ConfigurationError: with all problems, one a line.
+        ConfigurationError: all problems, one per line.
     """
     if not isinstance(content, Mapping):
         raise ConfigurationError(f"{place}: must be a mapping of sections, got {shown(content)}")
@@ -86,8 +86,8 @@ def read_experiment(
     drawn = any(domain.kind != "grid" for domain in written.domains.values())
     if samples is not None and samples > 1 and not drawn and not above:
         raise ConfigurationError(
-            f"{place}.num_samples: must be 1 or left out where nothing is drawn (no domain but "
-            f"grid), since equal trials have equal results, got {samples}"
+            f"{place}.num_samples: must be 1 or left out without random domains (only grids), "
+            f"because equal trials have equal results, got {samples}"
         )
     wanted = (num_samples or samples or default_samples) if drawn else 1
     ordered = _ordered(written.domains, place)
@@ -98,8 +98,8 @@ def _own_key_problems(name: str, content: Mapping[str, Any], place: str) -> list
     problems = []
     if any(fnmatch(name.lower(), pattern) for pattern in RUN_FILES):
         problems.append(
-            f"{place}: must not have the name of a file of the run itself ({', '.join(RUN_FILES)}),"
-            f" since the trial's folder has the experiment's name, got {name!r}"
+            f"{place}: must not be the name of a file of the run ({', '.join(RUN_FILES)}), because "
+            f"the trial's folder has the experiment's name, got {name!r}"
         )
     if content.get("experiment_name", name) != name:
         problems.append(
@@ -117,9 +117,9 @@ def _own_key_problems(name: str, content: Mapping[str, Any], place: str) -> list
 def _meaning_problems(
     experiment: Experiment, written: Mapping[str, Any], has_problems: bool
 ) -> list[str]:
-    """Problems of names, metrics and conditions, which well-formed fields may have."""
+    """Return problems of names, metrics and conditions in well-formed fields."""
     problems = _name_problems(experiment, written)
-    if "dataset_name" not in experiment.domains:  # which metrics there are depends on it
+    if "dataset_name" not in experiment.domains:  # the metrics depend on it
         problems += monitor_problems(experiment.fields, experiment.place)
     if not problems and not has_problems:
         problems += _condition_problems(experiment)
@@ -127,7 +127,7 @@ def _meaning_problems(
 
 
 def _checked_size(experiment: Experiment) -> Experiment:
-    """Raise ConfigurationError for more trials, or a longer name, than there may be."""
+    """Raise ConfigurationError for too many trials or a name that is too long."""
     grids = [domain for domain in experiment.domains.values() if domain.kind == "grid"]
     cells = math.prod(len(grid.values) for grid in grids)
     if cells <= 100 * MOST_TRIALS:  # conditions may leave few of them
@@ -144,12 +144,12 @@ def _checked_size(experiment: Experiment) -> Experiment:
 
 @dataclass
 class _Written:
-    """What the sections say.
+    """The parsed sections.
 
     Attributes:
         fields: constants; a field with domains inside has their first values in lists, and lacks
             them in mappings.
-        domains: by field, with the way into it.
+        domains: by field, with their paths.
         problems: of both.
     """
 
@@ -162,7 +162,7 @@ class _Written:
         """Separate the domains of `content` from its constants and check both.
 
         Args:
-            above: fields that override the sections, their domains too.
+            above: fields that override the sections, also their domains.
         """
         written = cls()
         constants = {key: value for key, value in content.items() if key not in OWN_KEYS}
@@ -178,7 +178,7 @@ class _Written:
     def _take_domains(
         self, section: str, constants: dict[str, Any], place: str, above: Mapping[str, Any]
     ) -> None:
-        """Move the domains of a section into `domains`; `constants` keep what is left."""
+        """Move the domains of a section into `domains`; the rest stays in `constants`."""
         for key, value in list(constants[section].items()):
             setting = SECTIONS[section].get(key) if isinstance(key, str) else None
             found = list(find_domains(value, (section, key)))
@@ -214,12 +214,12 @@ class _Written:
             domain, problems = _fitted(domain, setting, template, where)
         when, more = _conditions(leaf.get("when"), name, f"{where}.when")
         if when and isinstance(path[-1], int):
-            more = [f"{where}.when: a part of a list cannot be left out, so it has no conditions"]
+            more = [f"{where}.when: must not be used inside a list: list items cannot be left out"]
         self.problems += problems + more + _shadowed(path, constants, where)
         self.domains[name] = replace(domain, when=when)
 
     def _remove_searched_parts(self) -> None:
-        """Take the searched leaves out of mappings such as `model_options`."""
+        """Remove the searched leaves from mappings such as `model_options`."""
         for name, domain in self.domains.items():
             setting, *inner = name.split(".")[0], *domain.path[2:]
             if inner and setting in self.fields:
@@ -227,13 +227,13 @@ class _Written:
 
 
 def _first(leaf: Mapping[Any, Any]) -> Any:
-    """The first value of a domain, which stands for it while the rest is checked."""
+    """Return the first value of a domain, for checking the rest."""
     values = next((value for key, value in leaf.items() if key != "when"), None)
     return values[0] if isinstance(values, (list, tuple)) and values else None
 
 
 def _without(content: Any, path: list[Any]) -> Any:
-    """A copy of nested mappings without the leaf at `path`; leaves of lists stay."""
+    """Return a copy of nested mappings without the leaf at `path`; leaves of lists stay."""
     key, *inner = path
     changed = copy.copy(content)
     if inner:
@@ -256,7 +256,7 @@ def _shadowed(path: Path, sections: Mapping[str, Any], where: str) -> list[str]:
 
 
 def _fitted(domain: Domain, setting: str, template: Any, where: str) -> tuple[Domain, list[str]]:
-    """The domain with its values as the setting's type, and those that break the setting's rule."""
+    """Return the domain with values of the setting's type, and the values that break its rule."""
     whole = len(domain.path) == 2
     place = f"{where}.{domain.kind}"
     problems: list[str] = []
@@ -288,7 +288,7 @@ def _fitted(domain: Domain, setting: str, template: Any, where: str) -> tuple[Do
 def _conditions(
     written: Any, name: str, place: str
 ) -> tuple[tuple[tuple[str, tuple[Any, ...]], ...], list[str]]:
-    """Conditions by field, and what is wrong with each by itself."""
+    """Return conditions by field, and the problems of each."""
     if written is None:
         return (), []
     if not isinstance(written, Mapping) or not written:
@@ -313,10 +313,10 @@ def _conditions(
 
 
 def _name_problems(experiment: Experiment, written: Mapping[str, Any]) -> list[str]:
-    """Models and datasets that nobody registers, modules that cannot be imported, wrong options.
+    """Return problems of models, datasets, their options, and modules to import.
 
     Args:
-        written: the fields that the file sets, as far as they are right.
+        written: the valid fields of the file.
     """
     imports = written.get("imports", [])
     if problems := import_problems(imports, f"{experiment.place}.model.imports"):
@@ -336,7 +336,7 @@ def _name_problems(experiment: Experiment, written: Mapping[str, Any]) -> list[s
 
 
 def _searched_options(experiment: Experiment) -> dict[str, Any]:
-    """`model_options` and `dataset_options` with a value of each domain in them."""
+    """Return `model_options` and `dataset_options` with a value of each domain in them."""
     firsts = {
         name: domain.values[0]
         for name, domain in experiment.domains.items()
@@ -347,7 +347,7 @@ def _searched_options(experiment: Experiment) -> dict[str, Any]:
 
 
 def _condition_problems(experiment: Experiment) -> list[str]:
-    """Conditions that the file itself keeps from ever holding; overrides may do so."""
+    """Return the conditions that can never hold in the file; overrides may cause that."""
     fixed = with_derived(experiment.fields)
     return [
         f"{where}.when: can never hold, {name} is {there}, never one of {shown(list(wanted))}"
@@ -371,7 +371,7 @@ def _impossible(
 
 
 def _ordered(domains: Mapping[str, Domain], place: str) -> dict[str, Domain]:
-    """Those first that the conditions of others ask for."""
+    """Sort domains so that dependencies of `when` come first."""
     waiting = dict(domains)
     ordered: dict[str, Domain] = {}
     while waiting:
@@ -382,6 +382,6 @@ def _ordered(domains: Mapping[str, Domain], place: str) -> dict[str, Domain]:
         ]
         if not ready:
             names = ", ".join(waiting)
-            raise ConfigurationError(f"{place}: the conditions of {names} form a circle")
+            raise ConfigurationError(f"{place}: the conditions of {names} form a cycle")
         ordered |= {name: waiting.pop(name) for name in ready}
     return ordered

@@ -68,7 +68,7 @@ Any leaf of a section may be a domain instead of a value. An experiment with dom
 | `{quniform: [low, high, step]}` | low, low + step, ... up to high |
 | `{randint: [low, high]}` | an integer from low to high, both included |
 
-Drawn numbers have DIGITS significant digits, or as many as give the width of the range that many.
+Drawn numbers have DIGITS significant digits, or more where the width of the range needs them.
 With `when`, a leaf is set only in trials where other settings have the given values:
 `focal_gamma: {uniform: [0.5, 3], when: {training.loss_type: focal}}`; a list names several values.
 """

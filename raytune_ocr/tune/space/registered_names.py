@@ -1,4 +1,4 @@
-"""Models and datasets that experiments name: whether there are such, before anything runs."""
+"""Check the models and datasets that experiments name, before anything runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreatio
 from raytune_ocr.plugins import import_modules
 
 NAMED = {"model_name": ("model", "name"), "dataset_name": ("data", "name")}
-"""Fields that name something registered, and where an experiment has them."""
+"""Fields that name a registered class, and their YAML paths."""
 
 
 def import_problems(imports: Sequence[str], place: str) -> list[str]:
-    """What is wrong with modules that register models and datasets; they are imported."""
+    """Import the modules that register models and datasets; return the problems."""
     try:
         import_modules(imports)
     except ConfigurationError as error:
@@ -22,23 +22,23 @@ def import_problems(imports: Sequence[str], place: str) -> list[str]:
 
 
 def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
-    """Those of `names` that nobody has registered, each with what there is.
+    """Return a message for each unregistered name, with the known ones.
 
     Args:
         field: a key of `NAMED`.
-        names: values of that field; what is no text breaks another rule.
-        place: where they were written.
+        names: values of that field; other types than text break another rule.
+        place: their path in the file.
     """
     from raytune_ocr.data import DatasetRegistry
     from raytune_ocr.models import ModelRegistry
 
     find = ModelRegistry.factory if field == "model_name" else DatasetRegistry.factory
     texts = [name for name in names if isinstance(name, str)]
-    return [line for name in texts for line in _told(place, find, name)]
+    return [line for name in texts for line in _problems(place, find, name)]
 
 
 def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str) -> list[str]:
-    """Options that what is named does not take, as far as that is known before it is built.
+    """Return options that the named class does not take, as far as its signature shows.
 
     Args:
         field: a key of `NAMED`.
@@ -51,12 +51,12 @@ def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str
 
     if field == "dataset_name":
         options = fields.get("dataset_options", {})
-        return _told(f"{place}.data.options", DatasetRegistry.check, name, options)
+        return _problems(f"{place}.data.options", DatasetRegistry.check, name, options)
     options, path = fields.get("model_options", {}), fields.get("model_config_path")
-    return _told(f"{place}.model.options", check_settings, name, options, path)
+    return _problems(f"{place}.model.options", check_settings, name, options, path)
 
 
-def _told(place: str, find: Callable[..., Any], *arguments: Any) -> list[str]:
+def _problems(place: str, find: Callable[..., Any], *arguments: Any) -> list[str]:
     try:
         find(*arguments)
     except (ConfigurationError, DataLoaderError, ModelCreationError) as error:

@@ -18,7 +18,7 @@ from raytune_ocr.tune.options import OPTIONS, TUNING
 Schema = dict[str, Any]
 
 WHEN = {
-    "description": "settings and the value, or list of values, of each that the leaf needs",
+    "description": "settings that the leaf depends on, each with a value or a list of values",
     "type": "object",
     "minProperties": 1,
     "propertyNames": {"enum": [*PATHS, *ABOUT]},
@@ -41,7 +41,7 @@ def yaml_schema() -> Schema:
                 "additionalProperties": {"$ref": "#/$defs/experiment"},
             },
             "targets": {
-                "description": "goals; the report says which ones are reached",
+                "description": "goals; the report shows which ones are met",
                 **_nullable(_mapping({n: dict(goal_rule(n).schema) for n in target_keys()})),
             },
             "tuning": {
@@ -84,7 +84,7 @@ def _experiment() -> Schema:
 
 
 def _setting(name: str, about: About) -> Schema:
-    """A setting: its value, or a domain of values."""
+    """Return the schema of a setting: its value, or a domain of values."""
     value, unit = dict(about.rule.schema), f" ({about.unit})" if about.unit else ""
     default = getattr(Settings(), name)
     if "items" in value and about.rule.kind is list:
@@ -97,7 +97,7 @@ def _setting(name: str, about: About) -> Schema:
 
 
 def _domains(value: Mapping[str, Any]) -> list[Schema]:
-    """The domains that may stand for a value of this schema."""
+    """Return the schemas of domains with values of this schema."""
     lists = {"type": "array", "items": dict(value), "minItems": 1, "uniqueItems": True}
     found = [_domain(kind, lists) for kind in ("choice", "grid")]
     if value.get("type") in ("number", "integer"):
@@ -129,5 +129,5 @@ def _mapping(properties: Mapping[str, Any]) -> Schema:
 
 
 def _nullable(schema: Schema) -> Schema:
-    """A section, which may be left empty."""
+    """Return the schema of a section, which may be empty."""
     return {**schema, "type": ["object", "null"]}

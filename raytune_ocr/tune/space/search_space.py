@@ -1,4 +1,4 @@
-"""From a YAML of experiments to a checked space of trials; nothing here knows Ray."""
+"""Read a YAML of experiments into a checked space of trials, without Ray."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_exper
 from raytune_ocr.tune.space.registered_names import NAMED, import_problems, name_problems
 
 KEYS = ("experiments", "targets", "tuning")
-"""Keys of a file that have a meaning here."""
+"""Known top-level keys of a file."""
 
 OF_THE_RUN = {
-    "output_dir": "since all trials of a run are in its own folder; name that by --output-dir",
-    "experiment_name": "since each trial needs a name of its own; it is the experiment's key under "
-    "experiments: in the YAML",
+    "output_dir": "because all trials of a run are in its folder; name that with --output-dir",
+    "experiment_name": "because each trial needs a different name; it is the experiment's key "
+    "under experiments: in the YAML",
 }
-"""Fields of a trial that no one value can be given to, and where they come from."""
+"""Fields that cannot have one value for all trials, and where they come from."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Space:
     Attributes:
         experiments: by name, in the file's order.
         targets: goals by name.
-        seed: of the random draws.
+        seed: for random draws.
         tuning: options of the run, by name.
         place: the file's name, for messages.
     """
@@ -62,7 +62,7 @@ class Space:
         """The trials of each experiment, those of searched ones drawn at random.
 
         Raises:
-            ConfigurationError: when an experiment gives no valid trial, or two share a name.
+            ConfigurationError: an experiment has no valid trial, or two trials share a name.
         """
         points: dict[str, list[Point]] = {}
         problems = []
@@ -84,10 +84,10 @@ class Space:
         return points
 
     def only(self, names: Sequence[str] | None) -> Space:
-        """Return the space of these experiments, in their order; None: of all.
+        """Return the space of these experiments, in their order; None: all.
 
         Raises:
-            ConfigurationError: naming the experiments that there are.
+            MissingKeyError: an unknown name; lists the known ones.
         """
         if not names:
             return self
@@ -97,23 +97,23 @@ class Space:
 
     @property
     def shortfalls(self) -> list[str]:
-        """A line for each search with fewer different trials than it asks for."""
+        """Lines about searches with fewer distinct trials than num_samples."""
         return [
             f"{name}: {len(points)} trials instead of {self.experiments[name].size}: its domains "
-            "have no more different values"
+            "have no more distinct values"
             for name, points in self.points.items()
             if len(points) < self.experiments[name].size
         ]
 
     @property
     def imports(self) -> list[str]:
-        """Modules that the file or the caller names, each once."""
+        """Modules that the file or the caller names, without duplicates."""
         named = (experiment.imports for experiment in self.experiments.values())
         return list(dict.fromkeys(itertools.chain.from_iterable(named)))
 
     @property
     def configs(self) -> dict[str, TrainingConfig]:
-        """The config of every trial of `points`, by the trial's name."""
+        """Return the config of every trial of `points`, by name."""
         return {point.name: point.config for points in self.points.values() for point in points}
 
 
@@ -121,14 +121,14 @@ def find_space(name: str | os.PathLike[str]) -> Path:
     """Return the file of that path, or the shipped space of that name (`full`, `presets`, ...).
 
     Raises:
-        ConfigurationNotFoundError: naming the shipped spaces.
+        ConfigurationNotFoundError: there is none; lists the shipped spaces.
     """
     path = Path(name)
     try:
         if path.exists() and not path.is_dir():  # a pipe is a file to read, too
             return path
     except (OSError, ValueError) as error:  # too long, or a NUL in it
-        raise ConfigurationNotFoundError(f"{name!r}: no file can have this name: {error}") from None
+        raise ConfigurationNotFoundError(f"{name!r}: not a valid file name: {error}") from None
     shipped = shipped_spaces()
     if str(name) in shipped:
         return shipped[str(name)]
@@ -157,7 +157,7 @@ def read_space(
     """Parse a loaded YAML as a whole.
 
     Args:
-        content: what `load_yaml` gave.
+        content: from `load_yaml`.
         place: the file's name, for messages.
         overrides: fields of `TrainingConfig` to set in every experiment.
         names: experiments to take (default: all, in the file's order).
@@ -169,8 +169,8 @@ def read_space(
     """
     if "experiments" not in content:
         raise MissingKeyError(
-            f"{place}: experiments: must be there, a mapping of at least one experiment, got the "
-            f"keys {', '.join(map(str, content)) or 'none'}"
+            f"{place}: experiments: must be a mapping of at least one experiment, got a file with "
+            f"the keys {', '.join(map(str, content)) or '(none)'}"
         )
     written = content["experiments"]
     if not isinstance(written, Mapping) or not written:
@@ -196,7 +196,7 @@ def read_space(
     seed = (overrides or {}).get("seed", 0)
     space = Space(experiments, targets, seed, tuning, place)
     try:
-        space.points  # noqa: B018  (drawn once, to find what does not fit together)
+        space.points  # noqa: B018  (draw once, to find invalid combinations)
         _check_names(names, written, place)
     except ConfigurationError as error:
         problems.append(str(error))
@@ -206,7 +206,7 @@ def read_space(
 
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with fields from elsewhere than the file, besides their types."""
+    """Return problems of fields from outside the file, besides their types."""
     problems = import_problems(overrides.get("imports", []), "--import")
     places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
     fixed = {**environment_overrides(), **overrides}
@@ -250,7 +250,7 @@ def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
 
 
 def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
-    """Return a problem for each top-level key that is neither known nor a mapping of anchors."""
+    """Return a problem for each top-level key that is neither known nor a merge source."""
     return [
         f"{place}: {unknown_name('key', key, KEYS)} (other top-level keys "
         "must be mappings that experiments merge from)"
@@ -260,7 +260,7 @@ def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
 
 
 def anchor_homes(content: Mapping[str, Any]) -> list[str]:
-    """Return the top-level keys that only hold mappings to merge from."""
+    """Return the top-level keys that are only merge sources."""
     return [str(key) for key in content if key not in KEYS]
 
 

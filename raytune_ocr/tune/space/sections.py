@@ -1,4 +1,4 @@
-"""From the sections of one experiment to checked fields; nothing here knows domains."""
+"""Read the sections of one experiment into checked fields, without domains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from raytune_ocr.config.training_config import TrainingConfig, with_derived_loss
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
 OWN_KEYS = ("experiment_name", "num_samples", "resources")
-"""Keys of an experiment that are no sections."""
+"""Keys of an experiment that are not sections."""
 
 
 def create_training_config(experiment_config: Mapping[str, Any]) -> TrainingConfig:
@@ -78,8 +78,8 @@ def combined(
 ) -> dict[str, Any]:
     """Return all fields: `overrides` win over `fields`, and these over `base`.
 
-    Modules to import add up, since those of the file register what it names. An override of the
-    monitor discards the file's mode, which was written for another metric.
+    Modules to import are combined, since the file's modules register the classes that it names. An
+    override of the monitor discards the file's mode, which belongs to another metric.
     """
     values = {**(base or {}), **fields, **overrides}
     if "early_stopping_monitor" in overrides and "early_stopping_mode" not in overrides:
@@ -112,7 +112,7 @@ def create_config(fields: Mapping[str, Any], where: str) -> TrainingConfig:
 
 
 def monitor_problems(values: Mapping[str, Any], where: str) -> list[str]:
-    """Return what is wrong with the monitored metric, if one is set."""
+    """Return the problem of the monitored metric, if one is set."""
     monitors = monitors_of(values)
     monitor = values.get("early_stopping_monitor", monitors[0])
     if monitor in monitors:

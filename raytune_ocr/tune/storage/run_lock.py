@@ -1,4 +1,4 @@
-"""One run at a time in an output folder, and no empty folder of one that never began."""
+"""Lock an output folder for one run at a time."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class RunLock:
-    """A lock that the system keeps until its owner ends, however it ends, also over NFS.
+    """A lock that the system releases when its owner ends, however it ends, also over NFS.
 
-    The folder is made if it is absent, and taken away again if it is empty at the end. On a file
-    system without locks, the file itself is the lock: one that was left over must be forced.
+    The folder is made if it is missing, and removed at the end if it is empty. On a file system
+    without locks, the file itself is the lock: one that a killed run left must be forced.
 
     Args:
         folder: the output folder.
-        force: take the folder even if somebody holds it.
+        force: take the folder even if another run holds it.
 
     Raises:
-        ConfigurationError: on entering, when another run holds it (tells whose and since when), or
-            no file can be made there.
+        ConfigurationError: on entering, if another run holds the lock (names its owner and start),
+            or no file can be made there.
     """
 
     def __init__(self, folder: Path, force: bool = False) -> None:
@@ -68,11 +68,11 @@ class RunLock:
         remove_if_empty(self._made)
 
     def _take(self) -> bool:
-        """Open and lock the file; False where its owner has removed it in the meantime."""
+        """Open and lock the file; return False if its owner has removed it meanwhile."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(self.path, flags, 0o644)
         if not stat.S_ISREG(os.fstat(self._file).st_mode):
-            raise OSError(errno.EINVAL, f"{LOCK_FILE} is no regular file")
+            raise OSError(errno.EINVAL, f"{LOCK_FILE} is not a regular file")
         try:
             lock(self._file)
         except OSError as error:
@@ -87,18 +87,18 @@ class RunLock:
         return False
 
     def _sign(self) -> None:
-        """Write who holds it; a file that its owner did not remove is told."""
+        """Write the owner to the file; log a warning if an earlier owner left it."""
         if self._read():
-            logger.warning("%s: left over by %s, which has ended", self.path, self._owner())
+            logger.warning("%s: replaces the lock of %s, which has ended", self.path, self._owner())
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "user": _user()}
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps({**owner, "since": time.time()}).encode(), 0)
 
     def _is_ours(self) -> bool:
-        """Whether the path still means the file that is locked: it may have been forced away."""
+        """Whether the path is still the locked file: another run may have forced it."""
         try:
             return os.path.samestat(self.path.lstat(), os.fstat(self._file))
-        except OSError:  # gone, or nothing is open
+        except OSError:  # removed, or not open
             return False
 
     def _close(self) -> None:
@@ -113,14 +113,14 @@ class RunLock:
         owner = self._owner()
         self._close()
         return ConfigurationError(
-            f"{self.path.parent}: in use by {owner}; wait for it or choose another "
-            "--output-dir (--force-unlock takes it nevertheless)"
+            f"{self.path.parent}: in use by {owner}; wait until it ends, or choose another "
+            "--output-dir (--force-unlock ignores the lock)"
         )
 
     def _not_writable(self, error: OSError) -> ConfigurationError:
-        link = f"{LOCK_FILE} is a link, which is not followed" if error.errno == errno.ELOOP else ""
+        link = f"{LOCK_FILE} is a symbolic link" if error.errno == errno.ELOOP else ""
         return ConfigurationError(
-            f"--output-dir: must be a folder that files can be written to, got "
+            f"--output-dir: must be a writable folder, got "
             f"{self.path.parent}: {link or error.strerror}"
         )
 
@@ -134,15 +134,15 @@ class RunLock:
 
 
 def lock(file: int) -> None:
-    """Lock an open file exclusively, at once or not at all.
+    """Lock an open file exclusively, without waiting.
 
-    A lock of the open file description: unlike POSIX locks it is not lost when somebody in this
-    process reads the file, and unlike `flock` it is one of the server's where NFS maps it.
+    The lock belongs to the open file description: unlike a POSIX lock, it survives when this
+    process reads the file; unlike `flock`, it is a lock of the server on NFS.
 
     Raises:
-        OSError: another one holds it, or the file system has no locks.
+        OSError: another process holds it, or the file system has no locks.
     """
-    if not hasattr(fcntl, "F_OFD_SETLK"):  # no Linux
+    if not hasattr(fcntl, "F_OFD_SETLK"):  # not Linux
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
     whole_file = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""MLflow."""
+"""Log trials to MLflow."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ TRIAL_TAG = "raytune_ocr.trial"
 
 
 class _MLflowRuns(OfRun, MLflowLoggerCallback):
-    """Finds the run that a trial has by a tag."""
+    """Finds a trial's MLflow run by a tag."""
 
     def log_trial_start(self, trial: Any) -> None:
-        """Go on with the run that the trial has, whose settings are told, or begin one."""
+        """Continue the trial's run, which has its settings already, or start one."""
         from mlflow import MlflowClient
 
         name = self.whole_name(trial)
@@ -32,4 +32,4 @@ class _MLflowRuns(OfRun, MLflowLoggerCallback):
 
 
 class MLflow(Described, _MLflowRuns):
-    """A run of MLflow for each trial."""
+    """Logs each trial as an MLflow run."""

@@ -1,4 +1,4 @@
-"""A finished run in the files of Ray Tune, for people's notebooks that read those."""
+"""Export a finished run in Ray Tune's files, for code that reads those."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SNAPSHOT = "experiment_state-raytune_ocr.json"
-RESULTS = "result.json"  # in the folder of a trial, a line an epoch
+RESULTS = "result.json"  # in the folder of a trial, a line per epoch
 STATUS = {"completed": "TERMINATED", "failed": "ERROR"}
 
 
@@ -56,7 +56,7 @@ def export_ray(folder: str | os.PathLike[str]) -> Path:
 
 
 def _rows(curve: pd.DataFrame, result: Mapping[str, Any], trial_id: str) -> list[dict[str, Any]]:
-    """Return the reports of a trial under Ray's names; figures that it has not are left out."""
+    """Return the reports of a trial under Ray's names, without missing metrics."""
     total = 0.0
     rows: list[dict[str, Any]] = []
     for row in curve.drop(columns="experiment_name").to_dict("records"):

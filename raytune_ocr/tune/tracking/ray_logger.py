@@ -1,8 +1,7 @@
-"""Ray's own callbacks for trackers, told of trials as this package knows them.
+"""Adapt Ray's tracker callbacks to the trials of this package.
 
-Their settings stand under their plain names, a step is an epoch, and a trial is one run, also where
-Ray runs it several times over: because it had to wait for others in between, its process was lost,
-or the run was resumed.
+Settings have their plain names, a step is an epoch, and a trial is one tracked run, also if Ray
+runs it several times: after a pause, after a lost process, or after a resume.
 """
 
 from __future__ import annotations
@@ -10,19 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 PAUSED = "paused"
-"""Key in the config of a trial of Ray's that ended in a pause, to go on as another one."""
+"""Key in the config of a Ray trial that ended in a pause and continues as another one."""
 
 
 class Described:
-    """Hands on what happens to a trial as if it was all one trial of Ray's."""
+    """Reports the Ray trials of one trial to a tracker as one run."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._first: dict[str, Any] = {}  # of Ray's trials, by name
+        self._first: dict[str, Any] = {}  # the first Ray trial, by name
         self._open: set[str] = set()
 
     def log_trial_start(self, trial: Any) -> None:
-        """With the settings that it trains with, not with how it was asked for."""
+        """Log the start with the training settings instead of Ray's config."""
         name = trial.config["experiment_name"]
         self._open.add(name)
         if self._first.setdefault(name, trial) is not trial:
@@ -35,30 +34,30 @@ class Described:
             trial.config = asked
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        """By its epoch."""
+        """Log a report with its epoch as the step."""
         first = self._first[trial.config["experiment_name"]]
-        told = {**result, "training_iteration": result.get("epoch", iteration)}
-        super().log_trial_result(iteration, first, told)  # type: ignore[misc]
+        row = {**result, "training_iteration": result.get("epoch", iteration)}
+        super().log_trial_result(iteration, first, row)  # type: ignore[misc]
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """Unless it only paused."""
+        """Log the end, unless the trial only paused."""
         name = trial.config["experiment_name"]
         if failed or not trial.config.get(PAUSED):
             self._open.discard(name)
             super().log_trial_end(self._first[name], failed)  # type: ignore[misc]
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
-        """Those that waited for a turn that never came have ended as well."""
+        """Log the end of paused trials that were never continued."""
         for name in sorted(self._open):
             super().log_trial_end(self._first[name])  # type: ignore[misc]
         super().on_experiment_end(trials, **info)  # type: ignore[misc]
 
 
 class OfRun:
-    """Knows a trial by a name that no other run has one of.
+    """Names a trial uniquely across runs.
 
     Args:
-        run: what tells this run from any other; resumed, it is the same.
+        run: the run's id, which a resume keeps.
     """
 
     def __init__(self, *arguments: Any, run: str, **keywords: Any) -> None:
@@ -66,5 +65,5 @@ class OfRun:
         self.run = run
 
     def whole_name(self, trial: Any) -> str:
-        """The run and the trial in it."""
+        """Return the run's id and the trial's name."""
         return f"{self.run}/{trial.config['experiment_name']}"

@@ -1,7 +1,7 @@
-"""What others are told of a run: MLflow, Weights & Biases, TensorBoard of trials that were stopped.
+"""Create and check the trackers of a run: MLflow and Weights & Biases.
 
-Trackers hear of everything through Ray's own callbacks. A trial writes its own TensorBoard files;
-one that Ray ends has no time for a last picture, so the driver adds it.
+Trackers use Ray's own callbacks. A trial writes its TensorBoard files itself; if Ray stops it, the
+driver adds the last images.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 TRACKERS = ("mlflow", "wandb")
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
-MLFLOW_STORE = "mlflow.db"  # in the output folder, unless MLFLOW_TRACKING_URI says another
+MLFLOW_STORE = "mlflow.db"  # in the output folder, unless MLFLOW_TRACKING_URI is set
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Whether each can be written to.
+    """Check that each tracker is known and its package is installed.
 
     Raises:
         ConfigurationError: an unknown one, or its package is not installed.
@@ -36,20 +36,20 @@ def check_trackers(names: Sequence[str]) -> None:
             raise ConfigurationError(f"--track: {unknown_name('tracker', name, TRACKERS)}")
         if find_spec(name) is None:
             raise ConfigurationError(
-                f"--track {name}: needs that package: pip install 'raytune-ocr[track]'"
+                f"--track {name}: the package is not installed: pip install 'raytune-ocr[track]'"
             )
 
 
 def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallback]:
-    """Ray's callbacks for the named trackers.
+    """Return Ray's callbacks for the named trackers.
 
     Args:
         names: of `TRACKERS`.
         folder: of the run; names experiment and project.
-        run: its id, by which a trial's own run is found again.
+        run: its id, by which a resumed trial finds its tracked run.
     """
     if not names:
-        return []  # those of both import their packages, which takes seconds
+        return []  # importing the callbacks takes seconds
     from raytune_ocr.tune.tracking.mlflow import MLflow
     from raytune_ocr.tune.tracking.wandb import WeightsAndBiases
 
@@ -65,10 +65,10 @@ def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallbac
 
 
 def reach_trackers(names: Sequence[str], folder: Path, run: str) -> None:
-    """Whether each answers, before anything begins; the arguments are those of `trackers`.
+    """Check that each tracker answers, before the run starts; arguments as `trackers`.
 
     Raises:
-        ConfigurationError: one does not, or wants a key.
+        ConfigurationError: one does not answer, or needs a key.
     """
     for name in names:
         try:
@@ -77,11 +77,11 @@ def reach_trackers(names: Sequence[str], folder: Path, run: str) -> None:
             for tracker in trackers([name], folder, run):
                 tracker.setup()
         except Exception as error:  # whatever a tracker's own package raises
-            raise ConfigurationError(f"--track {name}: cannot be told of a run: {error}") from error
+            raise ConfigurationError(f"--track {name}: cannot log to it: {error}") from error
 
 
 def _unreachable(uri: str) -> str:
-    """Why a server cannot be reached, which MLflow would find out in minutes; "" if it can be."""
+    """Return why a server cannot be reached, or ""; MLflow would notice after minutes."""
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or getproxies():
         return ""

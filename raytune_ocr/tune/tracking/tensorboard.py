@@ -1,4 +1,4 @@
-"""Pictures in the TensorBoard files of trials that were ended from outside."""
+"""Add images to the TensorBoard files of trials that the driver stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
 
 
 def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:
-    """Add what the best models of trials do that had no time to add it themselves."""
+    """Add images with the best models' predictions for trials that could not add them."""
     from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
     for record in records:

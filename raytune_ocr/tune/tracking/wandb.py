@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""Log trials to Weights & Biases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from raytune_ocr.tune.tracking.ray_logger import Described, OfRun
 
 
 class _WandbRuns(OfRun, WandbLoggerCallback):
-    """Gives a trial's run the same id each time."""
+    """Gives a trial's W&B run the same id each time."""
 
     def log_trial_start(self, trial: Any) -> None:
-        """Go on with the run of that id, or begin it."""
+        """Continue the run of that id, or start it."""
         name = self.whole_name(trial).encode()
         self.kwargs["id"] = hashlib.sha256(name).hexdigest()[:16]
         self.kwargs["resume"] = "allow"
@@ -22,15 +22,15 @@ class _WandbRuns(OfRun, WandbLoggerCallback):
 
 
 class Writing(_WandbLoggingActor):
-    """Writes one trial's run, in a process that Ray ends as soon as it says that it is done."""
+    """Writes one trial's run, in a process that Ray ends when it reports that it is done."""
 
     def run(self) -> None:
-        """Until the trial is over and all of it is in the file."""
+        """Write until the trial is over and the file is complete."""
         super().run()
         self._wandb.teardown()  # waits for the process that writes the file, which would end too
 
 
 class WeightsAndBiases(Described, _WandbRuns):
-    """A run of Weights & Biases for each trial."""
+    """Logs each trial as a W&B run."""
 
     _logger_actor_cls = Writing

@@ -143,7 +143,7 @@ def test_a_folder_without_a_font_that_may_be_rendered_is_an_error(tmp_path, caps
         if reserved:
             (empty / "Hanuman-Regular.ttf").write_bytes(b"never read")
         assert main([*arguments, "--fonts-dir", str(empty)]) == 2
-        assert f"{empty}: must hold a font (.ttf, .otf, .ttc)" in capsys.readouterr().err
+        assert f"{empty}: must contain a font (.ttf, .otf, .ttc)" in capsys.readouterr().err
     assert not out.exists()
 
 

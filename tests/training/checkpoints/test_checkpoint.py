@@ -117,5 +117,5 @@ def test_a_missing_checkpoint_is_a_file_not_found_error(tmp_path):
 
 def test_a_checkpoint_without_weights_is_a_key_error(tmp_path):
     write_state(tmp_path / "a.pt", {"epoch": 1})
-    with pytest.raises(KeyError, match="must hold model_state_dict"):
+    with pytest.raises(KeyError, match="must have model_state_dict"):
         CheckpointManager(tmp_path).load_checkpoint(tmp_path / "a.pt", nn.Linear(2, 2))

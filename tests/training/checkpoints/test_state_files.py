@@ -101,7 +101,7 @@ def test_a_missing_key_is_also_a_key_error_that_reads_as_a_sentence():
     with pytest.raises(KeyError) as raised:
         part_of({"epoch": 1}, "model_state_dict", "a.pt")
     assert isinstance(raised.value, IncompleteCheckpointError)
-    assert str(raised.value) == "a.pt: must hold model_state_dict, holds epoch"
+    assert str(raised.value) == "a.pt: must have model_state_dict, has epoch"
 
 
 def test_a_file_of_something_else_is_no_checkpoint(tmp_path):

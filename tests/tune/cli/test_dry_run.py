@@ -34,7 +34,7 @@ def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
     told = dry_run(tuner("searched_small", tmp_path), None)
     assert "24 trials of 1 experiment, at most 216 epochs in all" in told
     assert "#   batch_size             choice [16, 32, 64]" in told
-    assert "#   step_size              randint [2, 4]  where scheduler_type is steplr" in told
+    assert "#   step_size              randint [2, 4]  when scheduler_type is steplr" in told
     examples = yaml.safe_load(told)
     assert list(examples) == ["reader_0001", "reader_0002", "reader_0003"]
     first = examples["reader_0001"]
@@ -60,7 +60,7 @@ def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
 
 def test_the_page_and_the_list_tell_of_trials_that_there_are_not(tmp_path):
     asked = tuner(space(tmp_path, FEW), tmp_path)
-    told = "a search of 2 trials instead of 9: no more different values"
+    told = "a search of 2 trials instead of 9: there are no more distinct values"
     assert told in list_experiments(asked, None) and told in dry_run(asked, None)
 
 
@@ -70,5 +70,5 @@ def test_max_trials_cuts_what_is_told(tmp_path):
 
 
 def test_data_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(DataNotFoundError, match="nowhere: no such file or folder of data"):
+    with pytest.raises(DataNotFoundError, match="nowhere: no such data file or folder"):
         dry_run(tuner("presets", tmp_path, data=str(tmp_path / "nowhere")), None)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, session_folder
+from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, own_session, session_folder
+from raytune_ocr.tune.storage.scratch import OWNER
 
 LONG = """
 experiments:
@@ -64,6 +66,20 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
         run.wait(60)
 
 
+def test_a_session_is_removed_when_its_run_ends_and_those_of_killed_runs_before(tmp_path):
+    for name in ("session_killed", "session_of_others", "session_own"):
+        (tmp_path / name / "logs").mkdir(parents=True)
+    (tmp_path / "session_killed" / OWNER).write_text("\n")
+    with own_session(str(tmp_path / "session_own")):
+        names = {path.name for path in tmp_path.iterdir()}
+        assert names == {"session_of_others", "session_own"}
+    assert [path.name for path in tmp_path.iterdir()] == ["session_of_others"]
+    (tmp_path / "session_fails").mkdir()
+    with suppress(ValueError), own_session(str(tmp_path / "session_fails")):
+        raise ValueError
+    assert (tmp_path / "session_fails").exists()  # to look into, until the next run
+
+
 def test_a_cohort_shares_the_cores_so_that_all_of_it_fits(tmp_path, monkeypatch):
     own = Cluster(None, tmp_path)
     nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
@@ -89,12 +105,12 @@ def test_there_is_room_for_one_trial_at_least(monkeypatch, tmp_path):
 def test_what_no_node_has_is_waited_for_where_it_may_be_added(monkeypatch, tmp_path):
     monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
     monkeypatch.setattr(Cluster, "may_autoscale", lambda self: True)
-    with pytest.raises(ConfigurationError, match="at most the 0 CPUs"):
+    with pytest.raises(ConfigurationError, match="at most 0 CPUs"):
         Cluster(None, tmp_path).check({"cpu": 1.0})
     Cluster("auto", tmp_path).check({"cpu": 1.0})
     monkeypatch.setattr(cluster, "node_types", lambda: [{"CPU": 4.0}])
     Cluster("auto", tmp_path).check({"cpu": 1.0})
-    with pytest.raises(ConfigurationError, match="at most the 4 CPUs"):
+    with pytest.raises(ConfigurationError, match="at most 4 CPUs"):
         Cluster("auto", tmp_path).check({"cpu": 8.0})
 
 
@@ -118,6 +134,6 @@ def test_what_no_node_of_a_cluster_without_autoscaler_has_is_an_error(monkeypatc
     Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})  # a node joins meanwhile
     del offers[1:]
     monkeypatch.setattr(cluster, "JOIN_SECONDS", -1.0)
-    said = "at most the 0 GPUs that a node has, got 0.25, and the cluster has no autoscaler"
+    said = "at most 0 GPUs, the most that a node has, got 0.25, and the cluster has no autoscaler"
     with pytest.raises(ConfigurationError, match=said):
         Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})

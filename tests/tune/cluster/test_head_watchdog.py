@@ -85,6 +85,10 @@ def test_a_head_that_neither_answers_nor_refuses_is_away_from_its_last_answer_on
     assert len(looks) < 2.0 / 0.4  # each takes as long as the pause before it, and counts
 
 
+def test_the_raylet_of_this_machine_is_found_where_it_answers(shared_ray):
+    assert head.problem(head.raylet_address()) == "" and head.raylet_address().rpartition(":")[2]
+
+
 @pytest.mark.slow
 def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, tmp_path):
     from ray.cluster_utils import Cluster as Nodes
@@ -116,5 +120,5 @@ def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, 
     assert process.returncode == 1, told
     assert f"error: --address: the cluster's head node at {address} is gone: nothing" in told
     again = f"-m raytune_ocr.tune {shlex.join(words)} --resume"
-    assert "stopped; when there is a cluster again, go on with: " in told and again in told
+    assert "stopped; resume when the cluster is back with: " in told and again in told
     assert Journal(output).read().trials["first"].epochs

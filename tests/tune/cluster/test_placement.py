@@ -20,16 +20,16 @@ WITH_GPU = {"CPU": 8.0, "GPU": 1.0, "memory": 30.0 * GIB}
 
 def test_a_trial_must_fit_on_one_node():
     assert fits({"cpu": 8, "gpu": 0.25}, WITH_GPU)
-    assert "at most the 4 CPUs that a node has, got 8" in problem({"cpu": 8}, [SMALL, SMALL])
+    assert "at most 4 CPUs, the most that a node has, got 8" in problem({"cpu": 8}, [SMALL, SMALL])
     assert "no single node" in problem({"cpu": 2, "gpu": 1}, [SMALL, {"CPU": 1.0, "GPU": 1.0}])
-    assert "--gpus-per-trial: must be at most the 0 GPUs" in problem({"gpu": 1}, [SMALL])
+    assert "--gpus-per-trial: must be at most 0 GPUs" in problem({"gpu": 1}, [SMALL])
     assert "got 40" in problem({"memory": 40 * GIB}, [WITH_GPU])
     assert problem({"cpu": 1, "memory": GIB}, [SMALL]) == ""
 
 
 def test_more_than_one_gpu_comes_whole():
     told = problem({"cpu": 1, "gpu": 1.5}, [{"CPU": 8.0, "GPU": 4.0}])
-    assert told == "--gpus-per-trial: must be a whole number or a part of one GPU, got 1.5"
+    assert told == "--gpus-per-trial: must be a whole number or a fraction below 1, got 1.5"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(
         process.kill()
     told = "".join(said) + rest
     assert process.returncode == 0, told
-    assert "first waits for a node with 1 CPUs, 0.5 GPUs to join: none that is up has them" in told
+    assert "first waits for a node with 1 CPUs, 0.5 GPUs to join: no node has them" in told
     assert told.count("waits for a node") == 1 and "must be at most" not in told
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}

@@ -12,8 +12,8 @@ from raytune_ocr.tune.cluster.ray_patches import (
     bootstrap_address,
     lean_controller,
     no_signal_handlers,
+    reuse_idle_workers,
     standing_in,
-    take_waiting_processes,
 )
 
 
@@ -34,7 +34,7 @@ def test_trials_take_processes_that_wait(monkeypatch):
     variables = {"PL_DISABLE_FORK": "1"}  # which a trial sets itself
     assert "DEFAULT_ENV_VARS.copy()" in source(class_cache)
     monkeypatch.setattr(class_cache, "DEFAULT_ENV_VARS", variables)
-    take_waiting_processes()
+    reuse_idle_workers()
     assert class_cache.DEFAULT_ENV_VARS == {}
 
 

@@ -90,8 +90,8 @@ def test_what_ended_a_run_is_told_in_words():
     budget = Budget(60.0, Target("character_accuracy", 0.9))
     assert budget.ended_by(3) == ""
     budget.reason = TIME_BUDGET
-    assert budget.ended_by(3) == "the time budget of 60 s is spent, 3 trials not begun"
-    assert budget.ended_by(0) == "the time budget of 60 s is spent, none left"
+    assert budget.ended_by(3) == "the time budget of 60 s is spent, 3 trials not started"
+    assert budget.ended_by(0) == "the time budget of 60 s is spent, no trial is left"
     budget.reason = TARGET
     assert budget.ended_by(0).startswith("the target character_accuracy=0.9 is reached")
 

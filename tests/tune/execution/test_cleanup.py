@@ -1,5 +1,7 @@
 """What an old run leaves in a folder, and what a new one there finds of it."""
 
+from pathlib import Path
+
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
@@ -7,6 +9,8 @@ from raytune_ocr.results.analysis import unfinished
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
+from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.tune.execution.cleanup import forget_confirmation, tidy
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
@@ -14,7 +18,7 @@ from tests.fixtures.materials import train_record
 
 
 def record(name, confirms=""):
-    made = TrialRecord(TrainingConfig(experiment_name=name), "completed", confirms=confirms)
+    made = TrialRecord(TrainingConfig(experiment_name=name), status="completed", confirms=confirms)
     train_record(made, 2, 0.5)
     return made
 
@@ -46,10 +50,12 @@ def test_the_best_trials_keep_their_best_and_their_numbered_models(tmp_path, kee
             file = tmp_path / one.name / "checkpoints" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-        (tmp_path / one.name / "checkpoint_000002").mkdir()
+        for number, epoch in enumerate((2, 1)):  # the clock was set back in between
+            write_state(tmp_path / one.name / f"checkpoint_{number}" / STATE_NAME, {"epoch": epoch})
     records[3].fail("lost")
     tidy(tmp_path, RunCopy(None, tmp_path), records, keep_models)
     found = sorted(path.parent.name for path in tmp_path.glob("*/checkpoints"))
     assert found == left
     assert all(len(list((tmp_path / name / "checkpoints").iterdir())) == 3 for name in left)
-    assert [path.parent.name for path in tmp_path.glob("*/checkpoint_*")] == ["best"]
+    left_states = [path.relative_to(tmp_path) for path in tmp_path.glob("*/checkpoint_*")]
+    assert left_states == [Path("best/checkpoint_0")]

@@ -45,7 +45,7 @@ def test_a_failed_trial_is_told_with_its_cause_even_if_nothing_else_is(quiet, ca
     [(61, "01:00"), (3600, "59:59"), (3601, "01:00:00"), (90_001, "25:00:00")],
 )
 def test_the_time_that_is_left_is_told_in_hours_even_if_it_is_days(epochs, told):
-    record = TrialRecord(TrainingConfig(num_epochs=epochs), "running")
+    record = TrialRecord(TrainingConfig(num_epochs=epochs), status="running")
     train_record(record, 1, 0.5)  # in one second
     assert time_left(record) == told
 

@@ -93,7 +93,7 @@ def test_begun_trials_of_a_search_that_became_smaller_are_told(create_tuner, mon
     monkeypatch.setattr(TrialRunner, "train", begin)
     create_tuner().run_experiments(["found"])
     create_tuner(resume=True, num_samples=1).run_experiments(["found"])
-    assert "not asked for, stay unfinished: found_0002, found_0003" in caplog.text
+    assert "not in the config, stay unfinished: found_0002, found_0003" in caplog.text
 
 
 def test_a_results_file_in_a_folder_that_is_gone_is_told(create_tuner, tmp_path, caplog):
@@ -103,15 +103,15 @@ def test_a_results_file_in_a_folder_that_is_gone_is_told(create_tuner, tmp_path,
     shutil.rmtree(gone.parent)
     resumed = create_tuner(resume=True)
     resumed.run_experiments(["a", "b"])
-    assert f"the folder of {gone} is gone" in caplog.text
+    assert f"the folder of {gone} does not exist" in caplog.text
     assert resumed.results_file.exists() and not gone.parent.exists()
 
 
-def test_an_edited_tuning_section_is_told_and_not_followed(create_tuner, tmp_path, caplog):
+def test_an_edited_tuning_section_is_reported_and_ignored(create_tuner, tmp_path, caplog):
     create_tuner().run_experiments(["a"])
     (tmp_path / "space.yaml").write_text(f"tuning: {{scheduler: none}}\n{SPACE}")
     assert create_tuner(resume=True).options.scheduler == "asha"
-    assert "tuning.scheduler: none in the file is not followed" in caplog.text
+    assert "tuning.scheduler: none in the file is ignored" in caplog.text
 
 
 def test_what_a_trial_was_made_with_stays_with_it(create_tuner, monkeypatch):
@@ -135,7 +135,7 @@ def test_a_folder_with_trials_is_refused_with_the_ways_out(create_tuner, tmp_pat
     with pytest.raises(ConfigurationError) as caught:
         create_tuner().run_experiments(["b"])
     told = str(caught.value)
-    assert "1 finished and 0 begun trials (a)" in told
+    assert "1 finished and 0 unfinished trials (a)" in told
     assert all(way in told for way in ("--resume", "--overwrite", "another --output-dir"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
@@ -236,7 +236,7 @@ def test_a_results_file_that_a_journal_names_is_no_path_to_act_on(
     tuner = create_tuner("in/out", resume=True)
     tuner.run_experiments(["a", "b"])
     assert (path.read_bytes() if path.exists() else None) == there
-    assert tuner.results_file.exists() and "not written to, since it lies" in caplog.text
+    assert tuner.results_file.exists() and "is not used, because it is outside" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_a_name_in_a_journal_is_no_path(create_tuner, tmp_path, name):
         {"decisions": [{**DECISION, "state": {"parent": name, "replaces": "a", "settings": {}}}]},
     ]
     for line in lines:
-        with pytest.raises(ValueError, match="not an entry"):
+        with pytest.raises(ValueError, match="not a journal's entry"):
             read_line(write_line(line))
     with (tmp_path / "out" / STATE_FILE).open("ab") as file:
         file.write(write_line(lines[0]))

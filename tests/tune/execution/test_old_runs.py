@@ -16,8 +16,8 @@ from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.journal_lines import FORMAT
 from raytune_ocr.tune import learning_curves, load_results
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.chosen_options import chosen_options
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.options import chosen_options
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import load_space
 from raytune_ocr.tune.storage.mirror import RunCopy

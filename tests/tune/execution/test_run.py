@@ -92,7 +92,35 @@ def test_a_cap_is_said_to_have_ended_a_run_only_where_it_did(start_run):
     run = start_run(experiments, max_trials=2)
     for record in run.records.values():
         train(run, record, EPOCHS, 0.5)
-    assert run.ended_by.startswith("2 of at most 3 trials were asked for")
+    assert run.ended_by.startswith("--max-trials: 2 of 3 trials are done")
+
+
+def again(epoch, *values):
+    """What a trial reports first when it continues from its state of that epoch."""
+    rows = [
+        {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value, "seconds": 1.0}
+        for number, value in enumerate(values, 1)
+    ]
+    return {**rows[epoch - 1], "history": rows[: epoch - 1]}
+
+
+def test_epochs_that_the_journal_lost_are_judged_as_in_an_undisturbed_run(start_run):
+    asha = {"scheduler": "asha", "grace_period": 1, "reduction_factor": 2}
+    run = start_run(presets("a", "b", "c"), **asha)
+    lost = run.journal.path.read_bytes()
+    assert train(run, run.records["a"], 3, 0.9) == CONTINUE
+    assert train(run, run.records["b"], 1, 0.1) == STOP
+    decided = [(d.trial, d.epoch, d.decision) for d in run.journal.read().decisions]
+    run.journal.close()
+    run.journal.path.write_bytes(lost)  # as the copy in a storage, which is seconds behind
+    run = start_run(presets("a", "b", "c"), resume=True, **asha)
+    assert run.report(run.records["a"], again(3, 0.9, 0.9, 0.9)) == CONTINUE
+    assert run.report(run.records["b"], again(3, 0.1, 0.8, 0.9)) == STOP
+    assert [(d.trial, d.epoch, d.decision) for d in run.journal.read().decisions] == decided
+    assert run.records["b"].status == "completed" and len(run.records["b"].epochs) == 1
+    run.report(run.records["c"], again(2, 0.95, 0.95))
+    assert [row["epoch"] for row in run.records["c"].epochs] == [1, 2]
+    run.journal.close()
 
 
 CONFIRMED = {

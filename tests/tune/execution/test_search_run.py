@@ -49,7 +49,7 @@ def test_a_search_goes_on_with_more_trials(shared_ray, write_space, data, tmp_pa
     output = tmp_path / "out"
     arguments = command(write_space(SEARCHED, search=search), data, output)
     assert main([*arguments, "--max-trials", "3"]) == 0
-    assert "3 of at most 6 trials" in capsys.readouterr().err
+    assert "--max-trials: 3 of 6 trials" in capsys.readouterr().err
     first = read(tmp_path / "out.json")["all_results"]
     assert main([*arguments, "--max-trials", "5", "--resume"]) == 0
     results = read(tmp_path / "out.json")["all_results"]

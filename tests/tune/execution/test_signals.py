@@ -109,7 +109,7 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     told, _ = long_epoch.communicate(timeout=60)
     assert time.monotonic() - begun < allowed(1.5)
     assert long_epoch.returncode == 130
-    assert "what was noted is kept" in told
+    assert "finished epochs are saved" in told
     assert len(Journal(tmp_path / "out").read().trials["long"].epochs) == 1
 
 

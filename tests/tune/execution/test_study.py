@@ -145,7 +145,7 @@ def test_decisions_of_another_scheduler_or_on_experiments_left_out_are_passed_ov
 
 @pytest.mark.parametrize(("name", "state"), [("halving", {}), ("asha", {"score": "high"})])
 def test_a_decision_that_the_scheduler_cannot_take_in_is_named_with_the_way_out(name, state):
-    told = f"run_state.jsonl: decisions: {name} cannot take in .* 'a' after epoch 2, .*from a copy"
+    told = f"run_state.jsonl: decisions: {name} cannot apply .* 'a' after epoch 2, .*from a backup"
     with pytest.raises(ConfigurationError, match=told):
         study_of(name).replay([Decision(name, "a", 2, STOP, state)])
 
@@ -188,3 +188,17 @@ def test_a_decision_on_what_trains_next_is_kept_and_taken_in():
         ("keep", [("c", START)], None),
     ]
     assert study.scheduler.applied == ["d", "c"]
+
+
+def test_a_trial_that_is_stopped_before_its_first_epoch_is_no_result_after_a_replay_either():
+    study = study_of("freeze-thaw", epoch_budget=4)
+    while trial := study.ask():
+        while report(study, trial, 0.5) == CONTINUE and not trial.is_finished:
+            pass
+    assert study.is_over() and study.never_begun
+    assert all(trial.curve for trial in study.trials.values())
+    assert {*study.trials, *study.never_begun} == set(PRESETS)
+    decided = [Decision("freeze-thaw", n, 0, STOP) for n in study.never_begun]
+    again = study_of("freeze-thaw", epoch_budget=4)
+    again.replay(decided)
+    assert set(again.never_begun) == set(study.never_begun) and again.ask() is not None

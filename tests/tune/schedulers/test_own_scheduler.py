@@ -6,10 +6,11 @@ import pytest
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import PAUSE, STOP, Decision
+from raytune_ocr.tune.chosen_options import chosen_options
 from raytune_ocr.tune.cli.parser import build_parser
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.simulator import SimulatedTrial, Simulator
-from raytune_ocr.tune.options import chosen_options, read_tuning
+from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import read_space
@@ -117,9 +118,9 @@ def test_one_that_cannot_be_imported_is_named(installed):
 
 
 def test_its_rules_hold_as_those_of_the_packages_schedulers_do(installed):
-    with pytest.raises(ConfigurationError, match="must stay best_first, with which"):
+    with pytest.raises(ConfigurationError, match="must be best_first, as at the start"):
         chosen_options({"scheduler": "asha"}, {}, {"scheduler": "best_first"})
-    with pytest.raises(ConfigurationError, match="halving must go with --search random"):
+    with pytest.raises(ConfigurationError, match="halving must be used with --search random"):
         chosen_options({"scheduler": "halving", "search": "bisection"})
 
 

@@ -20,7 +20,7 @@ def results_of_others(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "of_the_sender.py").write_text("open('it_ran', 'w')")
     config = TrainingConfig(experiment_name="theirs", imports=["of_the_sender"])
-    record = TrialRecord(config, "completed", "max_epochs")
+    record = TrialRecord(config, status="completed", stop_reason="max_epochs")
     record.add({"epoch": 1, "val_char_accuracy": 0.9, "train_loss": 1.0, "seconds": 1.0})
     write_json(tmp_path / "results.json", results_document([record], {}, "t"))
     yield tmp_path / "results.json"

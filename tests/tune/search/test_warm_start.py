@@ -245,7 +245,7 @@ def test_a_new_run_does_not_take_the_place_of_what_it_starts_from(tmp_path):
     tuner = HyperparameterTuner(
         str(path), output_dir=tmp_path / "out", warm_start=[str(tmp_path / "out")]
     )
-    with pytest.raises(ConfigurationError, match="a new run takes its place"):
+    with pytest.raises(ConfigurationError, match="a new run replaces that file"):
         tuner.run_experiments()
 
 
@@ -259,7 +259,10 @@ def test_a_run_whose_trials_are_all_known_says_so(tmp_path, caplog):
     again = HyperparameterTuner(
         str(path), output_dir=tmp_path / "out", warm_start=[str(tmp_path / "old.json")]
     )
-    with caplog.at_level("INFO"), pytest.raises(ConfigurationError, match="is known already"):
+    with (
+        caplog.at_level("INFO"),
+        pytest.raises(ConfigurationError, match="is already in the results"),
+    ):
         again.run_experiments()
     assert "preset: not trained again, preset of" in caplog.text
 
@@ -328,7 +331,7 @@ def test_what_a_run_keeps_of_its_sources_is_what_was_read(results):
     again = KnownPoints.of_kept(known.kept())
     assert again.points == known.points and str(again) == str(known) == str(results)
     for damaged in (5, [5], [{"source": "a"}], [{"source": "a", "result": "{"}]):
-        with pytest.raises(ConfigurationError, match="put the file back"):
+        with pytest.raises(ConfigurationError, match="restore the file"):
             KnownPoints.of_kept(damaged)
 
 
@@ -348,4 +351,4 @@ def test_a_dry_run_shows_what_a_warm_started_run_would_train(begin, tmp_path):
     )
     write_json(old, results_document(finished([TrialRecord(config)]), {}, "t"))
     told = dry_run(HyperparameterTuner(str(path), **words), None)
-    assert told.startswith("# every trial of preset is known already")
+    assert told.startswith("# every trial of preset is already in the results")

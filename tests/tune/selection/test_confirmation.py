@@ -26,7 +26,9 @@ experiments:
 
 
 def record(name, score, seed=0, status="completed", confirms=""):
-    made = TrialRecord(TrainingConfig(experiment_name=name, seed=seed), status, confirms=confirms)
+    made = TrialRecord(
+        TrainingConfig(experiment_name=name, seed=seed), status=status, confirms=confirms
+    )
     if score is not None:
         row = {"epoch": 1, "train_loss": 0.1, "val_char_accuracy": score, "val_seq_accuracy": score}
         made.add({**row, "seconds": 1.0})
@@ -83,7 +85,7 @@ def test_a_lead_within_noise_is_said_to_be_that():
     told = confirmation(confirmed((0.90, 0.98, 0.93), (0.92, 0.97, 0.94)), {})
     assert told["within_noise"] and "within noise" in told["verdict"]
     clear = confirmation(confirmed((0.90, 0.91, 0.905), (0.971, 0.98, 0.974)), {})
-    assert not clear["within_noise"] and "more than noise" in clear["verdict"]
+    assert not clear["within_noise"] and "is significant" in clear["verdict"]
     assert clear["p_value"] < 0.01
 
 
@@ -106,7 +108,7 @@ def test_a_trial_that_fails_with_most_seeds_does_not_win():
     assert winner(records).name == told["winner"] == "steady"
     assert told["lead"] == pytest.approx(-0.01)
     assert told["verdict"] == (
-        "steady failed less often, though lucky is 0.0100 ahead of it in the mean of the 1 seed "
+        "steady failed less often, but lucky is 0.0100 ahead in the mean of the 1 seed "
         "that both completed. Failed: lucky with 2 of 3 seeds."
     )
 
@@ -114,7 +116,7 @@ def test_a_trial_that_fails_with_most_seeds_does_not_win():
 def test_a_winner_by_other_seeds_than_the_second_completed_is_said_to_be_that():
     told = confirmation(confirmed((0.90, 0.99, None), (0.91, None, 0.5)), {})
     assert told["winner"] == "lucky"
-    assert told["verdict"].startswith("lucky has the best mean, though steady is 0.0100 ahead")
+    assert told["verdict"].startswith("lucky has the best mean, but steady is 0.0100 ahead")
     assert "lucky with 1 of 3 seeds; steady with 1 of 3 seeds" in told["verdict"]
 
 
@@ -126,7 +128,7 @@ def test_figures_of_which_lower_ones_are_better_are_told_as_they_were_measured()
             dataset_name="mnist",
             early_stopping_monitor="val_loss",
         )
-        made = TrialRecord(config, "completed", confirms=confirms)
+        made = TrialRecord(config, status="completed", confirms=confirms)
         made.add({"epoch": 1, "train_loss": 0.1, "val_loss": loss, "seconds": 1.0})
         return made
 
@@ -149,7 +151,7 @@ def test_an_unfinished_confirmation_decides_nothing():
     assert winner(records).name == "lucky"
     told = confirmation(records, {})
     assert not told["complete"] and "winner" not in told
-    assert told["verdict"] == "Under way: 2 of 3 trainings with fresh seeds are over."
+    assert told["verdict"] == "In progress: 2 of 3 runs with fresh seeds are done."
 
 
 def test_confirming_trials_stand_apart_in_the_document():

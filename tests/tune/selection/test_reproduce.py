@@ -33,7 +33,7 @@ def recorded(folder, data, **settings):
             **settings,
         }
     )
-    record = TrialRecord(config, "completed", "max_epochs")
+    record = TrialRecord(config, status="completed", stop_reason="max_epochs")
 
     def report(row, state):
         if state:
@@ -70,7 +70,7 @@ def test_what_is_not_the_same_is_told_by_epoch_and_figure(run, tmp_path, capsys)
     epochs.to_csv(tmp_path / "epochs.csv", index=False)
     assert main(["--reproduce", str(tmp_path)]) == 1
     told = capsys.readouterr().out
-    assert "another torch: was 1.0" in told
+    assert "different torch: was 1.0" in told
     assert "epoch 1/2: identical" in told
     assert "epoch 2/2: val_loss was" in told
 
@@ -132,7 +132,7 @@ def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(
     epochs.drop(columns="batch_size").to_csv(tmp_path / "epochs.csv", index=False)
     assert main(["--reproduce", str(tmp_path), "--trial", "one"]) == 1
     told = capsys.readouterr().out
-    assert "halved from 16 to 8 for want of memory, and after which epoch is not recorded" in told
+    assert "halved the batch from 16 to 8, but the epoch is not recorded" in told
 
 
 def test_parts_have_the_batches_and_threads_that_are_recorded():
@@ -163,5 +163,5 @@ def test_the_same_environment_has_no_differences():
     here = json.loads(json.dumps(environment()))
     assert list(other_environment(here)) == []
     assert list(other_environment({**here, "torch": "1.0"})) == [
-        f"another torch: was 1.0, is {here['torch']}"
+        f"different torch: was 1.0, is {here['torch']}"
     ]

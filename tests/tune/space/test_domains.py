@@ -114,7 +114,7 @@ def test_around_narrows_each_kind_by_its_rule():
         ({"quniform": [0, 1, 1e-320]}, "at most 1,000,000 steps"),
         ({"choice": [float, 1]}, "must hold plain values"),
         ({"randint": [0, 1.5]}, "must be integers"),
-        ({"choice": [1], "grid": [2]}, "must stand alone, got choice, grid"),
+        ({"choice": [1], "grid": [2]}, "must have one kind, got choice, grid"),
     ],
 )
 def test_a_domain_of_wrong_shape_is_told_with_rule_and_value(written, told):

@@ -72,7 +72,7 @@ def test_conditions_that_form_a_circle_are_told():
         },
         "scheduler": {"type": {"choice": ["cosine", "none"], "when": {"optimizer.type": "adam"}}},
     }
-    assert "form a circle" in problems_of(content)
+    assert "form a cycle" in problems_of(content)
 
 
 def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
@@ -101,7 +101,7 @@ def test_samples_of_what_is_never_drawn_are_told():
     "name", ["results.json", "Run.lock", "run_state.jsonl", "trials.csv", "epochs.csv", "ray.log"]
 )
 def test_an_experiment_with_the_name_of_a_file_of_the_run_is_refused(name):
-    with pytest.raises(ConfigurationError, match=f"a file of the run itself .*, got '{name}'"):
+    with pytest.raises(ConfigurationError, match=f"a file of the run .*, got '{name}'"):
         read_experiment(name, {}, f"space.yaml: experiments.{name}")
 
 

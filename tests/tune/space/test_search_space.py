@@ -85,10 +85,12 @@ def test_where_a_trial_goes_and_its_name_are_not_set_for_all(monkeypatch):
     with pytest.raises(ConfigurationError) as caught:
         read_space(space(), "f", overrides=overrides)
     told = str(caught.value)
-    assert "--set output_dir: must not be set, since" in told and "by --output-dir, got 'e" in told
+    assert (
+        "--set output_dir: must not be set, because" in told and "with --output-dir, got 'e" in told
+    )
     assert "--set experiment_name: must not be set" in told and "in the YAML, got 'one'" in told
     monkeypatch.setenv("RAYTUNE_OCR_OUTPUT_DIR", "elsewhere")
-    assert "RAYTUNE_OCR_OUTPUT_DIR: must not be set, since" in problems_of(space())
+    assert "RAYTUNE_OCR_OUTPUT_DIR: must not be set, because" in problems_of(space())
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "../up"])
@@ -207,7 +209,7 @@ def test_a_target_that_no_trial_can_reach_is_refused(name, goal):
 def test_a_search_with_too_few_different_values_says_so():
     few = space({"num_samples": 9, "training": {"batch_size": {"choice": [8, 16]}}})
     assert read_space(few).shortfalls == [
-        "fast: 2 trials instead of 9: its domains have no more different values"
+        "fast: 2 trials instead of 9: its domains have no more distinct values"
     ]
     assert read_space(space()).shortfalls == []
 
@@ -226,8 +228,8 @@ def test_a_missing_key_is_also_a_key_error():
         read_space({"experiment": {"a": {}}}, "mine.yaml")
     assert isinstance(raised.value, ConfigurationError)
     assert str(raised.value) == (
-        "mine.yaml: experiments: must be there, a mapping of at least one experiment, got the keys "
-        "experiment"
+        "mine.yaml: experiments: must be a mapping of at least one experiment, got a file with "
+        "the keys experiment"
     )
     with pytest.raises(KeyError, match="unknown experiment 'b'"):
         read_space({"experiments": {"a": {}}}).only(["b"])

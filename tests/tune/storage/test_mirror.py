@@ -3,8 +3,7 @@ import time
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.execution.ray_executor.trainable import newest_state
-from raytune_ocr.tune.storage.mirror import Mirror, RunCopy, keep_state
+from raytune_ocr.tune.storage.mirror import Mirror, RunCopy, keep_state, newest_state
 from raytune_ocr.tune.storage.storage import Storage
 from tests.fixtures.storages import stand_in
 
@@ -70,7 +69,9 @@ def test_a_storage_that_is_the_output_folder_or_holds_it_is_refused_with_the_way
     output.mkdir(parents=True)
     (tmp_path / "link").symlink_to(output)
     for place in (output, f"file://{output}", f"{output}/../out/", tmp_path / "link", tmp_path):
-        with pytest.raises(ConfigurationError, match="neither is nor holds --output-dir") as caught:
+        with pytest.raises(
+            ConfigurationError, match="neither is nor contains --output-dir"
+        ) as caught:
             RunCopy(Storage.at(place), output)
         told = str(caught.value)
         assert str(place) in told and str(output) in told and "leave --storage out" in told

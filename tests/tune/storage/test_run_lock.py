@@ -46,7 +46,7 @@ def test_a_link_is_not_followed(tmp_path):
     target.write_text("of the user")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / LOCK_FILE).symlink_to(target)
-    with pytest.raises(ConfigurationError, match="is a link"), RunLock(tmp_path / "out"):
+    with pytest.raises(ConfigurationError, match="is a symbolic link"), RunLock(tmp_path / "out"):
         pass
     assert target.read_text() == "of the user"
     with RunLock(tmp_path / "out", force=True):
@@ -56,7 +56,7 @@ def test_a_link_is_not_followed(tmp_path):
 def test_a_lock_that_a_killed_run_left_is_told(tmp_path, caplog):
     (tmp_path / LOCK_FILE).write_text('{"pid": 7, "host": "gone", "user": "me", "since": 0}')
     with RunLock(tmp_path):
-        assert "left over by process 7 of me on gone" in caplog.text
+        assert "replaces the lock of process 7 of me on gone" in caplog.text
 
 
 def test_reading_the_lock_does_not_give_it_away(tmp_path):

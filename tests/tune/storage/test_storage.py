@@ -146,7 +146,7 @@ def test_a_node_that_does_not_see_the_output_folder_is_named_and_a_storage_helps
     ]
     assert main(words) == 2
     told = capsys.readouterr().err
-    assert f"{hidden / 'out'}: node " in told and "cannot see or write it" in told
+    assert f"{hidden / 'out'}: node " in told and "cannot read or write it" in told
     assert "--storage: name a folder or a URI" in told
     assert main([*words, "--storage", str(tmp_path / "shared"), "--quiet"]) == 0
     document = json.loads((tmp_path / "r.json").read_text())
@@ -183,7 +183,7 @@ def test_a_node_that_joins_later_and_does_not_see_the_folder_is_named_and_avoide
         process.kill()
     told = "".join(said) + rest
     assert process.returncode == 0, told
-    assert f"{hidden / 'out'}: node " in told and "cannot see or write it" in told
+    assert f"{hidden / 'out'}: node " in told and "cannot read or write it" in told
     assert told.count("it gets no more trials") == 1
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}

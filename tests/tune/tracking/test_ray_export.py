@@ -57,5 +57,5 @@ def test_an_export_is_written_again_and_a_resume_removes_it(run):
 
 
 def test_a_folder_without_results_is_told(tmp_path):
-    with pytest.raises(DataNotFoundError, match="holds neither"):
+    with pytest.raises(DataNotFoundError, match="contains neither"):
         export_ray(tmp_path)

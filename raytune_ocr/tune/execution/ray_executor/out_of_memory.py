@@ -1,4 +1,4 @@
-"""Memory of nodes: what a trial is expected to take, and what happens when it runs out."""
+"""Estimate the memory of a trial, and continue with a smaller batch when it runs out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import re
 from collections.abc import Iterable
-from typing import Any
 
 from raytune_ocr.config.training_config import with_half_the_batch
 from raytune_ocr.results.record import TrialRecord
@@ -14,19 +13,19 @@ from raytune_ocr.results.record import TrialRecord
 logger = logging.getLogger(__name__)
 
 KILLED = re.compile(r"Actor\((\w+)\)[^\n]*?memory used=([\d.]+)GB")
+MONITOR, KERNEL = "Ray's memory monitor", "the kernel, which had no memory left"
 LOW_ON_MEMORY = "running low on memory"
 MEBIBYTE = 2**20
-WORKER_MB = 600  # of a trial that nobody has measured: PyTorch, a small model and its batches
+WORKER_MB = 600  # of a trial without a measurement: PyTorch, a small model and its batches
 RESERVE = 1.2  # over what was measured
-STEP_MB = 100  # of requests: a trial starts in the process of another one if they asked for as much
+STEP_MB = 100  # Ray reuses a process only for an equal request
 
 
 def memory_needed(record: TrialRecord, others: Iterable[TrialRecord]) -> int:
-    """Bytes to set aside for a trial.
+    """Return the bytes to request for a trial.
 
-    A fifth more than its own peak so far; else than the highest peak of the run's trials that
-    have reported; else 600 MiB; in steps of 100 MiB. Ray starts no more trials on a node than
-    these fit into.
+    A fifth more than its own peak so far, else than the highest peak of the run's other trials,
+    else 600 MiB; in steps of 100 MiB. Ray starts only as many trials on a node as fit.
     """
     peaks = [_peak(record)] if record.epochs else [_peak(other) for other in others]
     measured = RESERVE * max(peaks, default=0.0)
@@ -39,10 +38,10 @@ def _peak(record: TrialRecord) -> float:
 
 
 def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
-    """Ids of the actors that Ray's memory monitor ended and the GB they took; None: it did not.
+    """Return the actors that Ray's memory monitor killed and their GB by id; None: it killed none.
 
-    Ray 2.60 lets such an end go through its controller as an error that it does not expect, which
-    ends the whole run (`RuntimeError`), whatever retries were asked for.
+    In Ray 2.60 this kill is an unexpected error for the controller, which ends the whole run with
+    a `RuntimeError`, whatever `max_failures` says.
     """
     from ray.exceptions import OutOfMemoryError
 
@@ -52,13 +51,12 @@ def killed_by_monitor(error: BaseException) -> dict[str, float] | None:
     return {actor: float(used) for actor, used in KILLED.findall(str(cause))}
 
 
-def actor_id(trial: Any) -> str:
-    """Of the actor in which one of Ray's trials runs."""
-    return str(trial.temporary_state.ray_actor._actor_id.hex())
+def halve_batch(record: TrialRecord, by: str = MONITOR) -> None:
+    """Halve the batch and double the accumulation; with a batch of one the trial has failed.
 
-
-def go_on_with_less(record: TrialRecord) -> None:
-    """Half the batch and twice the accumulation from here on; with a batch of one it failed."""
+    Args:
+        by: what killed its process.
+    """
     config = record.config_used
     if config.batch_size == 1:
         record.status, record.stop_reason = "failed", "error"
@@ -70,8 +68,9 @@ def go_on_with_less(record: TrialRecord) -> None:
             "accumulation_used": less.gradient_accumulation_steps,
         }
         logger.warning(
-            "%s: ended by Ray's memory monitor; continues with a batch of %d, accumulated %d times",
+            "%s: killed by %s; continues with batch size %d, accumulation %d",
             record.name,
+            by,
             less.batch_size,
             less.gradient_accumulation_steps,
         )

@@ -1,4 +1,4 @@
-"""Ray's side of the decisions: it asks for trials, reports epochs, and asks whether to go on."""
+"""Adapters that Ray Tune calls: a search algorithm, a scheduler and a stopper."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from raytune_ocr.tune.tracking.ray_logger import PAUSED
 
 
 class RaySearcher(Searcher):
-    """Gives Ray the next trial when there is room for one.
+    """Gives Ray the next trial when resources are free.
 
     Args:
         next_trial: chooses it; None: none before another report.
-        settings: what a trial gets as its config; must hold `experiment_name`.
-        max_concurrent: how many trials Ray is asked for at a time.
+        settings: the config of a trial; must contain `experiment_name`.
+        max_concurrent: how many trials Ray may hold at a time.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class RaySearcher(Searcher):
         self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
-        """The settings of the next trial; None: not now."""
+        """Return the settings of the next trial; None: not now."""
         if len(self._running) >= self._max_concurrent():
             return None
         record = self._next_trial()
         if record is None:
-            # What those that train report may lead to others.
+            # A report of a running trial may lead to new ones.
             return None if self._running else Searcher.FINISHED
         self._running.add(trial_id)
         return self._settings(record)
@@ -51,30 +51,30 @@ class RaySearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """There is room for another one."""
+        """Free the trial's place."""
         self._running.discard(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a resume reads the run's own journal."""
+        """Do nothing: a resume reads the run's journal."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class RaySearchAlgorithm(SearchGenerator):
-    """Ray's generator around a `RaySearcher`, which leaves no files of its own."""
+    """Ray's generator around a `RaySearcher`; it writes no files."""
 
     def save_to_dir(self, dirpath: str, session_str: str) -> None:  # type: ignore[override]
-        """Nothing."""
+        """Do nothing."""
 
 
 class RayScheduler(FIFOScheduler):
-    """Passes each report on and ends Ray's trial where it is to stop or to pause.
+    """Passes each report on, and ends Ray's trial on PAUSE or STOP.
 
-    A paused trial goes on later as another one of Ray's.
+    A paused trial continues later as a new Ray trial.
 
     Args:
-        report: takes Ray's trial and its result, and says CONTINUE, PAUSE or STOP.
+        report: takes Ray's trial and its result, and returns CONTINUE, PAUSE or STOP.
     """
 
     def __init__(self, report: Callable[[Any, dict[str, Any]], str]) -> None:
@@ -82,18 +82,18 @@ class RayScheduler(FIFOScheduler):
         self._report = report
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray pickles it; nothing reads that
+        return {}  # Ray pickles it; nothing reads it
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Stop or go on."""
-        if result.get("done"):  # the last result once more, since the function has returned
+        """Return Ray's CONTINUE or STOP."""
+        if result.get("done"):  # the function has returned: Ray repeats the last result
             return TrialScheduler.CONTINUE
         action = self._report(trial, result)
         trial.config[PAUSED] = action == PAUSE
         return TrialScheduler.CONTINUE if action == CONTINUE else TrialScheduler.STOP
 
     def debug_string(self) -> str:
-        """Nothing: progress is shown elsewhere."""
+        """Return nothing: `ProgressReport` shows the progress."""
         return ""
 
 
@@ -101,25 +101,25 @@ class BudgetStopper(Stopper):
     """Ends a run when its budget is spent.
 
     Args:
-        over: whether it is.
+        over: whether it is spent.
     """
 
     def __init__(self, over: Callable[[], bool]) -> None:
         self.over = over
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"over": bool}  # Ray pickles it; nothing reads that
+        return {"over": bool}  # Ray pickles it; nothing reads it
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """No trial ends by itself for this."""
+        """Return False: a budget ends all trials, not one."""
         return False
 
     def stop_all(self) -> bool:
-        """Whether all have to end."""
+        """Whether all trials must end."""
         return self.over()
 
 
 def placement(config: Mapping[str, Any]) -> PlacementGroupFactory:
-    """What a trial asks Ray for: the `request` in its config."""
+    """Return the placement group of a trial: the `request` in its config."""
     bundle = {KINDS[kind]: amount for kind, amount in config["request"].items()}
     return PlacementGroupFactory([bundle])

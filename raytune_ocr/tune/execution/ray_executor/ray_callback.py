@@ -1,4 +1,4 @@
-"""Passes Ray's events on to the run."""
+"""Pass Ray's events on to the run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,22 @@ from raytune_ocr.files import SAYS_DISK_FULL
 from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
+from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
+from raytune_ocr.tune.cluster.ray_patches import actor_id
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
-from raytune_ocr.tune.execution.ray_executor.out_of_memory import LOW_ON_MEMORY, actor_id
+from raytune_ocr.tune.execution.ray_executor.oom_kills import (
+    OomKills,
+    oom_kills_by_node,
+    oom_kills_here,
+)
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import (
+    KERNEL,
+    LOW_ON_MEMORY,
+    halve_batch,
+)
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.trial_errors import (
@@ -32,15 +43,15 @@ from raytune_ocr.tune.storage.mirror import STATES_KEPT
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
-NO_EPOCH_IN_TIME = "no epoch was done in time: its process hung"
+NO_EPOCH_IN_TIME = "no epoch finished in time: the process hung"
 
 
 class Waiting:
-    """Says what pending trials wait for: once, and again when that changes.
+    """Prints what pending trials wait for: once, and again when that changes.
 
     Args:
-        cluster: knows what nodes have.
-        say: takes a line of text.
+        cluster: knows the resources of nodes.
+        say: prints a line.
     """
 
     def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
@@ -50,7 +61,7 @@ class Waiting:
         self._said = ""
 
     def look(self, trials: list[Any]) -> None:
-        """Called all the time; looks every few seconds."""
+        """Check every few seconds; called in a loop."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + WAITING_SECONDS
@@ -59,27 +70,27 @@ class Waiting:
         if request is None:
             return
         why = self.cluster.waits_for(request)
-        kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # how much changes all the time
+        kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # the amounts change all the time
         if why and kind != self._said:
             self._said = kind
             self.say(f"{pending[0].config['experiment_name']} waits {why}")
 
 
 class RayCallback(Callback):
-    """Passes what happens to Ray's trials on to the run.
+    """Passes the events of Ray's trials on to the run.
 
     Args:
         run: the run.
-        cluster: knows what nodes have.
-        progress: what a person sees.
-        end_run: ends it in order.
-        is_ending: whether it is being ended.
+        cluster: knows the resources of nodes.
+        progress: the console output.
+        end_run: ends the run in order.
+        is_ending: whether the run is ending.
 
     Attributes:
-        actors: Ray's handles of the processes that run or ran trials, by their ids.
-        records: the record of the trial that each of them trains, by the same ids.
-        lost: names of trials that are to be run again though Ray gave them up: their process went
-            away after they had made progress, or their node had no memory or no storage.
+        actors: Ray's handles of the processes that run or ran trials, by id.
+        records: the trial of each actor, by the same ids.
+        lost: names of trials to run again although Ray gave them up: their process died after
+            progress, or their node ran out of memory or lacks the storage.
     """
 
     def __init__(
@@ -100,8 +111,9 @@ class RayCallback(Callback):
         self.lost: set[str] = set()
         self._resources = Waiting(cluster, progress.say)
         self._begun = {name: last_epoch(record) for name, record in run.records.items()}
-        self._furthest = dict(self._begun)  # the last epoch that was ever reported, by trial
+        self._furthest = dict(self._begun)  # the last epoch ever reported, by trial
         self._watch = Watch()
+        self._oom_kills = OomKills(oom_kills_by_node if cluster.address else oom_kills_here)
         self._states: dict[str, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,7 +133,7 @@ class RayCallback(Callback):
             self.progress.update(record)
 
     def report(self, trial: Any, result: dict[str, Any]) -> str:
-        """Take in what a trial reports; returns CONTINUE, PAUSE or STOP."""
+        """Record a trial's report; return CONTINUE, PAUSE or STOP."""
         record = self._record(trial)
         if result.get("disk_full"):
             self.run.fail(result["disk_full"])
@@ -132,19 +144,19 @@ class RayCallback(Callback):
             trial.run_metadata.num_failures = 0  # Ray counts the attempts without progress
         self.progress.update(record)
         if result.get("error_message"):
-            self._tell(record, result.get("frames", ()))
+            self._show_frames(record, result.get("frames", ()))
         return action
 
-    def _tell(self, record: TrialRecord, frames: Iterable[str]) -> None:
-        """Where in a user's code a trial has failed, and where all of it can be read."""
+    def _show_frames(self, record: TrialRecord, frames: Iterable[str]) -> None:
+        """Print where in a user's code a trial failed, and the file of the full traceback."""
         log = self.run.output_dir / record.name / ERROR_LOG
-        for line in (*frames, *([f"the whole traceback: {log}"] if log.exists() else [])):
+        for line in (*frames, *([f"full traceback: {log}"] if log.exists() else [])):
             self.progress.warn(f"    {line}")
 
     def on_checkpoint(
         self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any
     ) -> None:
-        """Keep a trial's newest states. Ray would keep them too, but with a snapshot each time."""
+        """Keep a trial's newest states. Ray could too, but it would write a snapshot each time."""
         states = self._states.setdefault(trial.trial_id, [])
         states.append(checkpoint)
         while len(states) > STATES_KEPT:
@@ -161,7 +173,7 @@ class RayCallback(Callback):
             self.end_run()
 
     def _end_hanging(self, name: str, trials: list[Any]) -> None:
-        """End the process of a trial that does not end by itself at its deadline."""
+        """Kill the process of a trial that hangs past its deadline."""
         record = self.run.records[name]
         for trial in trials:
             if trial.status == "RUNNING" and self._record(trial) is record:
@@ -169,34 +181,48 @@ class RayCallback(Callback):
                     why = {} if record.epochs else {"error_message": NO_EPOCH_IN_TIME}
                     self.run.report(record, {**why, "stop_reason": TRIAL_TIMEOUT})
                     self.progress.update(record)
-                trial.run_metadata.num_failures = trial.max_failures  # it is not to be tried again
+                trial.run_metadata.num_failures = trial.max_failures  # no retry
                 ray.kill(trial.temporary_state.ray_actor)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Its function has returned, or it was stopped."""
+        """Stop watching a trial that returned or was stopped."""
         self._watch.end(self._record(trial).name)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Ray is about to try it again."""
+        """Print why Ray retries a trial."""
         error, name = latest_error(trial), self._record(trial).name
         self._watch.end(name)
         if DRAINED.search(error):
-            trial.run_metadata.num_failures -= 1  # it was not an attempt that failed
-            self.progress.say(f"{name}: its node is taken away; it goes on elsewhere")
+            trial.run_metadata.num_failures -= 1  # a drained node is not a failed attempt
+            self.progress.say(f"{name}: its node is being drained; it continues on another node")
+        elif self._record(trial).config_used.batch_size > 1 and self._was_out_of_memory(error):
+            self._retry_with_less(trial)
         elif not self._avoid_unreachable(error):
-            self.progress.say(f"{name}: tried again after {shown(message_of(error))}")
+            self.progress.say(f"{name}: retrying after {shown(message_of(error))}")
             self._log_lost_process(name, error)
 
+    def _was_out_of_memory(self, error: str) -> bool:
+        """Whether the kernel ended a trial's process because memory ran out."""
+        return PROCESS_WENT_AWAY.search(error) is not None and self._oom_kills.explain_a_death()
+
+    def _retry_with_less(self, trial: Any) -> None:
+        """Have Ray's next attempt use half the batch; the last one does not count as failed."""
+        record = self._record(trial)
+        halve_batch(record, KERNEL)
+        trial.config["config"] = without_model_file(record.config_used).to_dict()
+        trial.run_metadata.num_failures -= 1
+        self.run.changed(record)
+
     def _log_lost_process(self, name: str, error: str) -> None:
-        """Write down that a process went away, which it could not do by itself."""
+        """Log the death of a process, which it could not log itself."""
         if PROCESS_WENT_AWAY.search(error):
             log_error(self.run.output_dir / name, error)
 
     def _avoid_unreachable(self, error: str) -> bool:
-        """Whether the storage is not mounted on a node; the node gets no more trials."""
+        """Return whether a node cannot reach the storage; it gets no more trials then."""
         found = BLIND.search(error)
         if found and self.cluster.avoid(found["node"]):
-            self.progress.say(f"{found['told']}; it gets no more trials")
+            self.progress.say(f"{found['problem']}; no more trials start on this node")
         return found is not None
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -208,20 +234,32 @@ class RayCallback(Callback):
         if SAYS_DISK_FULL.search(error):
             self.run.fail(f"{record.name}: {shown(message_of(error))}")
             return
-        unreachable = self._avoid_unreachable(error) or DRAINED.search(error)
-        got_on = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
-        if unreachable or LOW_ON_MEMORY in error or (got_on and PROCESS_WENT_AWAY.search(error)):
+        if self._is_to_continue(record, error):
             self.lost.add(record.name)
             self.run.lose(record)
-        else:
-            self._log_lost_process(record.name, error)
-            self.run.report(record, {"error_message": message_of(error), "stop_reason": "error"})
             self.progress.update(record)
-            self._tell(record, own_frames(error))
-            return
+        else:
+            self._fail(record, error)
+
+    def _is_to_continue(self, record: TrialRecord, error: str) -> bool:
+        """Whether a trial that Ray gave up is run again instead of having failed."""
+        if self._avoid_unreachable(error) or DRAINED.search(error) or LOW_ON_MEMORY in error:
+            return True
+        if self._was_out_of_memory(error):
+            halve_batch(record, KERNEL)
+            return not record.is_finished
+        made_progress = self._furthest.get(record.name, 0) > self._begun.get(record.name, 0)
+        return made_progress and PROCESS_WENT_AWAY.search(error) is not None
+
+    def _fail(self, record: TrialRecord, error: str) -> None:
+        """End a failed trial and show the frames of the user's code."""
+        self._log_lost_process(record.name, error)
+        message = record.error_message or message_of(error)
+        self.run.report(record, {"error_message": message, "stop_reason": "error"})
         self.progress.update(record)
+        self._show_frames(record, own_frames(error))
 
 
 def last_epoch(record: TrialRecord) -> int:
-    """The last epoch that a trial has reported; 0 before the first."""
+    """Return the last epoch that a trial reported; 0 before the first."""
     return int(record.epochs[-1]["epoch"]) if record.epochs else 0

@@ -16,7 +16,6 @@ from typing import Any
 from raytune_ocr.config.training_config import TrainingConfig, data_key, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
-    CheckpointError,
     DivergenceError,
     NodeDrainedError,
     TrialTimeoutError,
@@ -24,7 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG, STATE_NAME
+from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
@@ -37,7 +36,8 @@ from raytune_ocr.tune.execution.trial_errors import (
     shown,
     traceback_of,
 )
-from raytune_ocr.tune.storage.mirror import STATES, Mirror, keep_state
+from raytune_ocr.tune.storage.mirror import Mirror, keep_state, newest_state
+from raytune_ocr.tune.storage.scratch import SCRATCH, owned, remove_ownerless
 from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -55,15 +55,15 @@ def run_trial(
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> None:
-    """Train as `config` says, a report each epoch, for `timeout` seconds at most.
+    """Train `config` and report each epoch, for `timeout` seconds at most.
 
-    An error that would come back on every try is reported as `error_message` instead of raised,
-    so that the trial is not tried again. Where memory runs out, it goes on from its last state
+    An error that every attempt would repeat is reported as `error_message` instead of raised, so
+    that Ray does not retry the trial. When memory runs out, training continues from the last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
     of the time as the stop reason `trial_timeout`. Tracebacks go to the trial's `error.log`.
 
     Raises:
-        NodeDrainedError: the node is about to be taken away; it goes on from its last state.
+        NodeDrainedError: the node is being drained; the trial continues from its last state.
     """
     import torch
 
@@ -75,41 +75,39 @@ def run_trial(
         "threads": threads,
     }
 
-    begun = resume_from is not None
+    has_epochs = resume_from is not None
 
-    def tell(row: dict[str, Any], folder: str | None) -> None:
-        nonlocal begun
-        begun = True
+    def report_epoch(row: dict[str, Any], folder: str | None) -> None:
+        nonlocal has_epochs
+        has_epochs = True
         report({**about, **row}, folder)
 
     try:
         about["made_with"] = made_with(config)
         deadline = [] if timeout is None else [Deadline(timeout)]
-        _train(config, data, tell, about, resume_from, [*callbacks, *deadline])
+        _train(config, data, report_epoch, about, resume_from, [*callbacks, *deadline])
     except NodeDrainedError:
         raise
     except TrialTimeoutError as error:
-        told = {} if begun else {"error_message": f"no epoch was done in time: {error}"}
-        report({**about, **told, "stop_reason": TRIAL_TIMEOUT}, None)
+        last = {} if has_epochs else {"error_message": f"no epoch finished in time: {error}"}
+        report({**about, **last, "stop_reason": TRIAL_TIMEOUT}, None)
     except Exception as error:
-        if is_disk_full(error):
-            report({**about, "disk_full": f"{config.experiment_name}: {shown(str(error))}"}, None)
-            return
-        whole = traceback_of(error)
-        log_error(Path(config.output_dir) / config.experiment_name, whole)
-        if not isinstance(error, DETERMINISTIC_ERRORS):
-            raise as_shown(error) from None
-        reason = "nan" if isinstance(error, DivergenceError) else "error"
-        message = f"{type(error).__name__}: {error}"
-        report(
-            {
-                **about,
-                "error_message": shown(message),
-                "frames": own_frames(whole),
-                "stop_reason": reason,
-            },
-            None,
-        )
+        report({**about, **_error_report(error, config)}, None)
+
+
+def _error_report(error: Exception, config: TrainingConfig) -> dict[str, Any]:
+    """Log an error; return the report that ends the trial, or raise what a retry may get over."""
+    if is_disk_full(error):
+        return {"disk_full": f"{config.experiment_name}: {shown(str(error))}"}
+    text = traceback_of(error)
+    log_error(Path(config.output_dir) / config.experiment_name, text)
+    if not isinstance(error, DETERMINISTIC_ERRORS):
+        raise as_shown(error) from None
+    return {
+        "error_message": shown(f"{type(error).__name__}: {error}"),
+        "frames": own_frames(text),
+        "stop_reason": "nan" if isinstance(error, DivergenceError) else "error",
+    }
 
 
 def _train(
@@ -120,7 +118,7 @@ def _train(
     resume_from: Path | None,
     callbacks: Sequence[Callback],
 ) -> None:
-    """Train; with half the batch where memory runs out, which `about` is told."""
+    """Train; halve the batch when memory runs out, and record its size in `about`."""
     import torch
 
     while True:
@@ -130,7 +128,7 @@ def _train(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error) or config.batch_size == 1:
                 raise
-            logger.warning("%s: out of memory; half the batch is tried", config.experiment_name)
+            logger.warning("%s: out of memory; trying half the batch", config.experiment_name)
         config = with_half_the_batch(config)
         about |= {
             "batch_size_used": config.batch_size,
@@ -156,19 +154,19 @@ def trial(
     storage: Storage | None = None,
     mark: Mark | None = None,
 ) -> None:
-    """The function trainable; `data` comes from the object store.
+    """Ray's function trainable; `data` comes from the object store.
 
     Args:
         config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None) and
-            `keeps_states` (where it goes on as another of Ray's trials after a pause, or others go
-            on from its states).
+            `keeps_states` (true if another Ray trial continues from its states: this trial after a
+            pause, or a clone).
         data: datasets by `data_key`.
-        storage: where the run is kept; None: in the output folder, which every node sees.
-        mark: of the driver's, which every node must see.
+        storage: where the run is stored; None: the output folder, which every node can read.
+        mark: the driver's marker file, which every node must be able to read.
 
     Raises:
-        BlindNodeError: this one does not.
-        NodeDrainedError: this one is about to be taken away.
+        BlindNodeError: this node cannot read the marker file.
+        NodeDrainedError: this node is being drained.
     """
     os.environ.setdefault("PL_DISABLE_FORK", "1")  # as Ray Tune sets it, for models of Lightning
     if mark is not None:
@@ -189,9 +187,10 @@ def trial(
 def _home(
     config: TrainingConfig, storage: Storage | None, keeps_states: bool
 ) -> Iterator[tuple[TrainingConfig, Report]]:
-    """Where a trial works: its folder, or a scratch folder that is copied to the storage.
+    """Yield the config and report function of a trial in its folder, or in a scratch folder.
 
-    Its states are Ray's checkpoints, or with `keeps_states` its own, named by their epochs.
+    The scratch folder is copied to the storage. The states are Ray's checkpoints, or with
+    `keeps_states` folders that are named by their epochs.
     """
     from ray import tune
 
@@ -204,7 +203,8 @@ def _home(
     if storage is None:
         yield config, report
         return
-    with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
+    remove_ownerless(Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"))  # of killed trials
+    with tempfile.TemporaryDirectory(prefix=SCRATCH) as scratch, owned(Path(scratch)):
         name = config.experiment_name
         mirror = Mirror(storage, Path(scratch) / name, name)
         mirror.pull()
@@ -226,7 +226,7 @@ def _home(
 
 @contextmanager
 def _restored() -> Iterator[Path | None]:
-    """The folder of the checkpoint that Ray restores the trial from, if it does."""
+    """Yield the folder of the checkpoint that Ray restores the trial from, or None."""
     from ray import tune
 
     checkpoint = tune.get_checkpoint()
@@ -235,23 +235,3 @@ def _restored() -> Iterator[Path | None]:
         return
     with checkpoint.as_directory() as folder:
         yield Path(folder)
-
-
-def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
-    """The whole state of the latest epoch below a trial's folder; damaged ones are logged.
-
-    The epoch decides, not the time of a file: a clock may have been set back.
-
-    Args:
-        restored: the folder of another state, which Ray restores the trial from.
-    """
-    from raytune_ocr.training.checkpoints.state_files import part_of, read_state
-
-    epochs: dict[Path, int] = {}
-    others = [] if restored is None else [restored / STATE_NAME]
-    for path in [*others, *sorted(folder.glob(f"{STATES}*/{STATE_NAME}"))]:
-        try:
-            epochs[path] = part_of(read_state(path), "epoch", path)
-        except CheckpointError as error:
-            logger.warning("%s; the state before it is used", error)
-    return max(epochs, key=epochs.__getitem__, default=None)

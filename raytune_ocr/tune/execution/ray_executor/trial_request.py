@@ -1,4 +1,4 @@
-"""What a trial asks Ray for, and what it is told through Ray."""
+"""Resources that a trial requests from Ray, and the config that it gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.throttle import Throttle
 from raytune_ocr.tune.options import TuneOptions
 
-COUNT_SECONDS = 2.0  # from one count of what nodes have room for to the next
+COUNT_SECONDS = 2.0  # between two counts of free resources
 
 
 class TrialRequests:
@@ -22,7 +22,7 @@ class TrialRequests:
 
     Args:
         run: the run.
-        cluster: knows what nodes have.
+        cluster: knows the resources of nodes.
         options: of the run.
     """
 
@@ -32,7 +32,7 @@ class TrialRequests:
         self.options = options
 
     def resources(self, record: TrialRecord) -> dict[str, float]:
-        """What Ray is asked for: `cpu`, and `gpu` and `memory` (bytes) where they count."""
+        """Return the request: `cpu`, and if they matter `gpu` and `memory` (bytes)."""
         asked, options = record.resources, self.options
         cpus = options.cpus_per_trial if asked.cpus is None else asked.cpus
         request = self.cluster.request(
@@ -48,7 +48,7 @@ class TrialRequests:
         return request
 
     def settings(self, record: TrialRecord) -> dict[str, Any]:
-        """The config of Ray's trial."""
+        """Return the config of Ray's trial."""
         request, scheduler = self.resources(record), self.run.study.scheduler
         return {
             "experiment_name": record.name,
@@ -60,21 +60,21 @@ class TrialRequests:
         }
 
     def _time_left(self, record: TrialRecord) -> float | None:
-        """Seconds that a trial may still train; None: without end."""
+        """Return the seconds that a trial may still train; None: no limit."""
         timeout = self.options.trial_timeout
         if timeout is None or record.confirms:
             return None
         return timeout - sum(row["seconds"] for row in record.epochs)
 
     def max_concurrent(self, confirming: bool = False) -> Callable[[], int]:
-        """How many trials Ray is asked for at a time: those that train, and those that wait.
+        """Return a function that counts the trials that Ray may hold: running and waiting ones.
 
-        An autoscaler starts nodes for what waits, so a cluster that may grow is asked for all that
-        may train now. Elsewhere one waits, to begin as soon as another ends; none in an adaptive
-        search, so that each suggestion knows as many scores as it can.
+        An autoscaler starts nodes for waiting trials, so a cluster that may grow gets all trials
+        that may train now. Otherwise one trial waits, to start as soon as another ends; in an
+        adaptive search none waits, so that each suggestion uses as many scores as possible.
 
         Args:
-            confirming: of the trials that confirm the best ones, which depend on no suggestion.
+            confirming: count the confirming trials, which depend on no suggestion.
         """
         examples = {e.resources: e for e in self.run.study.plan.examples()}.values()
         adaptive = self.run.study.plan.adaptive and not confirming
@@ -99,7 +99,7 @@ class TrialRequests:
         return min(most, room + (not adaptive))
 
     def _places(self, example: TrialRecord) -> int:
-        """Trials like this one that there is room for; of their memory, Ray itself takes care."""
+        """Return how many trials like this one fit now; Ray itself checks their memory."""
         request = self.resources(example)
         request.pop("memory", None)
         return self.cluster.places(request)

@@ -1,6 +1,6 @@
-"""Ray's side of a run: it starts trials, hears of them, and ends them when the run is over.
+"""Train the trials of a run on Ray, and end them when the run is over.
 
-Trials keep their states as Ray checkpoints in their folders, and start from the newest whole one.
+Trials save their states as Ray checkpoints in their folders, and start from the newest intact one.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from raytune_ocr.plugins import check_trusted
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.cluster import Cluster
-from raytune_ocr.tune.cluster.head_watchdog import watched
+from raytune_ocr.tune.cluster.head_watchdog import RAYLET_PATIENCE, raylet_address, watched
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes
 from raytune_ocr.tune.cluster.ray_client import controller_here, is_client
-from raytune_ocr.tune.cluster.ray_patches import lean_controller, take_waiting_processes
+from raytune_ocr.tune.cluster.ray_patches import lean_controller, reuse_idle_workers
 from raytune_ocr.tune.execution.circumstances import data_fingerprints
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import Invalid, load_data
-from raytune_ocr.tune.execution.ray_executor.out_of_memory import go_on_with_less, killed_by_monitor
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import halve_batch, killed_by_monitor
 from raytune_ocr.tune.execution.ray_executor.trial_request import TrialRequests
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interruptions
@@ -45,13 +45,13 @@ class TrialRunner:
 
     Args:
         run: the run.
-        cluster: where its trials train.
+        cluster: on which its trials train.
         options: of the run.
 
     Attributes:
-        resume_command: what a stopped run says is to be done next.
-        interruptions: signals that came.
-        mark: what every node of a cluster must see.
+        resume_command: how to resume, for the message of a stopped run.
+        interruptions: handles Ctrl-C and SIGTERM.
+        mark: the marker file that every node of a cluster must be able to read.
     """
 
     def __init__(self, run: Run, cluster: Cluster, options: TuneOptions) -> None:
@@ -59,32 +59,32 @@ class TrialRunner:
         self.cluster = cluster
         self.options = options
         self.requests = TrialRequests(run, cluster, options)
-        self.resume_command = "the same, and resume=True"
-        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        self.resume_command = "the same arguments and resume=True"
+        self.interruptions = Interruptions(self._kill_trials, self._save_and_say_how_to_resume)
         self.mark: Mark | None = None
         self._callback: RayCallback | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray pickles what it is given methods of; nothing reads that
+        return {}  # Ray pickles the objects of bound methods; nothing reads this one
 
     def train(self, unfinished: list[TrialRecord], resuming: bool) -> None:
-        """Run the search, then what confirms it; and again what was lost for no fault of its own.
+        """Train the search, then the confirming trials; repeat for trials with lost processes.
 
         Raises:
             ConfigurationError, DataLoaderError, ModelCreationError: before any trial starts.
-            ExperimentFailedError: when that happens over and over and no trial gets on.
+            ExperimentFailedError: several attempts in a row made no progress.
         """
         run = self.run
-        # The best of those that an earlier part has finished may be trained again with other seeds.
+        # The best trials of an earlier part may be confirmed with other seeds.
         best = ranking(run.records.values())[: self.options.confirm or 0]
         named = run.study.plan.space.imports
-        for record in best:  # where an earlier part of the run had them, its journal says what of
+        for record in best:  # their configs may come from the journal
             check_trusted(record.config.imports, named, f"{run.journal.path}: {record.name}")
         possible = [*run.possible(unfinished), *best]
         data, invalid = load_data(possible, self.options.allow_outside)
         run.note_data(data_fingerprints(possible, data))
         unfinished = self._without_invalid(unfinished, invalid)
-        self.interruptions = Interruptions(self._kill_trials, self._last_words)
+        self.interruptions = Interruptions(self._kill_trials, self._save_and_say_how_to_resume)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
         with (
             self.interruptions,
@@ -95,10 +95,10 @@ class TrialRunner:
             for record in possible:
                 self.cluster.check(self.requests.resources(record))
             reach_trackers(self.options.track, run.output_dir, run.id)
-            if not resuming:  # not before all is known to be there
+            if not resuming:  # only after every check has passed
                 run.forget_old()
             run.save_state()
-            run.save_results()  # a report may watch from the first epoch on
+            run.save_results()  # `analyze --watch` reads them from the first epoch on
             run.budget.begin()
             futile = 0
             while unfinished and futile < FUTILE_ROUNDS:
@@ -108,7 +108,7 @@ class TrialRunner:
                 futile = 0 if run.progress > before else futile + 1
                 unfinished = run.next()
                 run.save_state()
-                run.save_results()  # which say that the best are confirmed now
+                run.save_results()
         if unfinished:
             raise ExperimentFailedError(
                 f"{futile} attempts in a row made no progress (node lost or out of memory); "
@@ -118,48 +118,52 @@ class TrialRunner:
     def _without_invalid(
         self, records: list[TrialRecord], invalid: Iterable[Invalid]
     ) -> list[TrialRecord]:
-        """These trials but for those with a model that cannot be built, which have failed."""
-        for record, told in invalid:
-            if any(record is one for one in records):  # and no example of what may be drawn
+        """Fail the trials with a model that cannot be built; return the others."""
+        for record, why in invalid:
+            if any(record is one for one in records):  # not an example of a later draw
                 values = ", ".join(f"{name}={value!r}" for name, value in record.sampled.items())
-                message = f"ModelCreationError: with {values}: {told}"
+                message = f"ModelCreationError: with {values}: {why}"
                 self.run.report(record, {"error_message": message, "stop_reason": "error"})
                 print(f"{record.name}: failed: {record.error_message}", file=sys.stderr)
         return [record for record in records if not record.is_finished]
 
     @contextmanager
     def _running_ray(self, imports: Sequence[str]) -> Iterator[None]:
-        """Ray is up inside; signals wait until it is."""
+        """Start Ray, and stop it at the end; signals wait until Ray is up."""
         with ExitStack() as stack:
             with self.interruptions.deferred():
                 stack.enter_context(self.cluster.running(imports))
-                self.interruptions.install()  # Ray's core has a handler of SIGTERM that aborts
+                self.interruptions.install()  # Ray's own SIGTERM handler aborts
             yield
 
     @contextmanager
     def _watched_head(self) -> Iterator[None]:
-        """Where the head goes away inside, that is said before Ray ends this process."""
+        """Print an error if the head node goes away, before Ray ends this process."""
         import ray
 
-        if is_client():  # which raises in this thread instead
+        if is_client():  # Ray Client raises in this thread instead
             yield
             return
-        address = ray.get_runtime_context().gcs_address
+        address, raylet = ray.get_runtime_context().gcs_address, raylet_address()
         who = "--address: the cluster's head node" if self.cluster.address else "this run's own Ray"
 
-        def gone(why: str) -> None:
-            print(f"error: {who} at {address} is gone: {why}", file=sys.__stderr__, flush=True)
+        def gone(what: str, why: str) -> None:
+            print(f"error: {what} is gone: {why}", file=sys.__stderr__, flush=True)
             try:
-                self._last_words("when there is a cluster again, " if self.cluster.address else "")
+                self._save_and_say_how_to_resume(needs_cluster=bool(self.cluster.address))
             finally:
                 os._exit(1)
 
-        with watched(address, gone):
+        manager = f"the raylet of this machine at {raylet}, which starts its trials,"
+        with (
+            watched(address, partial(gone, f"{who} at {address}")),
+            watched(raylet, partial(gone, manager), RAYLET_PATIENCE),
+        ):
             yield
 
     @contextmanager
     def _trusted_nodes(self, imports: Sequence[str]) -> Iterator[None]:
-        """All nodes have been asked whether they can be used; later ones will be, inside."""
+        """Check that every node can read and write the run's files, also nodes that join later."""
         storage = self.run.copy.storage
         if not (storage or self.cluster.address):
             yield
@@ -175,7 +179,7 @@ class TrialRunner:
     # One run of Ray's tuner
 
     def _fit(self, records: Sequence[TrialRecord], data: dict[str, Any]) -> bool:
-        """Train `records` and what comes after them; False: nothing may follow."""
+        """Train `records` and the trials that follow; return whether another round may start."""
         from raytune_ocr.tune.execution.ray_executor.ray_callback import RayCallback
 
         run, confirming = self.run, bool(records[0].confirms)
@@ -197,10 +201,10 @@ class TrialRunner:
                 if not self._survives(error, callback):
                     raise
                 return True
-            except ConnectionError as error:  # Ray Client's, when it cannot reach the head again
+            except ConnectionError as error:  # Ray Client cannot reach the head again
                 raise ExperimentFailedError(
-                    f"--address: the cluster is gone ({error}); go on with --resume when there is "
-                    "one: what is in the journal is kept"
+                    f"--address: lost the connection to the cluster ({error}); run again with "
+                    "--resume when the cluster is back; finished epochs are saved"
                 ) from None
             finally:
                 remove_ray_state(run.output_dir)
@@ -217,7 +221,7 @@ class TrialRunner:
         data: dict[str, Any],
         callback: RayCallback,
     ) -> Any:
-        """Ray's tuner, which asks `next_trial` as there is room."""
+        """Return Ray's tuner, which calls `next_trial` when resources are free."""
         from ray import tune
 
         from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
@@ -229,7 +233,7 @@ class TrialRunner:
         )
         from raytune_ocr.tune.execution.ray_executor.trainable import trial
 
-        take_waiting_processes()
+        reuse_idle_workers()
         run = self.run
         most = self.requests.max_concurrent(confirming)
         searcher = RaySearcher(next_trial, self.requests.settings, most)
@@ -258,14 +262,14 @@ class TrialRunner:
         )
 
     def _survives(self, error: RuntimeError, callback: RayCallback) -> bool:
-        """Whether it was Ray's memory monitor; the trial that took most goes on with less."""
+        """Return whether Ray's memory monitor caused it; halve the batch of the largest trial."""
         killed = killed_by_monitor(error)
         if killed is None:
             return False
         ended = [actor for actor in killed if actor in callback.records]
-        if ended:  # several may be, for the sake of one
+        if ended:  # it may have killed several because of one
             record = callback.records[max(ended, key=lambda actor: killed[actor])]
-            go_on_with_less(record)
+            halve_batch(record)
             self.run.lose(record)
         return True
 
@@ -273,25 +277,26 @@ class TrialRunner:
 
     @property
     def ending(self) -> bool:
-        """Whether the run is being ended before its trials are."""
+        """Whether the run is ending before its trials have finished."""
         return self.interruptions.ending
 
     def _kill_trials(self) -> None:
-        """End the processes of this run's trials; they are taken up from their states."""
+        """Kill the processes of this run's trials; a resume continues from their states."""
         import ray
 
         for actor in self._callback.actors.values() if self._callback else ():
             ray.kill(actor)
 
-    def _last_words(self, when: str = "") -> None:
-        words = f"stopped; {when}go on with: {self.resume_command}"
-        print(words, file=sys.__stderr__, flush=True)
+    def _save_and_say_how_to_resume(self, needs_cluster: bool = False) -> None:
+        when = " when the cluster is back" if needs_cluster else ""
+        line = f"stopped; resume{when} with: {self.resume_command}"
+        print(line, file=sys.__stderr__, flush=True)
         self.run.save_results()
         self.run.copy.push(now=True)
 
 
 def _first(queue: list[TrialRecord]) -> TrialRecord | None:
-    """Take the next of those that confirm others."""
+    """Take the next confirming trial."""
     return queue.pop(0) if queue else None
 
 

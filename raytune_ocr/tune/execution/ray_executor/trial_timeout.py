@@ -1,4 +1,4 @@
-"""The end of a trial that takes too long: by itself between two steps, else from outside."""
+"""End a trial at its timeout: by itself between two steps, else from the driver."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from raytune_ocr.errors import TrialTimeoutError
 from raytune_ocr.training.callbacks.base import Callback
 
 TRIAL_TIMEOUT = "trial_timeout"  # the stop reason
-HANGING = 60.0  # seconds after its deadline until a trial that does no step is ended from outside
+HANGING = 60.0  # seconds after the deadline until the driver kills a trial that does no step
 
 
 class Deadline(Callback):
-    """Raises TrialTimeoutError between two steps once the time is over.
+    """Raises TrialTimeoutError between two steps when the time is over.
 
     Args:
         seconds: from now on.
@@ -28,30 +28,30 @@ class Deadline(Callback):
     def on_step_end(self, trainer: Any, step: int, figures: Mapping[str, float]) -> None:
         """Called after each training step."""
         if time.monotonic() >= self.end:
-            raise TrialTimeoutError("the trial has trained for as long as it may")
+            raise TrialTimeoutError("the trial reached its timeout (--trial-timeout)")
 
 
 class Watch:
-    """Which trials hang: they train beyond their deadlines, and their processes do not end them.
+    """Finds trials that hang: they run past their deadlines without ending themselves.
 
-    It is kept in the driver: a process that is stopped, or in which C code holds the interpreter's
-    lock, ends nothing, least of all itself.
+    It runs in the driver, because a stopped process, or one in which C code holds the GIL, cannot
+    end itself.
     """
 
     def __init__(self) -> None:
         self._ends: dict[str, float] = {}
 
     def begin(self, name: str, seconds: float | None) -> None:
-        """A trial trains from now on, for so long; None: without end."""
+        """Start the clock of a trial, with its seconds left; None: no limit."""
         if seconds is not None:
             self._ends[name] = time.monotonic() + max(0.0, seconds) + HANGING
 
     def end(self, name: str) -> None:
-        """It trains no more."""
+        """Stop the clock of a trial."""
         self._ends.pop(name, None)
 
     def hanging(self) -> list[str]:
-        """Names of the trials that hang, each once."""
+        """Return the names of trials that hang, each once."""
         now = time.monotonic()
         names = [name for name, end in self._ends.items() if now >= end]
         for name in names:

@@ -11,7 +11,7 @@ import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.tune.execution.ray_executor.out_of_memory import KILLED, go_on_with_less
+from raytune_ocr.tune.execution.ray_executor.out_of_memory import KILLED, halve_batch
 from tests.fixtures.materials import draw_photos, module_with_a_model
 
 # Takes memory without end, slowly, at a batch of more than eight in its third epoch.
@@ -65,7 +65,7 @@ def test_the_memory_monitor_costs_one_trial_half_its_batch_and_the_run_nothing(
         timeout=180,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "wide: ended by Ray's memory monitor; continues with a batch of 8" in done.stderr
+    assert "wide: killed by Ray's memory monitor; continues with a batch of 8" in done.stderr
     document = json.loads((tmp_path / "r.json").read_text())
     results = {result["experiment_name"]: result for result in document["all_results"]}
     assert {result["status"] for result in results.values()} == {"completed"}
@@ -90,9 +90,9 @@ def test_actors_are_read_from_the_words_of_the_monitor():
 def test_a_batch_of_one_that_is_too_much_has_failed():
     record = TrialRecord(TrainingConfig(batch_size=3))
     for expected in ((2, 2), (1, 4)):
-        go_on_with_less(record)
+        halve_batch(record)
         config = record.config_used
         assert (config.batch_size, config.gradient_accumulation_steps) == expected
-    go_on_with_less(record)
+    halve_batch(record)
     assert record.status == "failed"
     assert "batch of one" in record.error_message

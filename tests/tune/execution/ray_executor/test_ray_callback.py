@@ -45,7 +45,15 @@ class RayTrial:
 
 
 @pytest.fixture
-def callback(tmp_path):
+def kernel(monkeypatch):
+    """The count of the kernel's kills, to be raised."""
+    count = {"": 0}
+    monkeypatch.setattr(ray_callback, "oom_kills_here", lambda: count)
+    return count
+
+
+@pytest.fixture
+def callback(tmp_path, kernel):
     folder = tmp_path / "out"
     folder.mkdir()
     experiments = {name: {"training": {"num_epochs": 9}} for name in ("a", "b")}
@@ -55,7 +63,7 @@ def callback(tmp_path):
         read_space({"experiments": experiments}, "s", output_dir=str(folder)), KnownPoints(), False
     )
     run.save_state()
-    cluster = SimpleNamespace(avoid=lambda node: False, waits_for=lambda request: "")
+    cluster = SimpleNamespace(address=None, avoid=lambda node: False, waits_for=lambda request: "")
     made = RayCallback(run, cluster, ProgressReport(run.records), lambda: None, lambda: False)
     yield made
     run.journal.close()
@@ -116,7 +124,7 @@ def test_an_error_is_told_with_the_users_own_frames(callback, tmp_path, capsys):
     callback.on_trial_recover(1, [trial], trial)
     callback.on_trial_error(1, [trial], trial)
     told = capsys.readouterr()
-    assert "a: tried again after ValueError: odd" in told.out
+    assert "a: retrying after ValueError: odd" in told.out
     assert "failed (error): ValueError: odd" in told.out
     assert "/home/me/model.py:3 in forward" in told.err
 
@@ -128,7 +136,7 @@ def test_a_drained_node_is_no_failure_of_the_trial(callback, tmp_path, capsys):
         trial.fails("raytune_ocr.errors.NodeDrainedError: the node is being drained")
         callback.on_trial_recover(1, [trial], trial)
     assert trial.is_tried_again
-    assert "a: its node is taken away; it goes on elsewhere" in capsys.readouterr().out
+    assert "a: its node is being drained; it continues on another node" in capsys.readouterr().out
     callback.on_trial_error(1, [trial], trial)  # as with --max-failures 0
     assert callback.lost == {"a"} and callback.run.records["a"].status != "failed"
 
@@ -164,3 +172,32 @@ def test_a_process_that_hangs_is_ended_and_not_tried_again(
     assert not hanging.is_tried_again
     callback.on_trial_error(1, [hanging, other], hanging)
     assert (record.status, record.stop_reason) == (status, "trial_timeout")
+
+
+def test_a_process_that_the_kernel_killed_for_memory_is_tried_with_half_the_batch(
+    callback, kernel, tmp_path
+):
+    trial, record = RayTrial("a", tmp_path), callback.run.records["a"]
+    kernel[""] += 1
+    trial.fails(WENT_AWAY)
+    callback.on_trial_recover(1, [trial], trial)
+    assert trial.config["config"]["batch_size"] == record.used["batch_size_used"] == 16
+    assert trial.run_metadata.num_failures == 0
+    trial.fails(WENT_AWAY)  # and the kernel has not counted another one
+    callback.on_trial_recover(1, [trial], trial)
+    assert record.used["batch_size_used"] == 16 and trial.run_metadata.num_failures == 1
+
+
+def test_a_trial_without_attempts_left_that_the_kernel_killed_is_run_again_down_to_a_batch_of_one(
+    callback, kernel, tmp_path
+):
+    record = callback.run.records["a"]
+    sizes = []
+    while not record.is_finished:
+        trial = RayTrial("a", tmp_path)
+        kernel[""] += 1
+        trial.fails(WENT_AWAY)
+        callback.on_trial_error(1, [trial], trial)
+        sizes.append(record.config_used.batch_size)
+    assert sizes == [16, 8, 4, 2, 1, 1] and "a" in callback.lost
+    assert record.status == "failed" and "with a batch of one" in record.error_message

@@ -11,8 +11,9 @@ from raytune_ocr.errors import DataLoaderError, DivergenceError, ExperimentFaile
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.tune.execution.ray_executor import trainable
-from raytune_ocr.tune.execution.ray_executor.trainable import newest_state, run_trial
+from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
 from raytune_ocr.tune.execution.trial_errors import LONGEST
+from raytune_ocr.tune.storage.mirror import newest_state
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_damaged_or_incomplete_state_is_passed_over(tmp_path, caplog):
     (tmp_path / "checkpoint_3").mkdir()
     (tmp_path / "checkpoint_3" / "state.pt").write_bytes(b"PK")
     assert newest_state(tmp_path).parent.name == "checkpoint_1"
-    assert "checkpoint_3" in caplog.text and "must hold epoch" in caplog.text
+    assert "checkpoint_3" in caplog.text and "must have epoch" in caplog.text
     assert newest_state(tmp_path / "nothing") is None
 
 

@@ -20,9 +20,9 @@ from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.execution.ray_executor.trainable import (
     is_out_of_memory,
-    newest_state,
     run_trial,
 )
+from raytune_ocr.tune.storage.mirror import newest_state
 from raytune_ocr.tune.storage.run_lock import LOCK_FILE, RunLock
 from tests.fixtures.materials import allowed, draw_photos, module_with_a_model, wait_until
 
@@ -271,8 +271,8 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
     }
     log = (output / "short" / "logs" / "training.log").read_text().splitlines()
     assert len(log) == 2  # a finished trial is not run again
-    assert told.count("long: its node is taken away; it goes on elsewhere") == 1
-    assert told.count("long: tried again after") == 2
+    assert told.count("long: its node is being drained; it continues on another node") == 1
+    assert told.count("long: retrying after") == 2
 
 
 def drain(address, node, seconds=600):

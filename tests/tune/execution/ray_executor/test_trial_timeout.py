@@ -36,7 +36,7 @@ def test_a_trial_without_an_epoch_in_time_has_failed(config, data):
     rows = []
     run_trial(config, load_splits(data), lambda row, folder: rows.append(row), timeout=0.0)
     assert [row["stop_reason"] for row in rows] == ["trial_timeout"]
-    assert "no epoch was done in time" in rows[0]["error_message"]
+    assert "no epoch finished in time" in rows[0]["error_message"]
 
 
 @pytest.fixture
