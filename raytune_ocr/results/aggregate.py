@@ -243,12 +243,12 @@ def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Serie
             f"removed: not among the best {keep_models} (--keep-models keeps more)",
         ),
     ]
-    reasons = np.select(
+    missing = np.select(
         [holds.to_numpy(bool) for holds, _ in reasons],
         [np.array(reason, dtype=object) for _, reason in reasons],
         np.array("missing: moved or removed", dtype=object),
     )
-    return pd.Series(reasons, table.index)
+    return pd.Series(missing, table.index)
 
 
 def _add_targets(table: pd.DataFrame, targets: Mapping[str, float]) -> None:
