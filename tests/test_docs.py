@@ -46,6 +46,11 @@ PARSERS = {
 }
 RESULTS_PAGE = REPOSITORY / "docs" / "reference" / "results.md"
 GENERATED = ("commands", "documents")
+UNITS = {
+    **dict.fromkeys(("seconds", "training_time", "train_time_per_epoch"), "s"),
+    **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
+    "images_per_second": "1/s", "cpu_percent": "%",
+}
 MY_MODELS = "my_models"
 DOCUMENTS = runpy.run_path(str(REPOSITORY / "scripts" / "write_documents_reference.py"))
 SECTIONS = DOCUMENTS["documents"]()
@@ -334,6 +339,16 @@ def test_the_page_of_results_lists_every_column_of_the_trials_with_its_dtype(rec
         assert others == {name: listed[name] for name in others}
         classifiers = {name for name in listed if name.endswith("_accuracy")}
         assert set(listed) - set(others) <= {"meets_TARGET", *HYPERPARAMETERS, *classifiers}
+
+
+def test_the_page_of_results_names_the_unit_of_every_column_that_has_one():
+    page = RESULTS_PAGE.read_text("utf-8")
+    rows = [line.split("|")[1:5] for line in page.splitlines() if "| float64 |" in line]
+    units = {name: unit.strip() for names, _, unit, _ in rows for name in re.findall(r"\w+", names)}
+    assert len(units) > 20
+    for name, unit in units.items():
+        expected = UNITS.get(name, "0 to 1" if name.endswith("_accuracy") else "")
+        assert unit == expected, name
 
 
 def test_the_documents_name_at_least_what_they_named_when_the_list_was_made():
