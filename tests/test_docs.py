@@ -49,7 +49,8 @@ GENERATED = ("commands", "documents")
 UNITS = {
     **dict.fromkeys(("seconds", "training_time", "train_time_per_epoch"), "s"),
     **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
-    "images_per_second": "1/s", "cpu_percent": "%",
+    "images_per_second": "1/s",
+    "cpu_percent": "%",
 }
 MY_MODELS = "my_models"
 DOCUMENTS = runpy.run_path(str(REPOSITORY / "scripts" / "write_documents_reference.py"))
