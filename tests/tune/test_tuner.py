@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from ray.tune import ExperimentAnalysis
 
 from raytune_ocr.config.training_config import TrainingConfig
@@ -88,6 +89,25 @@ def test_a_relative_file_of_model_settings_holds_in_trials_and_for_who_reads_the
     monkeypatch.chdir(data)
     model, _ = load_reader(tmp_path / "output" / "first" / "checkpoints" / "best_model.pt")
     assert model.config["dilations"] == [1, 2]
+
+
+def test_a_tuner_raises_the_builtin_errors_that_are_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+        HyperparameterTuner("nowhere.yaml")
+    (tmp_path / "torn.yaml").write_text("experiments: [1,")
+    with pytest.raises(yaml.YAMLError, match="torn.yaml"):
+        HyperparameterTuner("torn.yaml")
+    (tmp_path / "space.yaml").write_text("experiments: {a: {model: {name: small}}}")
+    tuner = HyperparameterTuner("space.yaml")
+    config = tuner.load_config("space.yaml")
+    assert config == {"experiments": {"a": {"model": {"name": "small"}}}}
+    tuner.validate_config(config)
+    with pytest.raises(yaml.YAMLError):
+        tuner.load_config("torn.yaml")
+    for wrong in ({}, {"experiments": {}}, {"experiments": {"a": {"training": {"batch_size": 0}}}}):
+        with pytest.raises(ValueError, match="experiments"):
+            tuner.validate_config(wrong)
 
 
 @pytest.mark.slow
