@@ -93,10 +93,10 @@ def test_a_relative_file_of_model_settings_holds_in_trials_and_for_who_reads_the
 
 def test_a_tuner_raises_the_builtin_errors_that_are_documented(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
         HyperparameterTuner("nowhere.yaml")
     (tmp_path / "torn.yaml").write_text("experiments: [1,")
-    with pytest.raises(yaml.YAMLError, match="torn.yaml"):
+    with pytest.raises(yaml.YAMLError, match=r"torn\.yaml"):
         HyperparameterTuner("torn.yaml")
     (tmp_path / "space.yaml").write_text("experiments: {a: {model: {name: small}}}")
     tuner = HyperparameterTuner("space.yaml")
