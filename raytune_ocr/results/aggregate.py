@@ -68,7 +68,7 @@ def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[name for name in columns if name in present])
 
 
-def _numbers_of_epochs(records: Iterable[TrialRecord], names: Sequence[str]) -> pd.DataFrame:
+def _numbers_of_epochs(records: Iterable[TrialRecord], names: list[str]) -> pd.DataFrame:
     """Return these columns of the epochs table as float64; NaN where a row has no such figure.
 
     In half the time of `epochs_table`, since the type of no column has to be found out.
@@ -80,7 +80,7 @@ def _numbers_of_epochs(records: Iterable[TrialRecord], names: Sequence[str]) -> 
     somewhere = set().union(*rows)
     known = [name for name in names if name in somewhere]
     if not known:
-        return pd.DataFrame(columns=names, dtype=float)
+        return pd.DataFrame(columns=names, dtype="float64")
     if any(len(row) < len(somewhere) for row in rows):
         gaps = dict.fromkeys(known, math.nan)
         rows = [gaps | row for row in rows]
