@@ -1,8 +1,6 @@
 """How a trial ends by an error, in the process where it trains, and where it is resumed from."""
 
 import os
-import shutil
-import signal
 
 import pytest
 import torch
@@ -15,7 +13,6 @@ from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.tune.execution.ray_executor import trainable
 from raytune_ocr.tune.execution.ray_executor.trainable import newest_state, run_trial
 from raytune_ocr.tune.execution.trial_errors import LONGEST
-from tests.fixtures.readers import packed
 
 
 @pytest.fixture
@@ -112,47 +109,3 @@ def test_a_trial_goes_on_from_the_checkpoint_that_ray_restores_if_it_is_the_newe
     monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
     trainable.trial(asked, {data_key(config): None})
     assert [path.parent for path in from_where] == [restored, restored, own, own]
-
-
-class KillAfterSecondReport(tune.Callback):
-    """Kills the worker of a trial, and removes what the trial itself has kept."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.reported = []
-
-    def on_trial_result(self, iteration, trials, trial, result, **info):
-        self.reported.append(result["epoch"])
-        if len(self.reported) == 2:
-            shutil.rmtree(self.folder)
-            os.kill(result["pid"], signal.SIGKILL)
-
-
-@pytest.mark.slow
-def test_a_trial_that_was_killed_goes_on_from_rays_checkpoint_where_there_is_no_other(
-    shared_ray, tmp_path
-):
-    config = TrainingConfig(
-        model_name="ctc_small",
-        loss_type="ctc",
-        num_epochs=4,
-        use_tensorboard=False,
-        output_dir=str(tmp_path / "out"),
-        experiment_name="t",
-    )
-    split, key = packed(16), data_key(config)
-    asked = {"experiment_name": "t", "config": config.to_dict(), "threads": 1, "timeout": None}
-    watch = KillAfterSecondReport(tmp_path / "out" / "t")
-    results = tune.Tuner(
-        tune.with_parameters(trainable.trial, data={key: {"train": split, "val": split}}),
-        param_space={**asked, "keeps_states": False},
-        run_config=tune.RunConfig(
-            name="ray",
-            storage_path=str(tmp_path),
-            failure_config=tune.FailureConfig(max_failures=1),
-            callbacks=[watch],
-            verbose=0,
-        ),
-    ).fit()
-    assert not results.errors
-    assert watch.reported.count(1) == 1 and watch.reported[-2:] == [3, 4]
