@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ HEAD = """# Names of the API documents
 
 The package implements the interfaces of five API documents. This page lists every public name of
 each document, the place to import it from here, and what it is. A name in parentheses is a
-parameter; a name after a dot is a method or an attribute. Where two documents disagree, the row
-says which one holds.
+parameter; a name after a dot is a method or an attribute; names after a colon are keys of what a
+method returns or writes. Where two documents disagree, the row says which one holds;
+[the last section](#where-this-package-differs) lists what was decided otherwise.
 """
 
 
@@ -38,6 +40,12 @@ def found(section: dict[str, Any], name: str) -> Any:
     return getattr(importlib.import_module(section["here"]), entry.get("as", name))
 
 
+def taken_apart(member: str) -> tuple[str, list[str]]:
+    """The name of a member, and its parameters if it is a method."""
+    name, _, parameters = member.partition("(")
+    return name, [each.strip() for each in parameters.rstrip(")").split(",") if each.strip()]
+
+
 def purpose(thing: Any) -> str:
     """The first line of the docstring of a class or function; the value of a constant."""
     if not (inspect.isclass(thing) or inspect.isroutine(thing)):
@@ -49,20 +57,61 @@ def row(section: dict[str, Any], name: str) -> str:
     """A line of the table."""
     entry = section["names"][name]
     here = f"{section['here']}.{entry.get('as', name)}"
-    more = [f"`.{member}`" for member in entry.get("members", [])]
+    keys = entry.get("keys", {})
+    more = []
+    for member in entry.get("members", []):
+        of_it = keys.get(taken_apart(member)[0])
+        more.append(f"`.{member}`" + (f": {listed(of_it)};" if of_it else ""))
     if entry.get("parameters"):
-        more.insert(0, f"(`{'`, `'.join(entry['parameters'])}`)")
+        more.insert(0, f"({listed(entry['parameters'])})")
     what = " ".join([purpose(found(section, name)), *entry.get("note", "").split()])
     return f"| `{name}` | `{here}` | {what} | {' '.join(more)} |"
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names in code, with commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def places(section: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a section without `names` lists, and where each is here."""
+    if "places" in section:
+        return [(key, f"`{section['here']}.{here}`") for key, here in section["places"].items()]
+    if "targets" in section:
+        return [(key, f"compared with `{of}`") for key, of in section["targets"].items()]
+    if "errors" in section:
+        ours = {
+            name: [f"raytune_ocr.errors.{e}" for e in es] for name, es in section["errors"].items()
+        }
+        return [(name, listed(errors)) for name, errors in ours.items()]
+    if "modules" in section:
+        ours = {
+            name: [f"raytune_ocr.{m}" for m in some] for name, some in section["modules"].items()
+        }
+        return [(name, listed(modules)) for name, modules in ours.items()]
+    parts = {
+        "": ("document", "[the JSON](results.md#the-json)"),
+        "all_results[].": ("result", "[a result](results.md#a-result)"),
+        "all_results[].hyperparameters.": ("hyperparameters", "[a result](results.md#a-result)"),
+    }
+    return [(b + key, at) for b, (part, at) in parts.items() for key in section[part]]
+
+
 def table(section: dict[str, Any]) -> list[str]:
     """One section of the page."""
+    if "rulings" in section:
+        rows = [f"| {' | '.join(ruling)} |" for ruling in section["rulings"]]
+        return ["| in the documents | here | why |", "|---|---|---|", *rows]
     if "command" in section:
         options = " ".join(f"`{option}`" for option in section["options"])
         return [f"`{section['command']}` is `{section['here']}`; its options {options} are there."]
-    head = [f"From `{section['from']}`:", "", "| name | here | what it is | parts |"]
-    return [*head, "|---|---|---|---|", *(row(section, name) for name in section["names"])]
+    if "names" in section:
+        head = [f"From `{section['from']}`:", "", "| name | here | what it is | parts |"]
+        return [*head, "|---|---|---|---|", *(row(section, name) for name in section["names"])]
+    kind = "Exceptions" if "errors" in section else "Modules"
+    title = f"Keys of {section['file']}" if "file" in section else kind
+    rows = [f"| `{name}` | {here} |" for name, here in places(section)]
+    return [f"{title}:", "", "| name | here |", "|---|---|", *rows]
 
 
 def page() -> str:

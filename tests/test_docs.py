@@ -1,6 +1,7 @@
 """What README, docs and the other pages show is what there is."""
 
 import ast
+import builtins
 import dataclasses
 import importlib
 import inspect
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from raytune_ocr import analyze, export, generate, predict, train
+from raytune_ocr import analyze, errors, export, generate, predict, train
+from raytune_ocr.config.settings import PATHS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import DatasetRegistry
@@ -21,7 +23,8 @@ from raytune_ocr.results.analysis import read_epochs
 from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.record import EPOCHS_TABLE, RUN_COLUMNS, TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.tasks.registry import all_tasks
+from raytune_ocr.tasks.registry import all_tasks, target_keys
+from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune
 from raytune_ocr.tune.selection.confirmation import confirmation
@@ -43,6 +46,12 @@ PARSERS = {
 }
 RESULTS_PAGE = REPOSITORY / "docs" / "reference" / "results.md"
 GENERATED = ("commands", "documents")
+UNITS = {
+    **dict.fromkeys(("seconds", "training_time", "train_time_per_epoch"), "s"),
+    **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
+    "images_per_second": "1/s",
+    "cpu_percent": "%",
+}
 MY_MODELS = "my_models"
 DOCUMENTS = runpy.run_path(str(REPOSITORY / "scripts" / "write_documents_reference.py"))
 SECTIONS = DOCUMENTS["documents"]()
@@ -192,8 +201,23 @@ def test_every_name_of_the_documents_is_there(section, name):
         any_keyword = any(each.kind is each.VAR_KEYWORD for each in named)
         missing = set(entry["parameters"]) - {each.name for each in named}
         assert any_keyword or not missing, missing
-    missing = [member for member in entry.get("members", ()) if not has_member(thing, member)]
-    assert not missing, missing
+    for member in entry.get("members", ()):
+        check_member(thing, *DOCUMENTS["taken_apart"](member), "(" in member)
+    for member, keys in entry.get("keys", {}).items():
+        method = getattr(thing, member)
+        text = f"{inspect.getdoc(method)}{inspect.getsource(method)}"
+        assert [key for key in keys if not re.search(rf"[`\"']{key}[`\"']", text)] == [], member
+
+
+def check_member(thing, name, parameters, is_method):
+    """A method takes the documented parameters by their names; anything else is an attribute."""
+    if not is_method:
+        assert has_member(thing, name), name
+        return
+    named = inspect.signature(getattr(thing, name)).parameters.values()
+    any_keyword = any(each.kind is each.VAR_KEYWORD for each in named)
+    missing = set(parameters) - {each.name for each in named}
+    assert any_keyword or not missing, f"{name}: {missing}"
 
 
 def has_member(thing, name):
@@ -208,6 +232,44 @@ def has_member(thing, name):
 def test_every_option_of_the_documents_commands_is_there(section):
     parser = PARSERS[section["here"].removeprefix("python -m ")]()
     assert set(section["options"]) <= set(parser._option_string_actions)
+
+
+def sections_with(part):
+    return [section for section in SECTIONS if part in section]
+
+
+@pytest.mark.parametrize("section", sections_with("places"), ids=lambda section: section["file"])
+def test_every_key_of_a_documented_config_is_the_setting_that_the_page_names(section):
+    module = importlib.import_module(section["here"])
+    for key, place in section["places"].items():
+        owner, _, setting = place.partition(".")
+        assert setting in {each.name for each in dataclasses.fields(getattr(module, owner))}, key
+        if owner == "LoopSettings":
+            value = {"weight_decay": 0.5, "max_grad_norm": 0.5}.get(setting, True)
+            read = LoopSettings.of({"training": {key.removeprefix("training."): value}})
+            assert getattr(read, setting) == value, key
+        else:
+            assert PATHS.get(key, key) == setting, key
+
+
+def test_every_target_exception_and_module_of_the_documents_is_there():
+    (targets,) = sections_with("targets")
+    assert targets["targets"].items() <= target_keys().items()
+    (exceptions,) = sections_with("errors")
+    for builtin, names in exceptions["errors"].items():
+        assert all(issubclass(getattr(errors, n), getattr(builtins, builtin)) for n in names)
+    (modules,) = sections_with("modules")
+    for names in modules["modules"].values():
+        assert [importlib.import_module(f"raytune_ocr.{name}") for name in names]
+
+
+def test_every_documented_key_of_the_json_is_written(record):
+    (section,) = sections_with("document")
+    document = results_document([record], {}, "20260101_000000")
+    (result,) = document["all_results"]
+    assert set(section["document"]) <= set(document)
+    assert set(section["result"]) <= set(result)
+    assert set(section["hyperparameters"]) <= set(result["hyperparameters"])
 
 
 @pytest.fixture(scope="module")
@@ -282,5 +344,24 @@ def test_the_page_of_results_lists_every_column_of_the_trials_with_its_dtype(rec
         assert set(listed) - set(others) <= {"meets_TARGET", *HYPERPARAMETERS, *classifiers}
 
 
+def test_the_page_of_results_names_the_unit_of_every_column_that_has_one():
+    page = RESULTS_PAGE.read_text("utf-8")
+    rows = [line.split("|")[1:5] for line in page.splitlines() if "| float64 |" in line]
+    units = {name: unit.strip() for names, _, unit, _ in rows for name in re.findall(r"\w+", names)}
+    assert len(units) > 20
+    for name, unit in units.items():
+        expected = UNITS.get(name, "0 to 1" if name.endswith("_accuracy") else "")
+        assert unit == expected, name
+
+
 def test_the_documents_name_at_least_what_they_named_when_the_list_was_made():
     assert len(NAMES) > 50
+    parts = [
+        part
+        for section in SECTIONS
+        for entry in section.get("names", {}).values()
+        for kind in ("parameters", "members", "keys")
+        for part in entry.get(kind, ())
+    ]
+    assert len(parts) > 250
+    assert len(sections_with("places")) == 2 and len(sections_with("places")[1]["places"]) >= 36

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from raytune_ocr.results.record import BEST_MODELS_KEPT
 from tests.fixtures.pages import REPOSITORY, blocks, commands, inline_commands, marked_block
 from tests.test_docs import PARSERS, own_command
 
@@ -39,6 +40,20 @@ def test_the_readme_shows_or_names_every_command():
     modules = {found[0] for words in shown if (found := own_command(words))}
     assert set(PARSERS) <= modules
     assert len(blocks(PAGE, "bash")) >= 3
+
+
+def test_the_readme_tells_how_many_models_stay_and_how_to_keep_more():
+    words = {3: "three", 5: "five", 10: "ten", 20: "twenty"}
+    assert f"the models of the {words[BEST_MODELS_KEPT]} best trials stay" in README
+    for given in re.findall(r"`--keep-models (\w+)`", README):
+        number = given.replace("N", "5")
+        assert PARSERS["raytune_ocr.tune"]().parse_args(["--keep-models", number])
+    assert "`--keep-models all`" in README
+
+
+def test_the_readme_names_the_trainer_of_experiments_and_the_registries():
+    for name in ("ExperimentTrainer", "ModelRegistry", "DatasetRegistry"):
+        assert f"`{name}`" in README
 
 
 def test_the_pictures_of_the_readme_are_small_enough_for_a_page():

@@ -9,8 +9,10 @@ name.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from raytune_ocr.results.record import (
     USED,
     TrialRecord,
 )
-from raytune_ocr.tasks.base import Metric
+from raytune_ocr.tasks.base import Metric, Task
 from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys
 from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, ERROR_LOG
 
@@ -59,16 +61,37 @@ def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
-    columns = [*FIRST_COLUMNS, *task_columns(records), *RUN_COLUMNS]
+    tasks = [record.task for record in records]
+    columns = [*FIRST_COLUMNS, *_task_columns(tasks), *RUN_COLUMNS]
     rows = [row for record in records for row in record.epochs]
     present = set().union(*rows) if rows else set(columns)
     return pd.DataFrame(rows, columns=[name for name in columns if name in present])
 
 
-def task_columns(records: Iterable[TrialRecord]) -> list[str]:
-    """Return the metrics that the tasks of these trials report, each once."""
-    tasks = dict.fromkeys(record.task for record in records)
-    return list(dict.fromkeys(name for task in tasks for name in task.columns))
+def _numbers_of_epochs(records: Iterable[TrialRecord], names: list[str]) -> pd.DataFrame:
+    """Return these columns of the epochs table as float64; NaN where a row has no such figure.
+
+    In half the time of `epochs_table`, since the type of no column has to be found out.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rows = [row for record in records for row in record.epochs]
+    somewhere = set().union(*rows)
+    known = [name for name in names if name in somewhere]
+    if not known:
+        return pd.DataFrame(columns=names, dtype="float64")
+    if any(len(row) < len(somewhere) for row in rows):
+        gaps = dict.fromkeys(known, math.nan)
+        rows = [gaps | row for row in rows]
+    figures = np.array(list(map(itemgetter(*known), rows)), dtype=float)
+    table = pd.DataFrame(figures.reshape(len(rows), len(known)), columns=known)
+    return table.reindex(columns=names)
+
+
+def _task_columns(tasks: Iterable[Task]) -> list[str]:
+    """Return the metrics that these tasks report, each once."""
+    return list(dict.fromkeys(name for task in dict.fromkeys(tasks) for name in task.columns))
 
 
 def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -79,16 +102,20 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     import numpy as np
     import pandas as pd
 
-    metrics, names = task_columns(records), [record.name for record in records]
-    epochs = epochs_table(records).reindex(columns=["epoch", *metrics, *RUN_COLUMNS])
-    epochs = epochs.astype("float64")
+    tasks, names = [record.task for record in records], [record.name for record in records]
+    metrics = _task_columns(tasks)
+    epochs = _numbers_of_epochs(records, ["epoch", *metrics, *RUN_COLUMNS])
     lengths = np.array([len(record.epochs) for record in records], dtype=int)
     trial = np.repeat(np.arange(len(names)), lengths)
-    summed = epochs.groupby(trial).agg(**{n: pd.NamedAgg(*how) for n, how in SUMMARIES.items()})
+    of_trial = epochs.groupby(trial)
+    summed = pd.DataFrame(
+        {name: getattr(of_trial[column], how)() for name, (column, how) in SUMMARIES.items()}
+    )
     summed["final_train_loss"] = _column(epochs, "train_loss").to_numpy()[
         np.cumsum(lengths[lengths > 0]) - 1
     ]
-    at = _best_rows(epochs, trial, [record.task.monitor(record.config) for record in records])
+    monitors = [task.monitor(each.config) for task, each in zip(tasks, records, strict=True)]
+    at = _best_rows(epochs, trial, monitors)
     best = epochs.iloc[at][["epoch", *metrics]].set_axis(trial[at], axis="index")
     best = best.rename(columns={"epoch": "best_epoch"})
     return best.join(summed, how="outer").reindex(range(len(names))).set_axis(names)
@@ -150,13 +177,15 @@ def trials_table(
     table = table.join(figures.reset_index(drop=True))
     settings = pd.DataFrame([hyperparameters(record) for record in records], index=table.index)
     table = table.join(settings[settings.columns.difference(table.columns, sort=False)])
-    for task in dict.fromkeys(record.task for record in records):
+    tasks = [record.task for record in records]
+    for task in dict.fromkeys(tasks):
         for key, metric in task.figures.items():
             table[key] = table[metric]
     table[["training_time", "total_epochs"]] = table[["training_time", "total_epochs"]].fillna(0)
-    table["rank"] = _ranks(table, [record.task.ranked_by(record.config) for record in records])
+    metrics = [task.ranked_by(each.config) for task, each in zip(tasks, records, strict=True)]
+    table["rank"] = _ranks(table, metrics)
     table["checkpoint_missing"] = _why_no_checkpoint(table, keep_models)
-    _add_targets(table, targets or {})
+    _add_targets(table, targets or {}, target_keys(dict.fromkeys(tasks)))
     return table.astype(dict.fromkeys(INTEGERS, "Int64"))
 
 
@@ -209,10 +238,11 @@ def _ranks(table: pd.DataFrame, metrics: Sequence[Sequence[Metric]]) -> pd.Serie
         return ranks
     place = [metrics[number] for number in some.tolist()]
     # lexsort takes the deciding key last: names, then tie-breakers, then the first metric.
-    keys: list[np.ndarray] = [table["experiment_name"].to_numpy()[some].astype(str)]
+    ranked = table.iloc[some]
+    keys: list[np.ndarray] = [ranked["experiment_name"].to_numpy().astype(str)]
     for level in reversed(range(max(map(len, place)))):
         nth = [each[min(level, len(each) - 1)] for each in place]
-        keys.append(_last_if_nan(-scores_of(table.iloc[some], nth)))
+        keys.append(_last_if_nan(-scores_of(ranked, nth)))
     ranks.iloc[some[np.lexsort(keys)]] = np.arange(1, len(some) + 1)
     return ranks
 
@@ -251,14 +281,15 @@ def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Serie
     return pd.Series(missing, table.index)
 
 
-def _add_targets(table: pd.DataFrame, targets: Mapping[str, float]) -> None:
-    """Add a column `meets_<name>` for each target.
+def _add_targets(
+    table: pd.DataFrame, targets: Mapping[str, float], keys: Mapping[str, str]
+) -> None:
+    """Add a column `meets_<name>` for each target; nobody meets one of another task.
 
     Training has converged only if its model is good enough: `convergence_epochs` is met only by
     trials that also meet the accuracy targets of their task.
     """
-    keys = target_keys() if targets else {}
-    values = {name: _column(table, keys[name]) for name in targets}
+    values = {name: _column(table, keys.get(name, "")) for name in targets}
     good = {name: _reached(values[name], goal, mode_of(name)) for name, goal in targets.items()}
     for name in targets:
         table[MEETS + name] = good[name]

@@ -94,7 +94,7 @@ def _result(
     """Return one entry of the JSON: figures from the table, settings from the record."""
     task, config = record.task, record.config.to_dict()
     first = ("experiment_name", "status", "stop_reason", "rank", "training_time", *task.figures)
-    keys = target_keys() if targets else {}
+    keys = target_keys([task])
     result = {
         **{name: row[name] for name in (*first, *EPOCHS)},
         "metrics": {name: row[name] for name in task.columns},
@@ -106,7 +106,7 @@ def _result(
         "error_message": record.error_message,
         "error_log": row["error_log"],
         "targets": {
-            name: {"goal": goal, "value": row.get(keys[name]), "met": row[MEETS + name]}
+            name: {"goal": goal, "value": row.get(keys.get(name, "")), "met": row[MEETS + name]}
             for name, goal in targets.items()
         },
     }

@@ -12,6 +12,7 @@ from raytune_ocr.tasks.base import Metric
 from raytune_ocr.tasks.classifier import ClassifierTask
 
 CHARACTERS, SEQUENCES = "val_char_accuracy", "val_seq_accuracy"
+RANKED_BY = (Metric(CHARACTERS, "max"), Metric(SEQUENCES, "max"), Metric("val_loss", "min"))
 
 
 class ReaderTask(ClassifierTask):
@@ -38,7 +39,7 @@ class ReaderTask(ClassifierTask):
 
     def ranked_by(self, config: TrainingConfig) -> tuple[Metric, ...]:
         """Return character accuracy, sequence accuracy and loss, whatever the monitor is."""
-        return Metric(CHARACTERS, "max"), Metric(SEQUENCES, "max"), Metric("val_loss", "min")
+        return RANKED_BY
 
     def shown(self, config: TrainingConfig) -> dict[str, str]:
         """Return both accuracies."""

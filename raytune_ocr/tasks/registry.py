@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from raytune_ocr.config.metrics import KHMER_DIGITS
@@ -49,9 +50,10 @@ def figure_names() -> list[str]:
     return [key for task in all_tasks() for key in task.figures]
 
 
-def target_keys() -> dict[str, str]:
-    """Return the names of all goals, with the key of a result that each is compared with."""
-    named = {name: key for task in all_tasks() for name, key in task.targets.items()}
+def target_keys(tasks: Iterable[Task] | None = None) -> dict[str, str]:
+    """Return the goals of these tasks (default: of all), each with the key of its result."""
+    tasks = all_tasks() if tasks is None else tasks
+    named = {name: key for task in tasks for name, key in task.targets.items()}
     return {**named, **GENERAL_TARGETS}
 
 

@@ -85,10 +85,12 @@ def _refuse_flat(config: Any) -> None:
     """Raise where settings are not under `training`, since they would be ignored."""
     for name in _names(config):
         plain = name.removeprefix("training.")
-        if plain in SETTINGS or name.startswith("training."):
+        near = difflib.get_close_matches(plain, SETTINGS, n=1, cutoff=0.8)
+        if near or name.startswith("training."):
+            setting = near[0] if near else plain
             raise ConfigurationError(
                 f"config.{name}: must be under training, as in "
-                f"{{'training': {{{plain!r}: ...}}}}; here it would be ignored"
+                f"{{'training': {{{setting!r}: ...}}}}; here it would be ignored"
             )
         if name != "training" and difflib.get_close_matches(name, ["training"], cutoff=0.8):
             raise ConfigurationError(f"config: {unknown_name('section', name, ['training'])}")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from raytune_ocr.config.metrics import known_mode
 from raytune_ocr.errors import (
     ConfigurationError,
     DataLoaderError,
@@ -278,6 +279,7 @@ class Trainer(TrainingState):
         if save_dir is not None:
             self.callbacks.append(Checkpoints(save_dir, save_freq, metric, mode))
         self._restore_callbacks()
+        self._check_plateau(evaluated=eval_dataloader is not None)
 
         for callback in self.callbacks:
             callback.on_train_begin(self)
@@ -317,11 +319,24 @@ class Trainer(TrainingState):
         if self.scheduler is None or self.scheduler_step_per_batch:
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):
-            default = f"{self.eval_prefix}_loss"
-            name = self.plateau_metric or (default if default in metrics else "train_loss")
+            name = self._plateau_follows(f"{self.eval_prefix}_loss" in metrics)
             self.scheduler.step(monitored(metrics, name))
         else:
             self.scheduler.step()
+
+    def _plateau_follows(self, evaluated: bool) -> str:
+        return self.plateau_metric or (f"{self.eval_prefix}_loss" if evaluated else "train_loss")
+
+    def _check_plateau(self, evaluated: bool) -> None:
+        """Raise for a plateau schedule that would take improvement for a plateau."""
+        if not isinstance(self.scheduler, ReduceLROnPlateau):
+            return
+        name, mode = self._plateau_follows(evaluated), self.scheduler.mode
+        if known_mode(name) not in ("", mode):
+            raise ConfigurationError(
+                f"scheduler: ReduceLROnPlateau must have mode={known_mode(name)!r} to follow "
+                f"{name}, got {mode!r}; to follow another metric, set plateau_metric of the loop"
+            )
 
     # What a subclass may change
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raytune_ocr import plugins
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results import aggregate
-from raytune_ocr.results.aggregate import Aggregator, epochs_table, ranking, trials_table
+from raytune_ocr.results.aggregate import Aggregator, figures_table, ranking, trials_table
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
@@ -186,9 +187,9 @@ def test_a_run_that_goes_on_reads_only_the_epochs_that_are_new(monkeypatch):
 
     def seen(some):
         read.extend(record.name for record in some)
-        return epochs_table(some)
+        return figures_table(some)
 
-    monkeypatch.setattr(aggregate, "epochs_table", seen)
+    monkeypatch.setattr(aggregate, "figures_table", seen)
     records["b"].add({"epoch": 2, "val_char_accuracy": 0.7, "seconds": 1.0})
     records["c"].complete("max_epochs")  # no new epoch
     records["d"] = record_of("d", (0.3, 0.4))
@@ -235,3 +236,25 @@ def test_results_are_queried_as_tables_of_ray_are(tmp_path):
         "a"
     ]
     assert table.loc[table["val_char_accuracy"].idxmax(), "experiment_name"] == "a"
+
+
+def test_rows_that_lack_a_figure_or_have_none_are_aggregated_beside_those_that_have_it():
+    short, whole = record_of("short", (0.2, 0.6)), record_of("whole", (0.4, 0.3))
+    for epoch in whole.epochs:
+        epoch |= {"gpu_memory_mb": 9.0, "val_cer": None}
+    table = trials_table([short, whole]).set_index("experiment_name")
+    assert math.isnan(table.loc["short", "gpu_memory_mb"])
+    assert table.loc["whole", "gpu_memory_mb"] == 9.0 and math.isnan(table.loc["whole", "val_cer"])
+    assert table["best_epoch"].to_dict() == {"short": 2, "whole": 1}
+
+
+def test_the_targets_of_trials_are_looked_up_without_searching_for_plugins(monkeypatch):
+    searched = []
+    monkeypatch.setattr(plugins, "entry_points", lambda **group: searched.append(group) or [])
+    records = [record_of(f"t{number}") for number in range(20)]
+    document = results_document(records, {"character_accuracy": 0.7, "accuracy": 0.9}, "now")
+    assert document["all_results"][0]["targets"] == {
+        "character_accuracy": {"goal": 0.7, "value": 0.5, "met": False},
+        "accuracy": {"goal": 0.9, "value": None, "met": False},
+    }
+    assert len(searched) == 0

@@ -41,6 +41,7 @@ def test_without_a_config_the_defaults_hold():
         ({"training.max_grad_norm": 1.0}, r"training\.max_grad_norm: must be under training"),
         (SimpleNamespace(max_grad_norm=1.0), r"config\.max_grad_norm: must be under training"),
         (TrainingConfig(), "must be under training"),
+        ({"max_grad_nrom": 1.0}, r"must be under training, as in {'training': {'max_grad_norm'"),
         ({"trainng": {"weight_decay": 0.1}}, "did you mean 'training'"),
         ({"training": {"max_grad_nrom": 1.0}}, "did you mean 'max_grad_norm'"),
         ({"training": {"gradient_clip_norm": 1.0}}, "unknown setting 'gradient_clip_norm'"),

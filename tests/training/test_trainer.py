@@ -285,6 +285,20 @@ def test_a_plateau_schedule_cannot_be_stepped_each_batch():
     Trainer(model, optimizer, nn.MSELoss(), config, scheduler=plateau).train(loader(), 1)
 
 
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_a_plateau_schedule_of_the_wrong_direction_is_refused_before_training(evaluated):
+    model = nn.Linear(10, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="max")
+    instance = Trainer(model, optimizer, nn.MSELoss(), scheduler=plateau)
+    name = "eval_loss" if evaluated else "train_loss"
+    with pytest.raises(ConfigurationError, match=f"must have mode='min' to follow {name}"):
+        instance.train(loader(), 1, loader() if evaluated else None)
+    assert instance.epoch == 0 and not instance.history
+    instance.plateau_metric = "learning_rate"  # of no known direction
+    assert len(instance.train(loader(), 1)["train_loss"]) == 1
+
+
 class WithLogits(NamedTuple):
     """As a Hugging Face model answers."""
 

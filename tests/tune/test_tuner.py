@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from ray.tune import ExperimentAnalysis
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
@@ -19,7 +22,7 @@ from raytune_ocr.predict import main as predict
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training import load_reader
-from raytune_ocr.tune import HyperparameterTuner, load_results
+from raytune_ocr.tune import HyperparameterTuner, export_ray, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.storage.run_lock import RunLock
 from tests.fixtures.materials import command
@@ -88,6 +91,25 @@ def test_a_relative_file_of_model_settings_holds_in_trials_and_for_who_reads_the
     assert model.config["dilations"] == [1, 2]
 
 
+def test_a_tuner_raises_the_builtin_errors_that_are_documented(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.yaml"):
+        HyperparameterTuner("nowhere.yaml")
+    (tmp_path / "torn.yaml").write_text("experiments: [1,")
+    with pytest.raises(yaml.YAMLError, match=r"torn\.yaml"):
+        HyperparameterTuner("torn.yaml")
+    (tmp_path / "space.yaml").write_text("experiments: {a: {model: {name: small}}}")
+    tuner = HyperparameterTuner("space.yaml")
+    config = tuner.load_config("space.yaml")
+    assert config == {"experiments": {"a": {"model": {"name": "small"}}}}
+    tuner.validate_config(config)
+    with pytest.raises(yaml.YAMLError):
+        tuner.load_config("torn.yaml")
+    for wrong in ({}, {"experiments": {}}, {"experiments": {"a": {"training": {"batch_size": 0}}}}):
+        with pytest.raises(ValueError, match="experiments"):
+            tuner.validate_config(wrong)
+
+
 @pytest.mark.slow
 def test_presets_become_trials_and_trials_one_best_result(finished_run, data):
     output, printed = finished_run
@@ -112,6 +134,22 @@ def test_presets_become_trials_and_trials_one_best_result(finished_run, data):
     assert "Ranking" in printed and str(output / "trials.csv") in printed
     images = next((data / "val").parent.glob("val/*.png"))
     assert predict([str(output.with_suffix(".json")), str(images)]) == 0
+
+
+@pytest.mark.slow
+def test_rays_own_analysis_reads_a_run_that_was_trained(finished_run, tmp_path):
+    output, _ = finished_run
+    folder = Path(shutil.copytree(output, tmp_path / "copy"))
+    export_ray(folder)
+    analysis = ExperimentAnalysis(str(folder))
+    frames = {str(each): analysis.trial_dataframes[each.trial_id] for each in analysis.trials}
+    trained = pd.read_csv(output / "epochs.csv").groupby("experiment_name")
+    assert {name: frame["val_char_accuracy"].tolist() for name, frame in frames.items()} == {
+        name: rows["val_char_accuracy"].tolist() for name, rows in trained
+    }
+    best = read(output.with_suffix(".json"))["best_result"]
+    config = analysis.get_best_config("val_char_accuracy", "max", scope="all")
+    assert config["experiment_name"] == best["experiment_name"]
 
 
 @pytest.mark.slow
