@@ -30,7 +30,6 @@ experiments:
 @pytest.fixture
 def client_server(start_cluster):
     """A cluster's head that takes clients: their address."""
-    pytest.importorskip("grpc", reason="needs ray[client]")
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
