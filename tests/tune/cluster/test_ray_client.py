@@ -46,7 +46,7 @@ def epochs_noted(output):
 
 
 def wait_for_epochs(output, number, process, seconds=120):
-    until = time.monotonic() + seconds
+    until = time.monotonic() + allowed(seconds)
     while epochs_noted(output).get("long", 0) < number:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < until, f"no {number} epochs in {seconds} s"
