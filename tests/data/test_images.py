@@ -119,10 +119,12 @@ def test_a_photo_whose_exif_is_damaged_is_read_as_it_is(exif):
 def test_other_pictures_behind_the_first_are_noticed_whatever_is_wrong_with_them():
     pages = {"save_all": True, "append_images": [Image.new("P", (128, 64), 9)]}
     content = encoded(stripe("P"), "GIF", **pages)
+    found = set()
     for length in range(len(content) // 2, len(content)):
         with contextlib.suppress(OSError), Image.open(io.BytesIO(content[:length])) as image:
             to_canvas(image)
-            assert holds_several(image) in (True, False)
+            found.add(holds_several(image))
+    assert found == {True, False}  # as much as is there of the second one decides
     assert holds_several(Image.open(io.BytesIO(content)))
     assert not holds_several(Image.open(io.BytesIO(encoded(stripe("P"), "GIF"))))
 

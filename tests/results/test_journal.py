@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -220,7 +221,6 @@ def test_a_full_disk_leaves_what_was_written_whole(tmp_path):
     journal.rewrite(kept, ABOUT)
     report(kept["a"], 1)
     journal.append(kept["a"])
-    resource = pytest.importorskip("resource")
     size = journal.path.stat().st_size
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -220,7 +220,7 @@ def test_figures_of_numpy_are_saved_as_numbers_that_can_be_read_again(tmp_path):
     instance = trainer()
     instance.eval_metrics = Mean()
     instance.train(loader(), 1, loader(), save_dir=tmp_path)
-    trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_0001.pt"))
+    assert trainer().load_checkpoint(str(tmp_path / "checkpoint_epoch_0001.pt"))["epoch"] == 1
 
 
 def test_what_was_gathered_of_an_epoch_that_was_broken_off_does_not_count():

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 from ray.tune import ExperimentAnalysis
@@ -25,7 +26,7 @@ from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, export_ray, load_results
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.storage.run_lock import RunLock
-from tests.fixtures.materials import command
+from tests.fixtures.materials import allowed, command, words_of
 
 ENDLESS = """
 experiments:
@@ -55,7 +56,7 @@ def started(arguments):
 
 def wait_for_epoch(output, epoch, seconds=90):
     """Until the first trial has reported that epoch."""
-    until = time.monotonic() + seconds
+    until = time.monotonic() + allowed(seconds)
     while time.monotonic() < until:
         first = Journal(output).read().trials.get("first")
         if first and first.epochs and first.epochs[-1]["epoch"] >= epoch:
@@ -81,7 +82,7 @@ experiments:
 
 @pytest.mark.slow
 def test_a_relative_file_of_model_settings_holds_in_trials_and_for_who_reads_them(
-    write_space, data, tmp_path, monkeypatch
+    shared_ray, write_space, data, tmp_path, monkeypatch
 ):
     (tmp_path / "settings.yaml").write_text("dilations: [1, 2]\n")
     monkeypatch.chdir(tmp_path)
@@ -175,14 +176,14 @@ experiments:
 
 @pytest.mark.slow
 def test_a_trial_killed_again_and_again_goes_on_from_its_checkpoint_in_its_place(
-    write_space, data, tmp_path
+    shared_address, write_space, data, tmp_path
 ):
     output = tmp_path / "out"
-    space = write_space(ENDLESS + LATER, epochs=25)
-    process = started(command(space, data, output, "--max-concurrent", "1"))
+    words = ("--max-concurrent", "1", "--address", shared_address)
+    process = started(command(write_space(ENDLESS + LATER, epochs=25), data, output, *words))
     for epoch in (3, 8, 13):
         wait_for_epoch(output, epoch)
-        os.kill(trial_process(process.pid), signal.SIGKILL)
+        os.kill(trial_process(), signal.SIGKILL)
     printed, _ = process.communicate(timeout=180)
     assert process.returncode == 0, printed
     rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
@@ -193,14 +194,10 @@ def test_a_trial_killed_again_and_again_goes_on_from_its_checkpoint_in_its_place
     assert told == sorted(told)  # so that a rung sees trials in the order that it would have seen
 
 
-def trial_process(driver):
-    """The pid of the worker that trains, among the descendants of `driver`."""
-    import psutil
-
-    for process in psutil.Process(driver).children(recursive=True):
-        if process.name().startswith("ray::ImplicitFunc") or "ImplicitFunc" in " ".join(
-            process.cmdline()
-        ):
+def trial_process():
+    """The pid of the worker that trains, among the descendants of this process: Ray's are."""
+    for process in psutil.Process().children(recursive=True):
+        if "ImplicitFunc" in words_of(process):
             return process.pid
     raise AssertionError("no trial process")
 
@@ -217,14 +214,15 @@ class Stranger:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    ("number", "status", "own_ray"),
+    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, True), (signal.SIGKILL, -9, False)],
 )
 def test_a_run_that_was_ended_resumes_and_ends_as_one_that_was_not(
-    shared_ray, write_space, data, tmp_path, number, status
+    shared_address, write_space, data, tmp_path, number, status, own_ray
 ):
     output = tmp_path / "out"
     arguments = command(write_space(ENDLESS, epochs=20), data, output)
-    process = started(arguments)
+    process = started(arguments if own_ray else [*arguments, "--address", shared_address])
     wait_for_epoch(output, 3)
     process.send_signal(number)
     begun = time.monotonic()

@@ -49,6 +49,5 @@ def test_a_start_cost_leaves_time_for_fewer_epochs():
 
 
 def test_optuna_is_replayed_beside():
-    pytest.importorskip("optuna")
     outcome = PEERS["optuna-tpe"].run(drawn("conditional", 0), 0, SHORT)
     assert 0 <= outcome.regret[-1] < 1

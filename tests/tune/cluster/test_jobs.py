@@ -38,7 +38,6 @@ def free_port():
 @pytest.fixture
 def head(ray_folder, no_shared_ray):
     """`ray start --head` as cluster.yaml does it: its job address, and the environment to use."""
-    pytest.importorskip("aiohttp_cors", reason="needs ray[default]")
     port, dashboard, agent = free_port(), free_port(), free_port()
     environment = {
         **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},

@@ -22,9 +22,8 @@ experiments:
 
 @pytest.mark.slow
 def test_a_module_that_only_the_driver_has_goes_with_it_or_is_told_before_trials_start(
-    start_cluster, tmp_path
+    shared_address, tmp_path
 ):
-    cluster = start_cluster(num_cpus=1)
     work, own = tmp_path / "work", tmp_path / "own"
     draw_photos(work, number=20)
     own.mkdir()
@@ -35,7 +34,7 @@ def test_a_module_that_only_the_driver_has_goes_with_it_or_is_told_before_trials
         return subprocess.run(
             [
                 *(sys.executable, "-m", "raytune_ocr.tune", "--config", "space.yaml"),
-                *("--results-file", "r.json", "--address", cluster.address),
+                *("--results-file", "r.json", "--address", shared_address),
             ],
             cwd=work,
             env={**os.environ, "PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:{own}"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr.tune.__main__ import main
+from tests.fixtures.materials import allowed
 
 ROOT = Path(__file__).parents[3]
 FAULTY = """
@@ -87,7 +88,7 @@ def test_a_trial_that_fails_on_every_attempt_has_failed_and_the_others_go_on(run
 @pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_whatever_its_process_does(run, monkeypatch):
     monkeypatch.setattr("raytune_ocr.tune.execution.ray_executor.trial_timeout.HANGING", 5.0)
-    results = run("stopped", "holds", options=("--trial-timeout", "10"))
+    results = run("stopped", "holds", options=("--trial-timeout", str(round(allowed(10)))))
     assert {
         name: (result["status"], result["stop_reason"], result["total_epochs"])
         for name, result in results.items()

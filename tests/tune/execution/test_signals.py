@@ -42,19 +42,24 @@ class Sleepy(nn.Module):
 SPACE = """
 experiments:
   long:
-    model: {name: sleepy, imports: [sleepy_model]}
+    model: {name: sleepy, imports: [sleepy_model, benchmarks.support.empty]}
     data: {name: empty}
     training: {num_epochs: 3, use_tensorboard: false}
   waiting:
-    model: {name: sleepy, imports: [sleepy_model]}
+    model: {name: sleepy, imports: [sleepy_model, benchmarks.support.empty]}
     data: {name: empty}
     training: {num_epochs: 3, use_tensorboard: false}
 """
 
 
 @pytest.fixture
-def long_epoch(tmp_path):
-    """A run whose trial is in the midst of an epoch that takes ten minutes."""
+def long_epoch(request, tmp_path):
+    """A run whose trial is in the midst of an epoch that takes ten minutes.
+
+    On the session's Ray, unless the test asks for one of the run's own.
+    """
+    own_ray = getattr(request, "param", False)
+    address = () if own_ray else ("--address", request.getfixturevalue("shared_address"))
     (tmp_path / "sleepy_model.py").write_text(SLEEPY)
     (tmp_path / "space.yaml").write_text(SPACE)
     root = Path(__file__).parents[3]
@@ -62,6 +67,7 @@ def long_epoch(tmp_path):
         [
             *(sys.executable, "-m", "raytune_ocr.tune", "--config", "space.yaml"),
             *("--output-dir", "out", "--results-file", "r.json", "--max-concurrent", "1"),
+            *address,
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{root}:{tmp_path}"},
@@ -81,7 +87,11 @@ def long_epoch(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("long_epoch", "number", "status"),
+    [(True, signal.SIGINT, 130), (False, signal.SIGTERM, 143)],
+    indirect=["long_epoch"],
+)
 def test_a_signal_in_the_midst_of_an_epoch_ends_a_run_in_seconds(
     long_epoch, tmp_path, number, status
 ):

@@ -190,29 +190,20 @@ def check_clones(output, epochs):
 
 
 @pytest.mark.slow
-def test_a_clone_comes_out_as_if_it_was_trained_from_the_start(
-    shared_ray, write_space, data, tmp_path, capsys
+def test_a_clone_of_a_run_that_is_kept_elsewhere_comes_out_as_if_it_was_trained_from_the_start(
+    stored_population, capsys
 ):
-    output, results = tmp_path / "out", str(tmp_path / "out.json")
-    words = ["--config", str(write_space(POPULATION, epochs=5)), "--data", str(data), "--quiet"]
-    assert main([*words, "--output-dir", str(output), "--results-file", results]) == 0
-    assert main(["--reproduce", results, "--trial", check_clones(output, epochs=5)]) == 0
-    assert "epoch 5/5: identical" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_clone_of_a_run_that_is_kept_elsewhere_does_too(stored_population, capsys):
     results, clone = f"{stored_population}.json", check_clones(stored_population, epochs=3)
     assert main(["--reproduce", results, "--trial", clone]) == 0
     assert "epoch 3/3: identical" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_a_population_that_a_target_and_a_budget_cut_short_goes_on_to_its_end(
+def test_a_clone_of_a_run_that_a_target_and_a_budget_cut_short_does_too(
     shared_ray, write_space, data, tmp_path, capsys
 ):
     output, results = tmp_path / "out", tmp_path / "out.json"
-    words = ["--config", str(write_space(POPULATION, epochs=3)), "--data", str(data)]
+    words = ["--config", str(write_space(POPULATION, epochs=5)), "--data", str(data)]
     words += ["--output-dir", str(output), "--results-file", str(results)]
     assert main([*words, "--target", "val_loss=1e9"]) == 0  # reached at once
     assert "the target val_loss=1e+09 is reached" in capsys.readouterr().err
@@ -220,6 +211,8 @@ def test_a_population_that_a_target_and_a_budget_cut_short_goes_on_to_its_end(
     assert {result["stop_reason"] for result in cut} == {"target"}
     assert main([*words, "--resume", "--time-budget", "2s", "--quiet"]) == 0
     assert main([*words, "--resume", "--quiet"]) == 0
-    check_clones(output, epochs=3)
+    clone = check_clones(output, epochs=5)
     rows = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
     assert all(list(epochs) == list(range(1, len(epochs) + 1)) for _, epochs in rows)
+    assert main(["--reproduce", str(results), "--trial", clone]) == 0
+    assert "epoch 5/5: identical" in capsys.readouterr().out

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.search.refine import refine
@@ -44,7 +44,7 @@ def test_reproduce_imports_a_module_only_where_the_caller_names_it(results_of_ot
     with pytest.raises(ConfigurationError, match="--import of_the_sender"):
         reproduce(results_of_others, say=lambda line: None)
     assert not (tmp_path / "it_ran").exists()
-    with pytest.raises(Exception, match="nowhere"):
+    with pytest.raises(DataNotFoundError, match="nowhere"):
         reproduce(
             results_of_others, data="nowhere", imports=["of_the_sender"], say=lambda line: None
         )

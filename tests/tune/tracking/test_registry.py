@@ -25,13 +25,15 @@ def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path,
 
 
 @pytest.mark.slow
-def test_a_run_that_tells_no_tracker_does_not_import_them(write_space, data, tmp_path):
+def test_a_run_that_tells_no_tracker_does_not_import_them(
+    shared_address, write_space, data, tmp_path
+):
     asks = (
         "import sys; from raytune_ocr.tune.__main__ import main; code = main(sys.argv[1:]); "
         "assert not {'mlflow', 'wandb'} & set(sys.modules); sys.exit(code)"
     )
     words = ["--config", write_space(epochs=1), "--data", data, "--output-dir", tmp_path / "out"]
-    words += ["--results-file", tmp_path / "out.json", "--quiet"]
+    words += ["--results-file", tmp_path / "out.json", "--quiet", "--address", shared_address]
     done = subprocess.run([sys.executable, "-c", asks, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

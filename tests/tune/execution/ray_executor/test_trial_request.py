@@ -77,7 +77,6 @@ def test_a_trial_that_confirms_has_no_timeout_and_does_not_pause(requests_of):
 
 
 def test_a_search_that_learns_is_asked_for_no_more_trials_than_there_is_room_for(requests_of):
-    pytest.importorskip("optuna")
     learning = {"experiments": {"found": SEARCH}, "search": "optuna"}
     assert requests_of(**learning).max_concurrent()() == 6
     assert requests_of(**learning, max_concurrent=3).max_concurrent()() == 3
@@ -109,7 +108,6 @@ def test_a_cluster_that_may_grow_is_asked_for_all_that_may_train_at_once(
 def test_a_search_that_learns_asks_a_cluster_that_may_grow_for_what_it_can_draw_blindly(
     requests_of, monkeypatch, most, asked
 ):
-    pytest.importorskip("optuna")
     monkeypatch.setattr(Cluster, "nodes", lambda self: [{"CPU": 0.0}])
     experiments = {"found": {**SEARCH, "num_samples": 64}}
     requests = requests_of(experiments, "auto", search="optuna", max_concurrent=most)

@@ -24,7 +24,13 @@ from raytune_ocr.tune.execution.ray_executor.trainable import (
 )
 from raytune_ocr.tune.storage.mirror import newest_state
 from raytune_ocr.tune.storage.run_lock import LOCK_FILE, RunLock
-from tests.fixtures.materials import allowed, draw_photos, module_with_a_model, wait_until
+from tests.fixtures.materials import (
+    allowed,
+    draw_photos,
+    module_with_a_model,
+    wait_until,
+    words_of,
+)
 
 HOLD = """
 import sys
@@ -296,14 +302,6 @@ def node_that_trains(nodes, seconds=20):
                 if any("ImplicitFunc.train" in words_of(process) for process in family):
                     return node
     raise AssertionError("no node trains")
-
-
-def words_of(process):
-    """The command line of a process; "" of one that has ended meanwhile."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
 
 
 def wait_for(output: Path, holds, process):
