@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-HYPERPARAMETERS = (
-    *("model_name", "batch_size", "learning_rate", "weight_decay", "loss_type"),
-    *("scheduler_type", "optimizer_type"),
-)
 INTEGERS = (
     *("rank", "best_epoch", "total_epochs", "seed", "model_parameters", "parent_epoch"),
     *USED,
@@ -66,9 +62,12 @@ def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
 
 
 def task_columns(records: Iterable[TrialRecord]) -> list[str]:
-    """Return the metrics that the tasks of these trials report, each once."""
+    """Return the metrics that these trials report, each once."""
+    records = list(records)
     tasks = dict.fromkeys(record.task for record in records)
-    return list(dict.fromkeys(name for task in tasks for name in task.columns))
+    known = [name for task in tasks for name in task.columns]
+    open_ones = (record for record in records if not record.task.columns)
+    return list(dict.fromkeys([*known, *(name for each in open_ones for name in each.columns)]))
 
 
 def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -154,10 +153,20 @@ def trials_table(
         for key, metric in task.figures.items():
             table[key] = table[metric]
     table[["training_time", "total_epochs"]] = table[["training_time", "total_epochs"]].fillna(0)
+    _add_best(table, [record.metric for record in records])
     table["rank"] = _ranks(table, [record.task.ranked_by(record.config) for record in records])
     table["checkpoint_missing"] = _why_no_checkpoint(table, keep_models)
     _add_targets(table, targets or {})
     return table.astype(dict.fromkeys(INTEGERS, "Int64"))
+
+
+def _add_best(table: pd.DataFrame, metrics: Sequence[Metric]) -> None:
+    """Add the metric that each trial is ranked by first, its value and its direction."""
+    scores = scores_of(table, metrics)
+    signs = [score_of(1.0, metric.mode) for metric in metrics]
+    table["best_metric"] = [metric.name for metric in metrics]
+    table["best_value"] = scores * signs
+    table["best_mode"] = [metric.mode for metric in metrics]
 
 
 _FACTS = (
@@ -187,7 +196,7 @@ def _facts(record: TrialRecord) -> dict[str, Any]:
 
 def hyperparameters(record: TrialRecord) -> dict[str, Any]:
     """Return the settings that a trial is told by, and each that was searched."""
-    return {n: getattr(record.config, n) for n in HYPERPARAMETERS} | dict(record.sampled)
+    return record.task.hyperparameters(record.config) | dict(record.sampled)
 
 
 def _if_there(path: str) -> str | None:
@@ -258,8 +267,12 @@ def _add_targets(table: pd.DataFrame, targets: Mapping[str, float]) -> None:
     `convergence_epochs` is met only by trials that meet the accuracy targets of their task as well.
     """
     keys = target_keys() if targets else {}
-    values = {name: _column(table, keys[name]) for name in targets}
-    good = {name: _reached(values[name], goal, mode_of(name)) for name, goal in targets.items()}
+    modes = dict(zip(table["best_metric"], table["best_mode"], strict=True))
+    values = {name: _column(table, keys.get(name, name)) for name in targets}
+    good = {
+        name: _reached(values[name], goal, mode_of(name, modes.get(name)))
+        for name, goal in targets.items()
+    }
     for name in targets:
         table[MEETS + name] = good[name]
         if name == "convergence_epochs":

@@ -21,6 +21,7 @@ from raytune_ocr.tasks.registry import target_keys
 if TYPE_CHECKING:
     import pandas as pd
 
+BEST = ("best_metric", "best_value", "best_mode")
 EPOCHS = ("best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch")
 OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch")
 """Keys of a result that only some trials have."""
@@ -94,10 +95,11 @@ def _result(
     """Return one entry of the JSON: figures from the table, settings from the record."""
     task, config = record.task, record.config.to_dict()
     first = ("experiment_name", "status", "stop_reason", "rank", "training_time", *task.figures)
+    first += BEST
     keys = target_keys() if targets else {}
     result = {
         **{name: row[name] for name in (*first, *EPOCHS)},
-        "metrics": {name: row[name] for name in task.columns},
+        "metrics": {name: row[name] for name in record.columns},
         **{name: row[name] for name in ("model_parameters", *SYSTEM_METRICS)},
         "hyperparameters": hyperparameters(record),
         **{name: row[name] for name in ("seed", "checkpoint", *OPTIONAL) if row[name] is not None},
@@ -106,7 +108,7 @@ def _result(
         "error_message": record.error_message,
         "error_log": row["error_log"],
         "targets": {
-            name: {"goal": goal, "value": row.get(keys[name]), "met": row[MEETS + name]}
+            name: {"goal": goal, "value": row.get(keys.get(name, name)), "met": row[MEETS + name]}
             for name, goal in targets.items()
         },
     }

@@ -15,11 +15,12 @@ MOST_DIGITS = 18  # of an integer that is a float and a NumPy integer as well
 NUMBERS = (
     *("training_time", "best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch"),
     *("seed", "batch_size_used", "accumulation_used", "threads", "parent_epoch", "rank"),
-    *("model_parameters", "mean", "std", "value", "goal", "lead", "p_value"),
+    *("model_parameters", "best_value", "mean", "std", "value", "goal", "lead", "p_value"),
 )
 TEXTS = (
     *("experiment_name", "status", "stop_reason", "checkpoint", "error_message", "error", "search"),
-    *("parent", "timestamp", "run_id", "metric", "verdict", "winner", "runner_up"),
+    *("best_metric", "best_mode", "parent", "timestamp", "run_id", "metric", "verdict"),
+    *("winner", "runner_up"),
 )
 MAPPINGS = (
     *("hyperparameters", "config", "sampled", "metrics", "made_with", "targets", "environment"),

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.tasks.base import Metric, Task
+from raytune_ocr.errors import unknown_name
+from raytune_ocr.tasks.base import REPORTED, Metric, Task
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
@@ -42,8 +44,8 @@ class TrialRecord:
 
     Attributes:
         status: pending, running, paused, completed or failed.
-        stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
-            nan, error, or "".
+        stop_reason: max_epochs, early_stopping, scheduler, returned, trial_timeout, time_budget,
+            target, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
         used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
             the config's.
@@ -96,7 +98,8 @@ class TrialRecord:
         """Take in a report; an epoch that was done again replaces what it was before."""
         if "epoch" not in result:
             return
-        names = (*FIRST_COLUMNS, *self.task.columns, *RUN_COLUMNS)
+        metrics = self.task.columns or result.get(REPORTED, ())
+        names = (*FIRST_COLUMNS, *metrics, *RUN_COLUMNS)
         row = {name: result[name] for name in names if name in result}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
@@ -107,6 +110,13 @@ class TrialRecord:
         self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
         self.made_with = result.get("made_with", self.made_with)
+
+    @property
+    def columns(self) -> list[str]:
+        """Metrics of its epochs: those of its task, or those that were reported."""
+        rows = dict.fromkeys(name for row in self.epochs for name in row)
+        others = (*FIRST_COLUMNS, *RUN_COLUMNS)
+        return list(self.task.columns) or [name for name in rows if name not in others]
 
     # What schedulers see
 
@@ -145,11 +155,15 @@ class TrialRecord:
 
     def settings_after(self, epoch: int) -> dict[str, Any]:
         """All settings that it trains with after that many epochs, by field."""
-        return vars(self.config.after(epoch))
+        config = self.config.after(epoch)
+        return {**vars(config), **{PARAMETER + n: v for n, v in config.parameters.items()}}
 
     def complete(self, stop_reason: str) -> None:
-        """It ended, with what it reached."""
+        """It ended, with what it reached; one that never reported its metric has failed."""
         self.status, self.stop_reason = "completed", stop_reason
+        name, known = self.task.monitor(self.config).name, self.columns
+        if self.epochs and name not in known and not self.task.columns:
+            self.fail(f"no epoch reported its metric: {unknown_name('metric', name, known)}")
 
     def fail(self, error_message: str, stop_reason: str = "error") -> None:
         """It ended by an error."""

@@ -22,13 +22,15 @@ from raytune_ocr.results.record import (
 )
 from raytune_ocr.tasks.registry import figure_names
 
+MERIT = "merit"  # a column for a while: the best value, higher is better
+
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row a result of a JSON: the columns of `trials.csv`, with the same types."""
     import pandas as pd
 
     table = pd.DataFrame([_flat(result) for result in results])
-    for name in figure_names():
+    for name in (*figure_names(), "best_value"):
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.astype({name: "Int64" for name in INTEGERS if name in table})
@@ -98,9 +100,13 @@ def load_results(
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
     """Sort by rank; what has none, or is of several runs, by its figures, then by name."""
     scores = [name for name in figure_names() if name in table]
+    if "best_value" in table:
+        merit = table["best_value"].where(table["best_mode"] != "min", -table["best_value"])
+        table, scores = table.assign(**{MERIT: merit}), [*scores, MERIT]
     if not scores:
         return table
     rank = ["rank"] if "rank" in table and "source" not in table else []
     loss = ["val_loss"] if "val_loss" in table else []
     by = [*rank, *scores, *loss, "experiment_name"]
-    return table.sort_values(by, ascending=[n not in scores for n in by], ignore_index=True)
+    ordered = table.sort_values(by, ascending=[n not in scores for n in by], ignore_index=True)
+    return ordered.drop(columns=MERIT, errors="ignore")

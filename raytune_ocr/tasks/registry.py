@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 
-from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.metrics import task_name
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.plugins import Registry
 from raytune_ocr.tasks.base import Task
 
@@ -15,6 +17,7 @@ TASKS: Registry[type[Task]] = Registry(
     {
         "reader": "raytune_ocr.tasks.reader:ReaderTask",
         "classifier": "raytune_ocr.tasks.classifier:ClassifierTask",
+        "function": "raytune_ocr.tasks.function:FunctionTask",
     },
 )
 GENERAL_TARGETS = {
@@ -26,17 +29,26 @@ GENERAL_TARGETS = {
 
 @cache
 def task_named(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or of a class `module:Class` in a module that has been imported.
 
     Raises:
         ConfigurationError: for an unknown name.
     """
-    return TASKS[name]()
+    module, separator, attribute = name.partition(":")
+    kind = getattr(sys.modules.get(module), attribute, None) if separator else TASKS[name]
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ConfigurationError(f"{name}: must be a subclass of raytune_ocr.tasks.Task")
+    return kind()
 
 
 def task_of(config: TrainingConfig) -> Task:
-    """The task that a config trains."""
-    return task_named("reader" if config.dataset_name == KHMER_DIGITS else "classifier")
+    """The task that a config trains.
+
+    Of a journal whose modules nobody has imported here, it is one that tells figures alone.
+    """
+    name = task_name(vars(config))
+    module, separator, _ = name.partition(":")
+    return Task() if separator and module not in sys.modules else task_named(name)
 
 
 def all_tasks() -> list[Task]:

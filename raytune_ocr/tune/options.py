@@ -394,6 +394,7 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
         return
     first: dict[str, str] = {}
     for name, config in configs:
+        _check_changeable(name, config, scheduler)
         mode, monitor = config.early_stopping_mode, config.early_stopping_monitor
         first.setdefault(mode, f"{name}, {monitor} ({mode})")
     if len(first) > 1:
@@ -401,6 +402,16 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
             f"--scheduler: {scheduler} must compare metrics of one early_stopping.mode, got "
             f"{' and '.join(first.values())}; give all trials the same metric (--set "
             "early_stopping.monitor=NAME), or compare none: --scheduler none"
+        )
+
+
+def _check_changeable(name: str, config: TrainingConfig, scheduler: str) -> None:
+    """Raise where settings are to change of a task that does not say which of its own may."""
+    own = config.parameters and not config.changeable
+    if own and SCHEDULERS[scheduler].changes_settings:
+        raise ConfigurationError(
+            f"experiments.{name}.changeable: must name the parameters that may change while a "
+            f"trial trains, for --scheduler {scheduler}, got none of {', '.join(config.parameters)}"
         )
 
 

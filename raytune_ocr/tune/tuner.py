@@ -14,6 +14,7 @@ from raytune_ocr.files import why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
@@ -25,7 +26,13 @@ from raytune_ocr.tune.options import chosen_options, not_followed
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
-from raytune_ocr.tune.space.search_space import Space, anchor_homes, find_space, read_space
+from raytune_ocr.tune.space.search_space import (
+    Space,
+    anchor_homes,
+    find_space,
+    goal_problems,
+    read_space,
+)
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.run_lock import RunLock
 from raytune_ocr.tune.storage.storage import Storage
@@ -76,6 +83,7 @@ class HyperparameterTuner:
         self.options = chosen_options(options, self._space.tuning, about)
         for line in not_followed(options, self._space.tuning, about):
             logger.warning("%s", line)
+        self._check_target()
         self._known: dict[str, KnownPoints] = {}
         self.run = Run(
             self.output_dir,
@@ -85,6 +93,12 @@ class HyperparameterTuner:
         )
         self.cluster = Cluster(self.options.address, self.output_dir)
         self.runner = TrialRunner(self.run, self.cluster, self.options)
+
+    def _check_target(self) -> None:
+        target, experiments = self.options.target, self._space.experiments.values()
+        names = [target.name] if target else []
+        if problems := goal_problems(names, target_metrics(), experiments, "--target: "):
+            raise ConfigurationError(problems[0])
 
     @property
     def _may_resume(self) -> bool:

@@ -101,6 +101,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="train only these experiments (default: all of the file)",
     )
     group.add_argument(
+        "--trainable",
+        metavar="MODULE:FUNCTION",
+        help="train by this function, (parameters, context), in every experiment",
+    )
+    group.add_argument(
         "--data",
         type=os.path.expanduser,
         metavar="PATH",

@@ -41,8 +41,12 @@ class Budget:
 
     def note(self, record: TrialRecord) -> None:
         """A trial has reported."""
-        if self.target is not None and self.target.reached(record.best):
+        if self.target is not None and self._reached(record):
             self.reason = self.reason or TARGET
+
+    def _reached(self, record: TrialRecord) -> bool:
+        monitor = record.task.monitor(record.config)
+        return self.target is not None and self.target.reached(record.best, monitor)
 
     def spent(self) -> bool:
         """Whether the search has to end."""

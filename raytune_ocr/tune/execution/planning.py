@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 
-from raytune_ocr.config.changes import CHANGEABLE
+from raytune_ocr.config.changes import CHANGEABLE, PARAMETER
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.record import TrialRecord
@@ -18,7 +19,8 @@ from raytune_ocr.tune.space.experiment import Experiment, Point
 
 def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
     """The scheduler that the options name, for all trials that the plan may come to."""
-    longest = max((record.config.num_epochs for record in plan.examples()), default=0)
+    configs = [record.config for record in plan.examples()]
+    longest = max((config.num_epochs for config in configs), default=0)
     setup = Setup(
         grace_period=options.grace_period,
         reduction_factor=options.reduction_factor,
@@ -28,10 +30,15 @@ def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
         epoch_budget=options.epoch_budget,
         seed=plan.space.seed,
         domains={e.name: e.domains for e in plan.space.experiments.values()},
-        changeable=CHANGEABLE,
+        changeable=(*CHANGEABLE, *_parameters_that_change(configs)),
     )
     scheduler: Scheduler = SCHEDULERS[options.scheduler](setup)
     return scheduler
+
+
+def _parameters_that_change(configs: Iterable[TrainingConfig]) -> list[str]:
+    """Parameters of tasks of one's own that may change while a trial trains."""
+    return list(dict.fromkeys(PARAMETER + name for each in configs for name in each.changeable))
 
 
 def record_of(experiment: Experiment, point: Point) -> TrialRecord:

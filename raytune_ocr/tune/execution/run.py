@@ -22,8 +22,15 @@ from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.execution.budget import Budget, most_trials
-from raytune_ocr.tune.execution.circumstances import DATA, MadeWith, check_data
+from raytune_ocr.tune.execution.circumstances import (
+    CODE,
+    DATA,
+    MadeWith,
+    check_data,
+    warn_of_edited_code,
+)
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget, forget_confirmation, tidy
 from raytune_ocr.tune.execution.earlier_run import EarlierRun, check_links, free_file, trusted_file
 from raytune_ocr.tune.execution.planning import (
@@ -175,6 +182,13 @@ class Run:
         if fingerprints and {"fingerprints": fingerprints} not in facts.get(DATA, []):
             facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})
 
+    def note_code(self, fingerprints: Mapping[str, str]) -> None:
+        """Keep the source that trains, by name; tells of what was edited since."""
+        facts = self.journal.facts
+        warn_of_edited_code(facts, fingerprints)
+        if fingerprints:
+            facts.setdefault(CODE, []).append({"fingerprints": dict(fingerprints)})
+
     def next(self) -> list[TrialRecord]:
         """What is to be trained now: the search, and once that is over, what confirms it."""
         if not (self.failure or self.budget.reason):
@@ -235,7 +249,7 @@ class Run:
     def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
         """Take in a report or the end of a trial; returns CONTINUE, PAUSE or STOP."""
         for row in result.get("history", []):  # what was lost with an earlier driver
-            record.add(row)
+            record.add({REPORTED: result.get(REPORTED, ()), **row})
         record.add(result)
         if record.made_with:
             self.made_with.note(record.name, record.made_with)
@@ -285,7 +299,7 @@ class Run:
         forget(self.output_dir, self.copy, [child.name])
         inherit(child, parent)
         copy_checkpoint(self.output_dir, self.copy, child)
-        settings = ", ".join(f"{k} {v:g}" for k, v in decision.state["settings"].items())
+        settings = ", ".join(f"{k} {v}" for k, v in decision.state["settings"].items())
         logger.info(
             "%s replaces %s: goes on from epoch %d of %s with %s",
             *(child.name, decision.state["replaces"], child.parent_epoch, parent.name, settings),

@@ -145,6 +145,8 @@ class Scheduler:
     """Whether trials pause at milestones, and others may go on from their states."""
     needs_all_trials: ClassVar[bool] = False
     """Whether all trials must be known before the first one reports."""
+    changes_settings: ClassVar[bool] = False
+    """Whether a new trial goes on from another one's state with other settings."""
     compares_trials: ClassVar[bool] = True
     """Whether a trial's score decides what becomes of another one."""
 

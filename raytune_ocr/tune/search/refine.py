@@ -81,12 +81,13 @@ def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experi
     if decay:
         near["weight_decay"] = _within(decay, 10)
     near["batch_size"] = {"choice": sorted({max(1, batch // 2), batch, batch * 2})}
-    written: dict[str, dict[str, Any]] = {}
+    written: dict[str, Any] = {}
     values = fields | near
     for section, keys in SECTIONS.items():
         for key, name in keys.items():
             if name in values:
-                written.setdefault(section, {})[key] = values.pop(name)
+                home = written.setdefault(section, {}) if section else written
+                home[key] = values.pop(name)
     samples = space.tuning.get("num_samples", REFINE_SAMPLES)
     return read_experiment(REFINED, written, place, some.base, some.overrides, num_samples, samples)
 

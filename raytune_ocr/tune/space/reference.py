@@ -53,6 +53,14 @@ A setting that stands in two sections has the value of the later one: `optimizer
 over `training.learning_rate`.
 """
 
+OWN_HEAD = """### Keys of an experiment itself
+
+These, and `metric`, `resources` and `num_samples`, may also stand at the top of the file, for all
+of its experiments; an experiment overrides them, mappings key by key. A file with a `trainable` or
+a `task` at its top needs no `experiments`.
+
+"""
+
 DOMAINS = """
 ## Search domains
 
@@ -71,6 +79,7 @@ Any leaf of a section may be a domain instead of a value. An experiment with dom
 Drawn numbers have DIGITS significant digits, or as many as give the width of the range that many.
 With `when`, a leaf is set only in trials where other settings have the given values:
 `focal_gamma: {uniform: [0.5, 3], when: {training.loss_type: focal}}`; a list names several values.
+Parameters of a task of one's own are named `parameters.NAME` there.
 """
 
 
@@ -92,7 +101,8 @@ def yaml_reference() -> str:
 
 def _section(section: str) -> str:
     rows = [_row(key, name) for key, name in SECTIONS[section].items()]
-    return f"\n### {section}\n\n" + _table(("key", "value", "default", "what it does"), rows)
+    head = f"### {section}\n\n" if section else OWN_HEAD
+    return f"\n{head}" + _table(("key", "value", "default", "what it does"), rows)
 
 
 def _row(key: str, name: str) -> tuple[str, str, str, str]:

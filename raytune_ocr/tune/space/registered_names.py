@@ -7,6 +7,9 @@ from typing import Any
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreationError
 from raytune_ocr.plugins import import_modules
+from raytune_ocr.tasks.function import function_named
+from raytune_ocr.tasks.registry import task_named
+from raytune_ocr.tune.space.sections import dotted
 
 NAMED = {"model_name": ("model", "name"), "dataset_name": ("data", "name")}
 """Fields that name something registered, and where an experiment has them."""
@@ -35,6 +38,14 @@ def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
     find = ModelRegistry.factory if field == "model_name" else DatasetRegistry.factory
     texts = [name for name in names if isinstance(name, str)]
     return [line for name in texts for line in _told(place, find, name)]
+
+
+def task_problems(fields: Mapping[str, Any], place: str) -> list[str]:
+    """What is wrong with a task that an experiment names, or with its function."""
+    found = _told(dotted(place, "task"), task_named, fields["task"]) if fields.get("task") else []
+    if fields.get("trainable"):
+        found += _told(dotted(place, "trainable"), function_named, fields["trainable"])
+    return found
 
 
 def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str) -> list[str]:

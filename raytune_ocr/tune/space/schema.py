@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.resources import DOCS
 from raytune_ocr.config.rules import NAME
-from raytune_ocr.config.settings import ABOUT, PATHS, SECTIONS, About, Settings
+from raytune_ocr.config.settings import ABOUT, OWN, PATHS, SECTIONS, About, Settings
 from raytune_ocr.tasks.registry import target_keys
 from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import OPTIONS, TUNING
+from raytune_ocr.tune.space.search_space import SHARED
 
 Schema = dict[str, Any]
 
@@ -21,7 +23,9 @@ WHEN = {
     "description": "settings and the value, or list of values, of each that the leaf needs",
     "type": "object",
     "minProperties": 1,
-    "propertyNames": {"enum": [*PATHS, *ABOUT]},
+    "propertyNames": {
+        "anyOf": [{"enum": [*PATHS, *ABOUT]}, {"type": "string", "pattern": f"^{PARAMETER}"}]
+    },
 }
 
 
@@ -31,8 +35,9 @@ def yaml_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Experiments of raytune_ocr",
         "type": "object",
-        "required": ["experiments"],
+        "anyOf": [{"required": [key]} for key in ("experiments", "trainable", "task")],
         "properties": {
+            **{key: value for key, value in _experiment()["properties"].items() if key in SHARED},
             "experiments": {
                 "description": "the experiments by name",
                 "type": "object",
@@ -42,7 +47,12 @@ def yaml_schema() -> Schema:
             },
             "targets": {
                 "description": "goals; the report says which ones are reached",
-                **_nullable(_mapping({n: dict(goal_rule(n).schema) for n in target_keys()})),
+                **_nullable(
+                    {
+                        **_mapping({n: dict(goal_rule(n).schema) for n in target_keys()}),
+                        "additionalProperties": {"type": "number"},
+                    }
+                ),
             },
             "tuning": {
                 "description": "options of the run; the command line wins",
@@ -79,7 +89,7 @@ def _experiment() -> Schema:
     }
     for section, keys in SECTIONS.items():
         leaves = {key: _setting(name, ABOUT[name]) for key, name in keys.items()}
-        properties[section] = _nullable(_mapping(leaves))
+        properties |= leaves if section == OWN else {section: _nullable(_mapping(leaves))}
     return _mapping(properties)
 
 

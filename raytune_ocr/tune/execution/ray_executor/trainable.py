@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.training_config import TrainingConfig, data_key, with_half_the_batch
+from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
     CheckpointError,
@@ -22,6 +22,7 @@ from raytune_ocr.errors import (
     TrialTimeoutError,
 )
 from raytune_ocr.files import is_disk_full
+from raytune_ocr.plugins import import_modules
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG, STATE_NAME
@@ -128,7 +129,8 @@ def _train(
             task_of(config).train(config, data, report, resume_from, callbacks)
             return
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or config.batch_size == 1:
+            halves = task_of(config).halves_batch and config.batch_size > 1
+            if not (halves and is_out_of_memory(error)):
                 raise
             logger.warning("%s: out of memory; half the batch is tried", config.experiment_name)
         config = with_half_the_batch(config)
@@ -174,7 +176,7 @@ def trial(
     if mark is not None:
         mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
-    dataset = data[data_key(settings)]
+    dataset = _data_of(settings, data)
     threads, timeout = config["threads"], config["timeout"]
     with (
         _home(settings, storage, config["keeps_states"]) as (settings, report),
@@ -183,6 +185,14 @@ def trial(
         state = newest_state(Path(settings.output_dir) / settings.experiment_name, restored)
         drain = [] if mark is None else [DrainNotice(drain_deadline)]  # no cluster, no notice
         run_trial(settings, dataset, report, threads, state, timeout, drain)
+
+
+def _data_of(config: TrainingConfig, data: dict[str, Any]) -> Any:
+    """The data of a trial; of values that were drawn later than it was sent, made here."""
+    import_modules(config.imports)
+    task = task_of(config)
+    key = task.data_key(config)
+    return data[key] if key in data else task.prepare(config, task.load(config, False))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from raytune_ocr.tune.cluster.head_watchdog import watched
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes
 from raytune_ocr.tune.cluster.ray_client import controller_here, is_client
 from raytune_ocr.tune.cluster.ray_patches import lean_controller, take_waiting_processes
-from raytune_ocr.tune.execution.circumstances import data_fingerprints
+from raytune_ocr.tune.execution.circumstances import code_fingerprints, data_fingerprints
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import Invalid, load_data
@@ -83,6 +83,7 @@ class TrialRunner:
         possible = [*run.possible(unfinished), *best]
         data, invalid = load_data(possible, self.options.allow_outside)
         run.note_data(data_fingerprints(possible, data))
+        run.note_code(code_fingerprints(possible))
         unfinished = self._without_invalid(unfinished, invalid)
         self.interruptions = Interruptions(self._kill_trials, self._last_words)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
