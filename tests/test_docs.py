@@ -16,11 +16,12 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.models import ModelRegistry
-from raytune_ocr.results.aggregate import HYPERPARAMETERS, trials_table
+from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.analysis import read_epochs
 from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.record import EPOCHS_TABLE, RUN_COLUMNS, TrialRecord
 from raytune_ocr.results.tables import write_tables
+from raytune_ocr.tasks.base import HYPERPARAMETERS
 from raytune_ocr.tasks.registry import all_tasks
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.errors import ConfigurationError, TrialStopped
-from raytune_ocr.tasks.values import checked_metrics, savable
+from raytune_ocr.tasks.values import RESERVED, checked_metrics, savable
 
 if TYPE_CHECKING:
     import torch
@@ -163,7 +163,7 @@ class FunctionContext:
     @property
     def history(self) -> dict[str, list[float]]:
         """Lists of every metric, one value an epoch, NaN where it was not reported."""
-        names = dict.fromkeys(name for row in self.rows for name in row if name != "epoch")
+        names = dict.fromkeys(n for row in self.rows for n in row if n not in RESERVED)
         return {name: [row.get(name, float("nan")) for row in self.rows] for name in names}
 
     def state_dict(self) -> dict[str, Any]:
@@ -193,6 +193,7 @@ class FunctionContext:
         """Before the function is called."""
         for each in self.callbacks:
             each.on_train_begin(self)  # type: ignore[arg-type]
+        self._started, self._cpu = time.perf_counter(), time.process_time()
 
     def end(self) -> None:
         """After it has returned or raised."""
@@ -202,9 +203,10 @@ class FunctionContext:
     def _end_epoch(self, metrics: dict[str, float]) -> None:
         epoch = self.epoch
         self.epoch += 1
-        self.rows.append({"epoch": self.epoch, **metrics, **self._measured()})
+        figures = {**metrics, **self._measured()}
+        self.rows.append({"epoch": self.epoch, **figures})
         for each in self.callbacks:
-            each.on_epoch_end(self, epoch, metrics)  # type: ignore[arg-type]
+            each.on_epoch_end(self, epoch, figures)  # type: ignore[arg-type]
         for each in self.callbacks if not self.is_over else ():
             each.on_epoch_begin(self, self.epoch)  # type: ignore[arg-type]
             if each.watches_steps:

@@ -13,6 +13,7 @@ from raytune_ocr.config.metrics import score_of
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.tasks.base import REPORTED, WITHOUT_STATE, Report
 from raytune_ocr.tasks.context import FunctionContext
+from raytune_ocr.tasks.values import RESERVED
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.callbacks.early_stopping import EarlyStoppingCallback
 from raytune_ocr.training.checkpoints.run_folder import STATE_NAME, RunFolder
@@ -109,7 +110,7 @@ class EpochReport(Callback):
         }
 
     def _with_names(self, row: Mapping[str, float]) -> dict[str, Any]:
-        return {**row, REPORTED: [name for name in row if name != "epoch"]}
+        return {**row, REPORTED: [name for name in row if name not in RESERVED]}
 
 
 def write_context(context: FunctionContext, folder: Path) -> None:
