@@ -22,7 +22,7 @@ from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.record import EPOCHS_TABLE, RUN_COLUMNS, TrialRecord
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tasks.base import HYPERPARAMETERS
-from raytune_ocr.tasks.registry import all_tasks
+from raytune_ocr.tasks.registry import all_tasks, task_of
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune
 from raytune_ocr.tune.selection.confirmation import confirmation
@@ -35,6 +35,7 @@ from tests.fixtures.pages import (
     commands,
     inline_commands,
     links,
+    marked_block,
     name_of,
 )
 
@@ -175,6 +176,23 @@ def test_the_guide_trains_any_pytorch_model(tmp_path, monkeypatch):
     exec(text, found)
     assert len(found["history"]["train_loss"]) == 2
     assert list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("mark", ["function", "task"])
+def test_the_guide_tunes_a_task_of_ones_own(mark, tmp_path, monkeypatch):
+    module, yaml = {"function": ("my_train", "yaml"), "task": ("my_task", "task yaml")}[mark]
+    page = REPOSITORY / "docs" / "guides" / "own_task.md"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"{module}.py").write_text(marked_block(page, f"test: {mark}"), encoding="utf-8")
+    (tmp_path / "my.yaml").write_text(marked_block(page, f"test: {yaml}"), encoding="utf-8")
+    config = next(iter(read_space(load_yaml(tmp_path / "my.yaml")).configs.values()))
+    task, rows = task_of(config), []
+    config = dataclasses.replace(config, num_epochs=2, use_tensorboard=False)
+    data = task.prepare(config, task.load(config, False))
+    task.train(config, data, lambda row, folder: rows.append(row))
+    sys.modules.pop(module, None)
+    assert [row["epoch"] for row in rows] == [1, 2] and "val_mae" in rows[0]["reported"]
 
 
 @pytest.mark.parametrize("name", GENERATED)

@@ -24,7 +24,7 @@ from tests.fixtures.records import searched_run, trial
 SECTIONS = [
     *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
     *("Parallel coordinates", "What mattered"),
-    *("Accuracy against cost", "How the winner reads", "How reliable is its confidence?"),
+    *("Score against cost", "How the winner reads", "How reliable is its confidence?"),
     *("Time and resources", "Failures"),
 ]
 
