@@ -133,10 +133,19 @@ class Task:
     def prepare(self, config: TrainingConfig, data: Any) -> Any:
         """Return the data in memory: called once for each `data_key`, and sent to each node once.
 
+        The generators are seeded.
+
         Args:
             data: what `load` gave.
         """
         return data
+
+    def prepared(self, config: TrainingConfig, data: Any) -> Any:
+        """`prepare` with seeded generators, which have their states back afterwards."""
+        from raytune_ocr.training.checkpoints.rng import generators_kept
+
+        with generators_kept():
+            return self.prepare(config, data)
 
     def data_fingerprint(self, data: Any) -> str:
         """Return a hash of the content of prepared data: "" where that is not known.

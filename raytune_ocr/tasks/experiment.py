@@ -32,7 +32,7 @@ class TaskExperiment:
         import_modules(config.imports)
         self.task = task_of(config)
         self.task.check(config)
-        self.data = self.task.prepare(config, self.task.load(config, False))
+        self.data = self.task.prepared(config, self.task.load(config, False))
         self.experiment_manager = manager = open_folder()
         folder = Path(manager.experiment_dir)
         self.config = replace(config, experiment_name=folder.name, output_dir=str(folder.parent))

@@ -3,14 +3,12 @@ import pytest
 from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.tasks.experiment import TaskExperiment
 from raytune_ocr.training import ExperimentManager
-from raytune_ocr.training.checkpoints.rng import generators_kept
 from tests.tasks.test_function import config_of
 
 
 def experiment(base, function="finetune", resume=None, **settings):
     config = config_of(base, function, **settings)
-    with generators_kept(0):
-        return TaskExperiment(config, lambda: ExperimentManager(base, resume))
+    return TaskExperiment(config, lambda: ExperimentManager(base, resume))
 
 
 def test_a_function_is_trained_in_an_experiment_folder_and_resumed_bit_equal(tmp_path):

@@ -3,7 +3,6 @@ import pytest
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ModelCreationError
 from raytune_ocr.tasks.registry import task_of
-from raytune_ocr.training.checkpoints.rng import generators_kept
 from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
 TASK = "tests.fixtures.own_training:Regression"
@@ -30,8 +29,7 @@ def trained(config, state=None, keep=None):
         if keep is not None and folder and row["epoch"] == 2:
             write_state(keep, read_state(f"{folder}/state.pt"))
 
-    with generators_kept(0):
-        data = task.prepare(config, None)
+    data = task.prepared(config, None)
     task.check(config, data)
     task.train(config, data, report, state)
     return rows

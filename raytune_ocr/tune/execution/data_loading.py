@@ -41,8 +41,6 @@ def load_data(
         ConfigurationError, DataLoaderError, ModelCreationError: what cannot be imported, built,
             read or is not there, as much as possible told before anything is read.
     """
-    from raytune_ocr.training.checkpoints.rng import generators_kept
-
     invalid = check_models(records)
     datasets: dict[str, Any] = {}
     first: dict[str, TrialRecord] = {}
@@ -52,8 +50,7 @@ def load_data(
             first[key] = record
             datasets[key] = record.task.load(record.config, allow_outside)
     for key, record in first.items():
-        with generators_kept():
-            datasets[key] = record.task.prepare(record.config, datasets[key])
+        datasets[key] = record.task.prepared(record.config, datasets[key])
     return datasets, [*invalid, *check_models(records, datasets)]
 
 

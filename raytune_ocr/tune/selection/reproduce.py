@@ -75,7 +75,7 @@ def reproduce(
     check_trusted(config.imports, imports, f"{path}: {config.experiment_name}")
     import_modules([*imports, *config.imports])
     task = task_of(config)
-    dataset = task.prepare(config, task.load(config, allow_outside))
+    dataset = task.prepared(config, task.load(config, allow_outside))
     say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
     if "batch_size_used" in result and not all("batch_size" in r for r in recorded.values()):
         say(

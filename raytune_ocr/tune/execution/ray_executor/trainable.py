@@ -192,7 +192,7 @@ def _data_of(config: TrainingConfig, data: dict[str, Any]) -> Any:
     import_modules(config.imports)
     task = task_of(config)
     key = task.data_key(config)
-    return data[key] if key in data else task.prepare(config, task.load(config, False))
+    return data[key] if key in data else task.prepared(config, task.load(config, False))
 
 
 @contextmanager
