@@ -100,7 +100,7 @@ class Task:
         return {name.removeprefix("val_"): name}
 
     def hyperparameters(self, config: TrainingConfig) -> dict[str, Any]:
-        """The settings that a trial is told by."""
+        """The settings that tables and the JSON show of a trial."""
         own = {f"parameters.{name}": value for name, value in config.parameters.items()}
         return {**own, **{name: getattr(config, name) for name in HYPERPARAMETERS}}
 

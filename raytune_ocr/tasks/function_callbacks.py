@@ -40,7 +40,7 @@ class FunctionEarlyStopping(EarlyStoppingCallback):
 
 
 class BestState(Callback):
-    """Writes `best_model.pt`: what was saved in the best epoch of those in which something was."""
+    """Writes `best_model.pt`: the state of the best epoch that has a saved state."""
 
     def __init__(self, config: TrainingConfig, folder: RunFolder) -> None:
         self.config = config

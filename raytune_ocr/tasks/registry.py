@@ -44,7 +44,8 @@ def task_named(name: str) -> Task:
 def task_of(config: TrainingConfig) -> Task:
     """The task that a config trains.
 
-    Of a journal whose modules nobody has imported here, it is one that tells figures alone.
+    A journal may name a class of a module that is not imported here: then it is a task that only
+    knows its metrics.
     """
     name = task_name(vars(config))
     module, separator, _ = name.partition(":")

@@ -42,8 +42,8 @@ def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) ->
 def config_line(name: str, c: TrainingConfig) -> str:
     """Return the main settings of a config in a line."""
     if task_name(vars(c)) not in (READER, CLASSIFIER):
-        told = "  ".join(f"{name} {value}" for name, value in c.parameters.items())
-        return f"{name:<24} {c.trainable or c.task}  {told}  {c.num_epochs} epochs"
+        values = "  ".join(f"{key} {value}" for key, value in c.parameters.items())
+        return f"{name:<24} {c.trainable or c.task}  {values}  {c.num_epochs} epochs"
     return (
         f"{name:<24} {c.model_name:<11} {c.loss_type:<13} {c.optimizer_type:<6} "
         f"{c.scheduler_type:<8} batch {c.batch_size:<4} lr {c.learning_rate:<8g} "

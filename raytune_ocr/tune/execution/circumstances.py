@@ -16,7 +16,7 @@ from raytune_ocr.version import __version__
 logger = logging.getLogger(__name__)
 
 DATA = "data"  # the fact that tells the data of a run by content
-CODE = "code"  # the fact that tells the source of functions and tasks of one's own
+CODE = "code"  # the fact that holds hashes of the source of functions and tasks of one's own
 PACKAGES = ("torch", "ray", "numpy")
 
 
@@ -93,13 +93,13 @@ def code_fingerprints(records: Iterable[TrialRecord]) -> dict[str, str]:
 
 
 def warn_of_edited_code(facts: Mapping[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
-    """Tell of functions and tasks that were edited since the run has trained with them."""
+    """Log a warning for each function or task that was edited since the run trained with it."""
     for name, now in fingerprints.items():
         before = [each["fingerprints"].get(name, now) for each in facts.get(CODE, [])]
         if before and before[-1] != now:
             logger.warning(
-                "--resume: the source of %s was edited since: epochs from here on are trained by "
-                "another code than those before",
+                "--resume: the source of %s was edited since: further epochs are trained by other "
+                "code than the epochs before",
                 name,
             )
 

@@ -183,7 +183,7 @@ class Run:
             facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})
 
     def note_code(self, fingerprints: Mapping[str, str]) -> None:
-        """Keep the source that trains, by name; tells of what was edited since."""
+        """Keep hashes of the source that trains, by name; logs what was edited since."""
         facts = self.journal.facts
         warn_of_edited_code(facts, fingerprints)
         if fingerprints:

@@ -146,7 +146,7 @@ class Scheduler:
     needs_all_trials: ClassVar[bool] = False
     """Whether all trials must be known before the first one reports."""
     changes_settings: ClassVar[bool] = False
-    """Whether a new trial goes on from another one's state with other settings."""
+    """Whether a new trial continues from another one's state with other settings."""
     compares_trials: ClassVar[bool] = True
     """Whether a trial's score decides what becomes of another one."""
 
