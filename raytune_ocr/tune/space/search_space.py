@@ -27,7 +27,12 @@ from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_experiment
-from raytune_ocr.tune.space.registered_names import NAMED, import_problems, name_problems
+from raytune_ocr.tune.space.registered_names import (
+    NAMED,
+    import_problems,
+    name_problems,
+    task_problems,
+)
 from raytune_ocr.tune.space.sections import with_derived
 
 SHARED = (*SECTIONS[OWN], "metric", "resources", "num_samples")
@@ -214,7 +219,8 @@ def read_space(
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with fields from elsewhere than the file, besides their types."""
-    problems = import_problems(overrides.get("imports", []), "--import")
+    problems = import_problems(with_derived(overrides).get("imports", []), "--import")
+    problems += [] if problems else task_problems(overrides, "")
     places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
     fixed = {**environment_overrides(), **overrides}
     for name in NAMED.keys() & fixed.keys():

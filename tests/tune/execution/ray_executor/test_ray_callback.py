@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from raytune_ocr.results.decision import PAUSE
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor import ray_callback
@@ -164,3 +165,13 @@ def test_a_process_that_hangs_is_ended_and_not_tried_again(
     assert not hanging.is_tried_again
     callback.on_trial_error(1, [hanging, other], hanging)
     assert (record.status, record.stop_reason) == (status, "trial_timeout")
+
+
+def test_pauses_of_a_function_that_saves_nothing_are_mentioned_once(callback, tmp_path):
+    said = []
+    callback.progress.say = said.append
+    callback.run.study.scheduler.next_milestone = lambda trial: 1
+    for name in ("a", "b"):
+        row = {"epoch": 1, "val_char_accuracy": 0.5, "seconds": 1.0, "without_state": True}
+        assert callback.report(RayTrial(name, tmp_path), row) == PAUSE
+    assert len(said) == 1 and "saves nothing (context.save)" in said[0]
