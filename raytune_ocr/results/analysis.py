@@ -227,7 +227,7 @@ def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
     done = ranked(table)
     found = done[["experiment_name", cost, score_name(table)]].dropna()
     found.columns = ["experiment_name", "cost", "score"]
-    merit = oriented(found["score"], score_mode(table))
+    merit = found["score"] * oriented(1.0, score_mode(table))
     order = found.assign(merit=merit).sort_values(["cost", "merit"], ascending=[True, False])
     before = order["merit"].cummax().shift(fill_value=-math.inf)
     front = order.assign(on_front=order["merit"] > before)

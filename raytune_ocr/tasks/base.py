@@ -202,7 +202,8 @@ class Task:
             report: takes the metrics, `epoch` (from 1) and `stop_reason` among them.
             resume_from: a state to go on from.
         """
-        from raytune_ocr.training.build import run_trainer, seed_everything
+        from raytune_ocr.training.build import run_trainer
+        from raytune_ocr.training.checkpoints.rng import seed_everything
 
         seed_everything(config.seed)
         run_trainer(self.trainer(config, data), report, resume_from, callbacks)
