@@ -7,7 +7,7 @@ files of results: those are told which figures there are and which is better.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -209,6 +209,35 @@ class Task:
         run_trainer(self.trainer(config, data), report, resume_from, callbacks)
 
     # What comes after
+
+    def load_model(self, config: TrainingConfig, state: Any, folder: Path | None) -> Any:
+        """Return the trained model, for `export` and `predict`: here what `build` gives.
+
+        Args:
+            state: the weights of the model; of a training function what it has saved.
+            folder: with the files that were saved, or None.
+        """
+        model = self.build(config, self.prepare(config, self.load(config, False))).model
+        model.load_state_dict(state)
+        return model.eval()
+
+    def example_inputs(self, config: TrainingConfig) -> tuple[Any, ...] | None:
+        """Return tensors that the model takes, for the export to ONNX; None: there is no export.
+
+        The first axis of each may have any length.
+        """
+        return None
+
+    def predict(self, config: TrainingConfig, model: Any, files: Sequence[Path]) -> Iterable[Any]:
+        """Return for each file a text, or a text and its confidence.
+
+        Raises:
+            ConfigurationError: the task does not say how.
+        """
+        raise ConfigurationError(
+            f"{config.trainable or self.name}: must have predict(model, files) to be used by the "
+            "command predict, beside the training function or as a method of the task"
+        )
 
     def read_test_split(
         self, config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool

@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -103,6 +103,30 @@ class FunctionTask(Task):
             return ""
         return hashlib.sha256(source.encode()).hexdigest()[:16]
 
+    def load_model(self, config: TrainingConfig, state: Any, folder: Path | None) -> Any:
+        """Call `load_model(parameters, state, folder)` beside the function.
+
+        Raises:
+            ConfigurationError: there is none.
+        """
+        load = _beside(config, "load_model")
+        if load is None:
+            raise ConfigurationError(
+                f"{config.trainable}: must have load_model(parameters, state, folder) beside it, "
+                "which returns the trained model"
+            )
+        return load(dict(config.parameters), state, folder)
+
+    def example_inputs(self, config: TrainingConfig) -> tuple[Any, ...] | None:
+        """Call `example_inputs(parameters)` beside the function, if there is one."""
+        examples = _beside(config, "example_inputs")
+        return None if examples is None else tuple(examples(dict(config.parameters)))
+
+    def predict(self, config: TrainingConfig, model: Any, files: Sequence[Path]) -> Iterable[Any]:
+        """Call `predict(model, files)` beside the function."""
+        hook = _beside(config, "predict")
+        return super().predict(config, model, files) if hook is None else hook(model, files)
+
     def train(
         self,
         config: TrainingConfig,
@@ -138,6 +162,12 @@ class FunctionTask(Task):
             report({"stop_reason": RETURNED}, None)
 
 
+def _beside(config: TrainingConfig, name: str) -> Callable[..., Any] | None:
+    """The function of that name beside a trainable, if there is one."""
+    found = getattr(sys.modules[function_named(config.trainable).__module__], name, None)
+    return found if callable(found) else None
+
+
 def _asked(config: TrainingConfig) -> dict[str, Any]:
     """The parameters that `prepare` takes, by their names."""
     prepare = _prepare_of(config)
@@ -149,9 +179,7 @@ def _asked(config: TrainingConfig) -> dict[str, Any]:
 
 def _prepare_of(config: TrainingConfig) -> Callable[..., Any] | None:
     import_modules(config.imports)
-    module = inspect.getmodule(function_named(config.trainable))
-    found = getattr(module, PREPARE, None)
-    return found if callable(found) else None
+    return _beside(config, PREPARE)
 
 
 def _call(function: Callable[..., Any], context: FunctionContext) -> None:
@@ -187,7 +215,7 @@ def _callbacks(config: TrainingConfig, callbacks: Sequence[Any], report: Callbac
 
     folder = RunFolder(config.output_dir, config.experiment_name)
     config.save_yaml(folder.config_file)
-    monitor = (config.early_stopping_monitor,)
+    monitor = {config.early_stopping_monitor: config.early_stopping_mode}
     settings = {"seed": config.seed, **config.parameters}
     board = TensorBoardLogger(folder.tensorboard, sys.maxsize, settings, monitor)
     return [
