@@ -12,6 +12,7 @@ from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.metrics import READER, task_name
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
+from raytune_ocr.report.cost import fill_cost
 from raytune_ocr.report.html import Section, dark, page
 from raytune_ocr.results import analysis
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, Decision
@@ -115,6 +116,7 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
             partial(_confidence, source, data),
         ),
         (Section("resources", "Time and resources"), partial(_resources, source)),
+        (Section("cost", "Cost"), partial(fill_cost, source)),
         (Section("failures", "Failures"), _failures),
     ]
     for section, fill in parts:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.metrics import mode_of, reaches, score_of
+from raytune_ocr.config.prices import Prices
+from raytune_ocr.results.cost import add_costs, spent
 from raytune_ocr.results.record import (
     BEST_MODELS_KEPT,
     FIRST_COLUMNS,
@@ -82,11 +84,12 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     epochs = epochs_table(records).reindex(columns=["epoch", *metrics, *RUN_COLUMNS])
     epochs = epochs.astype("float64")
     lengths = np.array([len(record.epochs) for record in records], dtype=int)
-    trial = np.repeat(np.arange(len(names)), lengths)
+    trial: np.ndarray = np.repeat(np.arange(len(names)), lengths)
     summed = epochs.groupby(trial).agg(**{n: pd.NamedAgg(*how) for n, how in SUMMARIES.items()})
     summed["final_train_loss"] = _column(epochs, "train_loss").to_numpy()[
         np.cumsum(lengths[lengths > 0]) - 1
     ]
+    summed = summed.join(spent(epochs, trial, [record.parent_epoch + 1 for record in records]))
     at = _best_rows(epochs, trial, [record.task.monitor(record.config) for record in records])
     best = epochs.iloc[at][["epoch", *metrics]].set_axis(trial[at], axis="index")
     best = best.rename(columns={"epoch": "best_epoch"})
@@ -134,6 +137,7 @@ def trials_table(
     targets: Mapping[str, float] | None = None,
     figures: pd.DataFrame | None = None,
     keep_models: int | None = BEST_MODELS_KEPT,
+    prices: Prices | None = None,
 ) -> pd.DataFrame:
     """Return a row a trial, in the order of `records`; `docs/reference/results.md` has the columns.
 
@@ -141,6 +145,7 @@ def trials_table(
         targets: goals by name; each gets a column `meets_<name>`.
         figures: what `figures_table` gave (default: it is computed).
         keep_models: how many of the best trials keep their models at the end; None: all.
+        prices: of machines; None: costs are hours and kWh, not money.
     """
     import pandas as pd
 
@@ -156,6 +161,7 @@ def trials_table(
     _add_best(table, [record.metric for record in records])
     table["rank"] = _ranks(table, [record.task.ranked_by(record.config) for record in records])
     table["checkpoint_missing"] = _why_no_checkpoint(table, keep_models)
+    add_costs(table, records, prices)
     _add_targets(table, targets or {})
     return table.astype(dict.fromkeys(INTEGERS, "Int64"))
 
@@ -314,6 +320,7 @@ class Aggregator:
         records: the run's trials by name, which grow.
         targets: goals by name.
         keep_models: how many of the best trials keep their models; None: all.
+        prices: of machines; None: costs are not money.
     """
 
     def __init__(
@@ -321,10 +328,12 @@ class Aggregator:
         records: Mapping[str, TrialRecord],
         targets: Mapping[str, float],
         keep_models: int | None = BEST_MODELS_KEPT,
+        prices: Prices | None = None,
     ) -> None:
         self.records = records
         self.targets = targets
         self.keep_models = keep_models
+        self.prices = prices
         self._figures: pd.DataFrame | None = None
         self._seen: dict[str, tuple[TrialRecord, Any, Any]] = {}
 
@@ -341,7 +350,7 @@ class Aggregator:
             self._figures = fresh
             self._seen |= {record.name: _stamp(record) for record in changed}
         figures = self._figures.loc[[record.name for record in records]]
-        return trials_table(records, self.targets, figures, self.keep_models)
+        return trials_table(records, self.targets, figures, self.keep_models, self.prices)
 
     def _has_changed(self, record: TrialRecord) -> bool:
         seen, now = self._seen.get(record.name), _stamp(record)

@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.results.aggregate import MEETS, SYSTEM_METRICS, hyperparameters, trials_table
+from raytune_ocr.results.cost import COST_COLUMNS, run_costs
 from raytune_ocr.results.document_check import check_document, integer
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.record import FINISHED, USED, TrialRecord
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 BEST = ("best_metric", "best_value", "best_mode")
 EPOCHS = ("best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch")
-OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch")
+OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch", *COST_COLUMNS)
 """Keys of a result that only some trials have."""
 RESULTS_COPY = "results.json"  # in the output folder, besides the file that was asked for
 
@@ -37,6 +39,7 @@ def results_document(
     best: TrialRecord | None = None,
     confirmation: Mapping[str, Any] | None = None,
     held_out: Mapping[str, Mapping[str, Any]] | None = None,
+    prices: Prices | None = None,
 ) -> dict[str, Any]:
     """Return the whole JSON, of what is finished so far.
 
@@ -45,8 +48,10 @@ def results_document(
         best: the winner (default: the trial of rank 1).
         confirmation: what `confirm.confirmation` says, if anything was confirmed.
         held_out: further figures of trials by name, read once from the test split.
+        prices: of machines, which the costs of `table` are made with.
     """
-    table = trials_table(records, targets) if table is None else table
+    table = trials_table(records, targets, prices=prices) if table is None else table
+    costs = run_costs(table, records, prices)
     finished = table["status"].isin(FINISHED) & table["confirms"].isna()
     results = {
         result["experiment_name"]: {**result, **(held_out or {}).get(result["experiment_name"], {})}
@@ -61,6 +66,7 @@ def results_document(
         "all_results": list(results.values()),
         "targets": dict(targets),
         "environment": environment(),
+        **({"costs": costs} if costs else {}),
         **({"confirmation": dict(confirmation)} if confirmation else {}),
     }
 

@@ -27,6 +27,10 @@ RUN_COLUMNS = (
     "cpu_percent",
     "gpu_memory_mb",
     "model_parameters",
+    "cpus",
+    "gpus",
+    "cpu_kwh",
+    "gpu_kwh",
 )
 """Figures of an epoch that no task has for itself: how it was trained, and at which cost."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
@@ -45,7 +49,7 @@ class TrialRecord:
     Attributes:
         status: pending, running, paused, completed or failed.
         stop_reason: max_epochs, early_stopping, scheduler, returned, trial_timeout, time_budget,
-            target, nan, error, or "".
+            max_cost, target, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or doubles.
         used: `threads`, and `batch_size_used` and `accumulation_used` where memory did not do for
             the config's.
@@ -207,8 +211,15 @@ class TrialRecord:
 TIME_BUDGET = "time_budget"
 
 
+MAX_COST = "max_cost"
+
+
 TARGET = "target"
 
 
-CUT = (TIME_BUDGET, TARGET)
+LIMITS = (TIME_BUDGET, MAX_COST)
+"""Stop reasons that end all of a run, what confirms its best trials as well."""
+
+
+CUT = (*LIMITS, TARGET)
 """Stop reasons of trials that ended with the run, not for a reason of their own."""

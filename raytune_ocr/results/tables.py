@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
 from raytune_ocr.results.document import OPTIONAL, read_document
+from raytune_ocr.results.optuna_storage import is_optuna_storage, optuna_results
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
@@ -73,12 +74,15 @@ def write_tables(
 
 def load_results(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    study: str | None = None,
 ) -> pd.DataFrame:
     """Results as a table: a row a trial, best first.
 
     Args:
         source: a results JSON (also the original system's), an output folder, or a list of
-            either; with several, a column `source` tells them apart.
+            either; with several, a column `source` tells them apart. Also an Optuna storage: a
+            database URL, or the file of its journal; see `optuna_results`.
+        study: of an Optuna storage that holds several.
 
     Returns:
         The JSON's figures and hyper-parameters by their own names: accuracies from 0 to 1, times
@@ -93,6 +97,8 @@ def load_results(
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
+    if is_optuna_storage(source):
+        return optuna_results(source, study)
     _, document = read_document(source)
     return best_first(results_table(document["all_results"]))
 

@@ -50,6 +50,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "retry_failed",
         "force_unlock",
         "track",
+        "optuna_storage",
         "quiet",
     )
     return HyperparameterTuner(

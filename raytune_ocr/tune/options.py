@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.config.rules import shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
@@ -154,6 +155,14 @@ class TuneOptions:
         metavar="TIME",
         group="search",
     )
+    max_cost: float | None = option(
+        None,
+        "end the run once its epochs have cost this, by the prices: of the file; resumed parts "
+        "included, an epoch under way is paid as well (default: no limit)",
+        at_least(0),
+        metavar="AMOUNT",
+        group="search",
+    )
     trial_timeout: float | None = option(
         None,
         "end a trial after this training time: seconds, or 90s, 30m, 1h30m; its best epoch counts "
@@ -249,6 +258,12 @@ class TuneOptions:
         group="where results go",
     )
     track: Sequence[str] = option((), "trackers besides TensorBoard: mlflow, wandb")
+    optuna_storage: str | None = option(
+        None,
+        "also write an Optuna study, which optuna-dashboard and Optuna's plots read while the run "
+        "trains: a file for its journal, or a database URL such as sqlite:///optuna.db (extra "
+        "`optuna`; default: none)",
+    )
     quiet: bool = option(False, "print nothing but errors")
 
     @property
@@ -381,6 +396,15 @@ def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
         raise ConfigurationError(
             f"--scheduler: must stay {before}, with which the run was started, got {scheduler}; "
             "choose another --output-dir for another scheduler"
+        )
+
+
+def check_prices(options: TuneOptions, prices: Prices | None) -> None:
+    """Raise ConfigurationError where a cost is limited that nothing says the prices of."""
+    if options.max_cost is not None and prices is None:
+        raise ConfigurationError(
+            "--max-cost: must go with prices in the file, e.g. prices: {gpu_hour: 1.10, "
+            f"cpu_hour: 0.04}}, got --max-cost {options.max_cost:g} without prices"
         )
 
 

@@ -22,7 +22,7 @@ from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interrupted
 from raytune_ocr.tune.execution.trial_errors import disk_full
-from raytune_ocr.tune.options import chosen_options, not_followed
+from raytune_ocr.tune.options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
@@ -36,7 +36,8 @@ from raytune_ocr.tune.space.search_space import (
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.run_lock import RunLock
 from raytune_ocr.tune.storage.storage import Storage
-from raytune_ocr.tune.tracking.registry import check_trackers
+from raytune_ocr.tune.tracking.optuna_study import OptunaStudies
+from raytune_ocr.tune.tracking.registry import check_trackers, send_winner
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class HyperparameterTuner:
         self.options = chosen_options(options, self._space.tuning, about)
         for line in not_followed(options, self._space.tuning, about):
             logger.warning("%s", line)
+        check_prices(self.options, self._space.prices)
         self._check_target()
         self._known: dict[str, KnownPoints] = {}
         self.run = Run(
@@ -175,7 +177,10 @@ class HyperparameterTuner:
         Raises:
             ExperimentFailedError: when it failed.
         """
-        content = {"experiments": {experiment_name: experiment_config}}
+        content = {
+            "experiments": {experiment_name: experiment_config},
+            "prices": self.config.get("prices"),
+        }
         document = self._run(self._read(content))
         result = next(
             (r for r in document["all_results"] if r["experiment_name"] == experiment_name), None
@@ -211,6 +216,7 @@ class HyperparameterTuner:
                 "name another one"
             )
         run.start(space, known, resuming)
+        run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine:
@@ -226,9 +232,23 @@ class HyperparameterTuner:
         if run.failure:
             raise disk_full(run.failure)
         run.end()
+        if not (run.unfinished or run.unconfirmed):
+            best = run.document()["best_result"]
+            send_winner(self.options.track, run.output_dir, run.id, best)
         if number := self.runner.interruptions.received:
             raise Interrupted(number)
         return run.document()
+
+    def _observer(self, space: Space) -> OptunaStudies | None:
+        """What else hears of the run's trials."""
+        if self.options.optuna_storage is None:
+            return None
+        return OptunaStudies(
+            self.options.optuna_storage,
+            f"{self.output_dir.name}-{self.run.id}",
+            [experiment.domains for experiment in space.experiments.values()],
+            list(self.run.records.values()),
+        )
 
     def has_begun(self) -> bool:
         """Whether the output folder holds the run of this very object: another call adds to it."""

@@ -25,7 +25,7 @@ SECTIONS = [
     *("Ranking and targets", "Better, or only lucky?", "Learning curves"),
     *("Parallel coordinates", "What mattered"),
     *("Score against cost", "How the winner reads", "How reliable is its confidence?"),
-    *("Time and resources", "Failures"),
+    *("Time and resources", "Cost", "Failures"),
 ]
 
 

@@ -3,11 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.parser import SEARCH_TEXT, build_parser
 from raytune_ocr.tune.options import (
     TUNING,
+    check_prices,
     chosen_options,
     not_followed,
     read_tuning,
@@ -93,3 +95,10 @@ def test_options_of_an_edited_file_that_a_resume_does_not_follow_are_told():
     (line,) = not_followed({}, {"scheduler": "halving"}, earlier)
     assert "another --output-dir takes it" in line
     assert not not_followed({}, tuning, {})
+
+
+def test_a_limit_of_costs_needs_prices():
+    check_prices(chosen_options({"max_cost": 5}), Prices(cpu_hour=1.0))
+    check_prices(chosen_options({}), None)
+    with pytest.raises(ConfigurationError, match="--max-cost: must go with prices"):
+        check_prices(chosen_options({"max_cost": 5}), None)

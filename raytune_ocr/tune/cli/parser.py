@@ -213,6 +213,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
         "wandb; TensorBoard files are always written (default: none)",
     )
+    group.add_argument(
+        "--optuna-storage",
+        metavar="FILE|URL",
+        help=OPTIONS["optuna_storage"].doc,
+    )
 
 
 def _add_execution(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import is_disk_full
@@ -20,7 +20,7 @@ from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
-from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
+from raytune_ocr.results.record import LIMITS, TARGET, TrialRecord
 from raytune_ocr.results.replay import Replay
 from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.execution.budget import Budget, most_trials
@@ -56,6 +56,13 @@ logger = logging.getLogger(__name__)
 TIME_FORMAT = "%Y%m%d_%H%M%S"
 
 
+class Observer(Protocol):
+    """Hears of each change of a trial after it is in the journal."""
+
+    def note(self, record: TrialRecord) -> None:
+        """A trial has changed, or is as it was."""
+
+
 class Run:
     """The trials of a run in an output folder, and everything that is written of them.
 
@@ -74,6 +81,7 @@ class Run:
         confirming: trials that train the best ones again with other seeds, by name.
         kept: finished trials of earlier parts of the run that are not asked for this time.
         records: all of these, by name.
+        observer: hears of each change of a trial, where there is one.
         failure: what ended the run that no other trial would have escaped, a full disk, or "".
     """
 
@@ -92,8 +100,9 @@ class Run:
         self.timestamp = timestamp or _now()
         self.id = secrets.token_hex(8)
         self._results_file = results_file
-        self.budget = Budget(options.time_budget, options.target)
+        self.budget = Budget(options.time_budget, options.target, options.max_cost)
         self.failure = ""
+        self.observer: Observer | None = None
         self._resuming = False
         self._prepare(Space({}), KnownPoints())
 
@@ -129,6 +138,7 @@ class Run:
         if resuming:
             self._resume(replay)
         self.budget.start(self.records.values())
+        self.budget.is_exhausted()
         self.cut()  # where an earlier part has reached the target, the search is over
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.told_of(space)}")
@@ -137,7 +147,8 @@ class Run:
         """Everything that is new with each start."""
         options = self.options
         plan = Plan(space, options.search, known, options.max_trials, record_of)
-        self.targets = space.targets
+        self.targets, self.prices = space.targets, space.prices
+        self.budget.prices = space.prices
         self.journal = Journal(self.output_dir)
         self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self)
         self.confirming: dict[str, TrialRecord] = {}
@@ -146,7 +157,7 @@ class Run:
         self.records: MutableMapping[str, TrialRecord] = ChainMap(
             self.confirming, self.study.trials, self.kept
         )
-        self.aggregator = Aggregator(self.records, self.targets, options.models_kept)
+        self.aggregator = Aggregator(self.records, self.targets, options.models_kept, self.prices)
         self.writer = ResultsWriter(
             self.output_dir, self.results_file, self.aggregator, self.document
         )
@@ -211,7 +222,7 @@ class Run:
 
     def unconfirmed_records(self) -> list[TrialRecord]:
         """Trials that are to confirm the best ones: none before the search is over."""
-        if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
+        if self.failure or self.budget.reason in LIMITS or self.searching():
             return []
         made = self._made_to_confirm()
         new = {name: record for name, record in made.items() if name not in self.records}
@@ -315,6 +326,8 @@ class Run:
             self.journal.append(trial, decisions)
             if trial.is_finished:
                 self.copy.pull_trial(trial.name)
+        if self.observer is not None:
+            self.observer.note(trial)
         self.writer.note(trial)
         self.write_due()
 
@@ -344,7 +357,10 @@ class Run:
     def end(self) -> None:
         """Write everything that is left of a run when its trials are over."""
         self.save_state()
-        searched = self.budget.reason != TIME_BUDGET and not self.searching()
+        if self.observer is not None:
+            for record in self.records.values():
+                self.observer.note(record)
+        searched = self.budget.reason not in LIMITS and not self.searching()
         if searched and not self.unconfirmed:
             best = winner(list(self.records.values()))
             read_test_split(self.journal, best, self.options.allow_outside)
@@ -357,7 +373,7 @@ class Run:
     def ended_by(self) -> str:
         """What ended the run before its last trial, in words; "" where nothing did."""
         left = self.unfinished
-        if self.budget.reason != TIME_BUDGET and (left or self.unconfirmed):
+        if self.budget.reason not in LIMITS and (left or self.unconfirmed):
             return ""
         size, begun = self.study.plan.size, len(self.study.trials)
         return self.budget.ended_by(len(left)) or most_trials(self.options.max_trials, begun, size)
@@ -390,6 +406,7 @@ class Run:
             best=winner(records, table),
             confirmation=confirmation(records, self.targets),
             held_out=figures_of(self.journal),
+            prices=self.prices,
         )
         return {**document, "run_id": self.id}
 

@@ -39,7 +39,16 @@ MOST_TRIALS = 9999
 SHORTEST_NAME = "_0001"
 
 RUN_FILES = (
-    *("run.lock", "run_state.jsonl", "ray.log", "mlflow.db", "mlruns", "wandb", "report.html"),
+    *(
+        "run.lock",
+        "run_state.jsonl",
+        "ray.log",
+        "mlflow.db",
+        "mlruns",
+        "mlartifacts",
+        "wandb",
+        "report.html",
+    ),
     *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
 )
 """Names of files and folders that a run itself writes into its output folder."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_ocr.config import prices
 from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.resources import DOCS
 from raytune_ocr.config.rules import NAME
@@ -58,6 +59,10 @@ def yaml_schema() -> Schema:
                 "description": "options of the run; the command line wins",
                 **_nullable(_mapping({name: _option(name) for name in TUNING})),
             },
+            "prices": {
+                "description": "of machines; results then tell costs in money",
+                **_nullable(_documented(prices.DOCS)),
+            },
         },
         "additionalProperties": {
             "description": "a mapping with anchors that experiments merge from",
@@ -77,20 +82,23 @@ def _experiment() -> Schema:
         },
         "resources": {
             "description": "what each trial reserves",
-            **_nullable(
-                _mapping(
-                    {
-                        name: {"description": doc, "anyOf": [schema, {"type": "null"}]}
-                        for name, (_, doc, schema) in DOCS.items()
-                    }
-                )
-            ),
+            **_nullable(_documented(DOCS)),
         },
     }
     for section, keys in SECTIONS.items():
         leaves = {key: _setting(name, ABOUT[name]) for key, name in keys.items()}
         properties |= leaves if section == OWN else {section: _nullable(_mapping(leaves))}
     return _mapping(properties)
+
+
+def _documented(docs: Mapping[str, tuple[str, str, Schema]]) -> Schema:
+    """Fields with their rules, each of which may be left empty."""
+    return _mapping(
+        {
+            name: {"description": doc, "anyOf": [schema, {"type": "null"}]}
+            for name, (_, doc, schema) in docs.items()
+        }
+    )
 
 
 def _setting(name: str, about: About) -> Schema:

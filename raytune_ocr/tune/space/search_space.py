@@ -12,6 +12,7 @@ from typing import Any
 
 from raytune_ocr.config.environment import ENVIRONMENT_PREFIX, environment_overrides
 from raytune_ocr.config.metrics import ANY, known_mode, monitors_of
+from raytune_ocr.config.prices import Prices, parse_prices
 from raytune_ocr.config.rules import shown
 from raytune_ocr.config.settings import OWN, SECTIONS, check
 from raytune_ocr.config.training_config import TrainingConfig
@@ -38,7 +39,7 @@ from raytune_ocr.tune.space.sections import with_derived
 SHARED = (*SECTIONS[OWN], "metric", "resources", "num_samples")
 """Keys of an experiment that may stand at the top of a file, for all of its experiments."""
 
-KEYS = ("experiments", "targets", "tuning", *SHARED)
+KEYS = ("experiments", "targets", "tuning", "prices", *SHARED)
 """Keys of a file that have a meaning here."""
 
 OF_THE_RUN = {
@@ -58,6 +59,7 @@ class Space:
         targets: goals by name.
         seed: of the random draws.
         tuning: options of the run, by name.
+        prices: of machines; None: it names none.
         place: the file's name, for messages.
     """
 
@@ -66,6 +68,7 @@ class Space:
     seed: int = 0
     tuning: dict[str, Any] = field(default_factory=dict)
     place: str = "config"
+    prices: Prices | None = None
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -191,7 +194,13 @@ def read_space(
         )
     tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
     targets, faults = _targets(content.get("targets"), place)
-    problems += faults + _foreign_keys(content, place) + _override_problems(overrides or {})
+    prices, price_problems = parse_prices(content.get("prices"), f"{place}: prices")
+    problems += (
+        faults
+        + price_problems
+        + _foreign_keys(content, place)
+        + _override_problems(overrides or {})
+    )
     default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
@@ -206,7 +215,7 @@ def read_space(
             problems.append(str(error))
     problems += goal_problems(targets, target_keys(), experiments.values(), f"{place}: targets.")
     seed = (overrides or {}).get("seed", 0)
-    space = Space(experiments, targets, seed, tuning, place)
+    space = Space(experiments, targets, seed, tuning, place, prices)
     try:
         space.points  # noqa: B018  (drawn once, to find what does not fit together)
         _check_names(names, written, place)

@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG, STATE_NAME
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
+from raytune_ocr.tune.execution.ray_executor.energy import EnergyMeter
 from raytune_ocr.tune.execution.ray_executor.node_drain import DrainNotice
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Deadline
 from raytune_ocr.tune.execution.trial_errors import (
@@ -55,6 +56,7 @@ def run_trial(
     resume_from: Path | None = None,
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
+    reserved: Mapping[str, float] | None = None,
 ) -> None:
     """Train as `config` says, a report each epoch, for `timeout` seconds at most.
 
@@ -62,6 +64,9 @@ def run_trial(
     so that the trial is not tried again. Where memory runs out, it goes on from its last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
     of the time as the stop reason `trial_timeout`. Tracebacks go to the trial's `error.log`.
+
+    Args:
+        reserved: `cpu` and `gpu` of the machine; None: nothing is known of its cost.
 
     Raises:
         NodeDrainedError: the node is about to be taken away; it goes on from its last state.
@@ -76,12 +81,15 @@ def run_trial(
         "threads": threads,
     }
 
+    if reserved is not None:
+        about |= {"cpus": reserved["cpu"], "gpus": reserved.get("gpu", 0.0)}
+    meter = EnergyMeter(reserved or {})
     begun = resume_from is not None
 
     def tell(row: dict[str, Any], folder: str | None) -> None:
         nonlocal begun
         begun = True
-        report({**about, **row}, folder)
+        report({**about, **row, **(meter.read() if "epoch" in row else {})}, folder)
 
     try:
         about["made_with"] = made_with(config)
@@ -161,9 +169,9 @@ def trial(
     """The function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None) and
-            `keeps_states` (where it goes on as another of Ray's trials after a pause, or others go
-            on from its states).
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None), its
+            `request` of resources and `keeps_states` (where it goes on as another of Ray's trials
+            after a pause, or others go on from its states).
         data: datasets by `data_key`.
         storage: where the run is kept; None: in the output folder, which every node sees.
         mark: of the driver's, which every node must see.
@@ -184,7 +192,7 @@ def trial(
     ):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name, restored)
         drain = [] if mark is None else [DrainNotice(drain_deadline)]  # no cluster, no notice
-        run_trial(settings, dataset, report, threads, state, timeout, drain)
+        run_trial(settings, dataset, report, threads, state, timeout, drain, config["request"])
 
 
 def _data_of(config: TrainingConfig, data: dict[str, Any]) -> Any:

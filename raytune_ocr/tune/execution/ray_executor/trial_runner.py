@@ -252,7 +252,7 @@ class TrialRunner:
                 name=run.output_dir.name,
                 storage_path=str(run.output_dir.parent),
                 verbose=0,
-                stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
+                stop=BudgetStopper(run.budget.is_exhausted if confirming else run.budget.spent),
                 failure_config=tune.FailureConfig(max_failures=self.options.max_failures),
                 callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],
             ),
