@@ -8,6 +8,7 @@ __getattr__, _names = lazy_names(
     {
         "raytune_ocr.config": ["TrainingConfig"],
         "raytune_ocr.data": ["KhmerDigitsDataset", "create_data_loaders"],
+        "raytune_ocr.inference.model": ["load"],
         "raytune_ocr.models": ["ModelRegistry", "create_model"],
         "raytune_ocr.training": ["OCRTrainer", "Trainer"],
         "raytune_ocr.tune": ["HyperparameterTuner", "load_results"],

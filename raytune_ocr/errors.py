@@ -19,7 +19,9 @@
         `-- TrialTimeoutError         (TimeoutError)       a trial reached its timeout
 
 Each also derives from the built-in that a caller would expect, so that code written against
-the built-ins keeps working. The tuner never retries the deterministic ones.
+the built-ins keeps working. The tuner never retries the deterministic ones. `TrialStopped`, which
+ends a user's training function, is no error: it is a SystemExit, which `except Exception` lets
+pass.
 """
 
 from __future__ import annotations
@@ -102,6 +104,10 @@ class NodeDrainedError(ExperimentFailedError):
 
 class TrialTimeoutError(ExperimentFailedError, TimeoutError):
     """A trial has reached its timeout."""
+
+
+class TrialStopped(SystemExit):
+    """`context.report` raises it where a trial ends or pauses; a training function lets it pass."""
 
 
 DETERMINISTIC_ERRORS = (ConfigurationError, DataLoaderError, ModelCreationError, DivergenceError)

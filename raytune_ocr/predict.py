@@ -8,42 +8,48 @@ import io
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from raytune_ocr.cli import add_imports, add_version, answer, at_least
 from raytune_ocr.data.folders import PassedOver
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.locate import find_checkpoint, find_images
 from raytune_ocr.inference.reading import Reading, predict
 from raytune_ocr.progress import progress
 from raytune_ocr.text import printable, spreadsheet_cell
 
-COLUMNS = ("file", "text", "confidence")
+if TYPE_CHECKING:
+    from raytune_ocr.inference.own_task import OwnModel
+
+COLUMNS = ("text", "confidence")
 
 
-def _write_csv(stream: TextIO, readings: Iterable[Reading]) -> None:
+def _write_csv(stream: TextIO, readings: Iterable[Reading], top_k: int = 1) -> None:
     """Write a table; formulas are quoted, unprintable characters are escaped."""
     writer = csv.writer(stream)
-    writer.writerow(COLUMNS)
+    more = [f"{name}_{number}" for number in range(2, top_k + 1) for name in COLUMNS]
+    writer.writerow(["file", *COLUMNS, *more])
     for reading in readings:
-        cells = (spreadsheet_cell(printable(text)) for text in (reading.file, reading.text))
-        row = [*cells, f"{reading.confidence:.4f}"]
+        row = [spreadsheet_cell(printable(reading.file))]
+        for text, confidence in [(reading.text, reading.confidence), *reading.others]:
+            row += [spreadsheet_cell(printable(text)), f"{confidence:.4f}"]
         writer.writerow([printable(cell, stream.encoding) for cell in row])
 
 
-def _print_csv(readings: Iterable[Reading]) -> None:
+def _print_csv(readings: Iterable[Reading], top_k: int) -> None:
     """Write a table to standard output: UTF-8, unless a terminal has another encoding."""
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")
-    _write_csv(sys.stdout, readings)
+    _write_csv(sys.stdout, readings, top_k)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.predict",
-        description="Read the digits in images with a trained model, or name the class of each. "
+        description="Read the digits in images with a trained model, or name the class of each, or "
+        "give files to the predict function of one's own task. "
         "Confidence is 0 where an image shows what the model cannot read: too many digits or "
         "several lines.",
         epilog="example: python -m raytune_ocr.predict training_output scans/",
@@ -65,6 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=64,
         metavar="N",
         help="batch size, in images (default 64)",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=at_least(1),
+        default=1,
+        metavar="K",
+        help="of a classifier, name the K likeliest classes of each image, in further columns "
+        "text_2, confidence_2 and so on (default 1)",
     )
     parser.add_argument(
         "--mixed-precision",
@@ -91,20 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    checkpoint = find_checkpoint(arguments.model)
+    if own := _own_model(checkpoint, arguments.imports):
+        return _predict_own(own, arguments)
     passed_over = PassedOver()
     files = find_images(arguments.images, passed_over)
-    checkpoint = find_checkpoint(arguments.model)
     unreadable: list[str] = []
     first_only: list[str] = []
     readings = _read_all(checkpoint, files, arguments, unreadable, first_only)
-    if arguments.csv:
-        with (
-            replacing(arguments.csv, follow_links=True) as aside,
-            aside.open("w", newline="", encoding="utf-8") as file,
-        ):
-            _write_csv(file, readings)
-    else:
-        _print_csv(readings)
+    _tell(readings, arguments)
     for name in first_only:
         _say(f"{name}: contains several images; only the first was read")
     for reading in readings:
@@ -117,6 +126,35 @@ def _predict(arguments: argparse.Namespace) -> int:
     skipped = len(unreadable) + passed_over.pictures
     _say(f"{len(readings)} read, {skipped} skipped")
     return 1 if skipped else 0
+
+
+def _tell(readings: Iterable[Reading], arguments: argparse.Namespace) -> None:
+    """Print the table, or write it where that was asked for."""
+    if not arguments.csv:
+        _print_csv(readings, arguments.top_k)
+        return
+    with (
+        replacing(arguments.csv, follow_links=True) as aside,
+        aside.open("w", newline="", encoding="utf-8") as file,
+    ):
+        _write_csv(file, readings, arguments.top_k)
+
+
+def _own_model(checkpoint: Path, imports: Sequence[str]) -> OwnModel | None:
+    from raytune_ocr.inference.own_task import find_own
+
+    return find_own(checkpoint, imports)
+
+
+def _predict_own(model: OwnModel, arguments: argparse.Namespace) -> int:
+    """Predict files by a user's own task, whatever they are."""
+    files = [Path(name) for name in arguments.images]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise DataNotFoundError(f"{', '.join(missing)}: must be a file")
+    readings = list(model.predict(files))
+    _tell(readings, arguments)
+    _say(f"{len(readings)} read, 0 skipped")
+    return 0
 
 
 def _say(line: str) -> None:
@@ -132,8 +170,7 @@ def _read_all(
 ) -> list[Reading]:
     import torch
 
-    from raytune_ocr.inference.formats import load_exported
-    from raytune_ocr.training import load_model
+    from raytune_ocr.inference.model import EXPORTED, load
     from raytune_ocr.training.device import autocast_dtype
 
     asked = arguments.mixed_precision
@@ -144,19 +181,19 @@ def _read_all(
         )
     if asked and autocast_dtype(torch.device("cpu")) is None:
         _say("--mixed-precision: not faster on this machine; reading in float32")
-    if checkpoint.suffix in (".safetensors", ".onnx"):
-        model, as_trained = load_exported(checkpoint, arguments.imports), False
-    else:
-        model, config = load_model(checkpoint, arguments.imports)
-        as_trained = config.mixed_precision
+    model = load(checkpoint, arguments.imports)
+    as_trained = model.config is not None and model.config.mixed_precision
+    if checkpoint.suffix in EXPORTED:
+        as_trained = False
     readings = predict(
-        model,
+        model.network,
         files,
         batch_size=arguments.batch_size,
         unreadable=unreadable,
         mixed_precision=as_trained if asked is None else asked,
         first_only=first_only,
         second_look=arguments.second_look,
+        top_k=arguments.top_k,
     )
     return list(progress(readings, len(files), "reading"))
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import add_version, again, open_streams, print_error
 from raytune_ocr.config.environment import environment_overrides, parse_assignments, parse_value
+from raytune_ocr.config.metrics import CLASSIFIER, READER, task_name
 from raytune_ocr.config.settings import check
-from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig, with_derived
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.plugins import check_trusted
 from raytune_ocr.training.experiments.resume import (
@@ -24,6 +25,7 @@ from raytune_ocr.training.experiments.resume import (
 )
 
 if TYPE_CHECKING:
+    from raytune_ocr.tasks.experiment import TaskExperiment
     from raytune_ocr.training import ExperimentTrainer
 
 DEFAULT_BASE = "runs"
@@ -36,6 +38,7 @@ examples:
                                                              the same, with this rate from now on
   python -m raytune_ocr.train --fork exp1 --set learning_rate=1e-4
                                                              a new experiment with exp1's weights
+  python -m raytune_ocr.train --trainable my_train:finetune --epochs 20
   python -m raytune_ocr.train --import my_models --model my_net --dataset my_data
 
 A resumed or forked experiment keeps every setting that is not given, except --import: name the
@@ -61,6 +64,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--data", metavar="PATH", help="the dataset's file or folder (default: the dataset's own)"
+    )
+    what.add_argument(
+        "--trainable",
+        metavar="MODULE:FUNCTION",
+        help="a function that trains, (parameters, context), instead of a model and a dataset; "
+        "its parameters by --set parameters='{lr: 1e-3}', its metric by --set metric.name=val_f1",
     )
     what.add_argument(
         "--import",
@@ -126,6 +135,7 @@ def parse_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "model_name": ("--model", arguments.model),
         "dataset_name": ("--dataset", arguments.dataset),
         "metadata_path": ("--data", arguments.data),
+        "trainable": ("--trainable", arguments.trainable),
         "num_epochs": ("--epochs", arguments.epochs),
         "early_stopping_patience": ("--patience", arguments.patience),
     }
@@ -165,25 +175,27 @@ def _train(arguments: argparse.Namespace, until_the_end: ExitStack) -> int:
         return 130
     except (RaytuneOCRError, OSError) as error:
         return _fail(error, 1)
+    best = results.get("best") or f"best accuracy {results['best_accuracy']:.2f} %"
     print(
-        f"best accuracy {results['best_accuracy']:.2f} % in epoch {results['best_epoch']}; "
-        f"{results['epochs_trained']} epochs in {results['training_time']:.1f} s; "
-        f"{results['experiment_dir']}"
+        f"{best} in epoch {results['best_epoch']}; {results['epochs_trained']} epochs in "
+        f"{results['training_time']:.1f} s; {results['experiment_dir']}"
     )
     return 0
 
 
 def _prepare(
     arguments: argparse.Namespace, settings: dict[str, Any], until_the_end: ExitStack
-) -> tuple[ExperimentTrainer, TrainingConfig]:
+) -> tuple[ExperimentTrainer | TaskExperiment, TrainingConfig]:
     """Build the trainer and its config; raise for wrong names, settings and data."""
+    from raytune_ocr.tasks.experiment import TaskExperiment
     from raytune_ocr.training import ExperimentManager
     from raytune_ocr.training.experiments.build import create_experiment_trainer
 
     before = arguments.resume or arguments.fork
     known = ExperimentManager.config_of(arguments.base_dir, before) if before else {}
     source = f"{arguments.base_dir}/{before}/config.yaml"
-    check_trusted(known.get("imports") or [], settings.get("imports", []), source)
+    trusted = with_derived(settings).get("imports", [])
+    check_trusted(known.get("imports") or [], trusted, source)
     kept = {name: known[name] for name in FOLDER_KEYS if known.get(name)}
     if arguments.reapply_transforms:
         kept["reapply_transforms"] = True
@@ -196,19 +208,23 @@ def _prepare(
         kept.pop("parent", None)
         known = forked_settings(known, done)
     config = create_config(settings, known)
-    trainer = create_experiment_trainer(
-        config,
-        lambda: ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork),
-        reapply_transforms="reapply_transforms" in kept,
-    )
+
+    def folder() -> ExperimentManager:
+        return ExperimentManager(arguments.base_dir, arguments.resume, arguments.fork)
+
+    trainer: ExperimentTrainer | TaskExperiment
+    if task_name(vars(config)) in (READER, CLASSIFIER):
+        reapply = "reapply_transforms" in kept
+        trainer = create_experiment_trainer(config, folder, reapply_transforms=reapply)
+    else:
+        trainer = TaskExperiment(config, folder)
     until_the_end.enter_context(trainer.experiment_manager.locked())
     facts = {name: getattr(trainer.config, name) for name in ("class_names", "image_shape")}
     trainer.open()  # before its config is written: if the state does not fit, no file changes
     trainer.experiment_manager.save_config({**kept, **config.to_dict(), **facts})
-    print(
-        f"{trainer.experiment_manager.experiment_dir}: {config.model_name} on "
-        f"{config.dataset_name}, {config.num_epochs} epochs"
-    )
+    own = config.trainable or config.task
+    what = own or f"{config.model_name} on {config.dataset_name}"
+    print(f"{trainer.experiment_manager.experiment_dir}: {what}, {config.num_epochs} epochs")
     return trainer, config
 
 
@@ -217,7 +233,8 @@ def _resume_words(arguments: argparse.Namespace, name: str) -> list[str]:
     base_dir = arguments.base_dir
     elsewhere = [] if base_dir == DEFAULT_BASE else ["--base-dir", base_dir]
     imports = [word for module in arguments.imports or () for word in ("--import", module)]
-    return ["--resume", name, *elsewhere, *imports]
+    own = ["--trainable", arguments.trainable] if arguments.trainable else []
+    return ["--resume", name, *elsewhere, *imports, *own]
 
 
 def _fail(error: Exception, status: int) -> int:

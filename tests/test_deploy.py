@@ -285,3 +285,36 @@ def test_the_kuberay_entry_point_is_a_command_line_of_ours():
 def test_what_would_bloat_an_upload_is_ignored():
     ignored = (ROOT / ".rayignore").read_text().split()
     assert {".git", ".venv", "training_output", "generated_data", "runs"} <= set(ignored)
+
+
+SLURM_STUBS = {
+    "scontrol": 'if [ "$1" = show ]; then printf "n1\\nn2\\nn3\\n"; fi',
+    "srun": "",
+    "ray": "",
+    "python": 'case "$*" in *secrets*) echo token;; *tune*) exit $STATUS;; esac',
+}
+
+
+@pytest.mark.parametrize("status", [0, 1, 143])
+def test_slurm_starts_a_head_and_workers_and_queues_a_run_that_was_cut_again(tmp_path, status):
+    log = tmp_path / "log"
+    for name, body in SLURM_STUBS.items():
+        stub = tmp_path / name
+        stub.write_text(f'#!/bin/bash\necho "{name} $RAY_AUTH_TOKEN $*" >> {log}\n{body}\n')
+        stub.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STATUS": str(status)}
+    environment |= {
+        "SLURM_JOB_NODELIST": "n[1-3]",
+        "SLURM_JOB_ID": "41",
+        "SLURM_JOB_NUM_NODES": "3",
+    }
+    words = ["bash", str(ROOT / "deploy" / "slurm.sh"), "--config", "my file.yaml"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (status, "")
+    lines = log.read_text().splitlines()
+    head, workers = sorted(line for line in lines if line.startswith("srun token"))
+    assert "--nodelist n1" in head and "--head --node-ip-address n1 --port 20041" in head
+    assert "--nodes 2 --exclude n1" in workers and "--address n1:20041" in workers
+    (tune,) = [line for line in lines if "raytune_ocr.tune" in line]
+    assert tune.endswith("--address n1:20041 --resume-if-any --config my file.yaml")
+    assert ("scontrol token requeue 41" in lines) == (status == 143)

@@ -18,12 +18,14 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.models import ModelRegistry
-from raytune_ocr.results.aggregate import HYPERPARAMETERS, trials_table
+from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.analysis import read_epochs
+from raytune_ocr.results.cost import COST_COLUMNS
 from raytune_ocr.results.document import result_of, results_document, write_json
 from raytune_ocr.results.record import EPOCHS_TABLE, RUN_COLUMNS, TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.tasks.registry import all_tasks, target_keys
+from raytune_ocr.tasks.base import HYPERPARAMETERS
+from raytune_ocr.tasks.registry import all_tasks, target_keys, task_of
 from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune
@@ -37,6 +39,7 @@ from tests.fixtures.pages import (
     commands,
     inline_commands,
     links,
+    marked_block,
     name_of,
 )
 
@@ -185,6 +188,23 @@ def test_the_guide_trains_any_pytorch_model(tmp_path, monkeypatch):
     assert list((tmp_path / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize("mark", ["function", "task"])
+def test_the_guide_tunes_a_task_of_ones_own(mark, tmp_path, monkeypatch):
+    module, yaml = {"function": ("my_train", "yaml"), "task": ("my_task", "task yaml")}[mark]
+    page = REPOSITORY / "docs" / "guides" / "own_task.md"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"{module}.py").write_text(marked_block(page, f"test: {mark}"), encoding="utf-8")
+    (tmp_path / "my.yaml").write_text(marked_block(page, f"test: {yaml}"), encoding="utf-8")
+    config = next(iter(read_space(load_yaml(tmp_path / "my.yaml")).configs.values()))
+    task, rows = task_of(config), []
+    config = dataclasses.replace(config, num_epochs=2, use_tensorboard=False)
+    data = task.prepare(config, task.load(config, False))
+    task.train(config, data, lambda row, folder: rows.append(row))
+    sys.modules.pop(module, None)
+    assert [row["epoch"] for row in rows] == [1, 2] and "val_mae" in rows[0]["reported"]
+
+
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_generated_page_is_as_its_script_writes_it(name):
     script = f"scripts/write_{name}_reference.py"
@@ -304,7 +324,7 @@ def test_the_page_of_results_lists_every_key_of_the_json(record):
 
 def test_the_page_of_results_lists_every_key_of_a_result(record):
     figures = {key for task in all_tasks() for key in task.figures}
-    assert set(documented("A result")) == figures | set(result_of(record))
+    assert set(documented("A result")) == figures | set(result_of(record)) | {*COST_COLUMNS}
 
 
 def test_the_page_of_results_lists_the_keys_of_a_confirmation(record):
@@ -341,7 +361,8 @@ def test_the_page_of_results_lists_every_column_of_the_trials_with_its_dtype(rec
         others = {name: kind for name, kind in kinds.items() if name not in not_figures}
         assert others == {name: listed[name] for name in others}
         classifiers = {name for name in listed if name.endswith("_accuracy")}
-        assert set(listed) - set(others) <= {"meets_TARGET", *HYPERPARAMETERS, *classifiers}
+        optional = {"meets_TARGET", *HYPERPARAMETERS, *classifiers, *COST_COLUMNS}
+        assert set(listed) - set(others) <= optional
 
 
 def test_the_page_of_results_names_the_unit_of_every_column_that_has_one():

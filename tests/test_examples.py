@@ -14,8 +14,9 @@ from raytune_ocr.tune import load_results
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-SCRIPTS = {"read_results.py", "shapes/shapes.py"}
-"""What the tests below run."""
+TASKS = {f"tasks/{path.name}" for path in (EXAMPLES / "tasks").glob("*.py")}
+SCRIPTS = {"read_results.py", "shapes/shapes.py"} | TASKS
+"""What the tests below run, and those of `test_example_tasks.py`, `test_lightning.py` and so on."""
 
 
 def test_every_example_is_run_here():

@@ -275,6 +275,11 @@ def test_a_classifier_names_the_class_of_each_image(tmp_path, capsys):
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["text"] for row in rows] == ["'=dark", "light"]
     assert all(0.5 <= float(row["confidence"]) <= 1 for row in rows)
+    assert main([str(tmp_path / "out" / "classes"), *photos, "--top-k", "2"]) == 0
+    both = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["text_2"] for row in both] == ["light", "'=dark"]
+    for row in both:
+        assert float(row["confidence"]) + float(row["confidence_2"]) == pytest.approx(1, abs=2e-4)
     export_and_compare(tmp_path, photos, rows, capsys)
 
 

@@ -357,3 +357,26 @@ def test_what_is_wrong_is_told_and_uses_up_no_number(command, tmp_path, capsys, 
     assert main(command(*more)) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_a_function_of_ones_own_is_trained_and_resumed(tmp_path, capsys):
+    own = ["--trainable", "tests.fixtures.own_training:finetune", "--base-dir", str(tmp_path)]
+    chosen = ["--set", "parameters={lr: 0.05}", "--set", "metric.name=val_mae"]
+    assert main([*own, *chosen, "--epochs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "exp1: tests.fixtures.own_training:finetune, 2 epochs" in said
+    assert "epoch 2/2  val_mae" in said and "best val_mae" in said
+    assert main([*own, "--resume", "exp1", "--epochs", "3"]) == 0
+    assert "1 epochs in" in capsys.readouterr().out
+    assert main([*own, "--fork", "exp1"]) == 2
+
+
+def test_a_function_is_not_imported_because_a_folder_names_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_training.py").write_text("raise SystemExit('imported')\n")
+    folder = tmp_path / "runs" / "exp1"
+    folder.mkdir(parents=True)
+    config = "trainable: their_training:f\nimports: [their_training]\n"
+    (folder / "config.yaml").write_text(config)
+    assert main(["--base-dir", str(tmp_path / "runs"), "--resume", "exp1"]) == 2
+    assert "--import their_training" in capsys.readouterr().err

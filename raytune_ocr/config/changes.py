@@ -6,7 +6,14 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from raytune_ocr.config.rules import FRACTION_OR_0, NOT_NEGATIVE, POSITIVE, Rule, integer
+from raytune_ocr.config.rules import (
+    FRACTION_OR_0,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    integer,
+    is_plain,
+)
 from raytune_ocr.errors import ConfigurationError
 
 CHANGEABLE_RULES: dict[str, Rule] = {
@@ -15,6 +22,9 @@ CHANGEABLE_RULES: dict[str, Rule] = {
     "gradient_clip_norm": NOT_NEGATIVE,
     "label_smoothing": FRACTION_OR_0,
 }
+
+PARAMETER = "parameters."
+"""Begins the names of parameters of a task of one's own, which may change as well."""
 
 CHANGEABLE = tuple(CHANGEABLE_RULES)
 """Settings that `changes` may change, since they need neither another model nor other data."""
@@ -27,7 +37,8 @@ def _is_change(value: Any) -> bool:
     rules = {"after_epoch": integer(1), **CHANGEABLE_RULES}
     try:
         for name, part in value.items():
-            rules[name].read(part, name)
+            if not (name.startswith(PARAMETER) and is_plain(part)):
+                rules[name].read(part, name)
     except (ConfigurationError, KeyError):
         return False
     return True
@@ -42,7 +53,7 @@ def _are_changes(value: list[Any]) -> bool:
 CHANGES = Rule(
     list,
     "a list such as [{after_epoch: 5, learning_rate: 1e-4}], later ones after it, each with one or "
-    f"more of {', '.join(CHANGEABLE)}",
+    f"more of {', '.join(CHANGEABLE)} or parameters.NAME",
     {
         "type": "array",
         "items": {
@@ -52,6 +63,7 @@ CHANGES = Rule(
                 **{name: rule.schema for name, rule in CHANGEABLE_RULES.items()},
             },
             "required": ["after_epoch"],
+            "patternProperties": {f"^{PARAMETER}": {}},
             "minProperties": 2,
             "additionalProperties": False,
         },

@@ -101,7 +101,23 @@ def reaches(value: float, goal: float, mode: str) -> bool:
     return score_of(value, mode) >= score_of(goal, mode)
 
 
-def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the metrics that may be monitored on the dataset of `values`."""
+READER, CLASSIFIER = "reader", "classifier"
+ANY = ("val_loss",)
+"""The metric that is monitored by default if a task may report any metric."""
+
+
+def task_name(values: Mapping[str, Any]) -> str:
+    """Return the task of settings: by its name, by their trainable, else by the dataset."""
+    if values.get("trainable"):
+        return "function"
     digits = values.get("dataset_name", KHMER_DIGITS) == KHMER_DIGITS
-    return MONITORS if digits else CLASSIFIER_MONITORS
+    return values.get("task") or (READER if digits else CLASSIFIER)
+
+
+def monitors_of(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """What may be followed in the task that `values` ask for, the default first; `ANY`: anything.
+
+    >>> monitors_of({"trainable": "my_train:finetune"})
+    ('val_loss',)
+    """
+    return {READER: MONITORS, CLASSIFIER: CLASSIFIER_MONITORS}.get(task_name(values), ANY)

@@ -128,6 +128,8 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     )
 
 
+_MODULE = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+_IN_MODULE = rf"{_MODULE}:[^\W\d]\w*"
 FLAG = Rule(bool, "true or false", {"type": "boolean"})
 PATH = Rule(str, "a path (text)", {"type": "string"}, is_text)
 TEXT = Rule(
@@ -145,8 +147,20 @@ KEYWORDS = Rule(
 MODULES = Rule(
     list,
     "a list of module names",
-    {"type": "array", "items": {"type": "string", "pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"}},
+    {"type": "array", "items": {"type": "string", "pattern": f"^{_MODULE}$"}},
     lambda v: all(isinstance(m, str) and all(p.isidentifier() for p in m.split(".")) for m in v),
+)
+TRAINABLE = Rule(
+    str,
+    "the name of a function, module:function",
+    {"type": "string", "pattern": f"^({_IN_MODULE})?$"},
+    lambda v: bool(re.fullmatch(f"({_IN_MODULE})?", v)),
+)
+TASK = Rule(
+    str,
+    "the name of a task, or of a class, module:Class",
+    {"type": "string", "pattern": f"^({_IN_MODULE}|[A-Za-z0-9_.-]*)$"},
+    lambda v: bool(re.fullmatch(f"{_IN_MODULE}|[A-Za-z0-9_.-]*", v)),
 )
 NAMES = Rule(
     list,

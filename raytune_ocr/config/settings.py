@@ -27,7 +27,9 @@ from raytune_ocr.config.rules import (
     NAMES,
     NOT_NEGATIVE,
     PATH,
+    TASK,
     TEXT,
+    TRAINABLE,
     Rule,
     integer,
     one_of,
@@ -155,7 +157,11 @@ class Settings:
         "train in bf16 or fp16 where the device is fast in it",
     )
     num_epochs: int = setting(
-        40, integer(1), "training.num_epochs", "length of the training", unit="epochs"
+        40,
+        integer(1),
+        ("epochs", "training.num_epochs"),
+        "length of the training",
+        unit="epochs",
     )
     learning_rate: float = setting(
         1e-3,
@@ -288,16 +294,17 @@ class Settings:
     early_stopping_monitor: str = setting(
         "val_char_accuracy",
         TEXT,
-        "early_stopping.monitor",
+        ("metric.name", "early_stopping.monitor"),
         "metric of early stopping, the best checkpoint and the ranking",
-        derived="val_char_accuracy; of a classifier val_accuracy",
+        derived="val_char_accuracy; of a classifier val_accuracy, of other tasks val_loss",
     )
     early_stopping_mode: str = setting(
         "",
         one_of(*MODES),
-        "early_stopping.mode",
-        "whether a higher or a lower value of the monitor is better",
-        derived="min for a loss or an error, else max",
+        ("metric.mode", "early_stopping.mode"),
+        "whether a higher or a lower value of the monitor is better; needed where its name does "
+        "not tell",
+        derived="min for a loss or an error, max for an accuracy and the like",
     )
 
     # Output
@@ -306,6 +313,27 @@ class Settings:
     )
     output_dir: str = setting("training_output", TEXT, "", "folder of the trial's folder")
 
+    # A task of one's own
+    trainable: str = setting(
+        "", TRAINABLE, "trainable", "a function that trains, `(parameters, context)`"
+    )
+    task: str = setting(
+        "",
+        TASK,
+        "task",
+        "what is trained: a registered task, or a class of one's own",
+        derived="function with a trainable, else reader or classifier, by the dataset",
+    )
+    parameters: dict[str, Any] = setting(
+        {}, KEYWORDS, "parameters", "parameters of the trainable or task, by any names"
+    )
+    changeable: list[str] = setting(
+        [],
+        NAMES,
+        "changeable",
+        "parameters that may change while a trial trains, as population based training does",
+    )
+
 
 ABOUT: dict[str, About] = {
     field.name: field.metadata["about"] for field in dataclasses.fields(Settings)
@@ -313,14 +341,19 @@ ABOUT: dict[str, About] = {
 
 RULES: dict[str, Rule] = {name: about.rule for name, about in ABOUT.items()}
 
+OWN = ""
+"""The section of the keys that stand in an experiment itself."""
+
 SECTIONS: dict[str, dict[str, str]] = {
     section: {
-        path.partition(".")[2]: name
+        path.rpartition(".")[2]: name
         for name, about in ABOUT.items()
         for path in about.paths
-        if path.startswith(f"{section}.")
+        if path.rpartition(".")[0] == section
     }
-    for section in ("model", "data", "training", "optimizer", "scheduler", "early_stopping")
+    for section in (
+        *(OWN, "metric", "model", "data", "training", "optimizer", "scheduler", "early_stopping"),
+    )
 }
 """Keys of an experiment's sections, and the setting that each holds; later sections win."""
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from raytune_ocr.config.changes import CHANGEABLE
+from raytune_ocr.config.changes import CHANGEABLE, PARAMETER
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import known_mode, mode_of, score_of
+from raytune_ocr.config.metrics import ANY, known_mode, mode_of, monitors_of, score_of
 from raytune_ocr.config.settings import (
     DEFAULT_METADATA_PATH,
     DEFAULT_MODEL_CONFIG_PATH,
@@ -125,7 +125,7 @@ class TrainingConfig(Settings):
     def _wrong_direction(self, path_of: Callable[[str], str]) -> list[str]:
         """Check the mode of a metric with a known direction."""
         known = known_mode(self.early_stopping_monitor)
-        if known in ("", self.early_stopping_mode):
+        if known in ("", self.early_stopping_mode) or monitors_of(vars(self)) is ANY:
             return []
         better = "lower" if known == "min" else "higher"
         return [
@@ -153,7 +153,18 @@ class TrainingConfig(Settings):
         """Return the settings after `epochs` epochs, with the `changes` up to then."""
         made = [change for change in self.changes if change["after_epoch"] <= epochs]
         now = {name: c[name] for c in made for name in CHANGEABLE if name in c}
-        return dataclasses.replace(self, **now)
+        return dataclasses.replace(self, **now, parameters=self.parameters_after(epochs))
+
+    def parameters_after(self, epochs: int) -> dict[str, Any]:
+        """Return the parameters of a task of one's own that hold after so many epochs."""
+        changed = {
+            name.removeprefix(PARAMETER): value
+            for change in self.changes
+            if change["after_epoch"] <= epochs
+            for name, value in change.items()
+            if name.startswith(PARAMETER)
+        }
+        return {**self.parameters, **changed}
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field by name, as plain Python values."""
@@ -229,10 +240,12 @@ def needs_ctc(model_name: Any) -> bool:
     return str(model_name).startswith("ctc")
 
 
-def with_derived_loss(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with the loss of their model, if they set none."""
+def with_derived(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with the loss of their model, and the module of a function or class."""
     ctc = {"loss_type": "ctc"} if needs_ctc(values.get("model_name", "")) else {}
-    return {**ctc, **values}
+    named = [str(values.get(name) or "").rpartition(":")[0] for name in ("trainable", "task")]
+    imports = list(dict.fromkeys([*values.get("imports", []), *filter(None, named)]))
+    return {**ctc, **values, **({"imports": imports} if imports else {})}
 
 
 def data_key(config: TrainingConfig) -> str:

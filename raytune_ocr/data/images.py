@@ -6,6 +6,7 @@ import os
 import struct
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -49,6 +50,34 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         OSError: when there is no such file, or it is no picture of `FORMATS`.
     """
     return Image.open(path, formats=_formats())
+
+
+def image_of(picture: Any) -> Image.Image:
+    """Return a PIL image as it is, or an array as one.
+
+    Args:
+        picture: an array is uint8 or bool, or float from 0 to 1, [H, W] or [H, W, 1, 3 or 4].
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(picture, Image.Image):
+        return picture
+    if not isinstance(picture, np.ndarray):
+        raise ValueError(f"must be an image, got {type(picture).__name__}")
+    rule = "an array must be uint8 or bool, or float from 0 to 1, [H, W] or [H, W, 1, 3 or 4]"
+    if picture.ndim == 3 and picture.shape[2] == 1:
+        picture = picture[:, :, 0]
+    fits = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))
+    if not fits or not picture.size or picture.dtype.kind not in "bfu":
+        raise ValueError(f"{rule}, got {picture.dtype} {list(picture.shape)}")
+    if picture.dtype.kind in "bf":
+        if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is neither
+            raise ValueError(f"{rule}, got {picture.min():g} to {picture.max():g}")
+        picture = (picture * 255.0).round()
+    elif picture.dtype != np.uint8:
+        raise ValueError(f"{rule}, got {picture.dtype}")
+    return Image.fromarray(picture.astype(np.uint8))
 
 
 @cache

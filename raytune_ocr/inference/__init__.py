@@ -7,6 +7,7 @@ __getattr__, __all__ = lazy_names(
     {
         "raytune_ocr.inference.exporting": ["export"],
         "raytune_ocr.inference.locate": ["find_checkpoint", "find_images"],
+        "raytune_ocr.inference.model": ["Model", "load"],
         "raytune_ocr.inference.reading": ["Reading", "predict", "read_images"],
     },
 )

@@ -18,8 +18,10 @@ from raytune_ocr.inference.formats import (
     CONFIG,
     ONNX,
     WEIGHTS,
+    last_part,
     load_exported,
     needed,
+    without_own_paths,
     write_onnx,
     write_safetensors,
 )
@@ -76,7 +78,8 @@ def export(
         imports: modules to import first, for the models and datasets that they register.
 
     Returns:
-        `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms.
+        `largest_difference` of a logit, `images_checked`, sizes in bytes and times in ms; of a
+        user's own task what `export_own` returns.
 
     Raises:
         CheckpointError: also if the ONNX model differs from PyTorch's.
@@ -84,11 +87,15 @@ def export(
         DataLoaderError: there are no images for the check.
     """
     from raytune_ocr.inference.locate import find_checkpoint
+    from raytune_ocr.inference.own_task import export_own, find_own
     from raytune_ocr.training.model_config import load_model, whole
 
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)
-    model, config = load_model(find_checkpoint(results), imports)
+    checkpoint = find_checkpoint(results)
+    if own := find_own(checkpoint, imports):
+        return export_own(own, output, say)
+    model, config = load_model(checkpoint, imports)
     config = replace(config, metadata_path=data or config.metadata_path)
     try:
         images, describe = _validation_images(model, config, allow_outside)
@@ -120,10 +127,10 @@ def _validation_images(
         sizes = {config.train_split: len(train.labels), config.val_split: len(val.labels)}
         confidences, right = judged(logits_of(model, val.images), val.labels)
         model.calibration = fit(confidences, right)  # type: ignore[assignment]
-        facts = Data(_last_part(path), sizes, {})
+        facts = Data(last_part(path), sizes, {})
         return val.images, lambda files, _: classifier_card(config, facts, sum(right), files)
     split = load_split(path, config.val_split, allow_outside=allow_outside)
-    facts = Data(_last_part(path), split_sizes(path, allow_outside), dataset_info(path))
+    facts = Data(last_part(path), split_sizes(path, allow_outside), dataset_info(path))
     images = split.images[:, None]
     steps = logits_of(model, images[:1]).shape[1]
     figures = validate(model, split)
@@ -141,25 +148,6 @@ def judged(logits: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[bo
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     return shares.max(axis=1).tolist(), (logits.argmax(axis=1) == labels).tolist()
-
-
-def without_own_paths(config: TrainingConfig) -> TrainingConfig:
-    """`config` without folders of the machine that it was trained on."""
-    values = {**config.to_dict(), "output_dir": TrainingConfig.output_dir}
-    return TrainingConfig.from_dict(_without_paths(values), environment={})
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_paths(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(item) for item in value]
-    return _last_part(value) if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def _last_part(path: str) -> str:
-    """The end of an absolute path, enough to know the data by; a relative one as it is."""
-    return "/".join(Path(path).parts[1:][-2:]) or "." if Path(path).is_absolute() else path
 
 
 def _check(

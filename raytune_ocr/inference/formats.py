@@ -17,6 +17,8 @@ from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
 if TYPE_CHECKING:
     from torch import nn
 
+    from raytune_ocr.config.training_config import TrainingConfig
+
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
 
@@ -188,3 +190,24 @@ def load_exported(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         imports: modules to import first, for the models that they register.
     """
     return load_onnx(path) if path.suffix == ".onnx" else load_safetensors(path, imports)
+
+
+def without_own_paths(config: TrainingConfig) -> TrainingConfig:
+    """`config` without folders of the machine that it was trained on."""
+    from raytune_ocr.config.training_config import TrainingConfig
+
+    values = {**config.to_dict(), "output_dir": TrainingConfig.output_dir}
+    return TrainingConfig.from_dict(_without_paths(values), environment={})
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    return last_part(value) if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def last_part(path: str) -> str:
+    """The end of an absolute path, enough to know the data by; a relative one as it is."""
+    return "/".join(Path(path).parts[1:][-2:]) or "." if Path(path).is_absolute() else path

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.inference.calibration import KEY, Calibration
 from raytune_ocr.vocabulary import MAX_DIGITS
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Item = TypeVar("Item")
+Candidate = tuple[str, float]  # a text and its confidence
+ImageSource = Union[str, Path, "Image.Image", "np.ndarray"]
 
 
 BATCHES_AT_ONCE = 8  # of which what is doubtful is looked at again together, in fuller batches
@@ -34,12 +38,14 @@ class Reading:
         text: the digits, or the name of the class.
         confidence: from 0 to 1; 0 where the text is not what the image shows.
         note: why it is not; "" where nothing speaks against it.
+        others: the next likely classes and the confidence of each, where `top_k` asks for more.
     """
 
     file: str
     text: str
     confidence: float
     note: str = ""
+    others: tuple[tuple[str, float], ...] = ()
 
 
 def read_images(
@@ -82,12 +88,13 @@ def _batch_reader(
 
 def predict(
     model: nn.Module,
-    files: Sequence[Path],
+    files: Sequence[ImageSource],
     batch_size: int = 64,
     unreadable: list[str] | None = None,
     mixed_precision: bool = False,
     first_only: list[str] | None = None,
     second_look: bool = True,
+    top_k: int = 1,
 ) -> Iterator[Reading]:
     """Readings in the order of `files`; what is no image is noted in `unreadable` and skipped.
 
@@ -98,48 +105,69 @@ def predict(
             float32.
         first_only: files of which only the first of several pictures was read are noted there.
         second_look: read doubtful images of digits again at other sizes (`read_carefully`).
+        top_k: classes of a classifier to name.
+
+    Raises:
+        ConfigurationError: `top_k` of a reader, which has no classes.
     """
     from raytune_ocr.data.images import to_canvas, to_pixels
 
     if hasattr(model, "class_names"):
         shape = cast("list[int]", model.image_shape)
-        read = _batch_classifier(model, mixed_precision, batch_size)
+        read = _batch_classifier(model, mixed_precision, batch_size, top_k)
         pictures = _decoded(files, lambda image: to_pixels(image, shape), unreadable, first_only)
     else:
+        if top_k != 1:
+            raise ConfigurationError(
+                f"--top-k: must go with a classifier of images, got {top_k} of a reader of digits"
+            )
         read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
         pictures = _decoded(files, to_canvas, unreadable, first_only)
     calibrated = getattr(model, KEY, Calibration())
     for part in _batches(pictures, BATCHES_AT_ONCE * batch_size):
         names, images = zip(*part, strict=True)
-        for name, (text, confidence, note) in zip(names, read(images), strict=True):
-            yield Reading(name, text, calibrated(confidence), note)
+        for name, (best, *others, note) in zip(names, read(images), strict=True):
+            yield _reading(name, best, others, note, calibrated)
+
+
+def _reading(
+    name: str, best: Candidate, others: Sequence[Candidate], note: str, calibrated: Calibration
+) -> Reading:
+    """A reading with calibrated confidences, which add up to 1 as before."""
+    text, confidence = best
+    known = calibrated(confidence)
+    rest = (1 - known) / (1 - confidence) if confidence < 1 else 0.0
+    return Reading(name, text, known, note, tuple((other, p * rest) for other, p in others))
 
 
 def _noting_lines(
     read_batch: Callable[[np.ndarray], list[tuple[str, float]]],
-) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
+) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[Any, ...]]]:
     """Return a function that reads canvases and flags readings that cannot be right."""
     import numpy as np
 
     from raytune_ocr.inference.text_lines import count_lines
 
-    def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[str, float, str]]:
+    def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
         readings = read_batch(np.stack(canvases))
         for canvas, (text, confidence) in zip(canvases, readings, strict=True):
             if len(text) > MAX_DIGITS:
-                yield "", 0.0, TOO_LONG
+                yield ("", 0.0), TOO_LONG
             elif count_lines(canvas) > 1:
-                yield text, 0.0, SEVERAL_LINES
+                yield (text, 0.0), SEVERAL_LINES
             else:
-                yield text, confidence, ""
+                yield (text, confidence), ""
 
     return read
 
 
 def _batch_classifier(
-    model: nn.Module, mixed_precision: bool, batch_size: int
-) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[str, float, str]]]:
-    """Return a function that classifies images, uint8 [C, H, W], with probabilities."""
+    model: nn.Module, mixed_precision: bool, batch_size: int, top_k: int
+) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[Any, ...]]]:
+    """Return a function that names the likeliest classes of images, uint8 [C, H, W].
+
+    It yields for each image the pairs of class and probability, best first, and a note.
+    """
     import numpy as np
     import torch
 
@@ -148,29 +176,30 @@ def _batch_classifier(
     half = autocast_dtype(torch.device("cpu")) if mixed_precision else None
     names = cast("list[str]", model.class_names)
 
-    def read(images: Sequence[np.ndarray]) -> Iterator[tuple[str, float, str]]:
+    def read(images: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
         batch = torch.from_numpy(np.stack(images))
         with torch.inference_mode(), torch.autocast("cpu", half, enabled=half is not None):
             logits = torch.cat([model(part) for part in batch.split(batch_size)])
-        best, labels = logits.float().softmax(dim=1).max(dim=1)
-        for label, confidence in zip(labels.tolist(), best.tolist(), strict=True):
-            yield names[label], confidence, ""
+        best, labels = logits.float().softmax(dim=1).topk(min(top_k, len(names)), dim=1)
+        for chosen, confidences in zip(labels.tolist(), best.tolist(), strict=True):
+            yield *zip((names[label] for label in chosen), confidences, strict=True), ""
 
     return read
 
 
 def _decoded(
-    files: Sequence[Path],
+    files: Sequence[ImageSource],
     to_input: Callable[[Image.Image], np.ndarray],
     unreadable: list[str] | None,
     first_only: list[str] | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The name and the input of each file that is an image."""
-    from raytune_ocr.data.images import UNREADABLE, holds_several, open_image
+    from raytune_ocr.data.images import UNREADABLE, holds_several
 
-    for file in files:
+    for number, source in enumerate(files):
+        file = source if isinstance(source, (str, Path)) else f"image {number}"
         try:
-            with open_image(file) as image:
+            with _opened(source) as image:
                 pixels = to_input(image)
                 several = holds_several(image)
         except UNREADABLE as error:
@@ -180,6 +209,18 @@ def _decoded(
         if several and first_only is not None:
             first_only.append(str(file))
         yield str(file), pixels
+
+
+@contextmanager
+def _opened(source: ImageSource) -> Iterator[Image.Image]:
+    """An image, from wherever it is; a file is closed at the end."""
+    from raytune_ocr.data.images import image_of, open_image
+
+    if isinstance(source, (str, Path)):
+        with open_image(source) as image:
+            yield image
+    else:
+        yield image_of(source)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

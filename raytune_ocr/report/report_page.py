@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr import plots
+from raytune_ocr.config.changes import PARAMETER
+from raytune_ocr.config.metrics import READER, task_name
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
+from raytune_ocr.report.cost import fill_cost
 from raytune_ocr.report.html import Section, dark, page
 from raytune_ocr.results import analysis
 from raytune_ocr.results.decision import CONTINUE, EXPLOIT, Decision
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORST = 12
+COUNTS = ("experiment_name", "epoch")
 NOT_SET = "not set"
 
 
@@ -104,13 +108,14 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
         (Section("curves", "Learning curves"), partial(_curves, source)),
         (Section("parallel", "Parallel coordinates"), partial(_parallel, source)),
         (Section("importance", "Importance of settings"), partial(_importance, source)),
-        (Section("pareto", "Accuracy against cost"), _pareto),
+        (Section("pareto", "Score against cost"), _pareto),
         (Section("winner", "Errors of the best model"), partial(_winner, source, data)),
         (
             Section("confidence", "Calibration of the confidence"),
             partial(_confidence, source, data),
         ),
         (Section("resources", "Time and resources"), partial(_resources, source)),
+        (Section("cost", "Cost"), partial(fill_cost, source)),
         (Section("failures", "Failures"), _failures),
     ]
     for section, fill in parts:
@@ -124,8 +129,9 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
 def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     writer.table("trials", table)
     targets = writer.table("targets", analysis.targets_table(source))
-    wanted = ["experiment_name", "status", "stop_reason", *figure_names(), "best_epoch"]
+    wanted = ["experiment_name", "status", "stop_reason", *_figures(table), "best_epoch"]
     wanted += ["total_epochs", "training_time", "model_name", "batch_size", "learning_rate"]
+    wanted += [name for name in map(str, table) if name.startswith(PARAMETER)]
     section.tables = [table[[name for name in wanted if name in table]]]
     section.text = "Best first; accuracies from 0 to 1, times in seconds."
     if len(targets):
@@ -134,6 +140,12 @@ def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer
         section.note = "The YAML sets no targets."
     if going := analysis.unfinished(source):
         section.text += f" Still training: {', '.join(f'{n} (epoch {e})' for n, e in going)}."
+
+
+def _figures(table: pd.DataFrame) -> list[str]:
+    """The columns that trials are judged by: those of known tasks, else what was followed."""
+    known = [name for name in figure_names() if name in table]
+    return known or [name for name in ("best_metric", "best_value") if name in table]
 
 
 def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -170,8 +182,9 @@ def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer)
     curves = writer.table("epochs", analysis.learning_curves(source))
     if curves.empty:
         raise DataNotFoundError(_why_no_curves(source))
-    names = ("val_char_accuracy", "val_accuracy", "val_loss")
-    word = next(name for name in names if name in curves and curves[name].notna().any())
+    followed = table["best_metric"].dropna() if "best_metric" in table else ()
+    names = ("val_char_accuracy", "val_accuracy", *dict.fromkeys(followed), "val_loss", *curves)
+    word = next(n for n in names if n in curves and n not in COUNTS and curves[n].notna().any())
     stops: dict[str, str] = {}
     if "stop_reason" in table:
         stops = dict(zip(table["experiment_name"], table["stop_reason"], strict=True))
@@ -278,7 +291,10 @@ def _winner_and_split(source: Path, data: str | None) -> tuple[Any, Any, Any]:
     from raytune_ocr.inference.locate import find_checkpoint
     from raytune_ocr.training import load_reader
 
-    path, _ = read_document(source)
+    path, document = read_document(source)
+    config = (document.get("best_result") or {}).get("config") or {}
+    if config and task_name(config) != READER:
+        raise DataNotFoundError("Only of readers of digits.")
     model, config = load_reader(find_checkpoint(path))
     return model, config, load_split(data or config.metadata_path, config.val_split)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.metrics import mode_of, reaches, score_of
+from raytune_ocr.config.prices import Prices
+from raytune_ocr.results.cost import add_costs, spent
 from raytune_ocr.results.record import (
     BEST_MODELS_KEPT,
     FIRST_COLUMNS,
@@ -24,7 +26,7 @@ from raytune_ocr.results.record import (
     USED,
     TrialRecord,
 )
-from raytune_ocr.tasks.base import Metric, Task
+from raytune_ocr.tasks.base import Metric
 from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys
 from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, ERROR_LOG
 
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-HYPERPARAMETERS = (
-    *("model_name", "batch_size", "learning_rate", "weight_decay", "loss_type"),
-    *("scheduler_type", "optimizer_type"),
-)
 INTEGERS = (
     *("rank", "best_epoch", "total_epochs", "seed", "model_parameters", "parent_epoch"),
     *USED,
@@ -61,8 +59,7 @@ def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     import pandas as pd
 
     records = list(records)
-    tasks = [record.task for record in records]
-    columns = [*FIRST_COLUMNS, *_task_columns(tasks), *RUN_COLUMNS]
+    columns = [*FIRST_COLUMNS, *task_columns(records), *RUN_COLUMNS]
     rows = [row for record in records for row in record.epochs]
     present = set().union(*rows) if rows else set(columns)
     return pd.DataFrame(rows, columns=[name for name in columns if name in present])
@@ -89,9 +86,13 @@ def _numbers_of_epochs(records: Iterable[TrialRecord], names: list[str]) -> pd.D
     return table.reindex(columns=names)
 
 
-def _task_columns(tasks: Iterable[Task]) -> list[str]:
-    """Return the metrics that these tasks report, each once."""
-    return list(dict.fromkeys(name for task in dict.fromkeys(tasks) for name in task.columns))
+def task_columns(records: Iterable[TrialRecord]) -> list[str]:
+    """Return the metrics that these trials report, each once."""
+    records = list(records)
+    tasks = dict.fromkeys(record.task for record in records)
+    known = [name for task in tasks for name in task.columns]
+    open_ones = (record for record in records if not record.task.columns)
+    return list(dict.fromkeys([*known, *(name for each in open_ones for name in each.columns)]))
 
 
 def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -103,10 +104,10 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     import pandas as pd
 
     tasks, names = [record.task for record in records], [record.name for record in records]
-    metrics = _task_columns(tasks)
+    metrics = task_columns(records)
     epochs = _numbers_of_epochs(records, ["epoch", *metrics, *RUN_COLUMNS])
     lengths = np.array([len(record.epochs) for record in records], dtype=int)
-    trial = np.repeat(np.arange(len(names)), lengths)
+    trial: np.ndarray = np.repeat(np.arange(len(names)), lengths)
     of_trial = epochs.groupby(trial)
     summed = pd.DataFrame(
         {name: getattr(of_trial[column], how)() for name, (column, how) in SUMMARIES.items()}
@@ -114,6 +115,7 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
     summed["final_train_loss"] = _column(epochs, "train_loss").to_numpy()[
         np.cumsum(lengths[lengths > 0]) - 1
     ]
+    summed = summed.join(spent(epochs, trial, [record.parent_epoch + 1 for record in records]))
     monitors = [task.monitor(each.config) for task, each in zip(tasks, records, strict=True)]
     at = _best_rows(epochs, trial, monitors)
     best = epochs.iloc[at][["epoch", *metrics]].set_axis(trial[at], axis="index")
@@ -162,6 +164,7 @@ def trials_table(
     targets: Mapping[str, float] | None = None,
     figures: pd.DataFrame | None = None,
     keep_models: int | None = BEST_MODELS_KEPT,
+    prices: Prices | None = None,
 ) -> pd.DataFrame:
     """Return a row per trial, in the order of `records`; docs/reference/results.md has the columns.
 
@@ -169,6 +172,7 @@ def trials_table(
         targets: goals by name; each gets a column `meets_<name>`.
         figures: from `figures_table` (default: it is computed).
         keep_models: how many of the best trials keep their models at the end; None: all.
+        prices: of machines; None: costs are hours and kWh, not money.
     """
     import pandas as pd
 
@@ -183,10 +187,21 @@ def trials_table(
             table[key] = table[metric]
     table[["training_time", "total_epochs"]] = table[["training_time", "total_epochs"]].fillna(0)
     metrics = [task.ranked_by(each.config) for task, each in zip(tasks, records, strict=True)]
+    _add_best(table, [first for first, *_ in metrics])
     table["rank"] = _ranks(table, metrics)
     table["checkpoint_missing"] = _why_no_checkpoint(table, keep_models)
+    add_costs(table, records, prices)
     _add_targets(table, targets or {}, target_keys(dict.fromkeys(tasks)))
     return table.astype(dict.fromkeys(INTEGERS, "Int64"))
+
+
+def _add_best(table: pd.DataFrame, metrics: Sequence[Metric]) -> None:
+    """Add the metric that each trial is ranked by first, its value and its direction."""
+    scores = scores_of(table, metrics)
+    signs = [score_of(1.0, metric.mode) for metric in metrics]
+    table["best_metric"] = [metric.name for metric in metrics]
+    table["best_value"] = scores * signs
+    table["best_mode"] = [metric.mode for metric in metrics]
 
 
 _FACTS = (
@@ -216,7 +231,7 @@ def _facts(record: TrialRecord) -> dict[str, Any]:
 
 def hyperparameters(record: TrialRecord) -> dict[str, Any]:
     """Return the main settings of a trial, and each searched one."""
-    return {n: getattr(record.config, n) for n in HYPERPARAMETERS} | dict(record.sampled)
+    return record.task.hyperparameters(record.config) | dict(record.sampled)
 
 
 def _if_there(path: str) -> str | None:
@@ -289,8 +304,12 @@ def _add_targets(
     Training has converged only if its model is good enough: `convergence_epochs` is met only by
     trials that also meet the accuracy targets of their task.
     """
-    values = {name: _column(table, keys.get(name, "")) for name in targets}
-    good = {name: _reached(values[name], goal, mode_of(name)) for name, goal in targets.items()}
+    modes = dict(zip(table["best_metric"], table["best_mode"], strict=True))
+    values = {name: _column(table, keys.get(name, name)) for name in targets}
+    good = {
+        name: _reached(values[name], goal, mode_of(name, modes.get(name)))
+        for name, goal in targets.items()
+    }
     for name in targets:
         table[MEETS + name] = good[name]
         if name == "convergence_epochs":
@@ -332,6 +351,7 @@ class Aggregator:
         records: the run's trials by name, a growing mapping.
         targets: goals by name.
         keep_models: how many of the best trials keep their models; None: all.
+        prices: of machines; None: costs are not money.
     """
 
     def __init__(
@@ -339,10 +359,12 @@ class Aggregator:
         records: Mapping[str, TrialRecord],
         targets: Mapping[str, float],
         keep_models: int | None = BEST_MODELS_KEPT,
+        prices: Prices | None = None,
     ) -> None:
         self.records = records
         self.targets = targets
         self.keep_models = keep_models
+        self.prices = prices
         self._figures: pd.DataFrame | None = None
         self._seen: dict[str, tuple[TrialRecord, Any, Any]] = {}
 
@@ -359,7 +381,7 @@ class Aggregator:
             self._figures = fresh
             self._seen |= {record.name: _stamp(record) for record in changed}
         figures = self._figures.loc[[record.name for record in records]]
-        return trials_table(records, self.targets, figures, self.keep_models)
+        return trials_table(records, self.targets, figures, self.keep_models, self.prices)
 
     def _has_changed(self, record: TrialRecord) -> bool:
         seen, now = self._seen.get(record.name), _stamp(record)

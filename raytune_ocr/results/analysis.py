@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.metrics import MODES, known_mode
+from raytune_ocr.config.metrics import score_of as oriented
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.results.aggregate import epochs_table
 from raytune_ocr.results.document import read_document
@@ -100,10 +102,19 @@ def score_name(table: pd.DataFrame) -> str:
     Raises:
         DataNotFoundError: when no trial has a score.
     """
-    for name in figure_names():
+    named = table["best_metric"].dropna() if "best_metric" in table else ()
+    for name in (*figure_names(), *dict.fromkeys(named)):
         if name in table and table[name].notna().any():
             return name
     raise DataNotFoundError("no trial has a score: none finished an epoch")
+
+
+def score_mode(table: pd.DataFrame) -> str:
+    """Whether a higher ("max") or a lower ("min") value of `score_name(table)` is better."""
+    name = score_name(table)
+    if "best_metric" in table and (of_it := table["best_metric"] == name).any():
+        return str(table.loc[of_it, "best_mode"].iloc[0])
+    return known_mode(name) or "max"
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:
@@ -194,16 +205,20 @@ def _inherited(source: Source, table: pd.DataFrame) -> tuple[float, float]:
 
 
 def score_of(result: dict[str, Any]) -> float:
-    """Return the score of a result, 0 to 1; NaN if it has none."""
+    """Return the score that a result is ranked by, higher is better; NaN if it has none."""
     found = (result.get(name) for name in figure_names())
-    return next((float(value) for value in found if value is not None), math.nan)
+    score = next((float(value) for value in found if value is not None), math.nan)
+    value, mode = result.get("best_value"), result.get("best_mode")
+    if not math.isnan(score) or value is None or mode not in MODES:
+        return score
+    return float(oriented(value, mode))
 
 
 def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
     """Return completed trials by cost, with `on_front`: no cheaper trial is as good or better.
 
     Returns:
-        `experiment_name`, `cost` (seconds), `score` (0..1), `on_front`.
+        `experiment_name`, `cost` (seconds), `score` (as it was measured), `on_front`.
 
     Raises:
         DataNotFoundError: no trial has a score, or the results have no such cost.
@@ -213,9 +228,11 @@ def pareto(table: pd.DataFrame, cost: str = "training_time") -> pd.DataFrame:
     done = ranked(table)
     found = done[["experiment_name", cost, score_name(table)]].dropna()
     found.columns = ["experiment_name", "cost", "score"]
-    found = found.sort_values(["cost", "score"], ascending=[True, False], ignore_index=True)
-    before = found["score"].cummax().shift(fill_value=-math.inf)
-    return found.assign(on_front=found["score"] > before)
+    merit = found["score"] * oriented(1.0, score_mode(table))
+    order = found.assign(merit=merit).sort_values(["cost", "merit"], ascending=[True, False])
+    before = order["merit"].cummax().shift(fill_value=-math.inf)
+    front = order.assign(on_front=order["merit"] > before)
+    return front.drop(columns="merit").reset_index(drop=True)
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.files import replacing
 from raytune_ocr.results.aggregate import MEETS, SYSTEM_METRICS, hyperparameters, trials_table
+from raytune_ocr.results.cost import COST_COLUMNS, run_costs
 from raytune_ocr.results.document_check import check_document, integer
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.record import FINISHED, USED, TrialRecord
@@ -21,8 +23,9 @@ from raytune_ocr.tasks.registry import target_keys
 if TYPE_CHECKING:
     import pandas as pd
 
+BEST = ("best_metric", "best_value", "best_mode")
 EPOCHS = ("best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch")
-OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch")
+OPTIONAL = ("checkpoint_missing", *USED, "search", "parent", "parent_epoch", *COST_COLUMNS)
 """Keys of a result that only some trials have."""
 RESULTS_COPY = "results.json"  # in the output folder, besides --results-file
 
@@ -36,6 +39,7 @@ def results_document(
     best: TrialRecord | None = None,
     confirmation: Mapping[str, Any] | None = None,
     held_out: Mapping[str, Mapping[str, Any]] | None = None,
+    prices: Prices | None = None,
 ) -> dict[str, Any]:
     """Return the whole JSON, with the finished trials so far.
 
@@ -44,8 +48,10 @@ def results_document(
         best: the winner (default: the trial of rank 1).
         confirmation: from `selection.confirmation`, if trials were confirmed.
         held_out: test metrics of trials by name.
+        prices: of machines; the costs of `table` are computed with them.
     """
-    table = trials_table(records, targets) if table is None else table
+    table = trials_table(records, targets, prices=prices) if table is None else table
+    costs = run_costs(table, records, prices)
     finished = table["status"].isin(FINISHED) & table["confirms"].isna()
     results = {
         result["experiment_name"]: {**result, **(held_out or {}).get(result["experiment_name"], {})}
@@ -60,6 +66,7 @@ def results_document(
         "all_results": list(results.values()),
         "targets": dict(targets),
         "environment": environment(),
+        **({"costs": costs} if costs else {}),
         **({"confirmation": dict(confirmation)} if confirmation else {}),
     }
 
@@ -94,10 +101,11 @@ def _result(
     """Return one entry of the JSON: figures from the table, settings from the record."""
     task, config = record.task, record.config.to_dict()
     first = ("experiment_name", "status", "stop_reason", "rank", "training_time", *task.figures)
+    first += BEST
     keys = target_keys([task])
     result = {
         **{name: row[name] for name in (*first, *EPOCHS)},
-        "metrics": {name: row[name] for name in task.columns},
+        "metrics": {name: row[name] for name in record.columns},
         **{name: row[name] for name in ("model_parameters", *SYSTEM_METRICS)},
         "hyperparameters": hyperparameters(record),
         **{name: row[name] for name in ("seed", "checkpoint", *OPTIONAL) if row[name] is not None},
@@ -106,7 +114,7 @@ def _result(
         "error_message": record.error_message,
         "error_log": row["error_log"],
         "targets": {
-            name: {"goal": goal, "value": row.get(keys.get(name, "")), "met": row[MEETS + name]}
+            name: {"goal": goal, "value": row.get(keys.get(name, name)), "met": row[MEETS + name]}
             for name, goal in targets.items()
         },
     }

@@ -9,23 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from raytune_ocr.results.cost import COST_COLUMNS
 from raytune_ocr.tasks.registry import figure_names
 
 MOST_DIGITS = 18  # of an integer that fits a float and a NumPy integer
 NUMBERS = (
     *("training_time", "best_epoch", "final_train_loss", "total_epochs", "train_time_per_epoch"),
     *("seed", "batch_size_used", "accumulation_used", "threads", "parent_epoch", "rank"),
-    *("model_parameters", "mean", "std", "value", "goal", "lead", "p_value"),
+    *COST_COLUMNS,
+    "trials",
+    *("model_parameters", "best_value", "mean", "std", "value", "goal", "lead", "p_value"),
 )
 TEXTS = (
     *("experiment_name", "status", "stop_reason", "checkpoint", "error_message", "error", "search"),
-    *("parent", "timestamp", "run_id", "metric", "verdict", "winner", "runner_up"),
+    *("best_metric", "best_mode", "parent", "timestamp", "run_id", "metric", "verdict"),
+    *("winner", "runner_up", "currency"),
 )
 MAPPINGS = (
     *("hyperparameters", "config", "sampled", "metrics", "made_with", "targets", "environment"),
-    *("best_result", "confirmation", "scores"),
+    *("best_result", "confirmation", "scores", "costs"),
 )
-LISTS = ("all_results", "results", "candidates", "seeds")
+LISTS = ("all_results", "results", "candidates", "seeds", "presets")
 KINDS: dict[str, tuple[type, str]] = {
     **dict.fromkeys(TEXTS, (str, "text")),
     **dict.fromkeys(MAPPINGS, (dict, "a mapping")),

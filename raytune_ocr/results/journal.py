@@ -33,7 +33,9 @@ TEST_SPLIT = "test_split"  # the fact with a winner's test metrics
 SYNC_SECONDS = 1.0  # a crash of the machine (not of the process) may lose so much
 SETTINGS_OF_A_MACHINE = ("device", "num_workers", "metadata_path")
 SETTINGS_THAT_MAY_CHANGE = ("output_dir", *SETTINGS_OF_A_MACHINE)
-ADDED_SETTINGS = ("changes", "class_names", "image_shape")
+ADDED_SETTINGS = (
+    *("changes", "class_names", "image_shape", "trainable", "task", "parameters", "changeable"),
+)
 """Settings that were added after the first version; empty ones do not enter the fingerprint."""
 NAMED = 3  # trials that a message names one by one
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.resources import NO_RESOURCES, Resources
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.tasks.base import Metric, Task
+from raytune_ocr.errors import unknown_name
+from raytune_ocr.tasks.base import REPORTED, Metric, Task
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
@@ -25,6 +27,10 @@ RUN_COLUMNS = (
     "cpu_percent",
     "gpu_memory_mb",
     "model_parameters",
+    "cpus",
+    "gpus",
+    "cpu_kwh",
+    "gpu_kwh",
 )
 """Columns of an epoch that are the same for all tasks: settings, time and memory."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
@@ -42,8 +48,8 @@ class TrialOutcome:
 
     Attributes:
         status: pending, running, paused, completed or failed.
-        stop_reason: max_epochs, early_stopping, scheduler, trial_timeout, time_budget, target,
-            nan, error, or "".
+        stop_reason: max_epochs, early_stopping, scheduler, returned, trial_timeout, time_budget,
+            max_cost, target, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or duplicates.
         used: `threads`, and `batch_size_used` and `accumulation_used` if memory ran out.
         search: the experiment of a searched trial, or "".
@@ -112,7 +118,8 @@ class TrialRecord(TrialOutcome):
         """Add a report; an epoch that was trained again replaces its earlier row."""
         if "epoch" not in result:
             return
-        names = (*FIRST_COLUMNS, *self.task.columns, *RUN_COLUMNS)
+        metrics = self.task.columns or result.get(REPORTED, ())
+        names = (*FIRST_COLUMNS, *metrics, *RUN_COLUMNS)
         row = {name: result[name] for name in names if name in result}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
@@ -123,6 +130,13 @@ class TrialRecord(TrialOutcome):
         self.unsaved.append(row)
         self.used |= {name: result[name] for name in USED if name in result}
         self.made_with = result.get("made_with", self.made_with)
+
+    @property
+    def columns(self) -> list[str]:
+        """Metrics of its epochs: those of its task, or those that were reported."""
+        rows = dict.fromkeys(name for row in self.epochs for name in row)
+        others = (*FIRST_COLUMNS, *RUN_COLUMNS)
+        return list(self.task.columns) or [name for name in rows if name not in others]
 
     # What schedulers see
 
@@ -156,11 +170,15 @@ class TrialRecord(TrialOutcome):
 
     def settings_after(self, epoch: int) -> dict[str, Any]:
         """Return its settings after `epoch` epochs, by field."""
-        return vars(self.config.after(epoch))
+        config = self.config.after(epoch)
+        return {**vars(config), **{PARAMETER + n: v for n, v in config.parameters.items()}}
 
     def complete(self, stop_reason: str) -> None:
-        """Mark it as completed."""
+        """Mark it as completed, or as failed if it never reported its metric."""
         self.status, self.stop_reason = "completed", stop_reason
+        name, known = self.task.monitor(self.config).name, self.columns
+        if self.epochs and name not in known and not self.task.columns:
+            self.fail(f"no epoch reported its metric: {unknown_name('metric', name, known)}")
 
     def fail(self, error_message: str, stop_reason: str = "error") -> None:
         """Mark it as failed."""
@@ -204,8 +222,15 @@ class TrialRecord(TrialOutcome):
 TIME_BUDGET = "time_budget"
 
 
+MAX_COST = "max_cost"
+
+
 TARGET = "target"
 
 
-CUT = (TIME_BUDGET, TARGET)
+LIMITS = (TIME_BUDGET, MAX_COST)
+"""Stop reasons that end the whole run, confirming trials included."""
+
+
+CUT = (*LIMITS, TARGET)
 """Stop reasons of trials that the end of the run cut short."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
 from raytune_ocr.results.document import OPTIONAL, read_document, result_of
+from raytune_ocr.results.optuna_storage import is_optuna_storage, optuna_results
 from raytune_ocr.results.record import (
     CONFIRMING_EPOCHS_TABLE,
     CONFIRMING_TRIALS_TABLE,
@@ -24,13 +25,15 @@ from raytune_ocr.results.record import (
 from raytune_ocr.tasks.registry import figure_names
 from raytune_ocr.text import spreadsheet_cell
 
+MERIT = "merit"  # a column for a while: the best value, higher is better
+
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row per result of a JSON: the columns of `trials.csv`, with the same types."""
     import pandas as pd
 
     table = pd.DataFrame([_flat(result) for result in results])
-    for name in figure_names():
+    for name in (*figure_names(), "best_value"):
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
     return table.astype({name: "Int64" for name in INTEGERS if name in table})
@@ -85,12 +88,15 @@ def _cell(value: Any) -> Any:
 
 def load_results(
     source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    study: str | None = None,
 ) -> pd.DataFrame:
     """Return results as a table: a row per trial, best first.
 
     Args:
         source: a results JSON (also the original system's), an output folder, or a list of
-            either; with several, the column `source` names the run.
+            either; with several, the column `source` names the run. Also an Optuna storage: a
+            database URL, or the file of its journal; see `optuna_results`.
+        study: of an Optuna storage that holds several.
 
     Returns:
         The JSON's metrics and hyper-parameters by name: accuracies from 0 to 1, times in seconds.
@@ -105,6 +111,8 @@ def load_results(
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()
+    if is_optuna_storage(source):
+        return optuna_results(source, study)
     _, document = read_document(source)
     results = document["all_results"]
     return best_first(results_table(results)) if results else _no_results()
@@ -119,9 +127,13 @@ def _no_results() -> pd.DataFrame:
 def best_first(table: pd.DataFrame) -> pd.DataFrame:
     """Sort by rank; without ranks, or for several runs, by metrics, then by name."""
     scores = [name for name in figure_names() if name in table]
+    if "best_value" in table:
+        merit = table["best_value"].where(table["best_mode"] != "min", -table["best_value"])
+        table, scores = table.assign(**{MERIT: merit}), [*scores, MERIT]
     if not scores:
         return table
     rank = ["rank"] if "rank" in table and "source" not in table else []
     loss = ["val_loss"] if "val_loss" in table else []
     by = [*rank, *scores, *loss, "experiment_name"]
-    return table.sort_values(by, ascending=[n not in scores for n in by], ignore_index=True)
+    ordered = table.sort_values(by, ascending=[n not in scores for n in by], ignore_index=True)
+    return ordered.drop(columns=MERIT, errors="ignore")

@@ -7,15 +7,31 @@ results: these get the names and directions of its metrics.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from raytune_ocr.config.metrics import score_of
-from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.training_config import TrainingConfig, data_key
+from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+
+if TYPE_CHECKING:
+    from raytune_ocr.training import BaseTrainer
 
 Report = Callable[[dict[str, Any], "str | None"], None]
 """Takes the metrics of an epoch and the folder of its saved state, or None."""
+
+REPORTED = "reported"
+"""Key of a report: names of its metrics, in a task without `columns`."""
+
+WITHOUT_STATE = "without_state"
+"""Key of a report: nothing was saved that the trial could continue from."""
+
+HYPERPARAMETERS = (
+    *("model_name", "batch_size", "learning_rate", "weight_decay", "loss_type"),
+    *("scheduler_type", "optimizer_type"),
+)
 
 
 class Metric(NamedTuple):
@@ -32,19 +48,41 @@ class Metric(NamedTuple):
         return float(score_of(value, self.mode))
 
 
-class Task:
-    """The base of tasks. Subclasses define the metrics and the training.
+@dataclass
+class Parts:
+    """What the project's loop trains.
 
     Attributes:
-        columns: metrics of an epoch in the order of `epochs.csv`.
-        figures: keys of a result in the JSON, with the metric of the best epoch of each.
-        targets: names of goals, with the key of a result that each is compared with.
+        model: its parameters are trained by the optimizer and schedule of the config.
+        train_loader, val_loader: batches `(inputs, targets)`.
+        loss: `(outputs, targets) -> loss`; None: the model returns its own loss.
+        metrics: makes what measures predictions: `reset()`, `update(outputs, targets)` and
+            `compute()`, a mapping of names to numbers. They are reported as `train_<name>` and
+            `val_<name>`, beside the losses.
+    """
+
+    model: Any
+    train_loader: Any
+    val_loader: Any
+    loss: Callable[..., Any] | None = None
+    metrics: Callable[[], Any] | None = None
+
+
+class Task:
+    """What trials train. A subclass gives the data and the parts, or trains in its own way.
+
+    Attributes:
+        columns: metrics of an epoch in the order of `epochs.csv`; (): those that are reported.
+        figures: keys of a result in the JSON, and the metric of the best epoch that each holds.
+        targets: names of goals, and the key of a result that each is compared with.
+        halves_batch: whether half the batch is tried where memory runs out.
     """
 
     name: ClassVar[str]
     columns: ClassVar[Sequence[str]] = ()
     figures: ClassVar[Mapping[str, str]] = {}
     targets: ClassVar[Mapping[str, str]] = {}
+    halves_batch: ClassVar[bool] = True
 
     # Its metrics
 
@@ -61,27 +99,52 @@ class Task:
         name = self.monitor(config).name
         return {name.removeprefix("val_"): name}
 
+    def hyperparameters(self, config: TrainingConfig) -> dict[str, Any]:
+        """Return the settings of a trial that tables and the JSON show."""
+        own = {f"parameters.{name}": value for name, value in config.parameters.items()}
+        return {**own, **{name: getattr(config, name) for name in HYPERPARAMETERS}}
+
     # Its training
 
     def check(self, config: TrainingConfig, data: Any = None) -> None:
         """Build the model of a trial, before any trial starts.
 
         Args:
-            data: from `load`; None: not read yet, so parts that depend on it are not built.
+            data: from `prepare`; None: not read yet, so parts that depend on it are not built.
 
         Raises:
             ConfigurationError, ModelCreationError: it cannot be built.
         """
+        if data is not None:
+            self.build(config, data)
+
+    def data_key(self, config: TrainingConfig) -> str:
+        """A key that is the same for trials which share their data."""
+        return data_key(config)
 
     def load(self, config: TrainingConfig, allow_outside: bool) -> Any:
-        """Load the data, which all trials with the same data settings share.
+        """Find the data, without reading it.
 
         Raises:
             DataLoaderError: the data are missing or cannot be used.
         """
 
-    def prepare(self, data: Any) -> None:
-        """Read the data into memory, once, before it is sent to nodes."""
+    def prepare(self, config: TrainingConfig, data: Any) -> Any:
+        """Return the data in memory: called once for each `data_key`, and sent to each node once.
+
+        The generators are seeded.
+
+        Args:
+            data: what `load` gave.
+        """
+        return data
+
+    def prepared(self, config: TrainingConfig, data: Any) -> Any:
+        """`prepare` with seeded generators, which have their states back afterwards."""
+        from raytune_ocr.training.checkpoints.rng import generators_kept
+
+        with generators_kept():
+            return self.prepare(config, data)
 
     def data_fingerprint(self, data: Any) -> str:
         """Return a hash of the content of prepared data; "" if unknown.
@@ -89,6 +152,39 @@ class Task:
         A run resumes only with data of the same hash.
         """
         return ""
+
+    def code_fingerprint(self, config: TrainingConfig) -> str:
+        """Return a hash of the source that trains: "" where it is this package's."""
+        return ""
+
+    def build(self, config: TrainingConfig, data: Any) -> Parts:
+        """Return what the loop trains; the generators are seeded before.
+
+        Args:
+            data: what `prepare` gave.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: must have build(config, data)")
+
+    def trainer(self, config: TrainingConfig, data: Any) -> BaseTrainer:
+        """Return the trainer of a trial, around the project's loop.
+
+        Raises:
+            ModelCreationError: `build` raised.
+        """
+        from raytune_ocr.errors import ModelCreationError
+        from raytune_ocr.training.parts import PartsTrainer
+
+        try:
+            parts = self.build(config, data)
+        except (RaytuneOCRError, MemoryError):
+            raise
+        except Exception as error:  # of a user's code, with values that do not suit it
+            raise ModelCreationError(f"{type(self).__name__}.build: {error!r}") from error
+        if not isinstance(parts, Parts):
+            raise ConfigurationError(
+                f"{type(self).__name__}.build: must return Parts, got {type(parts).__name__}"
+            )
+        return PartsTrainer(parts, config)
 
     def train(
         self,
@@ -105,9 +201,42 @@ class Task:
             report: takes the metrics, including `epoch` (from 1) and `stop_reason`.
             resume_from: a state to continue from.
         """
-        raise NotImplementedError
+        from raytune_ocr.training.build import run_trainer
+        from raytune_ocr.training.checkpoints.rng import seed_everything
+
+        seed_everything(config.seed)
+        run_trainer(self.trainer(config, data), report, resume_from, callbacks)
 
     # After training
+
+    def load_model(self, config: TrainingConfig, state: Any, folder: Path | None) -> Any:
+        """Return the trained model, for `export` and `predict`: here what `build` gives.
+
+        Args:
+            state: the weights of the model; of a training function what it has saved.
+            folder: with the files that were saved, or None.
+        """
+        model = self.build(config, self.prepare(config, self.load(config, False))).model
+        model.load_state_dict(state)
+        return model.eval()
+
+    def example_inputs(self, config: TrainingConfig) -> tuple[Any, ...] | None:
+        """Return tensors that the model takes, for the export to ONNX; None: there is no export.
+
+        The first axis of each may have any length.
+        """
+        return None
+
+    def predict(self, config: TrainingConfig, model: Any, files: Sequence[Path]) -> Iterable[Any]:
+        """Return for each file a text, or a text and its confidence.
+
+        Raises:
+            ConfigurationError: the task does not say how.
+        """
+        raise ConfigurationError(
+            f"{config.trainable or self.name}: must have predict(model, files) to be used by the "
+            "command predict, beside the training function or as a method of the task"
+        )
 
     def read_test_split(
         self, config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.tasks.base import Report, Task
+from raytune_ocr.tasks.base import HYPERPARAMETERS, Task
+
+if TYPE_CHECKING:
+    from raytune_ocr.training import BaseTrainer
 
 
 class ClassifierTask(Task):
@@ -22,6 +23,10 @@ class ClassifierTask(Task):
     )
     figures: ClassVar[dict[str, str]] = {"best_val_accuracy": "val_accuracy"}
     targets: ClassVar[dict[str, str]] = {"accuracy": "best_val_accuracy"}
+
+    def hyperparameters(self, config: TrainingConfig) -> dict[str, Any]:
+        """The main settings of its model and training."""
+        return {name: getattr(config, name) for name in HYPERPARAMETERS}
 
     def check(self, config: TrainingConfig, data: Any = None) -> None:
         """Build the model; without data, only check its name."""
@@ -39,24 +44,18 @@ class ClassifierTask(Task):
 
         return create_dataset(config, allow_outside=allow_outside)
 
-    def prepare(self, data: Any) -> None:
+    def prepare(self, config: TrainingConfig, data: Any) -> Any:
         """Read it into memory."""
         data.prepare()
+        return data
 
     def data_fingerprint(self, data: Any) -> str:
         """Return the dataset's hash; a user's class may have none."""
         fingerprint = getattr(data, "fingerprint", None)
         return str(fingerprint()) if callable(fingerprint) else ""
 
-    def train(
-        self,
-        config: TrainingConfig,
-        data: Any,
-        report: Report,
-        resume_from: Path | None = None,
-        callbacks: Sequence[Any] = (),
-    ) -> None:
-        """Train on the project's own loop."""
-        from raytune_ocr.training import train_from_config
+    def trainer(self, config: TrainingConfig, data: Any) -> BaseTrainer:
+        """The trainer of the model and the dataset that a config names."""
+        from raytune_ocr.training import create_trainer
 
-        train_from_config(config, data, report=report, resume_from=resume_from, callbacks=callbacks)
+        return create_trainer(config, data)

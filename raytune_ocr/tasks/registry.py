@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import cache
 
-from raytune_ocr.config.metrics import KHMER_DIGITS
+from raytune_ocr.config.metrics import task_name
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.plugins import Registry
 from raytune_ocr.tasks.base import Task
 
@@ -16,6 +18,7 @@ TASKS: Registry[type[Task]] = Registry(
     {
         "reader": "raytune_ocr.tasks.reader:ReaderTask",
         "classifier": "raytune_ocr.tasks.classifier:ClassifierTask",
+        "function": "raytune_ocr.tasks.function:FunctionTask",
     },
 )
 GENERAL_TARGETS = {
@@ -27,17 +30,27 @@ GENERAL_TARGETS = {
 
 @cache
 def task_named(name: str) -> Task:
-    """Return the task of that name.
+    """Return the task of that name, or of a class `module:Class` in an imported module.
 
     Raises:
         ConfigurationError: for an unknown name.
     """
-    return TASKS[name]()
+    module, separator, attribute = name.partition(":")
+    kind = getattr(sys.modules.get(module), attribute, None) if separator else TASKS[name]
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise ConfigurationError(f"{name}: must be a subclass of raytune_ocr.tasks.Task")
+    return kind()
 
 
 def task_of(config: TrainingConfig) -> Task:
-    """Return the task that a config trains."""
-    return task_named("reader" if config.dataset_name == KHMER_DIGITS else "classifier")
+    """Return the task that a config trains.
+
+    A journal may name a class of a module that is not imported here: then it is a task that only
+    knows its metrics.
+    """
+    name = task_name(vars(config))
+    module, separator, _ = name.partition(":")
+    return Task() if separator and module not in sys.modules else task_named(name)
 
 
 def all_tasks() -> list[Task]:

@@ -186,7 +186,7 @@ class BaseTrainer(ABC):
                     self.folder.tensorboard,
                     config.log_every_n_steps,
                     config.to_dict(),
-                    (config.early_stopping_monitor, "val_loss"),
+                    {"val_loss": "min", config.early_stopping_monitor: config.early_stopping_mode},
                     self._pictures,
                 )
             )

@@ -72,7 +72,16 @@ def train_from_config(
         ConfigurationError, DataLoaderError, ModelCreationError, CheckpointError, DivergenceError.
     """
     seed_everything(config.seed)
-    trainer = create_trainer(config, splits)
+    return run_trainer(create_trainer(config, splits), report, resume_from, callbacks)
+
+
+def run_trainer(
+    trainer: BaseTrainer,
+    report: Callable[[dict[str, Any], str | None], None] | None = None,
+    resume_from: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[Callback | Callable[..., None]] = (),
+) -> dict[str, Any]:
+    """Train with a trainer that is built; arguments as in `train_from_config`."""
     trainer.callbacks = list(callbacks)
     if report is not None:
         trainer.reporters.append(FunctionCallback(_reporter(trainer, report)))
@@ -109,6 +118,7 @@ def _report_row(trainer: BaseTrainer, metrics: Mapping[str, float]) -> dict[str,
     accuracies = [name for name in best if name.startswith("val_") and name.endswith("accuracy")]
     return {
         **metrics,
+        "reported": [name for name in metrics if name.startswith(("train_", "val_"))],
         **{f"best_{name}": best[name] for name in accuracies},
         "best_epoch": best["epoch"],
         "best_score": score_of(monitored(best, monitor), trainer.config.early_stopping_mode),

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the checked fields of `--set`, `--import` and `--seed`."""
+    """Return the checked fields of `--set`, `--import`, `--seed` and `--trainable`."""
     overrides = parse_assignments(arguments.set)
     if arguments.imports:
         overrides["imports"] = check("imports", arguments.imports, "--import")
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
+    if arguments.trainable is not None:
+        overrides["trainable"] = check("trainable", arguments.trainable, "--trainable")
     return overrides
 
 
@@ -48,6 +50,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         "retry_failed",
         "force_unlock",
         "track",
+        "optuna_storage",
         "quiet",
     )
     return HyperparameterTuner(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.options import TUNING, TuneOptions, read_option
@@ -104,6 +105,15 @@ def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
         )
 
 
+def check_prices(options: TuneOptions, prices: Prices | None) -> None:
+    """Raise ConfigurationError if a cost is limited without prices."""
+    if options.max_cost is not None and prices is None:
+        raise ConfigurationError(
+            "--max-cost: must be used with prices in the file, such as prices: {gpu_hour: 1.10, "
+            f"cpu_hour: 0.04}}, got --max-cost {options.max_cost:g} without prices"
+        )
+
+
 def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: str) -> None:
     """Raise ConfigurationError if the scheduler would compare metrics of opposite directions.
 
@@ -114,6 +124,7 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
         return
     first: dict[str, str] = {}
     for name, config in configs:
+        _check_changeable(name, config, scheduler)
         mode, monitor = config.early_stopping_mode, config.early_stopping_monitor
         first.setdefault(mode, f"{name}, {monitor} ({mode})")
     if len(first) > 1:
@@ -121,6 +132,16 @@ def check_comparable(configs: Iterable[tuple[str, TrainingConfig]], scheduler: s
             f"--scheduler: {scheduler} must compare metrics of one early_stopping.mode, got "
             f"{' and '.join(first.values())}; give all trials the same metric (--set "
             "early_stopping.monitor=NAME), or use --scheduler none"
+        )
+
+
+def _check_changeable(name: str, config: TrainingConfig, scheduler: str) -> None:
+    """Raise ConfigurationError if the scheduler changes settings and an own task names none."""
+    own = config.parameters and not config.changeable
+    if own and SCHEDULERS[scheduler].changes_settings:
+        raise ConfigurationError(
+            f"experiments.{name}.changeable: must name the parameters that may change while a "
+            f"trial trains, for --scheduler {scheduler}, got none of {', '.join(config.parameters)}"
         )
 
 

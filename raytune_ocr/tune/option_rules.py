@@ -11,7 +11,7 @@ from raytune_ocr.config.rules import NOT_NEGATIVE, POSITIVE, Rule
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.plugins import Registry
 from raytune_ocr.results.targets import Target
-from raytune_ocr.tasks.registry import target_metrics
+from raytune_ocr.tasks.registry import target_keys, target_metrics
 
 ALL = "all"
 UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -108,8 +108,13 @@ _ACCURACY = Rule(
 )
 
 
+_NUMBER = Rule(float, "a number", {"type": "number"})
+
+
 def goal_rule(name: str) -> Rule:
     """Return the rule of a target's goal: a fraction for accuracies, else a number."""
+    if name not in {**target_metrics(), **target_keys()}:
+        return _NUMBER
     if name.endswith("accuracy"):
         return _ACCURACY
     return NOT_NEGATIVE if name in target_metrics() else POSITIVE
@@ -125,7 +130,7 @@ def parse_target(value: Any) -> Target | None:
     if not isinstance(value, Mapping) or len(value) != 1:
         return None
     ((name, goal),) = value.items()
-    if name not in target_metrics():
+    if not isinstance(name, str) or not name or name in target_keys().keys() - target_metrics():
         return None
     try:
         return Target(name, goal_rule(name).read(goal, name))
@@ -145,16 +150,16 @@ DURATION = OptionRule(
 )
 
 TARGET = OptionRule(
-    f"METRIC=VALUE with a metric of {', '.join(target_metrics())}; an accuracy is a fraction, 0.99 "
-    "for 99 %",
+    f"METRIC=VALUE with a metric of {', '.join(target_metrics())} (an accuracy is a fraction, 0.99 "
+    "for 99 %), or of a task of one's own",
     parse_target,
     {
         "anyOf": [
-            {"type": "string", "pattern": f"^\\s*({'|'.join(target_metrics())})\\s*="},
+            {"type": "string", "pattern": r"^\s*[^=\s][^=]*="},
             {
                 "type": "object",
                 "properties": {name: dict(goal_rule(name).schema) for name in target_metrics()},
-                "additionalProperties": False,
+                "additionalProperties": {"type": "number"},
                 "minProperties": 1,
                 "maxProperties": 1,
             },

@@ -153,6 +153,14 @@ class TuneOptions:
         metavar="TIME",
         group="search",
     )
+    max_cost: float | None = option(
+        None,
+        "end the run once its epochs have cost this, by the prices: of the file; resumed parts "
+        "included, an epoch under way is paid as well (default: no limit)",
+        at_least(0),
+        metavar="AMOUNT",
+        group="search",
+    )
     trial_timeout: float | None = option(
         None,
         "end a trial after this training time: seconds, or 90s, 30m, 1h30m; its best epoch counts "
@@ -248,6 +256,12 @@ class TuneOptions:
         group="where results go",
     )
     track: Sequence[str] = option((), "trackers besides TensorBoard: mlflow, wandb")
+    optuna_storage: str | None = option(
+        None,
+        "also write an Optuna study, which optuna-dashboard and Optuna's plots read while the run "
+        "trains: a file for its journal, or a database URL such as sqlite:///optuna.db (extra "
+        "`optuna`; default: none)",
+    )
     quiet: bool = option(False, "print nothing but errors")
 
     @property

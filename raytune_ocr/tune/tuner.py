@@ -14,7 +14,8 @@ from raytune_ocr.files import why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
-from raytune_ocr.tune.chosen_options import chosen_options, not_followed
+from raytune_ocr.tasks.registry import target_metrics
+from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
@@ -25,11 +26,18 @@ from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
-from raytune_ocr.tune.space.search_space import Space, anchor_homes, find_space, read_space
+from raytune_ocr.tune.space.search_space import (
+    Space,
+    anchor_homes,
+    find_space,
+    goal_problems,
+    read_space,
+)
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.run_lock import RunLock
 from raytune_ocr.tune.storage.storage import Storage
-from raytune_ocr.tune.tracking.registry import check_trackers
+from raytune_ocr.tune.tracking.optuna_study import OptunaStudies
+from raytune_ocr.tune.tracking.registry import check_trackers, send_winner
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +84,8 @@ class HyperparameterTuner:
         self.options = chosen_options(options, self._space.tuning, about)
         for line in not_followed(options, self._space.tuning, about):
             logger.warning("%s", line)
+        check_prices(self.options, self._space.prices)
+        self._check_target()
         self._known: dict[str, KnownPoints] = {}
         self.run = Run(
             self.output_dir,
@@ -85,6 +95,12 @@ class HyperparameterTuner:
         )
         self.cluster = Cluster(self.options.address, self.output_dir)
         self.runner = TrialRunner(self.run, self.cluster, self.options)
+
+    def _check_target(self) -> None:
+        target, experiments = self.options.target, self._space.experiments.values()
+        names = [target.name] if target else []
+        if problems := goal_problems(names, target_metrics(), experiments, "--target: "):
+            raise ConfigurationError(problems[0])
 
     @property
     def _may_resume(self) -> bool:
@@ -160,7 +176,10 @@ class HyperparameterTuner:
         Raises:
             ExperimentFailedError: the experiment failed.
         """
-        content = {"experiments": {experiment_name: experiment_config}}
+        content = {
+            "experiments": {experiment_name: experiment_config},
+            "prices": self.config.get("prices"),
+        }
         document = self._run(self._read(content))
         result = next(
             (r for r in document["all_results"] if r["experiment_name"] == experiment_name), None
@@ -196,6 +215,7 @@ class HyperparameterTuner:
                 "name another folder"
             )
         run.start(space, known, resuming)
+        run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine:
@@ -211,9 +231,23 @@ class HyperparameterTuner:
         if run.failure:
             raise disk_full(run.failure)
         run.end()
+        if not (run.unfinished or run.unconfirmed):
+            best = run.document()["best_result"]
+            send_winner(self.options.track, run.output_dir, run.id, best)
         if number := self.runner.interruptions.received:
             raise Interrupted(number)
         return run.document()
+
+    def _observer(self, space: Space) -> OptunaStudies | None:
+        """What else hears of the run's trials."""
+        if self.options.optuna_storage is None:
+            return None
+        return OptunaStudies(
+            self.options.optuna_storage,
+            f"{self.output_dir.name}-{self.run.id}",
+            [experiment.domains for experiment in space.experiments.values()],
+            list(self.run.records.values()),
+        )
 
     def has_begun(self) -> bool:
         """Whether this object's run is in the output folder; another call then adds to that run."""

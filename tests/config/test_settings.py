@@ -32,13 +32,13 @@ def test_a_path_in_the_yaml_leads_to_one_setting_and_back():
     assert path_of("output_dir") == "output_dir"
     for section, keys in SECTIONS.items():
         for key, name in keys.items():
-            assert PATHS[f"{section}.{key}"] == name
+            assert PATHS[f"{section}.{key}".lstrip(".")] == name
 
 
 def test_later_sections_win_as_the_order_of_paths_says():
     order = list(SECTIONS)
     for about in ABOUT.values():
-        places = [order.index(path.partition(".")[0]) for path in about.paths]
+        places = [order.index(path.rpartition(".")[0]) for path in about.paths]
         assert places == sorted(places)
 
 

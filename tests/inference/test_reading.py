@@ -4,6 +4,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.inference.calibration import Calibration
 from raytune_ocr.inference.locate import find_images
 from raytune_ocr.inference.reading import SEVERAL_LINES, TOO_LONG, predict
 from tests.fixtures.readers import scans
@@ -69,3 +71,17 @@ def test_what_is_no_image_is_noted_and_skipped(tmp_path):
     (reading,) = predict(Brightness(), files, unreadable=unreadable)
     assert reading.text == "light"
     assert [line.partition(":")[0] for line in unreadable] == [str(tmp_path / "text.png")]
+
+
+def test_calibrated_confidences_of_all_classes_still_add_up_to_one():
+    model = Brightness()
+    model.calibration = Calibration(slope=0.5, offset=-0.2)
+    (reading,) = predict(model, [np.full((4, 4), 135, np.uint8)], top_k=2)
+    (plain,) = predict(Brightness(), [np.full((4, 4), 135, np.uint8)])
+    assert reading.confidence == pytest.approx(model.calibration(plain.confidence))
+    assert reading.confidence + reading.others[0][1] == pytest.approx(1.0)
+
+
+def test_a_reader_of_digits_has_no_classes_to_name():
+    with pytest.raises(ConfigurationError, match="--top-k: must go with a classifier"):
+        list(predict(Counted(3), [], top_k=2))

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ModelCreationError
 from raytune_ocr.tasks.base import Metric, Task
 
 
@@ -34,7 +35,7 @@ def test_a_task_follows_what_its_config_follows_and_breaks_ties_by_the_loss():
 def test_a_task_must_say_how_it_trains_and_nothing_else():
     task, config = Nothing(), TrainingConfig()
     task.check(config)
-    task.prepare(task.load(config, allow_outside=False))
+    assert task.prepare(config, task.load(config, allow_outside=False)) is None
     assert task.read_test_split(config, "best.pt", {}, False) == {}
-    with pytest.raises(NotImplementedError):
+    with pytest.raises(ModelCreationError, match="Nothing: must have build"):
         task.train(config, None, print)

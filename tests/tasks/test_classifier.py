@@ -25,7 +25,7 @@ def test_a_classifier_is_trained_with_a_report_after_each_epoch(tmp_path):
     task, rows = ClassifierTask(), []
     config = config_of(animals(tmp_path), output_dir=str(tmp_path / "out"))
     data = task.load(config, allow_outside=False)
-    task.prepare(data)
+    data = task.prepare(config, data)
     task.check(config, data)
     task.train(config, data, lambda row, folder: rows.append(row))
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -46,4 +46,5 @@ def test_a_model_is_looked_up_without_data_and_built_with_it(tmp_path):
 def test_data_that_is_not_there_is_told_when_it_is_prepared(tmp_path):
     task = ClassifierTask()
     with pytest.raises(DataNotFoundError, match="nowhere"):
-        task.prepare(task.load(config_of(tmp_path / "nowhere"), allow_outside=False))
+        config = config_of(tmp_path / "nowhere")
+        task.prepare(config, task.load(config, allow_outside=False))

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.chosen_options import chosen_options, not_followed
+from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 
 
 def test_wrong_options_of_a_caller_are_reported_together():
@@ -58,3 +59,10 @@ def test_a_resumed_run_keeps_the_scheduler_that_auto_picked_for_it():
     assert (resumed.scheduler, resumed.grace_period) == ("halving", 20)
     assert not_followed({}, {"scheduler": "auto"}, earlier) == []
     assert chosen_options({"scheduler": "auto"}).scheduler == "auto"
+
+
+def test_a_limit_of_costs_needs_prices():
+    check_prices(chosen_options({"max_cost": 5}), Prices(cpu_hour=1.0))
+    check_prices(chosen_options({}), None)
+    with pytest.raises(ConfigurationError, match="--max-cost: must be used with prices"):
+        check_prices(chosen_options({"max_cost": 5}), None)

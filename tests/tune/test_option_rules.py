@@ -21,7 +21,8 @@ def test_a_target_is_text_or_a_mapping():
     expected = Target("character_accuracy", 0.9)
     assert parse_target("character_accuracy=0.9") == expected
     assert parse_target({"character_accuracy": 0.9}) == expected == parse_target(expected)
-    assert parse_target("speed=3") is None and parse_target("val_loss") is None
+    assert parse_target("speed=3") == Target("speed", 3.0)  # of a task of one's own
+    assert parse_target("=3") is None and parse_target("val_loss") is None
 
 
 @pytest.mark.parametrize(

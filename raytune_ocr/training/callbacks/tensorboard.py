@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ class TensorBoardLogger(Callback):
 
     Args:
         settings: of the run, shown under HParams.
-        metrics: names of the scalars that HParams shows beside them.
+        metrics: with a mode, "max" or "min", each; the best value so far of NAME is the scalar
+            best_NAME, which HParams shows, since of a scalar it knows the last value alone.
         pictures: called when training ends without an error; gives uint8 [H, W, 3] by name.
     """
 
@@ -52,13 +54,14 @@ class TensorBoardLogger(Callback):
         folder: str | os.PathLike[str],
         every_n_steps: int = 25,
         settings: Mapping[str, Any] | None = None,
-        metrics: Sequence[str] = (),
+        metrics: Mapping[str, str] | None = None,
         pictures: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self.settings = dict(settings or {})
-        self.metrics = metrics
+        self.metrics = dict(metrics or {})
+        self._best: dict[str, float] = {}
         self.pictures = pictures
         self._steps = 0
         self._steps_writer: SummaryWriter | None = None
@@ -70,7 +73,8 @@ class TensorBoardLogger(Callback):
         self.writer = event_writer(self.folder, purge_step=trainer.epoch + 1)
         if self.settings:
             plain = {name: _plain(value) for name, value in self.settings.items()}
-            for summary in hparams(plain, dict.fromkeys(self.metrics, 0.0)):
+            _, *session = hparams(plain, {})  # without the list of settings of one run alone
+            for summary in session:  # TensorBoard makes its own, of all runs: what differs first
                 self.writer._get_file_writer().add_summary(summary)
 
     def on_step_end(self, trainer: TrainingLoop, step: int, figures: Mapping[str, float]) -> None:
@@ -83,6 +87,11 @@ class TensorBoardLogger(Callback):
     def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
         for name, value in metrics.items():
             self.writer.add_scalar(name, value, epoch + 1)
+        for name, mode in self.metrics.items():
+            if not math.isnan(value := metrics.get(name, math.nan)):
+                choose = max if mode == "max" else min
+                self._best[name] = choose(value, self._best.get(name, value))
+                self.writer.add_scalar(f"best_{name}", self._best[name], epoch + 1)
 
     def on_train_end(self, trainer: TrainingLoop) -> None:
         ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
@@ -94,10 +103,11 @@ class TensorBoardLogger(Callback):
             self._steps_writer.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self._steps}
+        return {"steps": self._steps, "best": dict(self._best)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._steps = state["steps"]
+        self._best = dict(state.get("best", {}))  # states of version 0.1 have none
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,18 @@ def set_rng_state(state: Mapping[str, Any], device: torch.device) -> None:
     random.setstate((version, tuple(internal), gauss))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"].cpu(), device)
+
+
+@contextmanager
+def generators_kept(seed: int = 0) -> Iterator[None]:
+    """Seed the generators inside, and give them their states back afterwards."""
+    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+    before = rng_state(device)
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(before, device)
 
 
 def seed_everything(seed: int) -> None:

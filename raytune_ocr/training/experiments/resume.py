@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_ocr.config.changes import CHANGEABLE
-from raytune_ocr.config.metrics import KHMER_DIGITS, monitors_of
-from raytune_ocr.config.training_config import TrainingConfig, with_derived_loss
+from raytune_ocr.config.metrics import ANY, KHMER_DIGITS, monitors_of
+from raytune_ocr.config.training_config import TrainingConfig, with_derived
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
 FIXED_BY_STATE = (
@@ -34,9 +34,10 @@ def create_config(settings: dict[str, Any], before: dict[str, Any]) -> TrainingC
     if dataset != known.get("dataset_name", dataset):  # it may report other metrics
         values.pop("early_stopping_monitor", None)
         values |= settings
-    values = with_derived_loss(values)
-    monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
-    if monitor not in reported_metrics(dataset):
+    values = with_derived(values)
+    monitors = monitors_of(values)
+    monitor = values.setdefault("early_stopping_monitor", monitors[0])
+    if monitors is not ANY and monitor not in reported_metrics(dataset):
         problem = unknown_name("metric", monitor, reported_metrics(dataset))
         raise ConfigurationError(f"early_stopping_monitor: {problem}")
     if monitor != known.get("early_stopping_monitor") and "early_stopping_mode" not in settings:

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.metrics import CLASSIFIER, READER, task_name
 from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
@@ -42,6 +44,9 @@ def list_experiments(tuner: HyperparameterTuner, names: Sequence[str] | None) ->
 
 def config_line(name: str, c: TrainingConfig) -> str:
     """Return the main settings of a config in a line."""
+    if task_name(vars(c)) not in (READER, CLASSIFIER):
+        values = "  ".join(f"{key} {value}" for key, value in c.parameters.items())
+        return f"{name:<24} {c.trainable or c.task}  {values}  {c.num_epochs} epochs"
     return (
         f"{name:<24} {c.model_name:<11} {c.loss_type:<13} {c.optimizer_type:<6} "
         f"{c.scheduler_type:<8} batch {c.batch_size:<4} lr {c.learning_rate:<8g} "
@@ -159,10 +164,11 @@ def check_data(configs: Iterable[TrainingConfig]) -> None:
 
     Nothing is read. The default set may be missing, because a run makes it.
     """
-    from raytune_ocr.data import DatasetRegistry, create_dataset
+    from raytune_ocr.data import DatasetRegistry
 
     for config in {data_key(config): config for config in configs}.values():
-        create_dataset(config)
+        if task_of(config).load(config, False) is None:
+            continue  # a task that makes its own
         named = inspect.signature(DatasetRegistry.factory(config.dataset_name)).parameters
         path = config.metadata_path
         if "path" in named and path != DEFAULT_METADATA_PATH and not Path(path).exists():

@@ -101,6 +101,11 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="train only these experiments (default: all of the file)",
     )
     group.add_argument(
+        "--trainable",
+        metavar="MODULE:FUNCTION",
+        help="train by this function, (parameters, context), in every experiment",
+    )
+    group.add_argument(
         "--data",
         type=os.path.expanduser,
         metavar="PATH",
@@ -207,6 +212,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="TRACKER",
         help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
         "wandb; TensorBoard files are always written (default: none)",
+    )
+    group.add_argument(
+        "--optuna-storage",
+        metavar="FILE|URL",
+        help=OPTIONS["optuna_storage"].doc,
     )
 
 

@@ -1,4 +1,4 @@
-"""End a run when its time is over or a trial has reached the target."""
+"""End a run when its time or money is spent, or a trial has reached the target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from raytune_ocr.results.record import TARGET, TIME_BUDGET
+from raytune_ocr.config.prices import Prices
+from raytune_ocr.results.cost import money_of
+from raytune_ocr.results.record import LIMITS, MAX_COST, TARGET, TIME_BUDGET
 from raytune_ocr.results.targets import Target
 
 if TYPE_CHECKING:
@@ -20,17 +22,26 @@ class Budget:
     Args:
         seconds: counted from `begin`; None: no limit.
         target: ends the run when a trial reaches it.
+        max_cost: of all epochs of the run, earlier parts included, by `prices`; None: no limit.
     """
 
-    def __init__(self, seconds: float | None = None, target: Target | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float | None = None,
+        target: Target | None = None,
+        max_cost: float | None = None,
+    ) -> None:
         self.seconds = seconds
         self.target = target
+        self.max_cost = max_cost
+        self.prices: Prices | None = None
         self.reason = ""
         self._end = math.inf
+        self._costs: dict[str, float] = {}
 
     def start(self, records: Iterable[TrialRecord]) -> None:
-        """Reset the budget; values that earlier trials reached count for the target."""
-        self.reason, self._end = "", math.inf
+        """Reset the budget; values and costs of earlier trials count."""
+        self.reason, self._end, self._costs = "", math.inf, {}
         for record in records:
             self.note(record)
 
@@ -41,19 +52,28 @@ class Budget:
 
     def note(self, record: TrialRecord) -> None:
         """Check the target after a trial's report."""
-        if self.target is not None and self.target.reached(record.best):
+        if self.target is not None and self._reached(record):
             self.reason = self.reason or TARGET
+        if self.max_cost is not None and self.prices is not None:
+            self._costs[record.name] = money_of(record, self.prices)
+
+    def _reached(self, record: TrialRecord) -> bool:
+        monitor = record.task.monitor(record.config)
+        return self.target is not None and self.target.reached(record.best, monitor)
 
     def spent(self) -> bool:
         """Whether the search must end."""
-        return bool(self.reason) or self.out_of_time()
+        return bool(self.reason) or self.is_exhausted()
 
-    def out_of_time(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether all trials must end, also the confirming ones."""
+        if self.reason in LIMITS:
+            return True
         if time.monotonic() >= self._end:
             self.reason = TIME_BUDGET
-            return True
-        return False
+        elif self.max_cost is not None and sum(self._costs.values()) >= self.max_cost:
+            self.reason = MAX_COST
+        return self.reason in LIMITS
 
     def cut(self, records: Iterable[TrialRecord]) -> None:
         """End the trials that have begun; a resume continues them.
@@ -75,6 +95,8 @@ class Budget:
         if self.reason == TIME_BUDGET:
             rest = f"{left} trials not started" if left else "no trial is left"
             return f"the time budget of {self.seconds:g} s is spent, {rest}"
+        if self.reason == MAX_COST:
+            return f"--max-cost {self.max_cost:g} is spent (name a higher one for more)"
         if self.reason:
             return f"the target {self.target} is reached (to train more, raise or drop --target)"
         return ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from raytune_ocr.config.training_config import TrainingConfig, data_key
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.version import __version__
@@ -16,6 +16,7 @@ from raytune_ocr.version import __version__
 logger = logging.getLogger(__name__)
 
 DATA = "data"  # the journal's fact with the content hashes of a run's data
+CODE = "code"  # the journal's fact with hashes of the source of own functions and tasks
 PACKAGES = ("torch", "ray", "numpy")
 
 
@@ -76,12 +77,31 @@ def data_fingerprints(records: Iterable[TrialRecord], data: Mapping[str, Any]) -
     fingerprints = {}
     hashed: dict[str, str] = {}
     for record in records:
-        key = data_key(record.config)
+        key = record.task.data_key(record.config)
         if key not in hashed:
             hashed[key] = record.task.data_fingerprint(data[key])
         if hashed[key]:
             fingerprints[f"{record.config.metadata_path}"] = hashed[key]
     return fingerprints
+
+
+def code_fingerprints(records: Iterable[TrialRecord]) -> dict[str, str]:
+    """By name of a function or task of one's own, a hash of its source."""
+    codes = {(each.config.trainable or each.config.task): each for each in records}
+    found = {name: record.task.code_fingerprint(record.config) for name, record in codes.items()}
+    return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
+
+
+def warn_of_edited_code(facts: Mapping[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
+    """Log a warning for each function or task that was edited since the run trained with it."""
+    for name, now in fingerprints.items():
+        before = [each["fingerprints"].get(name, now) for each in facts.get(CODE, [])]
+        if before and before[-1] != now:
+            logger.warning(
+                "--resume: the source of %s was edited since: further epochs are trained by other "
+                "code than the epochs before",
+                name,
+            )
 
 
 def check_data(facts: Mapping[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
@@ -113,3 +133,10 @@ def note_data(facts: dict[str, list[Any]], fingerprints: Mapping[str, str]) -> N
     check_data(facts, fingerprints)
     if fingerprints and {"fingerprints": fingerprints} not in facts.get(DATA, []):
         facts.setdefault(DATA, []).append({"fingerprints": dict(fingerprints)})
+
+
+def note_code(facts: dict[str, list[Any]], fingerprints: Mapping[str, str]) -> None:
+    """Warn of source that was edited since, and add its hashes to the journal's `facts`."""
+    warn_of_edited_code(facts, fingerprints)
+    if fingerprints:
+        facts.setdefault(CODE, []).append({"fingerprints": dict(fingerprints)})

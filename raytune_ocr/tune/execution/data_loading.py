@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raytune_ocr.config.training_config import data_key
 from raytune_ocr.errors import ConfigurationError, ModelCreationError
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.tasks.base import Task
 from raytune_ocr.tune.execution.trial_errors import own_frames, shown, traceback_of
 
 MODEL_SETTINGS = (
@@ -21,6 +19,9 @@ MODEL_SETTINGS = (
     "max_sequence_length",
     "gradient_checkpointing",
     "imports",
+    "trainable",
+    "task",
+    "parameters",
 )
 
 Invalid = tuple[TrialRecord, str]
@@ -42,14 +43,14 @@ def load_data(
     """
     invalid = check_models(records)
     datasets: dict[str, Any] = {}
-    tasks: dict[str, Task] = {}
+    first: dict[str, TrialRecord] = {}
     for record in records:
-        key = data_key(record.config)
+        key = record.task.data_key(record.config)
         if key not in datasets:
-            tasks[key] = record.task
+            first[key] = record
             datasets[key] = record.task.load(record.config, allow_outside)
-    for key, dataset in datasets.items():
-        tasks[key].prepare(dataset)
+    for key, record in first.items():
+        datasets[key] = record.task.prepared(record.config, datasets[key])
     return datasets, [*invalid, *check_models(records, datasets)]
 
 
@@ -66,7 +67,8 @@ def check_models(
     problems: list[Invalid] = []
     for record in records:
         config = record.config
-        key = json.dumps([data_key(config), *(getattr(config, name) for name in MODEL_SETTINGS)])
+        settings = (getattr(config, name) for name in MODEL_SETTINGS)
+        key = json.dumps([record.task.data_key(config), *settings])
         if key not in found:
             found[key] = _model_problem(record, data)
         if found[key]:
@@ -79,9 +81,13 @@ def check_models(
 
 
 def _model_problem(record: TrialRecord, data: Mapping[str, Any] | None) -> str:
+    from raytune_ocr.training.checkpoints.rng import generators_kept
+
     try:
         import_modules(record.config.imports)
-        record.task.check(record.config, None if data is None else data[data_key(record.config)])
+        task, config = record.task, record.config
+        with generators_kept():
+            task.check(config, None if data is None else data[task.data_key(config)])
     except (ModelCreationError, ConfigurationError) as error:
         return str(error)
     except Exception as error:  # a user's model may raise anything

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 
-from raytune_ocr.config.changes import CHANGEABLE
+from raytune_ocr.config.changes import CHANGEABLE, PARAMETER
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.record import TrialRecord
@@ -29,7 +30,7 @@ def settle_scheduler(plan: Plan[TrialRecord], options: TuneOptions) -> TuneOptio
     picked = pick(
         min(samples, limit),
         min(plan.size - samples, limit),
-        _longest(plan),
+        _longest(record.config for record in plan.examples()),
         plan.adaptive,
     )
     logger.info(
@@ -39,26 +40,32 @@ def settle_scheduler(plan: Plan[TrialRecord], options: TuneOptions) -> TuneOptio
     return replace(options, scheduler=picked.scheduler, grace_period=picked.grace_period)
 
 
-def _longest(plan: Plan[TrialRecord]) -> int:
-    return max((record.config.num_epochs for record in plan.examples()), default=0)
+def _longest(configs: Iterable[TrainingConfig]) -> int:
+    return max((config.num_epochs for config in configs), default=0)
 
 
 def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
     """Return the scheduler that the options name, set up for all trials that the plan may add."""
+    configs = [record.config for record in plan.examples()]
     setup = Setup(
         grace_period=options.grace_period,
         reduction_factor=options.reduction_factor,
-        max_epochs=_longest(plan),
+        max_epochs=_longest(configs),
         max_trials=options.max_trials,
         num_trials=min(plan.size, options.max_trials or plan.size),
         epoch_budget=options.epoch_budget,
         seed=plan.space.seed,
         domains={e.name: e.domains for e in plan.space.experiments.values()},
-        changeable=CHANGEABLE,
+        changeable=(*CHANGEABLE, *_parameters_that_change(configs)),
     )
     name = "none" if options.scheduler == AUTO else options.scheduler  # of no trials yet
     scheduler: Scheduler = SCHEDULERS[name](setup)
     return scheduler
+
+
+def _parameters_that_change(configs: Iterable[TrainingConfig]) -> list[str]:
+    """Return the parameters of own tasks that may change while a trial trains."""
+    return list(dict.fromkeys(PARAMETER + name for each in configs for name in each.changeable))
 
 
 def record_of(experiment: Experiment, point: Point) -> TrialRecord:

@@ -12,7 +12,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import is_disk_full
@@ -20,11 +20,12 @@ from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
-from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
+from raytune_ocr.results.record import LIMITS, TARGET, TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.chosen_options import KEPT_OPTIONS, check_comparable
 from raytune_ocr.tune.execution.budget import Budget, most_trials
-from raytune_ocr.tune.execution.circumstances import MadeWith, note_data
+from raytune_ocr.tune.execution.circumstances import MadeWith, note_code, note_data
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, fetch_models, forget, tidy
 from raytune_ocr.tune.execution.earlier_run import (
     check_links,
@@ -55,6 +56,13 @@ from raytune_ocr.tune.storage.mirror import RunCopy
 logger = logging.getLogger(__name__)
 
 
+class Observer(Protocol):
+    """Hears of each change of a trial after it is in the journal."""
+
+    def note(self, record: TrialRecord) -> None:
+        """A trial has changed, or is as it was."""
+
+
 class Run:
     """The trials of a run in an output folder, and the files about them.
 
@@ -73,6 +81,7 @@ class Run:
         confirming: trials that train the best ones again with other seeds, by name.
         kept: finished trials of earlier parts of the run, of experiments that are left out now.
         records: all of these, by name.
+        observer: notes each change of a trial, if there is one.
         failure: an error that ends all trials, such as a full disk, or "".
     """
 
@@ -91,8 +100,9 @@ class Run:
         self.timestamp = timestamp or _now()
         self.id = secrets.token_hex(8)
         self._results_file = results_file
-        self.budget = Budget(options.time_budget, options.target)
+        self.budget = Budget(options.time_budget, options.target, options.max_cost)
         self.failure = ""
+        self.observer: Observer | None = None
         self._resuming = False
         self._prepare(Space({}), KnownPoints())
 
@@ -128,6 +138,7 @@ class Run:
         if resuming:
             self._resume(replay)
         self.budget.start(self.records.values())
+        self.budget.is_exhausted()
         self.cut()  # if an earlier part has reached the target, the search is over
         if not (self.searching() or self.records):
             raise ConfigurationError(f"--warm-start: {known.summary(space)}")
@@ -136,7 +147,8 @@ class Run:
         """Set the attributes that each start makes anew."""
         plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
         self.options = options = settle_scheduler(plan, self.options)
-        self.targets = space.targets
+        self.targets, self.prices = space.targets, space.prices
+        self.budget.prices = space.prices
         self.journal = Journal(self.output_dir)
         self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self)
         self.confirming: dict[str, TrialRecord] = {}
@@ -145,7 +157,7 @@ class Run:
         self.records: MutableMapping[str, TrialRecord] = ChainMap(
             self.confirming, self.study.trials, self.kept
         )
-        self.aggregator = Aggregator(self.records, self.targets, options.models_kept)
+        self.aggregator = Aggregator(self.records, self.targets, options.models_kept, self.prices)
         self.writer = ResultsWriter(
             self.output_dir, self.results_file, self.aggregator, self.document
         )
@@ -178,6 +190,10 @@ class Run:
         """Record hashes of the data by path; raise ConfigurationError if the data changed."""
         note_data(self.journal.facts, fingerprints)
 
+    def note_code(self, fingerprints: Mapping[str, str]) -> None:
+        """Record hashes of the source that trains, by name; warn if it was edited."""
+        note_code(self.journal.facts, fingerprints)
+
     def next(self) -> list[TrialRecord]:
         """Return the trials to train now: the search's, and after it the confirming ones."""
         if not (self.failure or self.budget.reason):
@@ -198,7 +214,7 @@ class Run:
 
     def unconfirmed_records(self) -> list[TrialRecord]:
         """Return the unfinished confirming trials; none before the search is over."""
-        if self.failure or self.budget.reason == TIME_BUDGET or self.searching():
+        if self.failure or self.budget.reason in LIMITS or self.searching():
             return []
         made = self._made_to_confirm()
         new = {name: record for name, record in made.items() if name not in self.records}
@@ -235,7 +251,9 @@ class Run:
 
     def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
         """Record a report or the end of a trial; return CONTINUE, PAUSE or STOP."""
-        action = self._record_history(record, result.get("history", []))
+        reported = result.get(REPORTED, ())
+        history = [{REPORTED: reported, **row} for row in result.get("history", [])]
+        action = self._record_history(record, history)
         if action != CONTINUE:
             return action
         record.add(result)
@@ -314,6 +332,8 @@ class Run:
             self.journal.append(trial, decisions)
             if trial.is_finished:
                 self.copy.pull_trial(trial.name)
+        if self.observer is not None:
+            self.observer.note(trial)
         self.writer.note(trial)
         self.write_due()
 
@@ -335,7 +355,10 @@ class Run:
     def end(self) -> None:
         """Read the test split, remove files that are not kept, and write the results."""
         self.save_state()
-        searched = self.budget.reason != TIME_BUDGET and not self.searching()
+        if self.observer is not None:
+            for record in self.records.values():
+                self.observer.note(record)
+        searched = self.budget.reason not in LIMITS and not self.searching()
         if searched and not self.unconfirmed:
             best = winner(list(self.records.values()))
             read_test_split(self.journal, best, self.options.allow_outside)
@@ -351,7 +374,7 @@ class Run:
     def ended_by(self) -> str:
         """Why the run ended before its last trial, in words; "" if it did not."""
         left = self.unfinished
-        if self.budget.reason != TIME_BUDGET and (left or self.unconfirmed):
+        if self.budget.reason not in LIMITS and (left or self.unconfirmed):
             return ""
         size, begun = self.study.plan.size, len(self.study.trials)
         return self.budget.ended_by(len(left)) or most_trials(self.options.max_trials, begun, size)
@@ -384,6 +407,7 @@ class Run:
             best=winner(records, table),
             confirmation=confirmation(records, self.targets),
             held_out=figures_of(self.journal),
+            prices=self.prices,
         )
         return {**document, "run_id": self.id}
 

@@ -144,6 +144,8 @@ class Scheduler:
     """Whether trials pause at milestones, and other trials may continue from their states."""
     needs_all_trials: ClassVar[bool] = False
     """Whether all trials must be known before the first one reports."""
+    changes_settings: ClassVar[bool] = False
+    """Whether a new trial continues from another one's state with other settings."""
     compares_trials: ClassVar[bool] = True
     """Whether a trial's score affects other trials."""
 

@@ -33,6 +33,7 @@ class PopulationBased(Synchronous):
     """
 
     name: ClassVar[str] = "pbt"
+    changes_settings: ClassVar[bool] = True
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -13,6 +13,7 @@ from raytune_ocr.tune.search.random_search import RandomSearch
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.search_space import Space
+from raytune_ocr.tune.space.sections import dotted
 
 DATA_FIELDS = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
 
@@ -140,7 +141,7 @@ def _all_points(searcher: Any) -> Iterable[Point]:
 
 def _check_data_is_fixed(space: Space, search: str) -> None:
     problems = [
-        f"{'.'.join(map(str, (e.place, *domain.path)))}: cannot be searched with --search "
+        f"{dotted(e.place, *domain.path)}: cannot be searched with --search "
         f"{search}, because data are read before the first trial; use --search random, or an "
         "experiment for each value"
         for e in space.experiments.values()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from raytune_ocr.config.metrics import ANY, monitors_of
 from raytune_ocr.config.settings import RULES, SECTIONS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import DataNotFoundError
@@ -27,8 +28,9 @@ def refine(space: Space, sources: Sequence[Source], num_samples: int | None = No
 
     Each domain becomes `Domain.around` the best value; constants stay. If the best trial came from
     no search of `space`, its recorded config is searched instead: learning rate a third to three
-    times as high, weight decay a tenth to ten times, batch size half to double. Of settings that
-    PBT changed during training, the last values count.
+    times as high, weight decay a tenth to ten times, batch size half to double; of an own task,
+    each parameter that is a positive fraction like the learning rate. Of settings that PBT changed
+    during training, the last values count.
 
     Args:
         num_samples: of that search, whatever the file says.
@@ -81,14 +83,22 @@ def _neighbourhood(best: Known, space: Space, num_samples: int | None) -> Experi
     if decay:
         near["weight_decay"] = _within(decay, 10)
     near["batch_size"] = {"choice": sorted({max(1, batch // 2), batch, batch * 2})}
-    written: dict[str, dict[str, Any]] = {}
+    if monitors_of(fields) is ANY:  # a task of one's own, which knows its parameters alone
+        near = {"parameters": {name: _near(v) for name, v in config.parameters.items()}}
+    written: dict[str, Any] = {}
     values = fields | near
     for section, keys in SECTIONS.items():
         for key, name in keys.items():
             if name in values:
-                written.setdefault(section, {})[key] = values.pop(name)
+                home = written.setdefault(section, {}) if section else written
+                home[key] = values.pop(name)
     samples = space.tuning.get("num_samples", REFINE_SAMPLES)
     return read_experiment(REFINED, written, place, some.base, some.overrides, num_samples, samples)
+
+
+def _near(value: Any) -> Any:
+    """A domain around a positive fraction; any other parameter stays."""
+    return _within(value, 3) if isinstance(value, float) and value > 0 else value
 
 
 def _within(value: float, factor: float) -> dict[str, Any]:

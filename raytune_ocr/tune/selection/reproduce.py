@@ -23,6 +23,7 @@ from raytune_ocr.errors import (
 from raytune_ocr.results.analysis import learning_curves
 from raytune_ocr.results.document import environment, read_document
 from raytune_ocr.results.run_folders import why_gone
+from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 
 Say = Callable[[str], None]
@@ -60,7 +61,6 @@ def reproduce(
         DataNotFoundError: the run's `epochs.csv` is missing.
         DataLoaderError: the data cannot be used.
     """
-    from raytune_ocr.data import create_dataset
     from raytune_ocr.plugins import check_trusted, import_modules
 
     path, document = read_document(source)
@@ -74,8 +74,8 @@ def reproduce(
         config.metadata_path = data
     check_trusted(config.imports, imports, f"{path}: {config.experiment_name}")
     import_modules([*imports, *config.imports])
-    dataset = create_dataset(config, allow_outside=allow_outside)
-    dataset.prepare()
+    task = task_of(config)
+    dataset = task.prepared(config, task.load(config, allow_outside))
     say(f"{path}: training {config.experiment_name} again for {len(recorded)} epochs")
     comparison = Comparison(recorded, say)
     parts = _recorded_parts(config, result, recorded, say)
@@ -209,7 +209,6 @@ def _train_part(
     keep: Path | None,
 ) -> None:
     """Train from a state; with `keep`, stop at the part's last epoch and keep its state there."""
-    from raytune_ocr.training import train_from_config
 
     def report(row: Mapping[str, Any], state: str | None) -> None:
         if keep is not None and state is not None and row["epoch"] == part.last:
@@ -217,13 +216,8 @@ def _train_part(
             raise _PartEnded
 
     with suppress(_PartEnded):
-        train_from_config(
-            replace(part.config, output_dir=output_dir),
-            dataset,
-            callbacks=[comparison],
-            report=report,
-            resume_from=resume_from,
-        )
+        config = replace(part.config, output_dir=output_dir)
+        task_of(config).train(config, dataset, report, resume_from, [comparison])
 
 
 def find_result(path: Path, document: Mapping[str, Any], name: str | None) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Experiment:
     @property
     def imports(self) -> list[str]:
         """Modules that it or the caller names."""
-        return list(self.fields.get("imports", []))
+        return list(with_derived(self.fields).get("imports", []))
 
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """Return the trial of these values; raise ConfigurationError if they are invalid."""
@@ -207,7 +207,7 @@ class Experiment:
             if name in cell:
                 values[name] = cell[name]
             if name not in cell or known != domain.when:
-                drawn.add(name.split(".")[0])
+                drawn |= {name, name.split(".")[0]}
         return values
 
     def _applies(self, domain: Domain, values: Mapping[str, Any]) -> bool:
@@ -226,8 +226,12 @@ _DEFAULTS = vars(Settings())
 
 
 def value_of(fields: Mapping[str, Any], name: str) -> Any:
-    """Return the value of a field, or its default."""
-    return fields[name] if name in fields else _DEFAULTS[name]
+    """Return the value of a field or of a part of one, or its default; None: there is none."""
+    setting, *inner = name.split(".")
+    value = fields[setting] if setting in fields else _DEFAULTS[setting]
+    for key in inner:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
 
 
 def put(content: Any, path: Sequence[Any], value: Any) -> Any:

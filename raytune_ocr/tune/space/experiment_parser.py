@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Any
 
+from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.environment import environment_overrides
 from raytune_ocr.config.resources import parse_resources
 from raytune_ocr.config.rules import integer, shown
@@ -21,10 +22,13 @@ from raytune_ocr.tune.space.registered_names import (
     import_problems,
     name_problems,
     option_problems,
+    task_problems,
 )
 from raytune_ocr.tune.space.sections import (
     OWN_KEYS,
     combined,
+    dotted,
+    in_sections,
     monitor_problems,
     read_sections,
     with_derived,
@@ -35,7 +39,16 @@ MOST_TRIALS = 9999
 SHORTEST_NAME = "_0001"
 
 RUN_FILES = (
-    *("run.lock", "run_state.jsonl", "ray.log", "mlflow.db", "mlruns", "wandb", "report.html"),
+    *(
+        "run.lock",
+        "run_state.jsonl",
+        "ray.log",
+        "mlflow.db",
+        "mlruns",
+        "mlartifacts",
+        "wandb",
+        "report.html",
+    ),
     *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
 )
 """Names of files and folders that a run writes into its output folder."""
@@ -165,7 +178,7 @@ class _Written:
             above: fields that override the sections, also their domains.
         """
         written = cls()
-        constants = {key: value for key, value in content.items() if key not in OWN_KEYS}
+        constants = {k: v for k, v in in_sections(content).items() if k not in OWN_KEYS}
         for section in list(constants):  # in the file's order, in which values are drawn
             if section in SECTIONS and isinstance(constants[section], Mapping):
                 constants[section] = dict(constants[section])
@@ -208,7 +221,7 @@ class _Written:
         place: str,
     ) -> None:
         name = ".".join([setting, *map(str, path[2:])])
-        where = ".".join(map(str, (place, *path)))
+        where = dotted(place, *path)
         domain, problems = parse_domain(leaf, path, where)
         if not problems:
             domain, problems = _fitted(domain, setting, template, where)
@@ -296,9 +309,9 @@ def _conditions(
         return (), [f"{place}: {rule}, got {shown(written)}"]
     conditions, problems = [], []
     for key, wanted in written.items():
-        other = PATHS.get(key, key)
+        other = PATHS.get(key) or key
         where = f"{place}.{key}"
-        if other not in RULES:
+        if other not in RULES and not key.startswith(PARAMETER):
             problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
             continue
         if other == name:
@@ -306,7 +319,8 @@ def _conditions(
             continue
         values = wanted if isinstance(wanted, list) else [wanted]
         try:
-            conditions.append((other, tuple(check(other, value, where) for value in values)))
+            checked = (check(other, v, where) if other in RULES else v for v in values)
+            conditions.append((other, tuple(checked)))
         except ConfigurationError as error:
             problems.append(str(error))
     return tuple(conditions), problems
@@ -318,9 +332,10 @@ def _name_problems(experiment: Experiment, written: Mapping[str, Any]) -> list[s
     Args:
         written: the valid fields of the file.
     """
-    imports = written.get("imports", [])
+    imports = with_derived(written).get("imports", [])
     if problems := import_problems(imports, f"{experiment.place}.model.imports"):
         return problems
+    problems += task_problems(written, experiment.place)
     for name, path in NAMED.items():
         where = ".".join((experiment.place, *path))
         if domain := experiment.domains.get(name):
@@ -359,7 +374,7 @@ def _impossible(
     experiment: Experiment, fixed: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
     for domain in experiment.domains.values():
-        where = ".".join(map(str, (experiment.place, *domain.path)))
+        where = dotted(experiment.place, *domain.path)
         for name, wanted in domain.when:
             parent = experiment.domains.get(name)
             if name in experiment.overrides or (name == "loss_type" and parent is None):

@@ -7,6 +7,9 @@ from typing import Any
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreationError
 from raytune_ocr.plugins import import_modules
+from raytune_ocr.tasks.function import function_named
+from raytune_ocr.tasks.registry import task_named
+from raytune_ocr.tune.space.sections import dotted
 
 NAMED = {"model_name": ("model", "name"), "dataset_name": ("data", "name")}
 """Fields that name a registered class, and their YAML paths."""
@@ -35,6 +38,17 @@ def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
     find = ModelRegistry.factory if field == "model_name" else DatasetRegistry.factory
     texts = [name for name in names if isinstance(name, str)]
     return [line for name in texts for line in _problems(place, find, name)]
+
+
+def task_problems(fields: Mapping[str, Any], place: str) -> list[str]:
+    """Return problems of the task or function that an experiment names."""
+    finders = {"task": task_named, "trainable": function_named}
+    return [
+        line
+        for key, find in finders.items()
+        if fields.get(key)
+        for line in _problems(dotted(place, key), find, fields[key])
+    ]
 
 
 def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str) -> list[str]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from raytune_ocr.config import prices
+from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.resources import DOCS
 from raytune_ocr.config.rules import NAME
-from raytune_ocr.config.settings import ABOUT, PATHS, SECTIONS, About, Settings
+from raytune_ocr.config.settings import ABOUT, OWN, PATHS, SECTIONS, About, Settings
 from raytune_ocr.tasks.registry import target_keys
 from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import OPTIONS, TUNING
+from raytune_ocr.tune.space.search_space import SHARED
 
 Schema = dict[str, Any]
 
@@ -21,7 +24,9 @@ WHEN = {
     "description": "settings that the leaf depends on, each with a value or a list of values",
     "type": "object",
     "minProperties": 1,
-    "propertyNames": {"enum": [*PATHS, *ABOUT]},
+    "propertyNames": {
+        "anyOf": [{"enum": [*PATHS, *ABOUT]}, {"type": "string", "pattern": f"^{PARAMETER}"}]
+    },
 }
 
 
@@ -31,8 +36,9 @@ def yaml_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Experiments of raytune_ocr",
         "type": "object",
-        "required": ["experiments"],
+        "anyOf": [{"required": [key]} for key in ("experiments", "trainable", "task")],
         "properties": {
+            **{key: value for key, value in _experiment()["properties"].items() if key in SHARED},
             "experiments": {
                 "description": "the experiments by name",
                 "type": "object",
@@ -42,11 +48,20 @@ def yaml_schema() -> Schema:
             },
             "targets": {
                 "description": "goals; the report shows which ones are met",
-                **_nullable(_mapping({n: dict(goal_rule(n).schema) for n in target_keys()})),
+                **_nullable(
+                    {
+                        **_mapping({n: dict(goal_rule(n).schema) for n in target_keys()}),
+                        "additionalProperties": {"type": "number"},
+                    }
+                ),
             },
             "tuning": {
                 "description": "options of the run; the command line wins",
                 **_nullable(_mapping({name: _option(name) for name in TUNING})),
+            },
+            "prices": {
+                "description": "of machines; results then tell costs in money",
+                **_nullable(_documented(prices.DOCS)),
             },
         },
         "additionalProperties": {
@@ -67,20 +82,23 @@ def _experiment() -> Schema:
         },
         "resources": {
             "description": "what each trial reserves",
-            **_nullable(
-                _mapping(
-                    {
-                        name: {"description": doc, "anyOf": [schema, {"type": "null"}]}
-                        for name, (_, doc, schema) in DOCS.items()
-                    }
-                )
-            ),
+            **_nullable(_documented(DOCS)),
         },
     }
     for section, keys in SECTIONS.items():
         leaves = {key: _setting(name, ABOUT[name]) for key, name in keys.items()}
-        properties[section] = _nullable(_mapping(leaves))
+        properties |= leaves if section == OWN else {section: _nullable(_mapping(leaves))}
     return _mapping(properties)
+
+
+def _documented(docs: Mapping[str, tuple[str, str, Schema]]) -> Schema:
+    """Fields with their rules, each of which may be left empty."""
+    return _mapping(
+        {
+            name: {"description": doc, "anyOf": [schema, {"type": "null"}]}
+            for name, (_, doc, schema) in docs.items()
+        }
+    )
 
 
 def _setting(name: str, about: About) -> Schema:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.environment import ENVIRONMENT_PREFIX, environment_overrides
+from raytune_ocr.config.metrics import ANY, known_mode, monitors_of
+from raytune_ocr.config.prices import Prices, parse_prices
 from raytune_ocr.config.rules import shown
-from raytune_ocr.config.settings import check
+from raytune_ocr.config.settings import OWN, SECTIONS, check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import (
@@ -26,9 +28,18 @@ from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import read_tuning
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, read_experiment
-from raytune_ocr.tune.space.registered_names import NAMED, import_problems, name_problems
+from raytune_ocr.tune.space.registered_names import (
+    NAMED,
+    import_problems,
+    name_problems,
+    task_problems,
+)
+from raytune_ocr.tune.space.sections import with_derived
 
-KEYS = ("experiments", "targets", "tuning")
+SHARED = (*SECTIONS[OWN], "metric", "resources", "num_samples")
+"""Keys of an experiment that may stand at the top of a file, for all of its experiments."""
+
+KEYS = ("experiments", "targets", "tuning", "prices", *SHARED)
 """Known top-level keys of a file."""
 
 OF_THE_RUN = {
@@ -48,6 +59,7 @@ class Space:
         targets: goals by name.
         seed: for random draws.
         tuning: options of the run, by name.
+        prices: of machines; None: it names none.
         place: the file's name, for messages.
     """
 
@@ -56,6 +68,7 @@ class Space:
     seed: int = 0
     tuning: dict[str, Any] = field(default_factory=dict)
     place: str = "config"
+    prices: Prices | None = None
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -167,6 +180,7 @@ def read_space(
     Raises:
         ConfigurationError: with all problems, one a line.
     """
+    content = with_shared(content)
     if "experiments" not in content:
         raise MissingKeyError(
             f"{place}: experiments: must be a mapping of at least one experiment, got a file with "
@@ -180,7 +194,13 @@ def read_space(
         )
     tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
     targets, faults = _targets(content.get("targets"), place)
-    problems += faults + _foreign_keys(content, place) + _override_problems(overrides or {})
+    prices, price_problems = parse_prices(content.get("prices"), f"{place}: prices")
+    problems += (
+        faults
+        + price_problems
+        + _foreign_keys(content, place)
+        + _override_problems(overrides or {})
+    )
     default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
@@ -193,8 +213,9 @@ def read_space(
             )
         except ConfigurationError as error:
             problems.append(str(error))
+    problems += goal_problems(targets, target_keys(), experiments.values(), f"{place}: targets.")
     seed = (overrides or {}).get("seed", 0)
-    space = Space(experiments, targets, seed, tuning, place)
+    space = Space(experiments, targets, seed, tuning, place, prices)
     try:
         space.points  # noqa: B018  (draw once, to find invalid combinations)
         _check_names(names, written, place)
@@ -207,7 +228,8 @@ def read_space(
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
     """Return problems of fields from outside the file, besides their types."""
-    problems = import_problems(overrides.get("imports", []), "--import")
+    problems = import_problems(with_derived(overrides).get("imports", []), "--import")
+    problems += [] if problems else task_problems(overrides, "")
     places = {name: f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in environment_overrides()}
     fixed = {**environment_overrides(), **overrides}
     for name in NAMED.keys() & fixed.keys():
@@ -241,12 +263,33 @@ def _targets(content: Any, place: str) -> tuple[dict[str, float], list[str]]:
     for key, value in content.items():
         path = f"{place}: targets.{key}"
         try:
-            if key not in target_keys():
-                raise ConfigurationError(f"{path}: {unknown_name('target', key, target_keys())}")
-            targets[key] = goal_rule(key).read(value, path)
+            targets[str(key)] = goal_rule(str(key)).read(value, path)
         except ConfigurationError as error:
             problems.append(str(error))
     return targets, problems
+
+
+def goal_problems(
+    names: Iterable[str], known: Iterable[str], experiments: Iterable[Experiment], place: str
+) -> list[str]:
+    """Goals of metrics that no experiment reports, or with a direction that nothing tells.
+
+    Args:
+        known: goals of the tasks with fixed metrics; a task of one's own may report any.
+        place: comes before a name, for messages.
+    """
+    own = [e for e in experiments if monitors_of(with_derived(e.fields)) is ANY]
+    followed = [e.fields.get("early_stopping_monitor") for e in own]
+    problems = []
+    for name in names:
+        if name not in known and not own:
+            problems.append(f"{place}{name}: {unknown_name('target', name, known)}")
+        elif name not in known and not known_mode(name) and name not in followed:
+            problems.append(
+                f"{place}{name}: its name does not tell whether lower or higher is better; follow "
+                f"it by metric: {{name: {name}, mode: max}}"
+            )
+    return problems
 
 
 def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
@@ -257,6 +300,34 @@ def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
         for key, value in content.items()
         if key not in KEYS and not isinstance(value, Mapping)
     ]
+
+
+def with_shared(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a file's content with its `SHARED` keys in every experiment, which may override them.
+
+    A file with a function or a task and no experiments has one, named after that.
+    """
+    shared = {key: content[key] for key in SHARED if content.get(key) is not None}
+    named = str(shared.get("trainable") or shared.get("task") or "").rpartition(":")[2]
+    alone: dict[str, Any] = {"experiments": {named: {}}} if named else {}
+    whole = {**alone, **content}
+    experiments = whole.get("experiments")
+    if not shared or not isinstance(experiments, Mapping):
+        return whole
+    return {**whole, "experiments": {n: _over(shared, e) for n, e in experiments.items()}}
+
+
+def _over(shared: Mapping[str, Any], experiment: Any) -> Any:
+    """An experiment over what all share; mappings are joined key by key."""
+    if not isinstance(experiment, Mapping | None):
+        return experiment
+    own = dict(experiment or {})
+    for key, value in shared.items():
+        if isinstance(value, Mapping) and isinstance(own.get(key), Mapping):
+            own[key] = {**value, **own[key]}
+        else:
+            own.setdefault(key, value)
+    return own
 
 
 def anchor_homes(content: Mapping[str, Any]) -> list[str]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from raytune_ocr.config.environment import environment_overrides
-from raytune_ocr.config.metrics import known_mode, monitors_of
+from raytune_ocr.config.metrics import ANY, known_mode, monitors_of
 from raytune_ocr.config.rules import shown
-from raytune_ocr.config.settings import SECTIONS, check, path_of
-from raytune_ocr.config.training_config import TrainingConfig, with_derived_loss
+from raytune_ocr.config.settings import OWN, SECTIONS, check, path_of
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.training_config import with_derived as with_derived_parts
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
 OWN_KEYS = ("experiment_name", "num_samples", "resources")
@@ -24,7 +25,7 @@ def create_training_config(experiment_config: Mapping[str, Any]) -> TrainingConf
     Raises:
         ConfigurationError: with all problems, one a line.
     """
-    fields, problems = read_sections(experiment_config, "experiment")
+    fields, problems = read_sections(in_sections(experiment_config), "experiment")
     if isinstance(experiment_config, Mapping) and "experiment_name" in experiment_config:
         name = experiment_config["experiment_name"]
         try:
@@ -36,19 +37,32 @@ def create_training_config(experiment_config: Mapping[str, Any]) -> TrainingConf
     return create_config(combined(fields, environment_overrides()), "experiment")
 
 
+def in_sections(experiment: Any) -> Any:
+    """Return an experiment with the settings that stand in itself as a section of their own."""
+    if not isinstance(experiment, Mapping):
+        return experiment
+    own = {key: value for key, value in experiment.items() if key in SECTIONS[OWN]}
+    return {**{key: v for key, v in experiment.items() if key not in own}, OWN: own}
+
+
+def dotted(*path: Any) -> str:
+    """Return a path in the file; the section of own keys has no name."""
+    return ".".join(str(key) for key in path if key != OWN)
+
+
 def read_sections(experiment: Any, where: str) -> tuple[dict[str, Any], list[str]]:
     """Return the checked fields of an experiment's sections, and their problems.
 
     Args:
-        experiment: the sections.
+        experiment: what `in_sections` gave.
         where: the path of the experiment, for messages.
     """
     if not isinstance(experiment, Mapping):
         return {}, [f"{where}: must be a mapping of sections, got {shown(experiment)}"]
     fields: dict[str, Any] = {}
-    known = [*SECTIONS, *OWN_KEYS]
+    known = [*SECTIONS, *SECTIONS[OWN], *OWN_KEYS]
     problems = [
-        f"{where}.{key}: {unknown_name('section', key, known)}"
+        f"{where}.{key}: {unknown_name('section', key, filter(None, known))}"
         for key in experiment
         if key not in known
     ]
@@ -60,7 +74,7 @@ def read_sections(experiment: Any, where: str) -> tuple[dict[str, Any], list[str
             problems.append(f"{where}.{section}: must be a mapping, got {shown(content)}")
             continue
         for key, value in content.items():
-            path = f"{where}.{section}.{key}"
+            path = dotted(where, section, key)
             if key not in names:
                 problems.append(f"{path}: {unknown_name('key', key, names)}")
                 continue
@@ -91,7 +105,7 @@ def combined(
 
 def with_derived(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return `fields` with the defaults that follow from other fields."""
-    values = with_derived_loss(fields)
+    values = with_derived_parts(fields)
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
     values.setdefault("early_stopping_mode", known_mode(monitor) or "max")
     return values
@@ -115,6 +129,10 @@ def monitor_problems(values: Mapping[str, Any], where: str) -> list[str]:
     """Return the problem of the monitored metric, if one is set."""
     monitors = monitors_of(values)
     monitor = values.get("early_stopping_monitor", monitors[0])
+    if monitors is ANY:
+        mode = values.get("early_stopping_mode") or known_mode(monitor)
+        rule = "must be max or min, since its name does not tell which is better"
+        return [] if mode else [f"{where}.metric.mode: {rule}, got none for {monitor!r}"]
     if monitor in monitors:
         return []
     return [f"{where}.early_stopping.monitor: {unknown_name('metric', monitor, monitors)}"]

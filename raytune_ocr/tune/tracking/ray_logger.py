@@ -6,8 +6,17 @@ runs it several times: after a pause, after a lost process, or after a resume.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+OF_RAY = (
+    *("config", "pid", "hostname", "node_ip", "date", "timestamp", "done", "trial_id"),
+    *("experiment_tag", "checkpoint_dir_name", "should_checkpoint", "auto_unpause"),
+    *("time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
+    *("timesteps_total", "episodes_total", "training_iteration", "best_score"),
+    *("num_epochs", "history", "frames"),
+)
+"""Keys of a report that are no figures of an epoch."""
 PAUSED = "paused"
 """Key in the config of a Ray trial that ended in a pause and continues as another one."""
 
@@ -27,7 +36,7 @@ class Described:
         if self._first.setdefault(name, trial) is not trial:
             return
         asked = trial.config
-        trial.config = dict(asked["config"])
+        trial.config = settings_of(asked["config"])
         try:
             super().log_trial_start(trial)  # type: ignore[misc]
         finally:
@@ -36,7 +45,7 @@ class Described:
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         """Log a report with its epoch as the step."""
         first = self._first[trial.config["experiment_name"]]
-        row = {**result, "training_iteration": result.get("epoch", iteration)}
+        row = {**figures_of(result), "training_iteration": result.get("epoch", iteration)}
         super().log_trial_result(iteration, first, row)  # type: ignore[misc]
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
@@ -53,6 +62,30 @@ class Described:
         super().on_experiment_end(trials, **info)  # type: ignore[misc]
 
 
+def figures_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a report that its epoch is told by, under their own names."""
+    return {
+        name: value
+        for name, value in result.items()
+        if name not in OF_RAY and isinstance(value, (int, float)) and not isinstance(value, bool)
+    }
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a trial trains with, parameters of one's own by their own names.
+
+    Args:
+        config: fields of a `TrainingConfig`; those that a training function does not use are left
+            out.
+    """
+    parameters = config.get("parameters") or {}
+    if config.get("trainable"):
+        used = ("experiment_name", "trainable", "num_epochs", "seed")
+        config = {name: config[name] for name in used if name in config}
+    own = {f"parameters.{n}" if n in config else n: value for n, value in parameters.items()}
+    return {**{name: value for name, value in config.items() if name != "parameters"}, **own}
+
+
 class OfRun:
     """Names a trial uniquely across runs.
 
@@ -66,4 +99,8 @@ class OfRun:
 
     def whole_name(self, trial: Any) -> str:
         """Return the run's id and the trial's name."""
-        return f"{self.run}/{trial.config['experiment_name']}"
+        return self.name_of(trial.config["experiment_name"])
+
+    def name_of(self, trial: str) -> str:
+        """Return the run's id and that trial name."""
+        return f"{self.run}/{trial}"

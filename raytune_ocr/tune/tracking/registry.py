@@ -6,23 +6,25 @@ driver adds the last images.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.tune.cluster.head_watchdog import problem
 
-if TYPE_CHECKING:
-    from ray.tune.logger import LoggerCallback
+logger = logging.getLogger(__name__)
 
 TRACKERS = ("mlflow", "wandb")
 MLFLOW_URI = "MLFLOW_TRACKING_URI"
 MLFLOW_STORE = "mlflow.db"  # in the output folder, unless MLFLOW_TRACKING_URI is set
+MLFLOW_FILES = "mlartifacts"  # beside it
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -40,7 +42,7 @@ def check_trackers(names: Sequence[str]) -> None:
             )
 
 
-def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallback]:
+def trackers(names: Sequence[str], folder: Path, run: str) -> list[Any]:
     """Return Ray's callbacks for the named trackers.
 
     Args:
@@ -53,10 +55,12 @@ def trackers(names: Sequence[str], folder: Path, run: str) -> list[LoggerCallbac
     from raytune_ocr.tune.tracking.mlflow import MLflow
     from raytune_ocr.tune.tracking.wandb import WeightsAndBiases
 
-    made: list[LoggerCallback] = []
+    made: list[Any] = []
     if "mlflow" in names:
-        store = os.environ.get(MLFLOW_URI) or f"sqlite:///{folder / MLFLOW_STORE}"
-        made.append(MLflow(store, experiment_name=folder.name, run=run))
+        uri = os.environ.get(MLFLOW_URI)
+        store = uri or f"sqlite:///{folder / MLFLOW_STORE}"
+        files = None if uri else folder / MLFLOW_FILES
+        made.append(MLflow(store, experiment_name=folder.name, run=run, artifacts=files))
     if "wandb" in names:
         project = os.environ.get("WANDB_PROJECT") or folder.name
         mode = os.environ.get("WANDB_MODE")  # of this process: a cluster's others do not have it
@@ -78,6 +82,32 @@ def reach_trackers(names: Sequence[str], folder: Path, run: str) -> None:
                 tracker.setup()
         except Exception as error:  # whatever a tracker's own package raises
             raise ConfigurationError(f"--track {name}: cannot log to it: {error}") from error
+
+
+def send_winner(
+    names: Sequence[str], folder: Path, run: str, winner: Mapping[str, Any] | None
+) -> None:
+    """Add the winner's model and the report to its run in each tracker.
+
+    What fails is a warning: the run itself is whole.
+
+    Args:
+        winner: the best result of the results JSON.
+    """
+    if not (names and winner):
+        return
+    from raytune_ocr.report.report_page import write_report
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="raytune_ocr_") as scratch:
+            files = {"report": write_report([folder], Path(scratch))}
+            if winner["checkpoint"]:
+                files["model"] = Path(winner["checkpoint"])
+            for tracker in trackers(names, folder, run):
+                tracker.setup()
+                tracker.log_files(winner["experiment_name"], files)
+    except Exception as error:  # whatever a tracker's own package raises
+        logger.warning("--track: the winner's model and report were not added: %s", error)
 
 
 def _unreachable(uri: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from raytune_ocr.config.training_config import data_key
 from raytune_ocr.results.record import TrialRecord
 
 ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
@@ -20,5 +19,5 @@ def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> Non
         stopped = record.stop_reason not in ENDED_BY_THEMSELVES
         if config.use_tensorboard and checkpoint and stopped:
             folder = RunFolder(config.output_dir, record.name).tensorboard
-            dataset = data[data_key(config)]
+            dataset = data.get(record.task.data_key(config))
             record.task.log_picture(config, checkpoint, dataset, folder, len(record.epochs))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
@@ -15,10 +17,25 @@ class _WandbRuns(OfRun, WandbLoggerCallback):
 
     def log_trial_start(self, trial: Any) -> None:
         """Continue the run of that id, or start it."""
-        name = self.whole_name(trial).encode()
-        self.kwargs["id"] = hashlib.sha256(name).hexdigest()[:16]
+        self.kwargs["id"] = id_of(self.whole_name(trial))
         self.kwargs["resume"] = "allow"
         super().log_trial_start(trial)
+
+    def log_files(self, trial: str, files: Mapping[str, Path]) -> None:
+        """Add files to a trial's run as artifacts, each of its kind."""
+        import wandb
+
+        settings = {**self.kwargs, "id": id_of(self.name_of(trial)), "resume": "allow"}
+        with wandb.init(project=self.project, name=trial, **settings) as run:
+            for kind, path in files.items():
+                artifact = wandb.Artifact(f"{trial}-{kind}", type=kind)
+                artifact.add_file(str(path))
+                run.log_artifact(artifact)
+
+
+def id_of(whole_name: str) -> str:
+    """The id of the run that a trial's whole name has."""
+    return hashlib.sha256(whole_name.encode()).hexdigest()[:16]
 
 
 class Writing(_WandbLoggingActor):

@@ -1,3 +1,7 @@
+import math
+from types import SimpleNamespace
+
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -17,6 +21,30 @@ def test_parts_of_a_trial_that_follow_within_a_second_are_read_in_order(tmp_path
         writer.add_scalar("train_loss", 0.4, 2)
     seen = EventAccumulator(str(tmp_path)).Reload()
     assert [row.step for row in seen.Scalars("train_loss")] == [1, 2]
+
+
+def test_hparams_has_the_settings_and_the_best_value_also_after_a_resume(tmp_path):
+    def epochs(logger, first, *losses):
+        logger.on_train_begin(SimpleNamespace(epoch=first))
+        for epoch, loss in enumerate(losses, first):
+            logger.on_epoch_end(None, epoch, {"val_loss": loss, "val_f1": loss})
+        logger.on_train_end(SimpleNamespace(epoch=first + len(losses)))
+        return logger.state_dict()
+
+    def logger():
+        modes = {"val_loss": "min", "val_f1": "max"}
+        return TensorBoardLogger(tmp_path, settings={"learning_rate": 0.1}, metrics=modes)
+
+    state = epochs(logger(), 0, 0.5, 0.2, math.nan)
+    later = logger()
+    later.load_state_dict(state)
+    epochs(later, 3, 0.4)
+    seen = EventAccumulator(str(tmp_path)).Reload()
+    assert seen.Scalars("best_val_loss")[-1].value == pytest.approx(0.2)
+    assert seen.Scalars("best_val_f1")[-1].value == pytest.approx(0.5)
+    told = seen.PluginTagToContent("hparams")
+    assert "_hparams_/session_start_info" in told
+    assert "_hparams_/experiment" not in told  # TensorBoard lists what differs between runs first
 
 
 def test_a_resume_leaves_the_steps_of_the_epochs_before_it(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from raytune_ocr.training import seed_everything
-from raytune_ocr.training.checkpoints.rng import rng_state, set_rng_state
+from raytune_ocr.training.checkpoints.rng import generators_kept, rng_state, set_rng_state
 from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 
 CPU = torch.device("cpu")
@@ -38,3 +38,15 @@ def test_a_seed_beyond_numpys_range_is_taken():
     first = float(np.random.normal())
     np.random.seed(5)
     assert float(np.random.normal()) == first
+
+
+def test_what_happens_inside_leaves_the_generators_as_they_were():
+    seed_everything(7)
+    wanted = draw()
+    seed_everything(7)
+    drawn = []
+    for _ in range(2):
+        with generators_kept():
+            drawn.append(draw())
+            seed_everything(99)
+    assert draw() == wanted and drawn[0] == drawn[1]

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from raytune_ocr.config.prices import Prices
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.targets import Target
@@ -69,9 +70,9 @@ def test_what_confirms_a_winner_goes_on_after_the_target_but_not_after_the_time(
     budget = Budget(seconds=0.05, target=Target("character_accuracy", 0.8))
     budget.start([record(0.9, status="completed")])
     budget.begin()
-    assert budget.spent() and not budget.out_of_time()
+    assert budget.spent() and not budget.is_exhausted()
     time.sleep(0.06)
-    assert budget.out_of_time() and budget.reason == "time_budget"
+    assert budget.is_exhausted() and budget.reason == "time_budget"
     confirming = record(0.9)
     confirming.confirms = "a"
     budget.cut([confirming])
@@ -100,3 +101,20 @@ def test_what_ended_a_run_is_told_in_words():
 def test_a_limit_of_trials_has_ended_a_run_that_could_have_more(most, told):
     assert bool(most_trials(most, begun=5, size=10)) is told
     assert most_trials(5, begun=5, size=5) == ""
+
+
+def test_money_ends_a_run_and_what_was_spent_before_a_resume_counts():
+    budget = Budget(max_cost=2.0)
+    budget.prices = Prices(cpu_hour=1.0)
+    spent = record(0.5, status="completed")
+    spent.epochs[0] |= {"seconds": 3600.0, "cpus": 1.0, "gpus": 0.0}
+    budget.start([spent])
+    assert not budget.spent()
+    running = record(0.5)
+    running.config = TrainingConfig(experiment_name="b")
+    running.epochs[0] |= {"seconds": 3600.0, "cpus": 1.5, "gpus": 0.0}
+    budget.note(running)
+    assert budget.spent() and budget.reason == "max_cost"
+    budget.cut([running])
+    assert (running.stop_reason, running.is_over) == ("max_cost", False)
+    assert budget.ended_by(0).startswith("--max-cost 2 is spent")

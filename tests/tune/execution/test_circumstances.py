@@ -8,12 +8,15 @@ from raytune_ocr.data.datasets.base import ImageDataset, LabelledImages
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.execution.circumstances import (
+    CODE,
     DATA,
     MadeWith,
     check_data,
+    code_fingerprints,
     data_fingerprints,
     made_with,
     versions,
+    warn_of_edited_code,
 )
 
 NOW = {"torch": "2.6.0", "ray": "2.60.0", "device": "cpu"}
@@ -73,3 +76,19 @@ def test_only_data_that_the_run_has_trained_on_are_accepted():
     check_data({}, {"d": "3"})  # a run from before this was kept
     with pytest.raises(ConfigurationError, match=r"got d with other images.*--data PATH.*--output"):
         check_data(facts, {"d": "3", "e": "2"})
+
+
+def test_source_that_was_edited_is_logged_and_the_newest_counts(caplog):
+    facts = {CODE: [{"fingerprints": {"m:f": "one"}}, {"fingerprints": {"m:f": "two"}}]}
+    warn_of_edited_code(facts, {"m:f": "two", "m:g": "new"})
+    warn_of_edited_code({}, {"m:f": "two"})
+    assert not caplog.records
+    warn_of_edited_code(facts, {"m:f": "one"})
+    assert "--resume: the source of m:f was edited since" in caplog.text
+
+
+def test_only_code_of_ones_own_has_a_fingerprint():
+    home = "tests.fixtures.own_training"
+    own = TrainingConfig(trainable=f"{home}:finetune", imports=[home])
+    found = code_fingerprints([TrialRecord(TrainingConfig()), TrialRecord(own)])
+    assert list(found) == [f"{home}:finetune"]

@@ -22,10 +22,11 @@ EPOCHS = 4
 def start_run(tmp_path):
     """Begins a run of experiments in this test's folder, or goes on with it."""
 
-    def start(experiments, resume=False, known=None, storage=None, **options):
+    def start(experiments, resume=False, known=None, storage=None, prices=None, **options):
         folder = tmp_path / "out"
         folder.mkdir(exist_ok=True)
-        space = read_space({"experiments": experiments}, "space.yaml", output_dir=str(folder))
+        content = {"experiments": experiments, "prices": prices}
+        space = read_space(content, "space.yaml", output_dir=str(folder))
         copy = RunCopy(storage and Storage.at(storage), folder)
         run = Run(folder, TuneOptions(**options), copy, "t", tmp_path / "results.json")
         run.start(space, known or KnownPoints(), resume)
@@ -47,7 +48,8 @@ def train(run, record, epoch, value):
     for number in range(len(record.epochs) + 1, epoch + 1):
         row = {"epoch": number, "val_char_accuracy": value, "val_seq_accuracy": value}
         last = number == record.config.num_epochs
-        row |= {"train_loss": 1.0, "seconds": 1.0, "stop_reason": "max_epochs" if last else ""}
+        row |= {"cpus": 1.0, "gpus": 0.0, "train_loss": 1.0, "seconds": 1.0}
+        row |= {"stop_reason": "max_epochs" if last else ""}
         action = run.report(record, row)
     return action
 
@@ -212,10 +214,11 @@ def test_a_paused_trial_that_goes_on_keeps_its_states(start_run, tmp_path):
 CUT = [
     {"target": Target("character_accuracy", 0.9)},
     {"time_budget": 1e-9},
+    {"max_cost": 2.0, "prices": {"cpu_hour": 3600}},
 ]
 
 
-@pytest.mark.parametrize("given", CUT, ids=["target", "time_budget"])
+@pytest.mark.parametrize("given", CUT, ids=["target", "time_budget", "max_cost"])
 def test_models_of_trials_that_the_run_cut_are_taken_from_the_storage(start_run, tmp_path, given):
     run = start_run(presets("a", "b"), storage=tmp_path / "storage", scheduler="none", **given)
     left_behind(tmp_path / "storage", "a", "b")
@@ -227,6 +230,20 @@ def test_models_of_trials_that_the_run_cut_are_taken_from_the_storage(start_run,
     assert best["stop_reason"] == next(iter(given))
     assert best["checkpoint"] == str(tmp_path / "out" / "a" / "checkpoints" / "best_model.pt")
     assert not (tmp_path / "out" / "b" / "checkpoints").exists()  # never trained
+
+
+def test_a_run_whose_money_is_spent_goes_on_only_with_more(start_run):
+    given = {"scheduler": "none", "prices": {"cpu_hour": 3600, "currency": "EUR"}}
+    run = start_run(presets("a", "b"), max_cost=3, **given)
+    train(run, run.next_trial(), 3, 0.5)
+    assert run.budget.spent()
+    stopped(run)
+    assert run.document()["costs"]["money"] == 3.0 and "--max-cost 3 is spent" in run.ended_by
+    again = start_run(presets("a", "b"), resume=True, max_cost=3, **given)
+    assert again.next() == [] and again.budget.spent()
+    stopped(again)
+    more = start_run(presets("a", "b"), resume=True, max_cost=5, **given)
+    assert [record.name for record in more.next()] == ["a", "b"] and not more.budget.spent()
 
 
 def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, monkeypatch):

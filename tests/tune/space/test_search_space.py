@@ -233,3 +233,67 @@ def test_a_missing_key_is_also_a_key_error():
     )
     with pytest.raises(KeyError, match="unknown experiment 'b'"):
         read_space({"experiments": {"a": {}}}).only(["b"])
+
+
+OWN = {"trainable": "tests.fixtures.own_training:finetune", "epochs": 3}
+
+
+def test_a_file_with_a_function_needs_no_experiments():
+    found = read_space({**OWN, "parameters": {"lr": {"grid": [0.1, 0.2]}}})
+    assert list(found.configs) == ["finetune_0001", "finetune_0002"]
+    config = found.configs["finetune_0001"]
+    assert (config.parameters, config.num_epochs) == ({"lr": 0.1}, 3)
+    assert config.imports == ["tests.fixtures.own_training"] == found.imports
+    assert (config.early_stopping_monitor, config.early_stopping_mode) == ("val_loss", "min")
+
+
+def test_keys_at_the_top_are_defaults_of_every_experiment():
+    found = read_space(
+        {
+            **OWN,
+            "metric": {"name": "val_f1"},
+            "parameters": {"lr": 0.1, "width": 8},
+            "resources": {"cpus": 2},
+            "experiments": {"same": None, "other": {"parameters": {"lr": 0.2}, "epochs": 5}},
+        }
+    )
+    same, other = found.configs.values()
+    assert (same.parameters, same.num_epochs) == ({"lr": 0.1, "width": 8}, 3)
+    assert (other.parameters, other.num_epochs) == ({"lr": 0.2, "width": 8}, 5)
+    assert {c.early_stopping_mode for c in (same, other)} == {"max"}
+    assert {e.resources.cpus for e in found.experiments.values()} == {2}
+
+
+def test_a_parameter_may_depend_on_another_one():
+    when = {"parameters.kind": "sgd"}
+    parameters = {
+        "kind": {"grid": ["sgd", "adam"]},
+        "momentum": {"grid": [0.0, 0.9], "when": when},
+    }
+    found = read_space({**OWN, "parameters": parameters}).configs.values()
+    drawn = [(c.parameters["kind"], c.parameters.get("momentum")) for c in found]
+    assert sorted(drawn, key=str) == [("adam", None), ("sgd", 0.0), ("sgd", 0.9)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"metric": {"name": "val_zing"}}, r"finetune\.metric\.mode: must be max or min"),
+        ({"trainable": "nowhere_at_all:f"}, r"import 'nowhere_at_all': cannot be imported"),
+        ({"trainable": "tests.fixtures.own_training:f"}, r"trainable: .*unknown function 'f'"),
+        ({"trainable": "mine"}, r"trainable: must be the name of a function, module:function"),
+        ({"task": "tests.fixtures.own_training:AbsoluteError", "trainable": None}, "a subclass of"),
+        ({"parameters": [1]}, r"parameters: must be a mapping"),
+        ({"targets": {"zing": 3}}, r"targets\.zing: its name does not tell"),
+        ({"parametres": 3}, "unknown key 'parametres'"),
+    ],
+)
+def test_what_is_wrong_with_a_task_of_ones_own_is_said_with_its_place(keys, told):
+    with pytest.raises(ConfigurationError, match=told):
+        read_space({**OWN, **keys})
+
+
+def test_a_target_may_be_any_metric_of_a_task_of_ones_own_but_of_no_other():
+    assert read_space({**OWN, "targets": {"val_f1": 0.9}}).targets == {"val_f1": 0.9}
+    with pytest.raises(ConfigurationError, match=r"targets\.val_f1: unknown target"):
+        read_space({"experiments": {"a": {}}, "targets": {"val_f1": 0.9}})

@@ -18,6 +18,8 @@ def test_mlflow_has_a_run_for_each_trial_with_all_settings_and_every_epoch(finis
         assert run.data.params["batch_size"] == "16"
         told = store.get_metric_history(run.info.run_id, "val_char_accuracy")
         assert sorted({point.step for point in told}) == [1, 2, 3]
+        assert not [key for key in run.data.metrics if "/" in key]
+        assert not {"pid", "done", "epoch", "training_iteration"} & set(run.data.metrics)
         best = max(point.value for point in told)
         assert best == pytest.approx(trials.loc[name, "best_val_char_accuracy"])
 
@@ -45,6 +47,46 @@ def test_runs_of_trials_go_on_and_those_of_a_new_run_do_not(tmp_path, monkeypatc
     store = MlflowClient(uri)
     runs = store.search_runs([store.get_experiment_by_name("e").experiment_id])
     assert sorted(run.data.params.get("seed") for run in runs) == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_the_winner_has_its_model_and_the_report_as_artifacts(finished_run):
+    output, _ = finished_run
+    store = MlflowClient(f"sqlite:///{output}/mlflow.db")
+    (experiment,) = [store.get_experiment_by_name("out")]
+    files = {
+        run.info.run_name: [
+            file.path
+            for kind in ("model", "report")
+            for file in store.list_artifacts(run.info.run_id, kind)
+        ]
+        for run in store.search_runs([experiment.experiment_id])
+    }
+    winner = load_results(output)["experiment_name"].iloc[0]
+    assert files.pop(winner) == ["model/best_model.pt", "report/report.html"]
+    assert list(files.values()) == [[]]
+
+
+def test_figures_have_their_own_names_and_the_epoch_is_the_step(tmp_path):
+    from raytune_ocr.tune.tracking.mlflow import MLflow
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracker = MLflow(uri, experiment_name="e", run="one", artifacts=tmp_path / "files")
+    tracker.setup()
+    trial = Started("first", {"learning_rate": 0.1})
+    tracker.log_trial_start(trial)
+    report = {"epoch": 3, "val_loss": 0.5, "pid": 7, "done": False, "training_iteration": 1}
+    tracker.log_trial_result(1, trial, {**report, "config": {"config": {"learning_rate": 0.1}}})
+    model = tmp_path / "best_model.pt"
+    model.write_text("weights")
+    tracker.log_files("first", {"model": model})
+    tracker.log_files("unknown", {"model": model})
+    store = MlflowClient(uri)
+    (run,) = store.search_runs([store.get_experiment_by_name("e").experiment_id])
+    assert (run.data.metrics, run.data.params["learning_rate"]) == ({"val_loss": 0.5}, "0.1")
+    assert store.get_metric_history(run.info.run_id, "val_loss")[0].step == 3
+    (kept,) = tmp_path.glob("files/**/best_model.pt")
+    assert kept.read_text() == "weights"
 
 
 class Started:

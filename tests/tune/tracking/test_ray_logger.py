@@ -1,6 +1,12 @@
 from types import SimpleNamespace
 
-from raytune_ocr.tune.tracking.ray_logger import PAUSED, Described, OfRun
+from raytune_ocr.tune.tracking.ray_logger import (
+    PAUSED,
+    Described,
+    OfRun,
+    figures_of,
+    settings_of,
+)
 
 
 class Tracker:
@@ -57,6 +63,25 @@ def test_a_trial_that_waits_as_the_run_ends_has_ended_and_a_failed_one_only_once
     tracker.log_trial_end(trial(2, "fails", paused=True), failed=True)
     tracker.on_experiment_end([])
     assert tracker.told[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
+
+
+def test_only_figures_of_the_epoch_are_told_under_their_own_names():
+    report = {"epoch": 2, "val_loss": 0.5, "pid": 12, "done": True, "date": "today"}
+    report |= {"config": {"config": {"learning_rate": 0.1}}, "experiment_name": "one"}
+    assert figures_of(report) == {"epoch": 2, "val_loss": 0.5}
+
+
+def test_parameters_of_ones_own_have_their_own_names():
+    own = {"parameters": {"lr": 0.1, "seed": 2}, "seed": 1, "batch_size": 16}
+    assert settings_of(own) == {"lr": 0.1, "parameters.seed": 2, "seed": 1, "batch_size": 16}
+    of_function = {**own, "trainable": "my:train", "num_epochs": 3}
+    assert settings_of(of_function) == {
+        "lr": 0.1,
+        "parameters.seed": 2,
+        "seed": 1,
+        "trainable": "my:train",
+        "num_epochs": 3,
+    }
 
 
 class Named(OfRun, Tracker):

@@ -27,8 +27,8 @@ def offline_records(path):
 
 
 def offline_run(path):
-    """Its name, settings, accuracies by step, and whether it was ended."""
-    name, settings, told, ended = "", {}, {}, False
+    """Its name, settings, accuracies by step, artifacts, and whether it was ended."""
+    name, settings, told, files, ended = "", {}, {}, [], False
     for record in offline_records(path):
         if record.HasField("run"):
             name = record.run.display_name
@@ -37,8 +37,10 @@ def offline_run(path):
             items = {item.key or item.nested_key[0]: item for item in record.history.item}
             step = record.history.step.num
             told[step] = json.loads(items["val_char_accuracy"].value_json)
+        if record.HasField("artifact"):
+            files.append((record.artifact.type, record.artifact.name))
         ended |= record.HasField("exit")
-    return name, settings, told, ended
+    return name, settings, told, files, ended
 
 
 @pytest.mark.slow
@@ -47,8 +49,12 @@ def test_wandb_has_a_run_for_each_trial_also_of_a_population(stored_population):
     runs = [offline_run(path) for path in output.glob("wandb/offline-run-*/run-*.wandb")]
     trials = load_results(output).set_index("experiment_name").fillna({"parent_epoch": 0})
     epochs = pd.read_csv(output / "epochs.csv")
+    (sent,) = [run for run in runs if run[3]]
+    runs.remove(sent)
+    assert sent[0] == trials.index[0]  # the winner
+    assert {kind for kind, _ in sent[3]} == {"model", "report"}
     assert len(trials) == 5 and sorted(name for name, *_ in runs) == sorted(trials.index)
-    for name, settings, told, ended in runs:
+    for name, settings, told, _, ended in runs:
         assert ended
         assert (settings["optimizer_type"], settings["batch_size"]) == ("adam", 16)
         mine = epochs[epochs["experiment_name"] == name].set_index("epoch")["val_char_accuracy"]

@@ -11,8 +11,9 @@ import ray
 from ray.tune import Callback
 
 from raytune_ocr.files import SAYS_DISK_FULL
-from raytune_ocr.results.decision import CONTINUE
+from raytune_ocr.results.decision import CONTINUE, PAUSE
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tasks.base import WITHOUT_STATE
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
@@ -43,6 +44,10 @@ from raytune_ocr.tune.storage.mirror import STATES_KEPT
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
+NOTHING_SAVED = (
+    "trials pause at milestones and their function saves nothing (context.save), so each of them "
+    "trains again from its first epoch when it continues"
+)
 NO_EPOCH_IN_TIME = "no epoch finished in time: the process hung"
 
 
@@ -115,6 +120,7 @@ class RayCallback(Callback):
         self._watch = Watch()
         self._oom_kills = OomKills(oom_kills_by_node if cluster.address else oom_kills_here)
         self._states: dict[str, list[Any]] = {}
+        self._told_of_pauses = False
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles callbacks into its own snapshot, which a resume here does not use.
@@ -143,6 +149,9 @@ class RayCallback(Callback):
             self._furthest[record.name] = last_epoch(record)
             trial.run_metadata.num_failures = 0  # Ray counts the attempts without progress
         self.progress.update(record)
+        if action == PAUSE and result.get(WITHOUT_STATE) and not self._told_of_pauses:
+            self._told_of_pauses = True
+            self.progress.say(NOTHING_SAVED)
         if result.get("error_message"):
             self._show_frames(record, result.get("frames", ()))
         return action

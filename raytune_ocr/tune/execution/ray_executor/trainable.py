@@ -8,12 +8,12 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.training_config import TrainingConfig, data_key, with_half_the_batch
+from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
     DivergenceError,
@@ -21,12 +21,14 @@ from raytune_ocr.errors import (
     TrialTimeoutError,
 )
 from raytune_ocr.files import is_disk_full
+from raytune_ocr.plugins import import_modules
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.cluster.node_checks import Mark
 from raytune_ocr.tune.cluster.ray_patches import drain_deadline
 from raytune_ocr.tune.execution.circumstances import made_with
+from raytune_ocr.tune.execution.ray_executor.energy import EnergyMeter
 from raytune_ocr.tune.execution.ray_executor.node_drain import DrainNotice
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Deadline
 from raytune_ocr.tune.execution.trial_errors import (
@@ -54,6 +56,7 @@ def run_trial(
     resume_from: Path | None = None,
     timeout: float | None = None,
     callbacks: Sequence[Callback] = (),
+    reserved: Mapping[str, float] | None = None,
 ) -> None:
     """Train `config` and report each epoch, for `timeout` seconds at most.
 
@@ -61,6 +64,9 @@ def run_trial(
     that Ray does not retry the trial. When memory runs out, training continues from the last state
     with half the batch and twice the accumulation. A full disk is reported as `disk_full`, the end
     of the time as the stop reason `trial_timeout`. Tracebacks go to the trial's `error.log`.
+
+    Args:
+        reserved: `cpu` and `gpu` of the machine; None: nothing is known of its cost.
 
     Raises:
         NodeDrainedError: the node is being drained; the trial continues from its last state.
@@ -75,12 +81,15 @@ def run_trial(
         "threads": threads,
     }
 
+    if reserved is not None:
+        about |= {"cpus": reserved["cpu"], "gpus": reserved.get("gpu", 0.0)}
+    meter = EnergyMeter(reserved or {})
     has_epochs = resume_from is not None
 
     def report_epoch(row: dict[str, Any], folder: str | None) -> None:
         nonlocal has_epochs
         has_epochs = True
-        report({**about, **row}, folder)
+        report({**about, **row, **(meter.read() if "epoch" in row else {})}, folder)
 
     try:
         about["made_with"] = made_with(config)
@@ -126,7 +135,8 @@ def _train(
             task_of(config).train(config, data, report, resume_from, callbacks)
             return
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error) or config.batch_size == 1:
+            halves = task_of(config).halves_batch and config.batch_size > 1
+            if not (halves and is_out_of_memory(error)):
                 raise
             logger.warning("%s: out of memory; trying half the batch", config.experiment_name)
         config = with_half_the_batch(config)
@@ -157,9 +167,9 @@ def trial(
     """Ray's function trainable; `data` comes from the object store.
 
     Args:
-        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None) and
-            `keeps_states` (true if another Ray trial continues from its states: this trial after a
-            pause, or a clone).
+        config: `experiment_name`, its flat `config`, `threads`, `timeout` (seconds or None), its
+            `request` of resources and `keeps_states` (true if another Ray trial continues from its
+            states: this trial after a pause, or a clone).
         data: datasets by `data_key`.
         storage: where the run is stored; None: the output folder, which every node can read.
         mark: the driver's marker file, which every node must be able to read.
@@ -172,7 +182,7 @@ def trial(
     if mark is not None:
         mark.look()
     settings = TrainingConfig.from_dict(config["config"], environment={})
-    dataset = data[data_key(settings)]
+    dataset = _data_of(settings, data)
     threads, timeout = config["threads"], config["timeout"]
     with (
         _home(settings, storage, config["keeps_states"]) as (settings, report),
@@ -180,7 +190,15 @@ def trial(
     ):
         state = newest_state(Path(settings.output_dir) / settings.experiment_name, restored)
         drain = [] if mark is None else [DrainNotice(drain_deadline)]  # no cluster, no notice
-        run_trial(settings, dataset, report, threads, state, timeout, drain)
+        run_trial(settings, dataset, report, threads, state, timeout, drain, config["request"])
+
+
+def _data_of(config: TrainingConfig, data: dict[str, Any]) -> Any:
+    """The data of a trial; of values that were drawn later than it was sent, made here."""
+    import_modules(config.imports)
+    task = task_of(config)
+    key = task.data_key(config)
+    return data[key] if key in data else task.prepared(config, task.load(config, False))
 
 
 @contextmanager

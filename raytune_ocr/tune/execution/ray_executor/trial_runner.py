@@ -21,7 +21,7 @@ from raytune_ocr.tune.cluster.head_watchdog import RAYLET_PATIENCE, raylet_addre
 from raytune_ocr.tune.cluster.node_checks import Mark, check_nodes
 from raytune_ocr.tune.cluster.ray_client import controller_here, is_client
 from raytune_ocr.tune.cluster.ray_patches import lean_controller, reuse_idle_workers
-from raytune_ocr.tune.execution.circumstances import data_fingerprints
+from raytune_ocr.tune.execution.circumstances import code_fingerprints, data_fingerprints
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import Invalid, load_data
@@ -83,6 +83,7 @@ class TrialRunner:
         possible = [*run.possible(unfinished), *best]
         data, invalid = load_data(possible, self.options.allow_outside)
         run.note_data(data_fingerprints(possible, data))
+        run.note_code(code_fingerprints(possible))
         unfinished = self._without_invalid(unfinished, invalid)
         self.interruptions = Interruptions(self._kill_trials, self._save_and_say_how_to_resume)
         imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
@@ -255,7 +256,7 @@ class TrialRunner:
                 name=run.output_dir.name,
                 storage_path=str(run.output_dir.parent),
                 verbose=0,
-                stop=BudgetStopper(run.budget.out_of_time if confirming else run.budget.spent),
+                stop=BudgetStopper(run.budget.is_exhausted if confirming else run.budget.spent),
                 failure_config=tune.FailureConfig(max_failures=self.options.max_failures),
                 callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],
             ),

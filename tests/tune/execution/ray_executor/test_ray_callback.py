@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from raytune_ocr.results.decision import PAUSE
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor import ray_callback
@@ -201,3 +202,13 @@ def test_a_trial_without_attempts_left_that_the_kernel_killed_is_run_again_down_
         sizes.append(record.config_used.batch_size)
     assert sizes == [16, 8, 4, 2, 1, 1] and "a" in callback.lost
     assert record.status == "failed" and "with a batch of one" in record.error_message
+
+
+def test_pauses_of_a_function_that_saves_nothing_are_mentioned_once(callback, tmp_path):
+    said = []
+    callback.progress.say = said.append
+    callback.run.study.scheduler.next_milestone = lambda trial: 1
+    for name in ("a", "b"):
+        row = {"epoch": 1, "val_char_accuracy": 0.5, "seconds": 1.0, "without_state": True}
+        assert callback.report(RayTrial(name, tmp_path), row) == PAUSE
+    assert len(said) == 1 and "saves nothing (context.save)" in said[0]

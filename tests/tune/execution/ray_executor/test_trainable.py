@@ -100,7 +100,7 @@ def test_a_trial_goes_on_from_the_checkpoint_that_ray_restores_if_it_is_the_newe
     restored, own = tmp_path / "restored", tmp_path / "out" / "t" / "checkpoint_1"
     write_state(restored / "state.pt", {"epoch": 3})
     asked, from_where = {"config": config.to_dict(), "threads": 1, "timeout": None}, []
-    asked |= {"experiment_name": "t", "keeps_states": False}
+    asked |= {"experiment_name": "t", "keeps_states": False, "request": {"cpu": 1.0}}
     monkeypatch.setattr(trainable, "run_trial", lambda *given: from_where.append(given[4]))
     monkeypatch.setattr(tune, "get_checkpoint", lambda: tune.Checkpoint.from_directory(restored))
     for epoch in (None, 2, 4):

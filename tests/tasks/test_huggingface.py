@@ -1,0 +1,34 @@
+import pytest
+
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.tasks.context import FunctionContext
+from tests.fixtures.own_tasks import example, train, train_with_a_break, without_cost
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+PARAMETERS = {"learning_rate": 2e-3, "width": 16, "layers": 1}
+
+
+@pytest.fixture(scope="module")
+def data():
+    return example("text_classification").prepare(120)
+
+
+def test_a_resumed_training_continues_as_if_it_had_never_stopped(tmp_path, data):
+    module = example("text_classification")
+    whole = train(module, PARAMETERS, 3, data)
+    assert set(whole.history) >= {"train_loss", "eval_loss", "eval_macro_f1"}
+    assert "eval_runtime" not in whole.history
+    parts = train_with_a_break(module, PARAMETERS, 3, tmp_path, data)
+    assert without_cost(parts.rows) == without_cost(whole.rows)
+
+
+def test_arguments_that_do_not_save_each_epoch_are_told(tmp_path):
+    from transformers import TrainingArguments
+
+    from raytune_ocr.tasks.huggingface import TrialCallback, training_options
+
+    context = FunctionContext(2)
+    options = {**training_options(context, tmp_path), "save_strategy": "no"}
+    with pytest.raises(ConfigurationError, match=r"save_strategy must be 'epoch' .* got 'no'"):
+        TrialCallback(context).on_train_begin(TrainingArguments(**options), None, None)
