@@ -130,7 +130,7 @@ def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer
     targets = writer.table("targets", analysis.targets_table(source))
     wanted = ["experiment_name", "status", "stop_reason", *_figures(table), "best_epoch"]
     wanted += ["total_epochs", "training_time", "model_name", "batch_size", "learning_rate"]
-    wanted += [name for name in table if name.startswith(PARAMETER)]
+    wanted += [name for name in map(str, table) if name.startswith(PARAMETER)]
     section.tables = [table[[name for name in wanted if name in table]]]
     section.text = "Best first; accuracies from 0 to 1, times in seconds."
     if len(targets):

@@ -298,11 +298,12 @@ def _conditions(
     if not isinstance(written, Mapping) or not written:
         rule = "must be a mapping such as {training.loss_type: focal}"
         return (), [f"{place}: {rule}, got {shown(written)}"]
-    conditions, problems = [], []
+    conditions: list[tuple[str, tuple[Any, ...]]] = []
+    problems = []
     for key, wanted in written.items():
-        other = PATHS.get(key, key)
+        other = str(PATHS.get(key, key))
         where = f"{place}.{key}"
-        if other not in RULES and not key.startswith(PARAMETER):
+        if other not in RULES and not other.startswith(PARAMETER):
             problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
             continue
         if other == name:

@@ -300,7 +300,7 @@ def with_shared(content: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     shared = {key: content[key] for key in SHARED if content.get(key) is not None}
     named = str(shared.get("trainable") or shared.get("task") or "").rpartition(":")[2]
-    alone = {"experiments": {named: {}}} if named else {}
+    alone: dict[str, Any] = {"experiments": {named: {}}} if named else {}
     whole = {**alone, **content}
     experiments = whole.get("experiments")
     if not shared or not isinstance(experiments, Mapping):
