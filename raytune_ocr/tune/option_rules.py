@@ -64,13 +64,14 @@ def one_of(names: Sequence[str]) -> OptionRule:
     return OptionRule(f"one of {', '.join(names)}", read, {"enum": list(names)})
 
 
-def name_in(registry: Registry[Any]) -> OptionRule:
-    """A name of a registry; one that a package brings later is read as well."""
+def name_in(registry: Registry[Any], *others: str) -> OptionRule:
+    """A name of a registry, or one of `others`; one that a package brings later is read as well."""
 
     def read(value: Any) -> str | None:
-        return value if isinstance(value, str) and value in registry.names() else None
+        known = isinstance(value, str) and value in (*registry.names(), *others)
+        return value if known else None
 
-    return one_of(registry.names())._replace(read=read)
+    return one_of([*registry.names(), *others])._replace(read=read)
 
 
 def _number(value: Any) -> float | None:

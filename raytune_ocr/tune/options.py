@@ -28,7 +28,7 @@ from raytune_ocr.tune.option_rules import (
     integer_or_all,
     name_in,
 )
-from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
+from raytune_ocr.tune.registries import AUTO, SCHEDULERS, SEARCHERS
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.storage.storage import Storage
@@ -96,9 +96,10 @@ class TuneOptions:
         "mid-training; use trials that fit all at a time, and a grace period of a tenth of their "
         "epochs; freeze-thaw: a model of all learning curves chooses which trial starts, or "
         "continues from its pause, until --epoch-budget is spent: the fewest epochs where there "
-        "are many samples; none: no trial stops (default asha)",
-        name_in(SCHEDULERS),
-        metavar="|".join(SCHEDULERS.names()),
+        "are many samples; none: no trial stops; auto: picks one of them, and its grace period, by "
+        "the number of trials and epochs, and says which and why (default asha)",
+        name_in(SCHEDULERS, AUTO),
+        metavar="|".join([*SCHEDULERS.names(), AUTO]),
         group="how to run",
     )
     grace_period: int = option(
@@ -340,6 +341,8 @@ def chosen_options(
         raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
     if options.get("retry_failed") and not (options.get("resume") or options.get("resume_if_any")):
         raise ConfigurationError("--retry-failed: must be given with --resume")
+    if options.get("scheduler") == AUTO and (earlier or {}).get("scheduler"):
+        options |= {name: (earlier or {})[name] for name in ("scheduler", "grace_period")}
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
@@ -358,6 +361,8 @@ def not_followed(
         before = earlier.get(name)
         if name not in KEPT_OPTIONS or before in (None, value) or given.get(name) is not None:
             continue
+        if value == AUTO:
+            continue
         pauses = name == "scheduler" and any(SCHEDULERS[n].pauses for n in (value, before))
         way = "another --output-dir takes it" if pauses else f"{_flag(name)} {value} changes it"
         lines.append(
@@ -371,6 +376,8 @@ def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
     """Raise ConfigurationError where a scheduler does not go with the search or a resumed run."""
     scheduler = options.get("scheduler", TuneOptions.scheduler)
     search = options.get("search", TuneOptions.search)
+    if scheduler == AUTO:
+        return
     if SCHEDULERS[scheduler].needs_all_trials and SEARCHERS[search].adaptive:
         raise ConfigurationError(
             f"--scheduler: {scheduler} must go with --search random, since all its trials start "

@@ -23,6 +23,8 @@ SCHEDULERS: Registry[Any] = Registry(
     },
 )
 """Subclasses of `tune.schedulers.base.Scheduler`."""
+AUTO = "auto"
+"""Instead of a scheduler's name: `tune.schedulers.automatic` picks one."""
 
 SEARCHERS: Registry[Any] = Registry(
     "search",

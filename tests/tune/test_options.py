@@ -93,3 +93,11 @@ def test_options_of_an_edited_file_that_a_resume_does_not_follow_are_told():
     (line,) = not_followed({}, {"scheduler": "halving"}, earlier)
     assert "another --output-dir takes it" in line
     assert not not_followed({}, tuning, {})
+
+
+def test_a_resumed_run_keeps_the_scheduler_that_auto_picked_for_it():
+    earlier = {"scheduler": "halving", "grace_period": 20}
+    resumed = chosen_options({"scheduler": "auto"}, {}, earlier)
+    assert (resumed.scheduler, resumed.grace_period) == ("halving", 20)
+    assert not_followed({}, {"scheduler": "auto"}, earlier) == []
+    assert chosen_options({"scheduler": "auto"}).scheduler == "auto"

@@ -14,9 +14,11 @@ from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tasks.registry import task_of
+from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions, check_comparable
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.schedulers.base import Setup
+from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.tuner import HyperparameterTuner
@@ -75,8 +77,10 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: b
         ConfigurationError, DataNotFoundError: trials that cannot be compared, data or a device
             that is not there.
     """
-    space, options = tuner.space(names), tuner.options
+    space = tuner.space(names)
     known = tuner.known(space)
+    plan = Plan(space, tuner.options.search, known, tuner.options.max_trials, record_of)
+    options = settle_scheduler(plan, tuner.options)
     drawn = {
         name: list(experiment.points(space.seed, known.skip))
         for name, experiment in space.experiments.items()
@@ -90,7 +94,7 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: b
     check_data(point.config for _, point in trials)
     if every:
         return "\n".join(to_yaml({p.name: trial_plan(e, p, options)}) for e, p in trials)
-    return _page(tuner, drawn, trials)
+    return _page(tuner.config_file, options, drawn, trials)
 
 
 def _first(drawn: Mapping[str, list[Point]], most: int | None) -> dict[str, list[Point]]:
@@ -104,17 +108,17 @@ def _first(drawn: Mapping[str, list[Point]], most: int | None) -> dict[str, list
 
 
 def _page(
-    tuner: HyperparameterTuner,
+    config_file: str,
+    options: TuneOptions,
     drawn: Mapping[str, list[Point]],
     trials: Sequence[tuple[Experiment, Point]],
 ) -> str:
     """Counts, ranges and example trials."""
-    options = tuner.options
     experiments = {experiment.name: experiment for experiment, _ in trials}
     epochs = sum(point.config.num_epochs for _, point in trials)
     count = f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}"
     lines = [
-        f"# {tuner.config_file}: {len(trials)} trials of {count}, at most {epochs} epochs in all",
+        f"# {config_file}: {len(trials)} trials of {count}, at most {epochs} epochs in all",
         f"# scheduler {options.scheduler}, search {options.search}",
     ]
     for name, experiment in experiments.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, MutableMapping
 from dataclasses import replace
 
@@ -11,20 +12,45 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.options import TuneOptions
-from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.registries import AUTO, SCHEDULERS
+from raytune_ocr.tune.schedulers.automatic import pick
 from raytune_ocr.tune.schedulers.base import Scheduler, Setup
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.space.experiment import Experiment, Point
+
+logger = logging.getLogger(__name__)
+
+
+def settle_scheduler(plan: Plan[TrialRecord], options: TuneOptions) -> TuneOptions:
+    """The options with the scheduler that `auto` picks for the plan's trials."""
+    if options.scheduler != AUTO or not plan.size:
+        return options
+    limit = options.max_trials or plan.size
+    samples = sum(e.size for e in plan.space.experiments.values() if e.is_search)
+    picked = pick(
+        min(samples, limit),
+        min(plan.size - samples, limit),
+        _longest(plan),
+        plan.adaptive,
+    )
+    logger.info(
+        "scheduler auto: %s with a grace period of %d, for %s",
+        *(picked.scheduler, picked.grace_period, picked.why),
+    )
+    return replace(options, scheduler=picked.scheduler, grace_period=picked.grace_period)
+
+
+def _longest(plan: Plan[TrialRecord]) -> int:
+    return max((record.config.num_epochs for record in plan.examples()), default=0)
 
 
 def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
     """The scheduler that the options name, for all trials that the plan may come to."""
     configs = [record.config for record in plan.examples()]
-    longest = max((config.num_epochs for config in configs), default=0)
     setup = Setup(
         grace_period=options.grace_period,
         reduction_factor=options.reduction_factor,
-        max_epochs=longest,
+        max_epochs=_longest(plan),
         max_trials=options.max_trials,
         num_trials=min(plan.size, options.max_trials or plan.size),
         epoch_budget=options.epoch_budget,
@@ -32,7 +58,8 @@ def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
         domains={e.name: e.domains for e in plan.space.experiments.values()},
         changeable=(*CHANGEABLE, *_parameters_that_change(configs)),
     )
-    scheduler: Scheduler = SCHEDULERS[options.scheduler](setup)
+    name = "none" if options.scheduler == AUTO else options.scheduler  # of no trials yet
+    scheduler: Scheduler = SCHEDULERS[name](setup)
     return scheduler
 
 

@@ -39,6 +39,7 @@ from raytune_ocr.tune.execution.planning import (
     record_of,
     restore_clones,
     scheduler_of,
+    settle_scheduler,
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.study import Study
@@ -135,8 +136,8 @@ class Run:
 
     def _prepare(self, space: Space, known: KnownPoints) -> None:
         """Everything that is new with each start."""
-        options = self.options
-        plan = Plan(space, options.search, known, options.max_trials, record_of)
+        plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
+        self.options = options = settle_scheduler(plan, self.options)
         self.targets = space.targets
         self.journal = Journal(self.output_dir)
         self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self)

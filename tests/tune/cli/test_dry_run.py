@@ -43,6 +43,13 @@ def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
     assert first["config"] == settings
 
 
+def test_the_page_names_the_scheduler_that_auto_picks(tmp_path):
+    page = dry_run(tuner("presets", tmp_path, scheduler="auto"), None)
+    assert "# scheduler halving, search random" in page
+    first = next(iter(yaml.safe_load(page).values()))
+    assert first["rungs"] == [-(-first["epochs"] // 2)]
+
+
 def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
     asked = tuner("searched_small", tmp_path)
     plans = yaml.safe_load(dry_run(asked, None, every=True))

@@ -13,6 +13,7 @@ from raytune_ocr.tune.execution.planning import (
     record_of,
     restore_clones,
     scheduler_of,
+    settle_scheduler,
 )
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.search.plan import Plan
@@ -50,6 +51,26 @@ def test_a_clone_is_its_parent_with_one_more_change_and_its_epochs():
     child.complete("max_epochs")
     (confirming,) = confirming_records([child], 1, 1).values()
     assert confirming.config.changes == child.config.changes
+
+
+@pytest.mark.parametrize(
+    ("search", "max_trials", "settled"),
+    [("random", None, "freeze-thaw"), ("random", 5, "halving"), ("optuna", None, "asha")],
+)
+def test_auto_is_settled_by_the_trials_of_the_plan(search, max_trials, settled, caplog):
+    found = {
+        "num_samples": 20,
+        "training": {"num_epochs": 9, "learning_rate": {"loguniform": [0.001, 0.1]}},
+    }
+    plan_of = read_space({"experiments": {"found": found}}, "space.yaml")
+    options = TuneOptions(scheduler="auto", search=search, max_trials=max_trials)
+    plan = Plan(plan_of, search, KnownPoints(), max_trials, record_of)
+    with caplog.at_level("INFO"):
+        found = settle_scheduler(plan, options)
+    assert found.scheduler == settled
+    assert caplog.text.count(f"scheduler auto: {settled} with a grace period of") == 1
+    named = replace(options, scheduler="median")
+    assert settle_scheduler(plan, named) is named
 
 
 def test_the_scheduler_knows_the_longest_trial_the_domains_and_the_limits():
