@@ -311,7 +311,7 @@ def _conditions(
     for key, wanted in written.items():
         other = PATHS.get(key) or key
         where = f"{place}.{key}"
-        if other not in RULES and not key.startswith(PARAMETER):
+        if other not in RULES and not other.startswith(PARAMETER):
             problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
             continue
         if other == name:

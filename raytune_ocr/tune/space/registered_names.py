@@ -42,7 +42,7 @@ def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
 
 def task_problems(fields: Mapping[str, Any], place: str) -> list[str]:
     """Return problems of the task or function that an experiment names."""
-    finders = {"task": task_named, "trainable": function_named}
+    finders: dict[str, Callable[..., Any]] = {"task": task_named, "trainable": function_named}
     return [
         line
         for key, find in finders.items()
