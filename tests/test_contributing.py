@@ -6,13 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from raytune_ocr.tasks.registry import task_named, task_of
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
+from raytune_ocr.tune.space.search_space import read_space
 from tests.fixtures.pages import REPOSITORY, blocks, marked_block
 from tests.tune.execution.test_simulator import TRIALS, decided, outcome, simulate
 
 PAGE = REPOSITORY / "CONTRIBUTING.md"
 PACKAGE = "my_package"
-MODULES = {"margin": "scheduler", "near_best": "searcher"}
+MODULES = {"margin": "scheduler", "near_best": "searcher", "sine": "task"}
 LONGEST_SCHEDULER = 20
 
 
@@ -29,6 +31,7 @@ def installed(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text(entry_points(), encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
+    task_named.cache_clear()
     for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
         del sys.modules[name]
 
@@ -54,6 +57,21 @@ def test_the_examples_run_a_search_to_its_end(installed, scheduler, search, work
     assert len(trials) == TRIALS
     assert {trial.status for trial in trials} <= {"completed", "stopped", "failed"}
     assert "stopped" in {trial.status for trial in trials}
+
+
+def test_the_task_trains_by_its_name_in_the_yaml(installed, tmp_path):
+    content = {
+        "task": "sine",
+        "epochs": 5,
+        "training": {"learning_rate": 0.03, "batch_size": 32},
+        "early_stopping": {"patience": 0},
+    }
+    space = read_space(content, "sine.yaml", output_dir=str(tmp_path))
+    (config,) = space.configs.values()
+    task, losses = task_of(config), []
+    data = task.prepared(config, task.load(config, False))
+    task.train(config, data, lambda row, folder: losses.append(row.get("val_loss")))
+    assert len(losses) == 5 and losses == sorted(losses, reverse=True)
 
 
 def test_the_examples_decide_alike_after_a_kill_at_any_line(installed):

@@ -54,6 +54,8 @@ UNITS = {
     **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
     "images_per_second": "1/s",
     "cpu_percent": "%",
+    **dict.fromkeys(("cpu_kwh", "gpu_kwh"), "kWh"),
+    **dict.fromkeys(("cpu_hours", "gpu_hours", "saved_cpu_hours", "saved_gpu_hours"), "h"),
 }
 MY_MODELS = "my_models"
 DOCUMENTS = runpy.run_path(str(REPOSITORY / "scripts" / "write_documents_reference.py"))

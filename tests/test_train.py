@@ -333,7 +333,7 @@ def test_a_module_that_an_experiment_names_is_imported_only_if_the_command_names
     for kind in ("--resume", "--fork"):
         assert main([kind, "exp1", "--epochs", "2", *runs]) == 2
         told = capsys.readouterr()
-        assert "exp1/config.yaml: needs modules" in told.err
+        assert "exp1/config.yaml: needs the modules" in told.err
         assert f"--import {name}" in told.err and "imported" not in told.out
     assert main(["--resume", "exp1", "--epochs", "2", "--import", name, *runs]) == 0
     sys.modules.pop(name)

@@ -13,7 +13,7 @@ PRICES = Prices(gpu_hour=2.0, cpu_hour=0.5, currency="EUR")
 def trial(name, epochs=2, reason="max_epochs", known=True, **fields):
     """Epochs of half an hour on two CPUs and half a GPU."""
     config = TrainingConfig(experiment_name=name, num_epochs=4, output_dir="nowhere")
-    made = TrialRecord(config, "completed", reason, **fields)
+    made = TrialRecord(config, status="completed", stop_reason=reason, **fields)
     for epoch in range(1, epochs + 1):
         row = {"epoch": epoch, "val_char_accuracy": 0.5, "seconds": 1800.0}
         made.add({**row, **({"cpus": 2.0, "gpus": 0.5, "gpu_kwh": 0.1} if known else {})})

@@ -43,7 +43,7 @@ def checkpoint(tmp_path, monkeypatch):
 def test_a_module_that_a_checkpoint_names_is_not_imported_and_the_option_is_told(checkpoint):
     with pytest.raises(ConfigurationError) as raised:
         load_reader(checkpoint)
-    assert "best.pt: needs modules" in str(raised.value)
+    assert "best.pt: needs the modules" in str(raised.value)
     assert "--import module_of_a_sender" in str(raised.value)
     assert not (checkpoint.parent / "imported").exists()
 

@@ -28,7 +28,10 @@ from raytune_ocr.training.callbacks.base import Callback
 
 Say = Callable[[str], None]
 
-OF_THE_MACHINE = ("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb")
+OF_THE_MACHINE = (
+    *("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb"),
+    *("cpus", "gpus", "cpu_kwh", "gpu_kwh"),
+)
 """Time and memory of an epoch: they differ every time and are not compared."""
 
 

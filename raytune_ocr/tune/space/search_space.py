@@ -213,7 +213,10 @@ def read_space(
             )
         except ConfigurationError as error:
             problems.append(str(error))
-    problems += goal_problems(targets, target_keys(), experiments.values(), f"{place}: targets.")
+    if targets:
+        problems += goal_problems(
+            targets, target_keys(), experiments.values(), f"{place}: targets."
+        )
     seed = (overrides or {}).get("seed", 0)
     space = Space(experiments, targets, seed, tuning, place, prices)
     try:

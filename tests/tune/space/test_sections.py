@@ -41,7 +41,7 @@ def test_a_loss_is_followed_downwards_and_never_upwards():
     assert create_training_config({}).early_stopping_mode == "max"
     follow["early_stopping"]["mode"] = "max"
     assert (
-        "experiments.fast.early_stopping.mode: must be min for val_loss, since lower is better"
+        "experiments.fast.early_stopping.mode: must be min for val_loss, because lower is better"
         in problems_of(space(follow))
     )
 
