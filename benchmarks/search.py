@@ -27,12 +27,15 @@ from benchmarks.support.peers import PEERS
 from benchmarks.support.replay import Conditions, Outcome, find_method
 from benchmarks.support.tables import Table, read_tables
 from raytune_ocr.errors import RaytuneOCRError, unknown_name
+from raytune_ocr.plots import save_figure
 
 BUDGETS = (100, 200, 500, 1000)
 GOOD = 0.02
 """A regret that counts as found."""
 USUAL_GOAL = 0.127
 """The regret that `epochs_to` counts to where `asha` is not replayed beside."""
+LOWEST = 0.003
+"""The lowest regret that a plot shows."""
 TASKS = 4
 """Drawn tasks of each kind."""
 METHODS = ("random", "asha", "halving", "optuna")
@@ -92,6 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name: replay(method, tables, conditions) for name, method in methods.items()
         }
     print("\n\n".join(shown(label, runs) for label, runs in replayed.items()))
+    if options.plot:
+        runs = next(iter(replayed.values()))
+        save_figure(options.plot, lambda figure: draw(figure, runs), size=(7, 4))
     if options.json:
         options.json.write_text(json.dumps(document(replayed), indent=2) + "\n", encoding="utf-8")
     return 0
@@ -133,6 +139,25 @@ def all_figures(runs: Mapping[str, Runs], kind: str | None = None) -> dict[str, 
     chosen = {name: one if kind is None else one.of_kind(kind) for name, one in runs.items()}
     goal = float(chosen["asha"].regret.mean(0)[-1]) if "asha" in chosen else USUAL_GOAL
     return {name: figures(one, goal) for name, one in chosen.items()}
+
+
+def draw(figure: Any, runs: Mapping[str, Runs]) -> None:
+    """Draw the mean regret over epochs with a band of a standard error, a line for each method."""
+    axes = figure.add_subplot(
+        xlabel="epochs trained by all trials together",
+        ylabel="mean regret (0: the best of the table)",
+        yscale="log",
+    )
+    for name, one in runs.items():
+        mean = one.regret.mean(0)[1:]
+        error = one.regret.std(0)[1:] / np.sqrt(len(one.regret))
+        epochs = np.arange(1, len(mean) + 1)
+        (line,) = axes.plot(epochs, mean, label=name)
+        low, high = np.maximum(mean - error, LOWEST), np.maximum(mean + error, LOWEST)
+        axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2)
+    axes.set_ylim(LOWEST, 1.0)
+    axes.grid(alpha=0.3)
+    axes.legend()
 
 
 def kinds_of(runs: Mapping[str, Runs]) -> list[str]:
@@ -231,6 +256,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--unequal", action="store_true", help="epochs of unequal cost")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of the first --workers")
     return parser
 
 

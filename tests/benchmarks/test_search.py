@@ -37,13 +37,14 @@ def test_the_command_prints_a_table_and_writes_the_json(tmp_path, capsys, monkey
     monkeypatch.setattr(search, "TASKS", 1)
     missing = PEERS["optuna-tpe"]._replace(package="not_there")
     monkeypatch.setitem(search.PEERS, "optuna-tpe", missing)
-    file = tmp_path / "search.json"
+    file, picture = tmp_path / "search.json", tmp_path / "search.png"
     command = "--kinds diverging --methods asha optuna-tpe --seeds 1 --budget 100 --workers 1 2"
-    assert search.main([*command.split(), "--json", str(file)]) == 0
+    assert search.main([*command.split(), "--json", str(file), "--plot", str(picture)]) == 0
     printed = capsys.readouterr()
     assert "workers=2, diverging: mean regret" in printed.out
     assert printed.err == "optuna-tpe: skipped, not_there is not installed\n"
     found = json.loads(file.read_text(encoding="utf-8"))["methods"]["asha"]
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert set(found) == {"regret", "se", "share", "epochs_to", "cpu_ms"}
 
 
