@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class TrialRecord(TrialOutcome):
     """
 
     config: TrainingConfig
+    _: KW_ONLY
     resources: Resources = NO_RESOURCES
     unsaved: list[dict[str, Any]] = field(default_factory=list)
     parent: str = ""

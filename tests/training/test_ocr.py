@@ -24,7 +24,13 @@ from raytune_ocr.training import (
 from raytune_ocr.training.evaluate import measure
 from raytune_ocr.vocabulary import encode
 
-FIGURES = {*ReaderTask.columns, *RUN_COLUMNS} - {"gpu_memory_mb"}
+FIGURES = {*ReaderTask.columns, *RUN_COLUMNS} - {
+    "gpu_memory_mb",
+    "cpus",
+    "gpus",
+    "cpu_kwh",
+    "gpu_kwh",
+}
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def trial(name, scores, status="running", reason="", rate=1e-3, monitor="val_cha
         early_stopping_mode="min" if monitor == "val_loss" else "max",
     )
     sampled = {"learning_rate": rate, "batch_size": 16, "optimizer_betas": (0.8, 0.9)}
-    made = TrialRecord(config, status, reason, search="found", sampled=sampled)
+    made = TrialRecord(config, status=status, stop_reason=reason, search="found", sampled=sampled)
     for epoch, score in enumerate(scores, 1):
         made.add({"epoch": epoch, monitor: score, "seconds": 2.0})
     return made

@@ -65,7 +65,10 @@ def test_the_memory_monitor_costs_one_trial_half_its_batch_and_the_run_nothing(
         timeout=180,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "wide: killed by Ray's memory monitor; continues with a batch of 8" in done.stderr
+    assert (
+        "wide: killed by Ray's memory monitor; continues with batch size 8, accumulation 2"
+        in done.stderr
+    )
     document = json.loads((tmp_path / "r.json").read_text())
     results = {result["experiment_name"]: result for result in document["all_results"]}
     assert {result["status"] for result in results.values()} == {"completed"}
