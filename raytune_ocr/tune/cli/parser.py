@@ -178,6 +178,25 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the results JSON (default hyperparameter_tuning_results_<timestamp>.json here)",
     )
+    _add_resume(group)
+    _add_options(group)
+    group.add_argument(
+        "--track",
+        nargs="+",
+        default=[],
+        metavar="TRACKER",
+        help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
+        "wandb; TensorBoard files are always written (default: none)",
+    )
+    group.add_argument(
+        "--optuna-storage",
+        metavar="FILE|URL",
+        help=OPTIONS["optuna_storage"].doc,
+    )
+
+
+def _add_resume(group: argparse._ArgumentGroup) -> None:
+    """Add what happens to a run that the output folder holds."""
     group.add_argument(
         "--resume",
         action="store_true",
@@ -203,20 +222,6 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "--force-unlock",
         action="store_true",
         help="use --output-dir even if another run holds its lock",
-    )
-    _add_options(group)
-    group.add_argument(
-        "--track",
-        nargs="+",
-        default=[],
-        metavar="TRACKER",
-        help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
-        "wandb; TensorBoard files are always written (default: none)",
-    )
-    group.add_argument(
-        "--optuna-storage",
-        metavar="FILE|URL",
-        help=OPTIONS["optuna_storage"].doc,
     )
 
 

@@ -181,17 +181,7 @@ def read_space(
         ConfigurationError: with all problems, one a line.
     """
     content = with_shared(content)
-    if "experiments" not in content:
-        raise MissingKeyError(
-            f"{place}: experiments: must be a mapping of at least one experiment, got a file with "
-            f"the keys {', '.join(map(str, content)) or '(none)'}"
-        )
-    written = content["experiments"]
-    if not isinstance(written, Mapping) or not written:
-        raise ConfigurationError(
-            f"{place}: experiments: must be a mapping of at least one experiment, got "
-            f"{shown(written)}"
-        )
+    written = _experiments_in(content, place)
     tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
     targets, faults = _targets(content.get("targets"), place)
     prices, price_problems = parse_prices(content.get("prices"), f"{place}: prices")
@@ -227,6 +217,22 @@ def read_space(
     if problems:
         raise ConfigurationError("\n".join(problems))
     return space.only(names)
+
+
+def _experiments_in(content: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    """Return the experiments of a file; raise if there is none."""
+    if "experiments" not in content:
+        raise MissingKeyError(
+            f"{place}: experiments: must be a mapping of at least one experiment, got a file with "
+            f"the keys {', '.join(map(str, content)) or '(none)'}"
+        )
+    written = content["experiments"]
+    if not isinstance(written, Mapping) or not written:
+        raise ConfigurationError(
+            f"{place}: experiments: must be a mapping of at least one experiment, got "
+            f"{shown(written)}"
+        )
+    return written
 
 
 def _override_problems(overrides: Mapping[str, Any]) -> list[str]:
