@@ -1,6 +1,8 @@
 """How a trial ends by an error, in the process where it trains, and where it is resumed from."""
 
 import os
+import shutil
+import signal
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from raytune_ocr.tune.execution.ray_executor import trainable
 from raytune_ocr.tune.execution.ray_executor.trainable import run_trial
 from raytune_ocr.tune.execution.trial_errors import LONGEST
 from raytune_ocr.tune.storage.mirror import newest_state
+from tests.fixtures.readers import packed
 
 
 @pytest.fixture
@@ -110,3 +113,49 @@ def test_a_trial_goes_on_from_the_checkpoint_that_ray_restores_if_it_is_the_newe
     monkeypatch.setattr(tune, "get_checkpoint", lambda: None)
     trainable.trial(asked, {data_key(config): None})
     assert [path.parent for path in from_where] == [restored, restored, own, own]
+
+
+class KillAfterSecondReport(tune.Callback):
+    """Kills the worker of a trial, and removes what the trial itself has kept."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.reported = []
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.reported.append((result["epoch"], "history" in result))
+        if len(self.reported) == 2:
+            shutil.rmtree(self.folder)
+            os.kill(result["pid"], signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_killed_goes_on_from_rays_checkpoint_where_there_is_no_other(
+    shared_ray, tmp_path
+):
+    config = TrainingConfig(
+        model_name="ctc_small",
+        loss_type="ctc",
+        num_epochs=4,
+        use_tensorboard=False,
+        output_dir=str(tmp_path / "out"),
+        experiment_name="t",
+    )
+    split, key = packed(16), data_key(config)
+    asked = {"experiment_name": "t", "config": config.to_dict(), "threads": 1, "timeout": None}
+    watch = KillAfterSecondReport(tmp_path / "out" / "t")
+    results = tune.Tuner(
+        tune.with_parameters(trainable.trial, data={key: {"train": split, "val": split}}),
+        param_space={**asked, "keeps_states": False, "request": {"cpu": 1.0}},
+        run_config=tune.RunConfig(
+            name="ray",
+            storage_path=str(tmp_path),
+            failure_config=tune.FailureConfig(max_failures=1),
+            callbacks=[watch],
+            verbose=0,
+        ),
+    ).fit()
+    assert not results.errors
+    again = watch.reported[2:]  # the epoch of the checkpoint first, with those before it
+    assert again[0] in [(1, True), (2, True)] and again[-1] == (4, False)
+    assert [epoch for epoch, _ in again] == list(range(again[0][0], 5))
