@@ -23,8 +23,8 @@ class Prices:
         return cpu_hours * self.cpu_hour + gpu_hours * self.gpu_hour
 
     def shown(self, money: float) -> str:
-        """Return an amount with its currency."""
-        return f"{money:.4g} {self.currency}".rstrip()
+        """Return an amount with its currency; without one, as "money 1.5"."""
+        return f"{money:.4g} {self.currency}" if self.currency else f"money {money:.4g}"
 
 
 _PRICE = {"type": "number", "minimum": 0}

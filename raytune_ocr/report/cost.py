@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from raytune_ocr.errors import DataNotFoundError
-from raytune_ocr.results.cost import told_costs
+from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.document import read_document
 
 if TYPE_CHECKING:
@@ -33,6 +33,6 @@ def fill_cost(source: Path, table: pd.DataFrame, section: Section, writer: Table
     presets = pd.DataFrame(costs.get("presets") or []).dropna(axis="columns", how="all")
     section.tables = [writer.table("costs", presets)]
     section.text = (
-        f"{told_costs(costs)}. Hours are the time of epochs by the resources reserved; saved is "
-        "what the epochs that were not trained would have cost."
+        f"{costs_in_words(costs)}. Hours are the time of epochs by the resources reserved; saved "
+        "is what the epochs that were not trained would have cost."
     )

@@ -108,7 +108,7 @@ def money_of(record: TrialRecord, prices: Prices) -> float:
     return float(sum(prices.of(h * cpus, h * gpus) for h, cpus, gpus in hours))
 
 
-def told_costs(costs: Mapping[str, Any]) -> str:
+def costs_in_words(costs: Mapping[str, Any]) -> str:
     """Return the costs of a run as a line of text."""
     prices = Prices(currency=costs.get("currency") or "")
     hours = f"{costs['cpu_hours']:.3g} CPU-hours, {costs['gpu_hours'] or 0:.3g} GPU-hours"

@@ -31,4 +31,4 @@ def test_wrong_prices_are_told_with_their_rule(content, told):
 def test_money_is_hours_by_price():
     prices = Prices(gpu_hour=1.5, cpu_hour=0.5, currency="EUR")
     assert prices.of(4.0, 2.0) == 5.0
-    assert prices.shown(5.0) == "5 EUR" and Prices().shown(0.25) == "0.25"
+    assert prices.shown(5.0) == "5 EUR" and Prices().shown(0.25) == "money 0.25"

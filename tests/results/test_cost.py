@@ -3,7 +3,7 @@ import pytest
 from raytune_ocr.config.prices import Prices
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.aggregate import trials_table
-from raytune_ocr.results.cost import money_of, run_costs, told_costs
+from raytune_ocr.results.cost import costs_in_words, money_of, run_costs
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.record import TrialRecord
 
@@ -61,7 +61,7 @@ def test_costs_of_a_run_add_up_by_preset_and_stand_in_the_json():
         "wide": (3, 7.0),
         "plain": (1, 2.0),
     }
-    assert told_costs(costs) == (
+    assert costs_in_words(costs) == (
         "9 CPU-hours, 2.25 GPU-hours, 0.9 kWh, 9 EUR; "
         "early stopping saved 3 CPU-hours, 0.75 GPU-hours, 3 EUR"
     )

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from raytune_ocr.progress import clock
 from raytune_ocr.results.aggregate import ranking
-from raytune_ocr.results.cost import told_costs
+from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.execution.throttle import Throttle
 
@@ -166,7 +166,7 @@ def summary(
         *_test_lines(best),
         *_target_lines(best),
         *_removed_models(document["all_results"]),
-        *([f"Cost: {told_costs(costs)}"] if (costs := document.get("costs")) else []),
+        *([f"Cost: {costs_in_words(costs)}"] if (costs := document.get("costs")) else []),
     ]
     lines.extend(f"{label:<16} {path}" for label, path in paths)
     return "\n".join(lines)
