@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import pandas as pd
@@ -170,21 +171,24 @@ def test_a_node_that_joins_later_and_does_not_see_the_folder_is_named_and_avoide
         text=True,
     )
     said = []
+    watchdog = threading.Timer(240, process.kill)  # a line that never comes ends the test
+    watchdog.start()
     try:
         for line in process.stdout:
             said.append(line)
             if "waits for a node" in line:
                 add_blind_node()
-            if "it gets no more trials" in line:
+            if "no more trials start on this node" in line:
                 cluster.add_node(num_cpus=1)
                 break
         rest, _ = process.communicate(timeout=240)
     finally:
+        watchdog.cancel()
         process.kill()
     told = "".join(said) + rest
     assert process.returncode == 0, told
     assert f"{hidden / 'out'}: node " in told and "cannot read or write it" in told
-    assert told.count("it gets no more trials") == 1
+    assert told.count("no more trials start on this node") == 1
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
     assert not (hidden / "out" / ".probe").exists()
