@@ -140,7 +140,7 @@ class Run:
         self.budget.start(self.records.values())
         self.budget.is_exhausted()
         self.cut()  # if an earlier part has reached the target, the search is over
-        if not (self.searching() or self.records):
+        if not (self.searching() or self.records or self.study.never_begun):
             raise ConfigurationError(f"--warm-start: {known.summary(space)}")
 
     def _prepare(self, space: Space, known: KnownPoints) -> None:
