@@ -110,6 +110,7 @@ def named_trial(config: dict[str, Any], configs: dict[str, Any], data: dict[str,
     from raytune_ocr.tune.execution.ray_executor.trainable import trial
 
     whole = {"config": configs[config["experiment_name"]], "timeout": None, "keeps_states": False}
+    whole["request"] = {"cpu": 1.0}
     trial({**config, **whole}, data=data)
 
 
