@@ -129,7 +129,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _tell(readings: Iterable[Reading], arguments: argparse.Namespace) -> None:
-    """Print the table, or write it where that was asked for."""
+    """Print the table, or write it to the file of `--csv`."""
     if not arguments.csv:
         _print_csv(readings, arguments.top_k)
         return

@@ -178,7 +178,7 @@ class FunctionContext:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`; the function has to call `load` before its first report."""
+        """Continue from `state_dict()`; the function must call `load` before its first report."""
         self.epoch, self.rows = state["epoch"], [dict(row) for row in state["rows"]]
         self.should_stop, self.stop_reason = state["should_stop"], state["stop_reason"]
         self._loaded = self.saved = {k: state[k] for k in ("epoch", "state", "rng")}

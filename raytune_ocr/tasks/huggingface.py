@@ -109,8 +109,8 @@ class TrialCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Take the metrics of the evaluation."""
-        told = metrics or {}
-        self._metrics |= {name: told[name] for name in told if name not in NO_METRICS}
+        measured = metrics or {}
+        self._metrics |= {n: value for n, value in measured.items() if n not in NO_METRICS}
 
     def on_save(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Budget:
-    """The time budget and the target of a run; `reason` says which one ended it.
+    """The limits of time and money and the target of a run; `reason` says which one ended it.
 
     Args:
         seconds: counted from `begin`; None: no limit.
@@ -40,10 +40,11 @@ class Budget:
         self._costs: dict[str, float] = {}
 
     def start(self, records: Iterable[TrialRecord]) -> None:
-        """Reset the budget; values and costs of earlier trials count."""
+        """Reset the budget; what earlier trials reached and cost may have ended it already."""
         self.reason, self._end, self._costs = "", math.inf, {}
         for record in records:
             self.note(record)
+        self.is_exhausted()
 
     def begin(self) -> None:
         """Start the clock."""
@@ -66,7 +67,7 @@ class Budget:
         return bool(self.reason) or self.is_exhausted()
 
     def is_exhausted(self) -> bool:
-        """Whether all trials must end, also the confirming ones."""
+        """Whether all trials must end, also the confirming ones; notes the reason."""
         if self.reason in LIMITS:
             return True
         if time.monotonic() >= self._end:

@@ -138,7 +138,6 @@ class Run:
         if resuming:
             self._resume(replay)
         self.budget.start(self.records.values())
-        self.budget.is_exhausted()
         self.cut()  # if an earlier part has reached the target, the search is over
         if not (self.searching() or self.records or self.study.never_begun):
             raise ConfigurationError(f"--warm-start: {known.summary(space)}")

@@ -55,9 +55,9 @@ class _MLflowRuns(OfRun, MLflowLoggerCallback):
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         """Log the figures by their epoch, which is the step and no figure."""
         step = result["training_iteration"]
-        told = {n: v for n, v in result.items() if n not in ("training_iteration", "epoch")}
+        figures = {n: v for n, v in result.items() if n not in ("training_iteration", "epoch")}
         run = self._trial_runs[trial]
-        self.mlflow_util.log_metrics(run_id=run, metrics_to_log=told, step=step)
+        self.mlflow_util.log_metrics(run_id=run, metrics_to_log=figures, step=step)
 
     def log_files(self, trial: str, files: Mapping[str, Path]) -> None:
         """Add files to a trial's run as artifacts, each below the name of its kind."""

@@ -46,8 +46,8 @@ class OptunaStudies:
         source: a database URL, or the file of an Optuna journal.
         run: the name of the run, the same after a resume.
         domains: of all experiments, by setting.
-        records: trials that are known from the start, whose constants are parameters as well
-            where they differ.
+        records: trials that are known from the start; settings in which they differ are parameters
+            as well.
 
     Raises:
         ConfigurationError: the storage cannot be used.
@@ -151,8 +151,8 @@ class OptunaStudies:
     def _finish(self, written: Written, record: TrialRecord, value: float | None) -> None:
         from optuna.trial import TrialState
 
-        for name, told in _outcome(record).items():
-            self._storage.set_trial_user_attr(written.number, name, told)
+        for name, attribute in _outcome(record).items():
+            self._storage.set_trial_user_attr(written.number, name, attribute)
         known = value is not None and math.isfinite(value)
         if record.failed or not known:
             state, values = TrialState.FAIL, None
@@ -164,7 +164,7 @@ class OptunaStudies:
 
 
 def _outcome(record: TrialRecord) -> dict[str, Any]:
-    """What is told of a trial that is over, besides its state: finite figures of its best epoch."""
+    """Return the attributes of an ended trial: the finite figures of its best epoch, its reason."""
     best = record.best
     figures = {name: best.get(name) for name in record.columns}
     figures |= {key: best.get(metric) for key, metric in record.task.figures.items()}

@@ -63,7 +63,7 @@ class Described:
 
 
 def figures_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of a report that its epoch is told by, under their own names."""
+    """Return the numbers that a tracker gets of a report, under their own names."""
     return {
         name: value
         for name, value in result.items()
