@@ -14,6 +14,7 @@ values.
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import random
@@ -189,6 +190,21 @@ def find_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, Mapping[
     elif isinstance(content, (list, tuple)):
         for index, value in enumerate(content):
             yield from find_domains(value, (*path, index))
+
+
+def misspelt_domains(content: Any, path: Path = ()) -> Iterator[tuple[Path, str]]:
+    """Yield the paths of leaves that look like domains of a misspelt kind, with that kind."""
+    if len(path) > DEEPEST:
+        return
+    if isinstance(content, Mapping):
+        kinds = [key for key in content if key != "when"]
+        if len(kinds) == 1 and isinstance(content[kinds[0]], (list, tuple)):
+            kind = str(kinds[0])
+            if kind not in KINDS and difflib.get_close_matches(kind, KINDS, cutoff=0.8):
+                yield path, kind
+                return
+        for key, value in content.items():
+            yield from misspelt_domains(value, (*path, key))
 
 
 def is_domain(content: Mapping[str, Any]) -> bool:

@@ -15,7 +15,14 @@ from raytune_ocr.config.resources import parse_resources
 from raytune_ocr.config.rules import integer, shown
 from raytune_ocr.config.settings import PATHS, RULES, SECTIONS, check
 from raytune_ocr.errors import ConfigurationError, unknown_name
-from raytune_ocr.tune.space.domains import Domain, Path, find_domains, parse_domain
+from raytune_ocr.tune.space.domains import (
+    KINDS,
+    Domain,
+    Path,
+    find_domains,
+    misspelt_domains,
+    parse_domain,
+)
 from raytune_ocr.tune.space.experiment import Experiment, put, value_of
 from raytune_ocr.tune.space.registered_names import (
     NAMED,
@@ -194,6 +201,11 @@ class _Written:
         """Move the domains of a section into `domains`; the rest stays in `constants`."""
         for key, value in list(constants[section].items()):
             setting = SECTIONS[section].get(key) if isinstance(key, str) else None
+            if setting is not None and RULES[setting].kind is dict:  # any content is allowed
+                self.problems += [
+                    f"{dotted(place, *path)}: {unknown_name('domain', kind, KINDS)}"
+                    for path, kind in misspelt_domains(value, (section, key))
+                ]
             found = list(find_domains(value, (section, key)))
             if setting is None or not found:
                 continue  # an unknown key is reported with the others

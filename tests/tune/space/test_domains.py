@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from raytune_ocr.tune.space.domains import Domain, find_domains, parse_domain
+from raytune_ocr.tune.space.domains import Domain, find_domains, misspelt_domains, parse_domain
 
 
 def domain(kind, *values):
@@ -151,3 +151,15 @@ def test_a_domain_tells_what_it_is():
 def test_a_scaled_value_stays_in_its_domain(domain, value, lower, higher):
     assert domain.scaled(value, 0.8) == pytest.approx(lower)
     assert domain.scaled(value, 1.2) == pytest.approx(higher)
+
+
+def test_leaves_that_look_like_domains_of_a_misspelt_kind_are_found():
+    content = {
+        "lr": {"loguniforn": [1e-4, 1e-1]},
+        "inner": {"width": {"choices": [1, 2], "when": {"training.loss_type": "focal"}}},
+        "right": {"uniform": [0, 1]},
+        "mapping": {"layers": [8, 16]},
+        "text": {"choices": "none"},
+    }
+    found = dict(misspelt_domains(content))
+    assert found == {("lr",): "loguniforn", ("inner", "width"): "choices"}

@@ -131,3 +131,9 @@ def test_an_experiment_is_parsed_into_checked_fields():
     }
     assert found.fields_with({"optimizer_betas.0": 0.85})["optimizer_betas"] == [0.85, 0.99]
     assert found.fields["optimizer_betas"] == [0.8, 0.99]
+
+
+def test_a_misspelt_domain_of_a_parameter_is_no_value():
+    problems = problems_of({"parameters": {"lr": {"loguniforn": [0.001, 0.1]}}})
+    assert "experiments.found.parameters.lr: unknown domain 'loguniforn'" in problems
+    assert "did you mean 'loguniform'?" in problems
