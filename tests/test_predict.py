@@ -13,9 +13,10 @@ from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.inference.locate import find_checkpoint, find_images
+from raytune_ocr.inference.predict_command import _write_csv
 from raytune_ocr.inference.reading import Reading, predict
 from raytune_ocr.models import ModelRegistry
-from raytune_ocr.predict import _write_csv, main
+from raytune_ocr.predict import main
 from raytune_ocr.training import load_reader, train_from_config
 from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.vocabulary import DIGITS
@@ -110,10 +111,15 @@ def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):
     assert "best_model.pt: damaged" in capsys.readouterr().err
 
 
+def set_bf16(monkeypatch, is_fast):
+    """Say whether this machine's CPU has instructions for bf16; any CPU computes in it."""
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: is_fast, raising=False)
+
+
 @pytest.fixture
 def fast_in_half(monkeypatch):
-    """A machine that is fast in bf16; any CPU computes in it."""
-    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: torch.bfloat16)
+    set_bf16(monkeypatch, True)
 
 
 def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path, fast_in_half):
@@ -171,7 +177,7 @@ def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
 def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     run, scans, capsys, monkeypatch
 ):
-    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: None)
+    set_bf16(monkeypatch, False)
     command = [str(run / "results.json"), str(scans)]
     assert main([*command, "--mixed-precision"]) == 0
     told = capsys.readouterr()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.files import replacing
+from raytune_ocr.plots import draw_learning_curves, save_figure
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
@@ -94,8 +95,6 @@ class CurvesPicture(Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
-        from raytune_ocr.plots import draw_learning_curves, save_figure  # slow to import
-
         save_figure(
             self.path, lambda figure: draw_learning_curves(figure, trainer.history), size=(9, 4)
         )

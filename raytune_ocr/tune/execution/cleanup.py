@@ -13,6 +13,7 @@ from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import BEST_MODELS_KEPT, CONFIRMING_TABLES, TrialRecord
 from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.selection.confirmation import winner
@@ -45,8 +46,6 @@ def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
 
     Without an intact state of that epoch, the trial trains from the start, to the same last epoch.
     """
-    from raytune_ocr.training.checkpoints.state_files import read_state, write_state
-
     copy.pull_trial(child.parent)
     state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"
     for name in (f"checkpoints/{BEST_NAME}", state):

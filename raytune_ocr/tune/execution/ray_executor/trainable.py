@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
@@ -71,8 +73,6 @@ def run_trial(
     Raises:
         NodeDrainedError: the node is being drained; the trial continues from its last state.
     """
-    import torch
-
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     about: dict[str, Any] = {
@@ -128,8 +128,6 @@ def _train(
     callbacks: Sequence[Callback],
 ) -> None:
     """Train; halve the batch when memory runs out, and record its size in `about`."""
-    import torch
-
     while True:
         try:
             task_of(config).train(config, data, report, resume_from, callbacks)
@@ -151,8 +149,6 @@ def _train(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the device or in the process."""
-    import torch
-
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
