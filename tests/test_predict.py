@@ -13,8 +13,7 @@ from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.inference.locate import find_checkpoint, find_images
-from raytune_ocr.inference.predict_command import _write_csv
-from raytune_ocr.inference.reading import Reading, predict
+from raytune_ocr.inference.reading import predict
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.predict import main
 from raytune_ocr.training import load_reader, train_from_config
@@ -184,19 +183,6 @@ def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     assert "reading in float32" in told.err
     assert main(command) == 0
     assert capsys.readouterr().out == told.out
-
-
-def test_cells_that_a_spreadsheet_would_run_are_quoted_and_escapes_are_shown(tmp_path):
-    readings = [Reading("=HYPERLINK(1).png", "-5", 0.5), Reading("a\x1b[2J.png", "@cat", 1.0)]
-    with (tmp_path / "out.csv").open("w+", encoding="ascii", newline="") as file:
-        _write_csv(file, [*readings, Reading("x.png", "១២", 1.0)])
-        file.seek(0)
-        rows = list(csv.reader(file))[1:]
-    assert rows == [
-        ["'=HYPERLINK(1).png", "-5", "0.5000"],
-        [r"a\x1b[2J.png", "'@cat", "1.0000"],
-        ["x.png", r"\u17e1\u17e2", "1.0000"],
-    ]
 
 
 @pytest.mark.parametrize(
