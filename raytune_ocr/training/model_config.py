@@ -29,7 +29,7 @@ from raytune_ocr.models import (
 )
 from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.training.checkpoints.state_files import read_state
-from raytune_ocr.training.ocr import kind_of
+from raytune_ocr.training.trainers.ocr import kind_of
 
 
 def without_model_file(config: TrainingConfig) -> TrainingConfig:
