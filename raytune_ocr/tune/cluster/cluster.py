@@ -13,14 +13,15 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_st
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import follow_no_link
+from raytune_ocr.text import printable
 from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.autoscaler import may_be_there
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
-from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
+from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers, patient_start
 from raytune_ocr.tune.options import SHARED_GPU
 from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
 
@@ -32,6 +33,10 @@ SHORT_FOLDER = "/tmp/ray"  # Ray's default without TMPDIR
 LONGEST_FOLDER = 38  # of the 107 characters of a socket's path; Ray's names need the rest
 JOIN_SECONDS = 30.0  # for nodes that start at the same time to join
 MOST_PENDING = 1000  # pending trials that Ray accepts; its default is 1
+START_WAIT = "RAY_raylet_start_wait_time_s"
+LONG_START_SECONDS = 600
+LONGEST_REASON = 1000  # characters of Ray's message
+LOG_BYTES = 16 * 2**20  # of a log file; each process of a trial has two, and two before them
 MOST_CPUS = 4  # that a trial gets if CPUs would be idle
 
 
@@ -57,6 +62,7 @@ class Cluster:
 
         Raises:
             ConfigurationError: there is no cluster at the address, or its Ray version differs.
+            ExperimentFailedError: Ray does not start on this machine.
         """
         prepare_environment(local=self.address is None)
         import ray
@@ -73,10 +79,10 @@ class Cluster:
             settings.update(address="local", include_dashboard=False)
             if folder := session_folder():
                 settings["_temp_dir"] = folder
-        with self.silenced(), self._named_address():
+        with self.silenced(), self._explained(settings.get("_temp_dir")):
             if self.address:
                 head.find(self.address)
-            with no_signal_handlers():
+            with no_signal_handlers(), patient_start(float(os.environ.get(START_WAIT, "0"))):
                 context = _join(settings)
         with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
             try:
@@ -86,15 +92,18 @@ class Cluster:
                     ray.shutdown()
 
     @contextmanager
-    def _named_address(self) -> Iterator[None]:
-        """Turn Ray's errors into a ConfigurationError that names the address."""
-        from ray.exceptions import RayError
+    def _explained(self, folder: str | None) -> Iterator[None]:
+        """Turn Ray's errors into one that names the address, or the logs and what to check.
 
+        Args:
+            folder: for Ray's sessions; None: its default.
+        """
         try:
             yield
-        except (ConnectionError, ImportError, RayError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises plain ones, too
             if self.address is None:
-                raise
+                why = printable(" ".join(str(error).split())[:LONGEST_REASON])
+                raise ExperimentFailedError(did_not_start(why, self.log_file, folder)) from error
             hint = "; for Ray Client: pip install 'raytune-ocr[cluster]'"
             raise ConfigurationError(
                 f"--address: cannot join a Ray cluster at {self.address}: {error}"
@@ -227,6 +236,22 @@ class Cluster:
         return True
 
 
+def did_not_start(why: str, log: Path, folder: str | None) -> str:
+    """Return the message of a Ray that does not start on this machine.
+
+    Args:
+        folder: for its sessions; None: Ray's default.
+    """
+    sessions = Path(folder or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    sessions = sessions if sessions.name == "ray" else sessions / "ray"
+    return (
+        f"Ray does not start on this machine: {why} (its output is in {log}, its logs are in "
+        f"{sessions}/session_latest/logs); check that memory and space in {sessions.parent} and "
+        f"/dev/shm are free; on a busy machine set {START_WAIT}={LONG_START_SECONDS}; or start Ray "
+        "with `ray start --head` and name it by --address auto"
+    )
+
+
 def session_folder() -> str | None:
     """Return the folder for Ray's sessions on this machine; None: Ray's default.
 
@@ -295,7 +320,9 @@ def prepare_environment(local: bool) -> None:
     }
     if local:
         defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this run's own Ray, in no file
-        defaults["RAY_raylet_start_wait_time_s"] = "120"  # 30 are too few on a busy machine
+        defaults[START_WAIT] = "120"
         defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
+        defaults["RAY_ROTATION_MAX_BYTES"] = str(LOG_BYTES)  # else trials may fill the disk
+        defaults["RAY_ROTATION_BACKUP_COUNT"] = "1"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -11,10 +11,16 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, own_session, session_folder
+from raytune_ocr.tune.cluster.cluster import (
+    MOST_CPUS,
+    Cluster,
+    own_session,
+    prepare_environment,
+    session_folder,
+)
 from raytune_ocr.tune.storage.scratch import OWNER
 
 LONG = """
@@ -64,6 +70,29 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     finally:
         run.terminate()
         run.wait(60)
+
+
+def test_a_ray_that_does_not_start_is_one_error_with_what_to_do(
+    tmp_path, monkeypatch, no_shared_ray
+):
+    def fail(**settings):
+        raise Exception("The current node timed out\nduring startup.")  # as Ray does
+
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(ExperimentFailedError) as caught, Cluster(None, tmp_path).running():
+        pass
+    said = str(caught.value)
+    assert "does not start on this machine: The current node timed out during startup." in said
+    assert str(tmp_path / "ray.log") in said and "/ray/session_latest/logs" in said
+    assert "RAY_raylet_start_wait_time_s=600" in said and "--address auto" in said
+
+
+def test_what_trials_print_is_limited(monkeypatch):
+    monkeypatch.delenv("RAY_ROTATION_MAX_BYTES", raising=False)
+    monkeypatch.setenv("RAY_ROTATION_BACKUP_COUNT", "3")  # the user's own stays
+    prepare_environment(local=True)
+    assert int(os.environ["RAY_ROTATION_MAX_BYTES"]) <= 2**24
+    assert os.environ["RAY_ROTATION_BACKUP_COUNT"] == "3"
 
 
 def test_a_session_is_removed_when_its_run_ends_and_those_of_killed_runs_before(tmp_path):
