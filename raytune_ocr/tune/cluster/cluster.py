@@ -9,11 +9,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
+import psutil
+
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.files import follow_no_link
 from raytune_ocr.text import printable
 from raytune_ocr.tune.cluster import head_watchdog as head
@@ -21,7 +30,12 @@ from raytune_ocr.tune.cluster.autoscaler import may_be_there
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
-from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers, patient_start
+from raytune_ocr.tune.cluster.ray_patches import (
+    RAYLET_ENDED,
+    free_resources,
+    no_signal_handlers,
+    patient_start,
+)
 from raytune_ocr.tune.options import SHARED_GPU
 from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
 
@@ -34,7 +48,8 @@ LONGEST_FOLDER = 38  # of the 107 characters of a socket's path; Ray's names nee
 JOIN_SECONDS = 30.0  # for nodes that start at the same time to join
 MOST_PENDING = 1000  # pending trials that Ray accepts; its default is 1
 START_WAIT = "RAY_raylet_start_wait_time_s"
-LONG_START_SECONDS = 600
+TOO_SLOW = ("Starting Ray client server failed", RAYLET_ENDED)  # in an error's message
+END_SECONDS = 10.0
 LONGEST_REASON = 1000  # characters of Ray's message
 LOG_BYTES = 16 * 2**20  # of a log file; each process of a trial has two, and two before them
 MOST_CPUS = 4  # that a trial gets if CPUs would be idle
@@ -82,7 +97,10 @@ class Cluster:
         with self.silenced(), self._explained(settings.get("_temp_dir")):
             if self.address:
                 head.find(self.address)
-            with no_signal_handlers(), patient_start(float(os.environ.get(START_WAIT, "0"))):
+            patience: AbstractContextManager[None] = (
+                nullcontext() if self.address else patient_start(_start_seconds())
+            )
+            with no_signal_handlers(), patience:
                 context = _join(settings)
         with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
             try:
@@ -100,6 +118,8 @@ class Cluster:
         """
         try:
             yield
+        except RaytuneOCRError:
+            raise
         except Exception as error:  # Ray raises plain ones, too
             if self.address is None:
                 why = printable(" ".join(str(error).split())[:LONGEST_REASON])
@@ -242,13 +262,13 @@ def did_not_start(why: str, log: Path, folder: str | None) -> str:
     Args:
         folder: for its sessions; None: Ray's default.
     """
-    sessions = Path(folder or os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    sessions = sessions if sessions.name == "ray" else sessions / "ray"
+    sessions = Path(folder or Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray"))
+    newest = max(sessions.glob("session_2*"), key=os.path.getmtime, default=sessions)
     return (
         f"Ray does not start on this machine: {why} (its output is in {log}, its logs are in "
-        f"{sessions}/session_latest/logs); check that memory and space in {sessions.parent} and "
-        f"/dev/shm are free; on a busy machine set {START_WAIT}={LONG_START_SECONDS}; or start Ray "
-        "with `ray start --head` and name it by --address auto"
+        f"{newest}/logs); check that memory and space in {sessions} and /dev/shm are free; on a "
+        f"busy machine try again later; or start Ray with `ray start --head` and name it by "
+        "--address auto"
     )
 
 
@@ -287,17 +307,40 @@ def own_session(path: str) -> Iterator[None]:
 
 
 def _join(settings: Mapping[str, Any]) -> Any:
-    """Start or join Ray; retry if a busy head starts the client's server too late."""
+    """Start or join Ray; retry where a busy machine was too slow for one of its processes."""
     import ray
 
     for left in reversed(range(JOIN_TRIES)):
+        before = psutil.Process().children()
         try:
             context = ray.init(**settings)
             break
         except (ConnectionError, RuntimeError) as error:
-            if not left or "Starting Ray client server failed" not in str(error):
+            if not left or not any(reason in str(error) for reason in TOO_SLOW):
                 raise
+            _end_processes(set(psutil.Process().children()) - set(before))
     return context
+
+
+def _end_processes(processes: Iterable[psutil.Process]) -> None:
+    """End what an attempt to start Ray has left running."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(list(processes), timeout=END_SECONDS)
+
+
+def _start_seconds() -> float:
+    """Return how long to wait for Ray's node on this machine.
+
+    Raises:
+        ConfigurationError: the variable is not a number.
+    """
+    text = os.environ[START_WAIT]
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{START_WAIT}: must be seconds, got {text!r}") from None
 
 
 class _Idle:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+RAYLET_ENDED = "its raylet has ended"
 STORAGE_MARKER = ".validate_storage_marker"  # Ray leaves it in a folder that it can write to
 
 
@@ -111,7 +114,11 @@ def no_signal_handlers() -> Iterator[None]:
 
 @contextmanager
 def patient_start(seconds: float) -> Iterator[None]:
-    """Make Ray wait so long for its node to come up; it waits 30 s, too few on a busy machine."""
+    """Make Ray wait so long for its node to come up; it waits 30 s, too few on a busy machine.
+
+    Raises:
+        ConnectionError: the node's raylet ends meanwhile, as it does if its agent takes over 15 s.
+    """
     from ray._private import services
 
     ask = services.get_node
@@ -122,12 +129,24 @@ def patient_start(seconds: float) -> Iterator[None]:
             try:
                 return ask(*arguments, **keywords)
             except RuntimeError:  # it is not registered yet
+                if not _has_raylet():
+                    raise ConnectionError(RAYLET_ENDED) from None
                 if time.monotonic() >= until:
                     raise
             time.sleep(0.2)
 
     with standing_in(services, "get_node", get_node):
         yield
+
+
+def _has_raylet() -> bool:
+    """Whether a raylet that this process has started is running."""
+    with suppress(psutil.NoSuchProcess):  # one may end meanwhile
+        return any(
+            each.name() == "raylet" and each.status() != psutil.STATUS_ZOMBIE
+            for each in psutil.Process().children()
+        )
+    return False
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -21,6 +22,7 @@ from raytune_ocr.tune.cluster.cluster import (
     prepare_environment,
     session_folder,
 )
+from raytune_ocr.tune.cluster.ray_patches import RAYLET_ENDED
 from raytune_ocr.tune.storage.scratch import OWNER
 
 LONG = """
@@ -83,8 +85,41 @@ def test_a_ray_that_does_not_start_is_one_error_with_what_to_do(
         pass
     said = str(caught.value)
     assert "does not start on this machine: The current node timed out during startup." in said
-    assert str(tmp_path / "ray.log") in said and "/ray/session_latest/logs" in said
-    assert "RAY_raylet_start_wait_time_s=600" in said and "--address auto" in said
+    assert str(tmp_path / "ray.log") in said and "/logs); check that" in said
+    assert "--address auto" in said
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(1, True), (2, True), (3, False)])
+def test_a_ray_that_was_too_slow_is_started_again_and_leaves_no_process(
+    tmp_path, monkeypatch, no_shared_ray, failures, starts
+):
+    left = []
+
+    def start(**settings):
+        if len(left) < failures:
+            left.append(subprocess.Popen(["sleep", "600"]))
+            raise ConnectionError(RAYLET_ENDED)
+        return SimpleNamespace(address_info={"session_dir": str(tmp_path)})
+
+    (tmp_path / "session_1").mkdir()
+    monkeypatch.setattr("ray.init", start)
+    try:
+        with suppress(ExperimentFailedError), Cluster(None, tmp_path).running():
+            assert starts
+        assert len(left) == failures
+        assert [process.poll() is None for process in left] == [False, False, True][:failures]
+    finally:
+        for process in left:
+            process.kill()
+
+
+def test_a_time_to_wait_for_ray_is_a_number(tmp_path, monkeypatch, no_shared_ray):
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "long")
+    with (
+        pytest.raises(ConfigurationError, match="must be seconds, got 'long'"),
+        Cluster(None, tmp_path).running(),
+    ):
+        pass
 
 
 def test_what_trials_print_is_limited(monkeypatch):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
+from raytune_ocr.tune.cluster import ray_patches
 from raytune_ocr.tune.cluster.ray_patches import (
     actor_of,
     bootstrap_address,
@@ -69,12 +70,18 @@ def test_ray_asks_for_its_node_by_the_function_that_is_replaced(monkeypatch):
         return answer
 
     monkeypatch.setattr(services, "get_node", ask)
+    monkeypatch.setattr(ray_patches, "_has_raylet", lambda: True)
     with patient_start(60):
         assert services.get_node("here", node_id="1") == {"node": 1}
     assert services.get_node is ask
     answers = iter([RuntimeError("gone")])
     with patient_start(0), pytest.raises(RuntimeError, match="gone"):
         services.get_node("here", "1")
+    answers = iter([RuntimeError("not there")])
+    monkeypatch.undo()
+    monkeypatch.setattr(services, "get_node", ask)
+    with patient_start(60), pytest.raises(ConnectionError, match=ray_patches.RAYLET_ENDED):
+        services.get_node("here", "1")  # and this process has started no raylet
 
 
 def test_a_trial_of_ray_is_retried_by_the_failures_that_are_set(tmp_path):
