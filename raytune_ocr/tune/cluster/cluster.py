@@ -37,7 +37,7 @@ from raytune_ocr.tune.cluster.ray_patches import (
     patient_start,
 )
 from raytune_ocr.tune.options import SHARED_GPU
-from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
+from raytune_ocr.tune.storage.scratch import OWNER, owned, remove_ownerless
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Cluster:
             settings.update(address="local", include_dashboard=False)
             if folder := session_folder():
                 settings["_temp_dir"] = folder
-        with self.silenced(), self._explained(settings.get("_temp_dir")):
+        with self.silenced(), self._explained():
             if self.address:
                 head.find(self.address)
             patience: AbstractContextManager[None] = (
@@ -110,12 +110,8 @@ class Cluster:
                     ray.shutdown()
 
     @contextmanager
-    def _explained(self, folder: str | None) -> Iterator[None]:
-        """Turn Ray's errors into one that names the address, or the logs and what to check.
-
-        Args:
-            folder: for Ray's sessions; None: its default.
-        """
+    def _explained(self) -> Iterator[None]:
+        """Turn Ray's errors into one that names the address, or the logs and what to check."""
         try:
             yield
         except RaytuneOCRError:
@@ -123,7 +119,8 @@ class Cluster:
         except Exception as error:  # Ray raises plain ones, too
             if self.address is None:
                 why = printable(" ".join(str(error).split())[:LONGEST_REASON])
-                raise ExperimentFailedError(did_not_start(why, self.log_file, folder)) from error
+                _abandon_sessions()
+                raise ExperimentFailedError(did_not_start(why, self.log_file)) from error
             hint = "; for Ray Client: pip install 'raytune-ocr[cluster]'"
             raise ConfigurationError(
                 f"--address: cannot join a Ray cluster at {self.address}: {error}"
@@ -256,20 +253,27 @@ class Cluster:
         return True
 
 
-def did_not_start(why: str, log: Path, folder: str | None) -> str:
-    """Return the message of a Ray that does not start on this machine.
-
-    Args:
-        folder: for its sessions; None: Ray's default.
-    """
-    sessions = Path(folder or Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir(), "ray"))
-    newest = max(sessions.glob("session_2*"), key=os.path.getmtime, default=sessions)
+def did_not_start(why: str, log: Path) -> str:
+    """Return the message of a Ray that does not start on this machine."""
+    sessions = _sessions()
+    newest = max(_own_sessions(), key=os.path.getmtime, default=sessions)
     return (
         f"Ray does not start on this machine: {why} (its output is in {log}, its logs are in "
         f"{newest}/logs); check that memory and space in {sessions} and /dev/shm are free; on a "
-        f"busy machine try again later; or start Ray with `ray start --head` and name it by "
+        "busy machine try again later; or start Ray with `ray start --head` and name it by "
         "--address auto"
     )
+
+
+def _sessions() -> Path:
+    """Return the folder of Ray's sessions on this machine."""
+    temporary = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    return Path(session_folder() or Path(temporary, "ray"))
+
+
+def _own_sessions() -> list[Path]:
+    """Return the session folders that this process has made."""
+    return list(_sessions().glob(f"session_*_{os.getpid()}"))
 
 
 def session_folder() -> str | None:
@@ -319,7 +323,15 @@ def _join(settings: Mapping[str, Any]) -> Any:
             if not left or not any(reason in str(error) for reason in TOO_SLOW):
                 raise
             _end_processes(set(psutil.Process().children()) - set(before))
+            _abandon_sessions()
     return context
+
+
+def _abandon_sessions() -> None:
+    """Let the next run remove the sessions in which Ray did not start."""
+    for folder in _own_sessions():
+        with suppress(OSError):
+            (folder / OWNER).write_text("\n")
 
 
 def _end_processes(processes: Iterable[psutil.Process]) -> None:

@@ -23,7 +23,7 @@ from raytune_ocr.tune.cluster.cluster import (
     session_folder,
 )
 from raytune_ocr.tune.cluster.ray_patches import RAYLET_ENDED
-from raytune_ocr.tune.storage.scratch import OWNER
+from raytune_ocr.tune.storage.scratch import OWNER, remove_ownerless
 
 LONG = """
 experiments:
@@ -77,7 +77,12 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
 def test_a_ray_that_does_not_start_is_one_error_with_what_to_do(
     tmp_path, monkeypatch, no_shared_ray
 ):
+    session = tmp_path / "ray" / f"session_2026_{os.getpid()}"
+    monkeypatch.setenv("RAY_TMPDIR", ".")  # short enough for Ray
+    monkeypatch.chdir(tmp_path)
+
     def fail(**settings):
+        session.mkdir(parents=True)
         raise Exception("The current node timed out\nduring startup.")  # as Ray does
 
     monkeypatch.setattr("ray.init", fail)
@@ -85,7 +90,8 @@ def test_a_ray_that_does_not_start_is_one_error_with_what_to_do(
         pass
     said = str(caught.value)
     assert "does not start on this machine: The current node timed out during startup." in said
-    assert str(tmp_path / "ray.log") in said and "/logs); check that" in said
+    assert str(tmp_path / "ray.log") in said and f"{session.name}/logs); check that" in said
+    assert remove_ownerless(tmp_path.glob("ray/session_*")) == [session]  # as the next run does
     assert "--address auto" in said
 
 
