@@ -76,11 +76,11 @@ class ProgressReport:
 
     def _table(self) -> Table:
         records = visible(list(self.records.values()), self.console.height - 3)
-        labels = list(figures(records[0], {}))
-        columns = ("preset", "epoch", "loss", *labels, "best", "state", "left")
+        labels = list(epoch_figures(records[0], {}))
+        columns = ("preset", "epoch", *labels, "best", "state", "left")
         table = Table(*columns, box=None, pad_edge=False)
         for record in records:
-            table.add_row(*cells(record, len(labels)))
+            table.add_row(*cells(record, labels))
         if more := len(self.records) - len(records):
             table.add_row(f"and {more} more")
         return table
@@ -102,13 +102,22 @@ def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
     return {label: _figure(row.get(name)) for label, name in shown.items()}
 
 
-def cells(record: TrialRecord, width: int = 2) -> list[str]:
-    """Return a trial's row of the live table, with `width` metrics."""
-    last = record.epochs[-1] if record.epochs else {}
-    values = [*figures(record, last).values(), "-"][:width]
+def epoch_figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the training loss and the metrics of an epoch, by label.
+
+    A training function of the user need not report a loss.
+    """
+    has_loss = "train_loss" in row or not record.config.trainable
+    loss = {"loss": _figure(row.get("train_loss"))} if has_loss else {}
+    return {**loss, **figures(record, row)}
+
+
+def cells(record: TrialRecord, labels: Sequence[str]) -> list[str]:
+    """Return a trial's row of the live table, with the metrics of these labels."""
+    last = epoch_figures(record, record.epochs[-1] if record.epochs else {})
+    values = [last.get(label, "-") for label in labels]
     best = next(iter(figures(record, record.best).values()))
-    loss = _figure(last.get("train_loss"))
-    return [record.name, epoch_of(record), loss, *values, best, state_of(record), time_left(record)]
+    return [record.name, epoch_of(record), *values, best, state_of(record), time_left(record)]
 
 
 def epoch_of(record: TrialRecord) -> str:
@@ -120,8 +129,7 @@ def epoch_of(record: TrialRecord) -> str:
 def plain_line(record: TrialRecord) -> str:
     """Return a trial's state as one line of text."""
     last = record.epochs[-1] if record.epochs else {}
-    values = {"loss": _figure(last.get("train_loss")), **figures(record, last)}
-    line = "  ".join(f"{label} {value}" for label, value in values.items())
+    line = "  ".join(f"{label} {value}" for label, value in epoch_figures(record, last).items())
     left = time_left(record)
     rest = f"  {left} left" if left else ""
     if record.error_message:

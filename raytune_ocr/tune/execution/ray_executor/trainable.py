@@ -22,7 +22,7 @@ from raytune_ocr.errors import (
     NodeDrainedError,
     TrialTimeoutError,
 )
-from raytune_ocr.files import is_disk_full
+from raytune_ocr.files import disk_full_in
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
@@ -106,8 +106,8 @@ def run_trial(
 
 def _error_report(error: Exception, config: TrainingConfig) -> dict[str, Any]:
     """Log an error; return the report that ends the trial, or raise what a retry may get over."""
-    if is_disk_full(error):
-        return {"disk_full": f"{config.experiment_name}: {shown(str(error))}"}
+    if full := disk_full_in(error):
+        return {"disk_full": f"{config.experiment_name}: {shown(str(full))}"}
     text = traceback_of(error)
     log_error(Path(config.output_dir) / config.experiment_name, text)
     if not isinstance(error, DETERMINISTIC_ERRORS):
