@@ -52,7 +52,9 @@ def chosen_options(
     if problems:
         raise ConfigurationError("\n".join(problems))
     if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
-        raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
+        raise ConfigurationError(
+            "--overwrite: must not be given with --resume, which continues the run"
+        )
     if options.get("retry_failed") and not (options.get("resume") or options.get("resume_if_any")):
         raise ConfigurationError("--retry-failed: must be given with --resume")
     if options.get("scheduler") == AUTO and (earlier or {}).get("scheduler"):
@@ -140,8 +142,8 @@ def _check_changeable(name: str, config: TrainingConfig, scheduler: str) -> None
     own = config.parameters and not config.changeable
     if own and SCHEDULERS[scheduler].changes_settings:
         raise ConfigurationError(
-            f"experiments.{name}.changeable: must name the parameters that may change while a "
-            f"trial trains, for --scheduler {scheduler}, got none of {', '.join(config.parameters)}"
+            f"experiments.{name}.changeable: must list the parameters that --scheduler {scheduler} "
+            f"may change during training, got none; choose from {', '.join(config.parameters)}"
         )
 
 

@@ -111,7 +111,11 @@ class HyperparameterTuner:
         content = load_yaml(find_space(config_file))
         homes = anchor_homes(content)
         if homes:
-            logger.info("%s: used only as merge sources: %s", config_file, ", ".join(homes))
+            logger.info(
+                "%s: not trained, because they are only merged into other experiments: %s",
+                config_file,
+                ", ".join(homes),
+            )
         return content
 
     def validate_config(self, config: Mapping[str, Any]) -> None:

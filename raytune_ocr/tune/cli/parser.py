@@ -103,20 +103,20 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--trainable",
         metavar="MODULE:FUNCTION",
-        help="train by this function, (parameters, context), in every experiment",
+        help="training function, with the parameters (parameters, context), of every experiment",
     )
     group.add_argument(
         "--data",
         type=os.path.expanduser,
         metavar="PATH",
-        help="images and labels: metadata.yaml, labels.csv or a folder (default: what the config "
-        "names; the synthetic set is made if it is absent)",
+        help="images and labels: metadata.yaml, labels.csv or a folder (default: the data that the "
+        "config names; the synthetic set is generated if it is missing)",
     )
     group.add_argument(
         "--seed",
         type=_seed,
         metavar="N",
-        help="seed of every trial and of what is drawn (default: the config's, else 0)",
+        help="seed of the search and of every trial (default: the config's, else 0)",
     )
     group.add_argument(
         "--set",
@@ -137,7 +137,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-outside",
         action="store_true",
-        help="accept images outside the data's folder and the working folder (default: refuse)",
+        help="accept images outside the data folder and the working folder (default: refuse)",
     )
 
 
@@ -168,9 +168,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage",
         metavar="PATH",
-        help="a folder or URI (s3://, gs://, abfs://, file://) that every node of a cluster "
-        "reaches: the run is kept there and resumed from there, --output-dir is this machine's "
-        "copy (default: none; every node must then see --output-dir)",
+        help="shared storage of a cluster: a folder or URI (s3://, gs://, abfs://, file://) that "
+        "every node can access; the run is saved there and resumed from there, --output-dir is a "
+        "local copy (default: none; every node must then share --output-dir)",
     )
     group.add_argument(
         "--results-file",
@@ -210,8 +210,8 @@ def _add_resume(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="start a new run where --output-dir holds one; the old run gets a name "
-        "with its timestamp",
+        help="start a new run even if --output-dir holds one; the old run is kept, renamed by its "
+        "time",
     )
     group.add_argument(
         "--resume-if-any",

@@ -96,8 +96,8 @@ def warn_of_edited_code(facts: Mapping[str, list[Any]], fingerprints: Mapping[st
         before = [each["fingerprints"].get(name, now) for each in facts.get(CODE, [])]
         if before and before[-1] != now:
             logger.warning(
-                "--resume: the source of %s was edited since: further epochs are trained by other "
-                "code than the epochs before",
+                "--resume: the source of %s has changed since the run trained with it; further "
+                "epochs train with the changed code",
                 name,
             )
 

@@ -51,7 +51,7 @@ class Known:
         return self.result.get("stop_reason") in CUT
 
     def __str__(self) -> str:
-        return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
+        return f"{self.name} of {self.source} has the same settings and reached {self.score:.4f}"
 
     def is_of(self, wanted: Mapping[str, Any]) -> bool:
         """Whether these `flattened` fields equal all its recorded fields that affect training."""

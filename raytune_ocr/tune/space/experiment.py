@@ -187,7 +187,7 @@ class Experiment:
                 break
         if fault and not repeats:
             raise ConfigurationError(
-                f"{self.place}: could not draw a valid point; the last attempt was "
+                f"{self.place}: could not sample a valid config; the last attempt was "
                 f"{dict(values)}:\n{fault}"
             )
         return None
