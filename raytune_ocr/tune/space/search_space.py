@@ -131,7 +131,8 @@ class Space:
 def _doubled(place: str, trial: str, other: str, experiment: str) -> str:
     """Return the problem of two trials that would share a folder."""
     if trial == other:
-        return f"{place}: its trial {trial} has the name of a trial of {experiment}; rename one of them"
+        same = f"its trial {trial} has the name of a trial of {experiment}"
+        return f"{place}: {same}; rename one of them"
     return (
         f"{place}: its trial {trial} must differ from the trial {other} of {experiment} in more "
         "than upper and lower case, because some file systems have one folder for both names"
