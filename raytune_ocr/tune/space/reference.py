@@ -41,7 +41,8 @@ complete and check it.
 ## experiments
 
 The name of an experiment is the name of its trial and folder: letters, digits, `.`, `_` and `-`, at
-most 100, the first a letter or digit. Names of the run's own files ({files}) are refused.
+most 100, the first a letter or digit. Names of the run's own files ({files}) are refused. Names
+of trials must differ in more than upper and lower case: some file systems have one folder for both.
 
 `experiment_name`
 : may repeat the experiment's key; no other name is accepted.
