@@ -21,7 +21,7 @@ from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.signals import Interrupted
+from raytune_ocr.tune.execution.signals import interruption
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
@@ -243,7 +243,7 @@ class HyperparameterTuner:
             best = run.document()["best_result"]
             send_winner(self.options.track, run.output_dir, run.id, best)
         if number := self.runner.interruptions.received:
-            raise Interrupted(number)
+            raise interruption(number)
         return run.document()
 
     def _observer(self, space: Space) -> OptunaStudies | None:
