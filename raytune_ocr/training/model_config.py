@@ -18,6 +18,7 @@ from raytune_ocr.errors import (
     DataLoaderError,
     IncompleteCheckpointError,
     ModelCreationError,
+    RaytuneOCRError,
 )
 from raytune_ocr.models import (
     ALIASES,
@@ -125,7 +126,8 @@ def rebuild_model(
 
     Raises:
         ConfigurationError: when the model needs one of those; names the option that allows it.
-        CheckpointError: when the config names no classes and is no reader's.
+        CheckpointError: when the config names no classes and is no reader's, or has sizes that no
+            model can have.
         ModelCreationError: for an unknown name or overrides that do not fit.
     """
     import_modules(imports)
@@ -143,7 +145,13 @@ def rebuild_model(
                 "by model_facts() when it is trained"
             )
         offered = {"num_classes": len(config.class_names), "in_channels": config.image_shape[0]}
-    model = create_model_from_config(dataclasses.replace(config, imports=[]), offered)
+    try:
+        model = create_model_from_config(dataclasses.replace(config, imports=[]), offered)
+    except RaytuneOCRError:
+        raise
+    except Exception as error:  # of any model, with whatever sizes the file has
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise CheckpointError(f"{source}: its model cannot be built: {reason}") from error
     if config.dataset_name != KHMER_DIGITS:
         described: Any = model
         described.class_names, described.image_shape = config.class_names, config.image_shape

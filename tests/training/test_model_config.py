@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
+from raytune_ocr.errors import CheckpointError, ConfigurationError, IncompleteCheckpointError
 from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.predict import main as predict
 from raytune_ocr.training import load_reader
@@ -65,6 +65,13 @@ def test_a_preset_needs_no_module_whatever_the_checkpoint_names(checkpoint):
 def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
     write_state(tmp_path / "a.pt", {"model_state_dict": {}})
     with pytest.raises(IncompleteCheckpointError, match="has no config beside its weights"):
+        load_reader(tmp_path / "a.pt")
+
+
+def test_a_checkpoint_with_sizes_that_no_model_can_have_is_refused(tmp_path):
+    config = TrainingConfig(model_name="ctc_small", loss_type="ctc", vocab_size=10**17)
+    write_state(tmp_path / "a.pt", {"model_state_dict": {}, "config": config.to_dict()})
+    with pytest.raises(CheckpointError, match=r"a\.pt: its model cannot be built: "):
         load_reader(tmp_path / "a.pt")
 
 
