@@ -68,10 +68,16 @@ def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
         load_reader(tmp_path / "a.pt")
 
 
-def test_a_checkpoint_with_sizes_that_no_model_can_have_is_refused(tmp_path):
-    config = TrainingConfig(model_name="ctc_small", loss_type="ctc", vocab_size=10**17)
-    write_state(tmp_path / "a.pt", {"model_state_dict": {}, "config": config.to_dict()})
-    with pytest.raises(CheckpointError, match=r"a\.pt: its model cannot be built: "):
+@pytest.mark.parametrize(
+    ("size", "told"), [(10**17, "its model cannot be built: "), (10**10, "its weights do not fit")]
+)
+def test_a_checkpoint_with_other_sizes_than_its_weights_is_refused_without_memory(
+    tmp_path, size, told
+):
+    weights = create_model("ctc_small").state_dict()
+    config = TrainingConfig(model_name="ctc_small", loss_type="ctc", vocab_size=size)
+    write_state(tmp_path / "a.pt", {"model_state_dict": weights, "config": config.to_dict()})
+    with pytest.raises(CheckpointError, match=rf"a\.pt: {told}"):
         load_reader(tmp_path / "a.pt")
 
 
