@@ -187,8 +187,15 @@ class TuneOptions:
     warm_start: Sequence[str] = option(
         (),
         "results JSON files or output folders of earlier runs, the original system's too: their "
-        "completed trials inform --search optuna, and a trial with the same settings is not "
-        "trained again, unless a time budget or target cut it short",
+        "completed trials inform --search optuna and their curves --scheduler freeze-thaw, random "
+        "search tries their best settings first, and a trial with the same settings on the same "
+        "data is not trained again, unless a time budget or target cut it short",
+        group="sources",
+    )
+    library: str | None = option(
+        None,
+        "a folder that collects the trials and curves of finished runs; a run learns from the 8 "
+        "newest as by --warm-start, and trains trials of the same settings again (default: none)",
         group="sources",
     )
     refine: Sequence[str] = option(
