@@ -77,7 +77,8 @@ class TuneOptions:
     search: str = option(
         "random",
         "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
-        "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
+        "results before it; optuna-gp: its Gaussian process does, for at most some hundred trials "
+        "(extra `optuna`). The same seed draws the same trials; with optuna only "
         "if trials also end in the same order (--max-concurrent 1) (default random)",
         name_in(SEARCHERS),
         metavar="|".join(SEARCHERS.names()),
