@@ -13,7 +13,7 @@ from raytune_ocr.tune.options import TUNING, TuneOptions, read_option
 from raytune_ocr.tune.registries import AUTO, SCHEDULERS, SEARCHERS
 
 KEPT_OPTIONS = (
-    *("search", "num_samples", "warm_start", "refine"),
+    *("search", "num_samples", "warm_start", "refine", "library"),
     *("scheduler", "grace_period", "reduction_factor", "epoch_budget"),
     *("confirm", "confirm_seeds", "keep_models"),
 )
@@ -62,6 +62,8 @@ def chosen_options(
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
+    if options.get("library"):
+        options["library"] = str(Path(str(options["library"])).absolute())
     return TuneOptions(**options)
 
 

@@ -77,7 +77,8 @@ class TuneOptions:
     search: str = option(
         "random",
         "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
-        "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
+        "results before it; optuna-gp: its Gaussian process does, for at most some hundred trials "
+        "(extra `optuna`). The same seed draws the same trials; with optuna only "
         "if trials also end in the same order (--max-concurrent 1) (default random)",
         name_in(SEARCHERS),
         metavar="|".join(SEARCHERS.names()),
@@ -189,8 +190,15 @@ class TuneOptions:
     warm_start: Sequence[str] = option(
         (),
         "results JSON files or output folders of earlier runs, older result formats too: their "
-        "completed trials inform --search optuna, and a trial with the same settings is not "
-        "trained again, unless a time budget or target stopped it early",
+        "completed trials inform --search optuna and their curves --scheduler freeze-thaw, random "
+        "search tries their best settings first, and a trial with the same settings on the same "
+        "data is not trained again, unless a time budget or target stopped it early",
+        group="sources",
+    )
+    library: str | None = option(
+        None,
+        "a folder that collects the trials and curves of finished runs; a run learns from the 8 "
+        "newest as by --warm-start, and trains trials of the same settings again (default: none)",
         group="sources",
     )
     refine: Sequence[str] = option(
