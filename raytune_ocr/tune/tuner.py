@@ -14,6 +14,7 @@ from raytune_ocr.files import why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
@@ -34,7 +35,6 @@ from raytune_ocr.tune.space.search_space import (
     read_space,
 )
 from raytune_ocr.tune.storage.mirror import RunCopy
-from raytune_ocr.tune.storage.run_lock import RunLock
 from raytune_ocr.tune.storage.storage import Storage
 from raytune_ocr.tune.tracking.optuna_study import OptunaStudies
 from raytune_ocr.tune.tracking.registry import check_trackers, send_winner
