@@ -233,11 +233,17 @@ def _user() -> str:
 
 # In the journal
 
+STATE = ("action", "arguments", "who", "time", "id")
 
-def entry_of(order: Order, epoch: int = 0) -> Decision:
-    """Return the journal's entry of an order on a trial with `epoch` epochs."""
+
+def entry_of(order: Order, epoch: int = 0, **more: Any) -> Decision:
+    """Return the journal's entry of an order on a trial with `epoch` epochs.
+
+    Args:
+        **more: values that a replay needs besides the order.
+    """
     state = asdict(order)
-    return Decision(USER, state.pop("trial") or "", epoch, ORDER, state)
+    return Decision(USER, state.pop("trial") or "", epoch, ORDER, {**state, **more})
 
 
 def order_of(entry: Decision) -> Order:
@@ -246,7 +252,8 @@ def order_of(entry: Decision) -> Order:
     Raises:
         ConfigurationError: the entry is not one that an accepted order has written.
     """
-    return parse_order({**entry.state, "trial": entry.trial or None})
+    content = {name: entry.state[name] for name in STATE if name in entry.state}
+    return parse_order({**content, "trial": entry.trial or None})
 
 
 def orders_of(decisions: Iterable[Decision]) -> list[Order]:
