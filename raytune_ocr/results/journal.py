@@ -75,6 +75,15 @@ class Journal:
         others = self._others.items()
         return [n for n, t in others if t.epochs and not (t.is_finished or t.confirms)]
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the trials in the file, as far as they are known."""
+        return {*self._known, *self._others}
+
+    def write_settings_again(self, name: str) -> None:
+        """Have the next line of a trial repeat its settings, one of which has changed."""
+        self._known.discard(name)
+
     def exists(self) -> bool:
         """Whether the folder holds a run."""
         return self.path.exists()

@@ -134,7 +134,7 @@ class Simulator:
         journal: Sequence[SimulatedEntry] = (),
         make_ordered: MakeOrdered | None = None,
     ) -> None:
-        self.study: Study[SimulatedTrial] = Study(plan, scheduler, self)
+        self.study: Study[SimulatedTrial] = Study(plan, scheduler, self, self)
         self.workers = workers
         self.start_cost = start_cost
         self.make_ordered = make_ordered
@@ -194,9 +194,10 @@ class Simulator:
         self._queue = [each for each in self._queue if each[2] != trial.name]
         heapq.heapify(self._queue)
 
-    def limit(self, limits: Mapping[str, Any], *, again: bool = False) -> None:
+    def limit(self, limits: Mapping[str, Any], was: Mapping[str, Any] | None = None) -> Any:
         """Remember limits; a simulation costs nothing."""
         self.limits |= limits
+        return {}
 
     def end_run(self) -> None:
         """Do nothing: the caller calls `run` no more."""

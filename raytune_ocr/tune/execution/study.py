@@ -22,7 +22,7 @@ from raytune_ocr.tune.search.plan import Plan
 TrialT = TypeVar("TrialT", bound=SteeredTrial)
 
 
-class Executor(OrderExecutor[TrialT], Protocol[TrialT]):
+class Executor(Protocol[TrialT]):
     """What a study needs from the code that trains its trials."""
 
     def keep(self, decisions: Sequence[Decision], trial: TrialT | None = None) -> None:
@@ -52,6 +52,7 @@ class Study(Generic[TrialT]):
         plan: makes new trials.
         scheduler: decides.
         executor: trains the trials and writes the journal.
+        order_executor: does what orders of users need; None: there are none.
 
     Attributes:
         trials: by name, in the order they were added.
@@ -62,7 +63,13 @@ class Study(Generic[TrialT]):
             continue with another last epoch.
     """
 
-    def __init__(self, plan: Plan[TrialT], scheduler: Scheduler, executor: Executor[TrialT]):
+    def __init__(
+        self,
+        plan: Plan[TrialT],
+        scheduler: Scheduler,
+        executor: Executor[TrialT],
+        order_executor: OrderExecutor[TrialT] | None = None,
+    ) -> None:
         self.plan = plan
         self.scheduler = scheduler
         self.executor = executor
@@ -70,7 +77,7 @@ class Study(Generic[TrialT]):
         self.never_begun: list[str] = []
         self.orders: Ordered[TrialT] = Ordered()
         self.restarting: set[str] = set()
-        self._steering = Steering(self)
+        self._steering = Steering(self, order_executor)
         self._active: set[str] = set()  # returned by `ask`, neither paused nor ended since
         self._applied: list[Decision] = []  # by the scheduler
 

@@ -55,6 +55,7 @@ RUN_FILES = (
         "mlartifacts",
         "wandb",
         "report.html",
+        "orders",
     ),
     *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
 )

@@ -23,6 +23,7 @@ class RaySearcher(Searcher):
         next_trial: chooses it; None: none before another report.
         settings: the config of a trial; must contain `experiment_name`.
         max_concurrent: how many trials Ray may hold at a time.
+        wait: waits a moment for an order while no trial runs; False: there is none to wait for.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class RaySearcher(Searcher):
         next_trial: Callable[[], TrialRecord | None],
         settings: Callable[[TrialRecord], dict[str, Any]],
         max_concurrent: Callable[[], int],
+        wait: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(metric="best_score", mode="max")
         self._next_trial = next_trial
         self._settings = settings
         self._max_concurrent = max_concurrent
+        self._wait = wait
         self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
@@ -42,6 +45,8 @@ class RaySearcher(Searcher):
         if len(self._running) >= self._max_concurrent():
             return None
         record = self._next_trial()
+        while record is None and not self._running and self._wait():
+            record = self._next_trial()
         if record is None:
             # A report of a running trial may lead to new ones.
             return None if self._running else Searcher.FINISHED

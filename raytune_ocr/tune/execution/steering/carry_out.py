@@ -64,11 +64,17 @@ class OrderExecutor(Protocol[TrialT]):
     def release(self, trial: TrialT) -> None:
         """End a trial's process, if it has one."""
 
-    def limit(self, limits: Mapping[str, Any], *, again: bool = False) -> None:
-        """Set limits of time and cost; raise ConfigurationError if one is reached already.
+    def limit(
+        self, limits: Mapping[str, Any], was: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Set limits of time and cost; return those that the options of the run name.
 
         Args:
-            again: a resumed run repeats the order.
+            was: what this returned to the order that a resumed run repeats; a limit that is
+                another one in the options now is not set.
+
+        Raises:
+            ConfigurationError: a limit is reached already.
         """
 
     def end_run(self) -> None:
@@ -80,7 +86,6 @@ class SteeredStudy(Protocol[TrialT]):
 
     plan: Any
     scheduler: Scheduler
-    executor: Any
     trials: dict[str, TrialT]
     orders: Ordered[TrialT]
     restarting: set[str]
@@ -101,8 +106,9 @@ class SteeredStudy(Protocol[TrialT]):
 class Steering(Generic[TrialT]):
     """Carries out orders: checks each, changes the trials, and writes it to the journal."""
 
-    def __init__(self, study: SteeredStudy[TrialT]) -> None:
+    def __init__(self, study: SteeredStudy[TrialT], executor: OrderExecutor[TrialT] | None) -> None:
         self.study = study
+        self._executor = executor
         self.orders = study.orders
         self._actions = {
             **dict.fromkeys(ANNOTATIONS, self._annotate),
@@ -125,22 +131,29 @@ class Steering(Generic[TrialT]):
         return self._actions[order.action](order)
 
     @property
+    def executor(self) -> OrderExecutor[TrialT]:
+        """What carries orders out."""
+        if self._executor is None:
+            raise ConfigurationError("this run takes no orders")
+        return self._executor
+
+    @property
     def _trials(self) -> dict[str, TrialT]:
         return self.study.trials
 
     def _write(self, order: Order, trial: TrialT | None = None, **more: Any) -> None:
         epoch = epochs_of(trial) if trial is not None else 0
-        self.study.executor.ordered(entry_of(order, epoch, **more), trial)
+        self.executor.ordered(entry_of(order, epoch, **more), trial)
 
     def _annotate(self, order: Order) -> str:
         epoch = epochs_of(trial) if (trial := self._trials.get(order.trial or "")) else 0
-        self.study.executor.ordered(entry_of(order, epoch))
+        self.executor.ordered(entry_of(order, epoch))
         return "written to the journal"
 
     def _stop(self, order: Order) -> str:
         if order.trial is None:
             self._write(order)
-            self.study.executor.end_run()
+            self.executor.end_run()
             return "the run ends; --resume continues it"
         trial = unfinished(order, self._trials)
         done = epochs_of(trial)
@@ -164,7 +177,7 @@ class Steering(Generic[TrialT]):
         """Write an order after which a trial does not train, and end its process."""
         self.study.release(trial)
         self._write(order, trial)
-        self.study.executor.release(trial)
+        self.executor.release(trial)
 
     def _resume(self, order: Order) -> str:
         trial = unfinished(order, self._trials)
@@ -184,7 +197,7 @@ class Steering(Generic[TrialT]):
     def _extend(self, order: Order) -> str:
         trial = extendable(order, self._trials)
         done, ended, epochs = epochs_of(trial), trial.is_finished, order.arguments["epochs"]
-        self.study.executor.extend(trial, epochs)
+        self.executor.extend(trial, epochs)
         if ended:
             self.orders.apart[trial.name] = AsOf(trial, done)
             trial.retry()
@@ -200,7 +213,7 @@ class Steering(Generic[TrialT]):
             raise ConfigurationError(
                 f"{order.action}: --max-trials: the run may have {most} trials, and has them"
             )
-        trial = self.study.executor.make(order, parent)
+        trial = self.executor.make(order, parent)
         self._take_up(trial)
         arguments = {**order.arguments, "name": trial.name} if parent else order.arguments
         self._write(replace(order, arguments=arguments), trial)
@@ -222,10 +235,10 @@ class Steering(Generic[TrialT]):
         limits, epochs = dict(order.arguments), order.arguments.get("epochs")
         if epochs is not None:
             self._check_epoch_budget(epochs)
-        self.study.executor.limit(limits)
+        was = self.executor.limit(limits)
         if epochs is not None:
             self.study.set_epoch_budget(epochs)
-        self._write(order)
+        self._write(order, was=dict(was))
         return ", ".join(f"{name} {value:g}" for name, value in limits.items())
 
     def _check_epoch_budget(self, epochs: int) -> None:
@@ -249,7 +262,7 @@ class Steering(Generic[TrialT]):
         """Restore what an order of an earlier part of the run has changed besides the trials."""
         order, trial = order_of(entry), self._trials.get(entry.trial)
         if order.action == BUDGET:
-            self.study.executor.limit(order.arguments, again=True)
+            self.executor.limit(order.arguments, entry.state.get("was", {}))
             if "epochs" in order.arguments:
                 self.study.set_epoch_budget(order.arguments["epochs"])
         elif order.action == PRIORITY:
