@@ -25,7 +25,7 @@ ROOMS = (
     ("results",),
     ("inference",),
     ("report", "tune"),
-    ("analyze", "export", "generate", "predict", "train"),
+    ("analyze", "export", "generate", "predict", "steer", "train"),
 )
 """From the lowest to the highest; an arrow goes down, or to a room of plain helpers beside it."""
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

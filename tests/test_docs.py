@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from raytune_ocr import analyze, errors, export, generate, predict, train
+from raytune_ocr import analyze, errors, export, generate, predict, steer, train
 from raytune_ocr.config.settings import PATHS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
@@ -45,7 +45,7 @@ from tests.fixtures.pages import (
 
 PARSERS = {
     f"raytune_ocr.{module.__name__.split('.')[1]}": module.build_parser
-    for module in (tune, train, generate, predict, analyze, export)
+    for module in (tune, train, generate, predict, analyze, steer, export)
 }
 RESULTS_PAGE = REPOSITORY / "docs" / "reference" / "results.md"
 GENERATED = ("commands", "documents")

@@ -198,7 +198,8 @@ def _ask(folder: Path, order: Order, timeout: float) -> Answer:
             break
         time.sleep(POLL_SECONDS)
     if inbox.withdraw(order):
-        return Answer(False, f"no answer within {timeout:g} s; the order was withdrawn")
+        why = f"no answer within {timeout:g} s" if holder(folder) else "the run has just ended"
+        return Answer(False, f"{why}; the order was withdrawn")
     time.sleep(min(1.0, timeout))  # it was taken just now
     return inbox.answer_to(order) or Answer(False, "taken, but not answered; look at the run")
 

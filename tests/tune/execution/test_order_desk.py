@@ -75,11 +75,11 @@ def test_orders_stop_add_extend_and_pause_trials_and_survive_a_kill(start, tmp_p
     driver = start()
     wait_until(lambda: has("long", 2) and trial("short").is_finished, driver)
     assert order("extend", "short", epochs=2).reason.endswith("has trained, got 2")
-    assert order("stop", "long").reason.startswith("stopped after epoch ")
-    assert trial("long").stop_reason == "user"
     assert order("extend", "short", epochs=4).accepted
     assert order("add", "more", preset={"epochs": 5000, "parameters": {"start": 2.0}}).accepted
     assert "unknown" in order("add", "bad", preset={"epohs": 1}).reason
+    assert order("stop", "long").reason.startswith("stopped after epoch ")
+    assert trial("long").stop_reason == "user"
     wait_until(lambda: trial("short").is_finished and has("more", 2), driver)
     assert order("pause", "more").accepted
     trained = len(trial("more").epochs)
@@ -97,12 +97,14 @@ def test_orders_stop_add_extend_and_pause_trials_and_survive_a_kill(start, tmp_p
     assert driver.returncode == 0, printed
     replay = Journal(out).read()
     assert {name: t.stop_reason for name, t in replay.trials.items()} == {
-        **{"short": "max_epochs", "long": "user", "more": "user"},
+        "short": "max_epochs",
+        "long": "user",
+        "more": "user",
     }
     for name, state in replay.trials.items():
         assert [row["epoch"] for row in state.epochs] == list(range(1, len(state.epochs) + 1)), name
     given = [(each.action, each.trial) for each in orders_of(replay.decisions)]
     assert given == [
-        *(("stop", "long"), ("extend", "short"), ("add", "more"), ("pause", "more")),
+        *(("extend", "short"), ("add", "more"), ("stop", "long"), ("pause", "more")),
         *(("tag", "more"), ("note", None), ("resume", "more"), ("stop", "more")),
     ]

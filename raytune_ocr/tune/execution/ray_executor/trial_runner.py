@@ -110,6 +110,7 @@ class TrialRunner:
                 if not self._fit(unfinished, data) or self.ending or run.failure:
                     return
                 futile = 0 if run.progress > before else futile + 1
+                self.desk.take_all()  # the last ones may add or extend a trial
                 unfinished = run.next()
                 run.save_state()
                 run.save_results()
