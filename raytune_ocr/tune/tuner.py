@@ -23,7 +23,6 @@ from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import Interrupted
-from raytune_ocr.tune.execution.steering.ordered_records import OrderedRecords
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
@@ -93,9 +92,6 @@ class HyperparameterTuner:
             self.options,
             copy,
             results_file=None if results_file is None else Path(results_file),
-        )
-        self.run.orders.records = OrderedRecords(
-            str(self.output_dir), self.config, self.overrides, tuple(self._space.imports)
         )
         self.cluster = Cluster(self.options.address, self.output_dir)
         self.runner = TrialRunner(self.run, self.cluster, self.options)

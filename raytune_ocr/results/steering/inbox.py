@@ -60,7 +60,9 @@ class Inbox:
         Each must be answered before the next one is taken.
         """
         with self._opened() as folder:
-            for name in [] if folder is None else _waiting(folder):
+            if folder is None:
+                return
+            for name in _waiting(folder):
                 order_id = name.partition(".")[0]
                 try:
                     os.rename(name, order_id + CLAIMED, src_dir_fd=folder, dst_dir_fd=folder)

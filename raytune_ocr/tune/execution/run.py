@@ -43,6 +43,7 @@ from raytune_ocr.tune.execution.planning import (
     settle_scheduler,
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
+from raytune_ocr.tune.execution.steering.ordered_records import OrderedRecords
 from raytune_ocr.tune.execution.steering.run_orders import RunOrders
 from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.execution.trial_errors import shown
@@ -151,6 +152,7 @@ class Run:
         plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
         self.options = options = settle_scheduler(plan, self.options)
         self.targets, self.prices = space.targets, space.prices
+        self.orders.records = OrderedRecords(str(self.output_dir), space)
         self.budget.prices = space.prices
         self.journal = Journal(self.output_dir)
         self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self, self.orders)

@@ -77,7 +77,7 @@ class Ordered(Generic[TrialT]):
 
 def named(order: Order, trials: Mapping[str, TrialT]) -> TrialT:
     """Return the trial of an order; raise ConfigurationError if there is none."""
-    if order.trial not in trials:
+    if order.trial is None or order.trial not in trials:
         raise ConfigurationError(f"{order.action}: {unknown_name('trial', order.trial, trials)}")
     return trials[order.trial]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Container, Iterable, Iterator, Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from raytune_ocr.results.decision import ORDER, Decision
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.steering.orders import ADD, CLONE, EXTEND, Order, order_of
 from raytune_ocr.tune.execution.planning import record_of, restore_clones
-from raytune_ocr.tune.space.search_space import SHARED, read_space
+from raytune_ocr.tune.space.search_space import Space, read_space
 from raytune_ocr.tune.storage.mirror import RunCopy, newest_state
 
 IMPORTING = ("imports", "trainable")
@@ -30,15 +30,12 @@ class OrderedRecords:
 
     Attributes:
         output_dir: of the run.
-        shared: what the file of the run says for all of its experiments.
-        overrides: fields that the caller of the run sets in every experiment.
-        imports: modules that the run has imported; an order imports no others.
+        space: of the run: what its file says for all experiments, and the modules that it has
+            imported; an order imports no others.
     """
 
     output_dir: str
-    shared: Mapping[str, Any] = field(default_factory=dict)
-    overrides: Mapping[str, Any] = field(default_factory=dict)
-    imports: tuple[str, ...] = ()
+    space: Space
 
     def make(
         self, order: Order, parent: TrialRecord | None, taken: Container[str] = ()
@@ -65,15 +62,14 @@ class OrderedRecords:
     def _added(self, order: Order) -> TrialRecord:
         preset, changes = order.arguments.get("preset", {}), order.arguments.get("set", {})
         self._check_imports(order, [preset, changes])
-        shared = {key: self.shared[key] for key in SHARED if key in self.shared}
         own = {n: v for n, v in changes.items() if n.startswith(PARAMETER)}
         parameters = {name.removeprefix(PARAMETER): value for name, value in own.items()}
         if parameters:
             preset = {**preset, "parameters": {**preset.get("parameters", {}), **parameters}}
         space = read_space(
-            {**shared, "experiments": {str(order.trial): preset}},
+            {**self.space.shared, "experiments": {str(order.trial): preset}},
             "add",
-            {**self.overrides, **{n: v for n, v in changes.items() if n not in own}},
+            {**self.space.overrides, **{n: v for n, v in changes.items() if n not in own}},
             output_dir=self.output_dir,
         )
         (experiment,) = space.experiments.values()
@@ -110,11 +106,12 @@ class OrderedRecords:
         return TrialRecord(made, resources=parent.resources)
 
     def _check_imports(self, order: Order, contents: Iterable[Mapping[str, Any]]) -> None:
+        imported = self.space.imports
         for name in itertools.chain.from_iterable(map(modules_in, contents)):
-            if name not in self.imports:
+            if name not in imported:
                 raise ConfigurationError(
                     f"{order.action}: must name modules that the run has imported "
-                    f"({', '.join(self.imports) or 'none'}), got {name}"
+                    f"({', '.join(imported) or 'none'}), got {name}"
                 )
 
     def restore(

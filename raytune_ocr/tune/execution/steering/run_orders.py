@@ -20,6 +20,7 @@ from raytune_ocr.tune.execution.steering.ordered_records import (
     extended,
 )
 from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.storage.mirror import RunCopy
 
 
@@ -64,7 +65,7 @@ class RunOrders:
 
     def __init__(self, run: SteeredRun) -> None:
         self.run = run
-        self.records = OrderedRecords(str(run.output_dir))
+        self.records = OrderedRecords(str(run.output_dir), Space({}))
         self.on_release: Callable[[TrialRecord], None] = _nothing
         self.on_end: Callable[[], None] = lambda: None
         self.check_resources: Callable[[TrialRecord], None] = _nothing
