@@ -19,6 +19,8 @@ from raytune_ocr.tune.options import TUNING
 if TYPE_CHECKING:
     from raytune_ocr.tune.tuner import HyperparameterTuner
 
+STATUS = "status"  # the first word of the command that shows how a run stands
+
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the checked fields of `--set`, `--import`, `--seed` and `--trainable`."""
@@ -65,6 +67,10 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == [STATUS]:
+        from raytune_ocr.tune.cli.status import main as status
+
+        return status(words[1:])
     arguments = build_parser().parse_args(words)
     open_streams(to_the_end=True)
     logging.basicConfig(

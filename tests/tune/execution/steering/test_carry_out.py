@@ -14,6 +14,9 @@ from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.search_space import read_space
 from tests.tune.execution.test_simulator import EPOCHS, PAIRS, SPACE, make
 
+CASES = [pair for pair in PAIRS if pair[1] == "random" or pair[0] in ("asha", "freeze-thaw")]
+"""Searchers matter little here, and take long."""
+
 
 def made(order, parent):
     """The trial of an order: its curve follows from its name."""
@@ -40,14 +43,17 @@ def simulator(scheduler="none", search="random", workers=1, journal=(), max_tria
 def random_order(rng, trials):
     """An order on any trial, good or bad."""
     trial, number = rng.choice([*trials, "nobody"]), rng.randrange(1000)
-    kind = rng.choice(["stop", "pause", "resume", "resume", "extend", "add", "clone", "priority"])
+    kinds = ["stop", "pause", "resume", "resume", "extend", "add", "clone", "priority", "budget"]
+    kind = rng.choice(kinds)
     arguments = {
         "extend": {"epochs": rng.randint(1, EPOCHS + 4)},
         "add": {"set": {"seed": number}},
         "clone": {"set": {"seed": number}, "name": f"clone{number}"},
         "priority": {"priority": rng.randint(-2, 2)},
+        "budget": {"epochs": rng.randint(10, 60), "seconds": 1.0 + number},
     }.get(kind, {})
-    return new_order(kind, f"added{number}" if kind == "add" else trial, **arguments)
+    named = {"add": f"added{number}", "budget": None}.get(kind, trial)
+    return new_order(kind, named, **arguments)
 
 
 def state_of(value):
@@ -100,8 +106,8 @@ def resume_all(simulated):
     assert statuses <= {"completed", "stopped", "failed"}, "a trial was lost or is paused for ever"
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("scheduler", "search"), PAIRS)
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("scheduler", "search"), CASES)
 def test_orders_at_any_place_lose_no_trial_and_a_replay_is_identical(scheduler, search, seed):
     rng = random.Random(f"{scheduler} {search} {seed}")
     calm = simulator(scheduler, search, workers=1 + seed)
@@ -116,9 +122,9 @@ def test_orders_at_any_place_lose_no_trial_and_a_replay_is_identical(scheduler, 
     resume_all(calm)
     epochs = [(report.trial, report.epoch) for report in calm.reports]
     assert len(set(epochs)) == len(epochs), "an epoch was trained twice"
-    for cut, snapshot in snapshots.items():
+    for cut, snapshot in list(snapshots.items())[seed::2]:
         assert restored(simulator(scheduler, search, journal=calm.journal[:cut])) == snapshot
-    for cut in range(0, len(calm.journal) + 1, 3):
+    for cut in range(seed, len(calm.journal) + 1, 6):
         rough = simulator(scheduler, search, journal=calm.journal[:cut])
         resume_all(rough)
         kept = {entry.trial.name: entry.trial for entry in calm.journal[:cut] if entry.trial}
