@@ -12,10 +12,9 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from raytune_ocr.cli import answer
 from raytune_ocr.errors import ConfigurationError
@@ -25,10 +24,10 @@ from raytune_ocr.results.replay import Replay, TrialState
 from raytune_ocr.results.steering.orders import PAUSE_TRIAL, RESUME, Order, orders_of
 from raytune_ocr.results.steering.run_lock import holder
 from raytune_ocr.text import printable
+from raytune_ocr.tune.execution.terminal.live_table import differing, flat, short
 
 SECONDS = 2.0  # between two looks of --watch
 WIDTH = 100  # where the output is no terminal
-NOT_SETTINGS = ("experiment_name", "output_dir", "changes", "num_epochs")
 
 
 @dataclass
@@ -112,30 +111,15 @@ def _monitor(trial: TrialState) -> tuple[str, str]:
     return str(config.get("early_stopping_monitor", "")), str(config.get("early_stopping_mode", ""))
 
 
-def differing(configs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that differ between trials, parameters of one's own by their names."""
-    values: dict[str, set[str]] = {}
-    for config in map(_flat, configs):
-        for name, value in config.items():
-            values.setdefault(name, set()).add(repr(value))
-    return [n for n, found in values.items() if len(found) > 1 and n not in NOT_SETTINGS]
-
-
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = config.get("parameters") or {}
-    return {**{n: v for n, v in config.items() if n != "parameters"}, **parameters}
-
-
 def _table(status: Status, width: int) -> list[str]:
     """Return a line for each trial; columns of settings that do not fit are left out."""
     trials = {name: t for name, t in status.trials.items() if not t.confirms}
-    settings = differing(trial.config for trial in trials.values())
+    configs = [flat(trial.config) for trial in trials.values()]
     fixed = [["trial", "epoch", "best", "state"]]
     fixed += [[n, _epochs(t), _figure(best_of(t)), _state(n, status)] for n, t in trials.items()]
     columns = [list(column) for column in zip(*fixed, strict=True)]
-    flat = [_flat(trial.config) for trial in trials.values()]
-    for name in settings:
-        column = [name, *(_short(config.get(name, "-")) for config in flat)]
+    for name in differing(configs):
+        column = [name, *(short(config.get(name, "-")) for config in configs)]
         if sum(max(map(len, c)) + 2 for c in [*columns, column]) <= width:
             columns.insert(-1, column)
     widths = [max(map(len, column)) for column in columns]
@@ -152,10 +136,6 @@ def _epochs(trial: TrialState) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _state(name: str, status: Status) -> str:

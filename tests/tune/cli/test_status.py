@@ -11,7 +11,7 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.steering.orders import entry_of, new_order
 from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.cli.status import differing, page, read_status
+from raytune_ocr.tune.cli.status import page, read_status
 
 METRIC = "val_char_accuracy"
 
@@ -61,14 +61,6 @@ def test_without_a_process_a_resume_is_what_trials_wait_for(run, capsys):
 def test_a_narrow_terminal_shows_fewer_settings_but_every_trial_and_state(run):
     shown = page(read_status(run), width=45)
     assert "learning_rate" not in shown and "completed (max_epochs)" in shown
-
-
-def test_settings_differ_if_trials_have_different_values():
-    configs = [
-        {"experiment_name": "a", "seed": 1, "parameters": {"lr": 1}},
-        {"experiment_name": "b", "seed": 1, "parameters": {"lr": 2}},
-    ]
-    assert differing(configs) == ["lr"] and differing([]) == []
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path, capsys):

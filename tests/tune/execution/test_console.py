@@ -4,7 +4,8 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.tune.execution.console import ProgressReport, summary, time_left, visible
+from raytune_ocr.tune.execution.console import ProgressReport, summary
+from raytune_ocr.tune.execution.terminal.live_table import time_left, visible
 from tests.fixtures.materials import train_record
 
 

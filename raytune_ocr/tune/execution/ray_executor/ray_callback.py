@@ -57,12 +57,12 @@ class Waiting:
 
     Args:
         cluster: knows the resources of nodes.
-        say: prints a line.
+        progress: the console output.
     """
 
-    def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
+    def __init__(self, cluster: Cluster, progress: ProgressReport) -> None:
         self.cluster = cluster
-        self.say = say
+        self.progress = progress
         self._next = time.monotonic() + WAITING_SECONDS
         self._said = ""
 
@@ -73,13 +73,17 @@ class Waiting:
         self._next = time.monotonic() + WAITING_SECONDS
         pending = [trial for trial in trials if trial.status == "PENDING"]
         request = pending[0].config.get("request") if pending else None
+        self.progress.waiting = ""
         if request is None:
             return
         why = self.cluster.waits_for(request)
         kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # the amounts change all the time
+        if why:
+            queued = sum(r.status == "pending" for r in self.progress.records.values())
+            self.progress.waiting = f"{queued} queued: the first one waits {why}"
         if why and kind != self._said:
             self._said = kind
-            self.say(f"{pending[0].config['experiment_name']} waits {why}")
+            self.progress.say(f"{pending[0].config['experiment_name']} waits {why}")
 
 
 class RayCallback(Callback):
@@ -118,7 +122,7 @@ class RayCallback(Callback):
         self.actors: dict[str, Any] = {}
         self.records: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self._resources = Waiting(cluster, progress.say)
+        self._resources = Waiting(cluster, progress)
         self._begun = {name: last_epoch(record) for name, record in run.records.items()}
         self._furthest = dict(self._begun)  # the last epoch ever reported, by trial
         self._watch = Watch()
