@@ -18,6 +18,7 @@ from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
+from raytune_ocr.tune.execution.circumstances import note_command
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
@@ -215,6 +216,7 @@ class HyperparameterTuner:
                 "name another folder"
             )
         run.start(space, known, resuming)
+        note_command(run.journal.facts)
         run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
