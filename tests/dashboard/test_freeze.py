@@ -7,7 +7,7 @@ from raytune_ocr.dashboard import freeze as module
 from raytune_ocr.dashboard.freeze import freeze, frozen_data
 from raytune_ocr.dashboard.snapshot import snapshots
 from raytune_ocr.errors import DataNotFoundError
-from tests.fixtures.browser import CHROMIUM, chromium_page
+from tests.fixtures.browser import CHROMIUM, chromium_page, until
 from tests.fixtures.records import searched_run
 
 needs_browser = pytest.mark.skipif(
@@ -75,7 +75,7 @@ def test_a_filter_a_brush_and_a_selection_are_in_the_url(folder, tmp_path):
     with chromium_page() as page:
         page.goto(url)
         page.get_by_label("Filter trials").fill("learning_rate>=0.005 status=completed")
-        page.wait_for_function("document.querySelector('.count').textContent === '4 of 9 trials'")
+        until(page, "document.querySelector('.count').textContent === '4 of 9 trials'")
         page.locator(".grid").focus()
         page.keyboard.press("ArrowDown")
         page.keyboard.press("Enter")
@@ -83,5 +83,5 @@ def test_a_filter_a_brush_and_a_selection_are_in_the_url(folder, tmp_path):
         linked = page.url
     with chromium_page() as page:
         page.goto(linked)
-        page.wait_for_function("document.querySelector('.count').textContent === '4 of 9 trials'")
+        until(page, "document.querySelector('.count').textContent === '4 of 9 trials'")
         page.wait_for_selector("[data-trial=trial_6][aria-selected=true]")

@@ -10,7 +10,7 @@ import pytest
 
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.steering.orders import orders_of
-from tests.fixtures.browser import CHROMIUM, chromium_page
+from tests.fixtures.browser import CHROMIUM, chromium_page, until
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium or google-chrome on the PATH"
@@ -59,10 +59,6 @@ def running(tmp_path):
     process.communicate(timeout=120)
 
 
-def wait_for(page, expression, value):
-    page.wait_for_function(f"{expression} === {value!r}", timeout=60_000)
-
-
 @needs_browser
 @pytest.mark.slow
 def test_a_run_in_progress_is_seen_brushed_and_steered(running):
@@ -70,13 +66,13 @@ def test_a_run_in_progress_is_seen_brushed_and_steered(running):
     with chromium_page() as page:
         page.goto(url)
         page.wait_for_selector("[data-trial=slow_0002]", timeout=60_000)
-        wait_for(page, STATUS.format("slow_0001"), "running")
+        until(page, STATUS.format("slow_0001") + " === 'running'")
         brush_curves(page)
         page.get_by_role("button", name="Clear", exact=True).click()
         page.locator("[data-trial=slow_0001]").click()
         page.locator("button[data-order=stop]").click()
         page.wait_for_selector(".answer.good", timeout=30_000)
-        wait_for(page, STATUS.format("slow_0001"), "completed")
+        until(page, STATUS.format("slow_0001") + " === 'completed'")
         page.get_by_text("Steer the run").click()
         form = page.locator("form[data-order=add]")
         form.locator("input[name=name]").fill("mine")
@@ -106,4 +102,4 @@ def brush_curves(page):
     page.mouse.down()
     page.mouse.move(left + 20, top + 10, steps=4)
     page.mouse.up()
-    page.wait_for_function(f"{CHANGED}.startsWith('0 of') || {CHANGED}.startsWith('1 of')")
+    until(page, f"/^[01] of/.test({CHANGED})")

@@ -41,11 +41,11 @@ export function makeCurves() {
 
   async function update() {
     drawControls();
-    const held = await Promise.all(store.runs.map((run) => curvesOf(run, metric())));
+    const curves = await Promise.all(store.runs.map((run) => curvesOf(run, metric())));
     const weight = Number(get("smooth"));
     shownLines = [];
     for (const trial of visible("curves").toSorted(byScore)) {
-      const curve = held[trial.run][trial.name];
+      const curve = curves[trial.run][trial.name];
       if (curve) shownLines.push({ trial, curve, points: pointsOf(curve, get("x"), weight) });
     }
     chart.render();
@@ -136,8 +136,16 @@ export function makeCurves() {
 
 const HINT = "Point at a line to read it, click to select the trial; Ctrl and the wheel zoom.";
 
+const held = new WeakMap(); // the points of a curve, as they were drawn last
+
 /** The points of a curve; smoothing is an exponential moving average, corrected at its start. */
 export function pointsOf(curve, x, weight) {
+  const key = `${x} ${weight}`;
+  if (held.get(curve)?.key !== key) held.set(curve, { key, points: smoothed(curve, x, weight) });
+  return held.get(curve).points;
+}
+
+function smoothed(curve, x, weight) {
   let [mean, share] = [0, 0];
   return curve.value.map((value, at) => {
     if (value === null) return [curve[x][at], null];
