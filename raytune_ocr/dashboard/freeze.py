@@ -13,7 +13,6 @@ from raytune_ocr.dashboard.insight import importances, reader_errors
 from raytune_ocr.dashboard.snapshot import RunSnapshot, snapshots
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.files import replacing
-from raytune_ocr.results.journal_lines import finite
 
 MOST_CURVES = 1_000_000  # figures in the file; beyond it only curves of the monitored metric
 
@@ -32,7 +31,7 @@ def freeze(
         DataNotFoundError, DataLoaderError: a source has no results.
     """
     runs = snapshots(sources)
-    content = finite(frozen_data(runs, data))
+    content = frozen_data(runs, data)
     title = ", ".join(run.folder.name for run in runs)
     with replacing(path) as aside:
         aside.write_text(frozen_page(content, title, refresh), encoding="utf-8")

@@ -12,6 +12,7 @@ from raytune_ocr.config.metrics import READER, task_name
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance
+from raytune_ocr.results.journal_lines import finite
 
 FORESTS = 5  # of fANOVA, each with another seed
 TREES = 32
@@ -38,7 +39,7 @@ def importances(source: Path, document: dict[str, Any]) -> dict[str, Any]:
         return {"ours": [], "fanova": [], "note": str(error), "estimator": ESTIMATOR}
     fanova, note = fanova_of(document) if len(ours) else ([], FEW)
     return {
-        "ours": ours.to_dict("records"),
+        "ours": finite(ours.to_dict("records")),
         "fanova": fanova,
         "note": note,
         "estimator": ESTIMATOR,

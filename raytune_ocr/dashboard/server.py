@@ -15,7 +15,6 @@ from raytune_ocr.dashboard.guard import Guard
 from raytune_ocr.dashboard.insight import importances, reader_errors
 from raytune_ocr.dashboard.snapshot import RunSnapshot
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
-from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.steering.inbox import send_order
 from raytune_ocr.results.steering.orders import new_order
 
@@ -176,7 +175,7 @@ def _sent(run: RunSnapshot, content: Mapping[str, Any]) -> tuple[bool, str]:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _response(content: bytes) -> web.Response:

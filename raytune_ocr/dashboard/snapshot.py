@@ -72,6 +72,7 @@ class RunSnapshot:
         self._pauses: dict[str, list[int]] = {}
         self._rungs: set[int] = set()
         self._annotations = Annotations()
+        self._rows: dict[str, tuple[tuple[int, int, int], list[Any]]] = {}
 
     def refresh(self) -> None:
         """Read what the journal gained."""
@@ -128,24 +129,29 @@ class RunSnapshot:
         columns = [{"id": name, "kind": "info"} for name in INFO]
         columns += [{"id": f"settings.{name}", "kind": "setting"} for name in self._varied]
         columns += [{"id": f"metrics.{name}", "kind": "metric"} for name in self._metrics]
-        return finite(
-            {
-                **self.about(),
-                "version": self.version,
-                "generation": self.tail.restarts,
-                "columns": columns,
-                "trials": [self._row(name, trials[name]) for name in names],
-            }
-        )
+        return {
+            **finite(self.about()),
+            "version": self.version,
+            "generation": self.tail.restarts,
+            "columns": columns,
+            "trials": [self._row(name, trials[name]) for name in names],
+        }
 
     def _row(self, name: str, trial: TrialState) -> list[Any]:
+        """Return a trial's row, made anew only if the trial or the columns have changed."""
+        state = self._changed[name], len(self._varied), len(self._metrics)
+        if self._rows.get(name, (None,))[0] != state:
+            self._rows[name] = state, self._new_row(name, trial)
+        return self._rows[name][1]
+
+    def _new_row(self, name: str, trial: TrialState) -> list[Any]:
         info = info_of(name, trial, self._parents.get(name, NO_PARENT))
         info |= {"tags": self._annotations.tags_of(name), "notes": self._annotations.notes_of(name)}
         settings, best = self._settings.get(name, {}), best_row(trial)
         idle = self._drawn.get(trial.search, set()) - set(trial.sampled) if trial.search else ()
         return [
             *(info[k] if k in TIMES else short(info[k]) for k in INFO),
-            *(None if is_drawn(n, idle) else settings.get(n) for n in self._varied),
+            *(None if is_drawn(n, idle) else short(settings.get(n)) for n in self._varied),
             *(short(best.get(n)) for n in self._metrics),
         ]
 
@@ -283,8 +289,9 @@ def _trial_of(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> TrialSta
 
 
 def snapshots(sources: Iterable[str | os.PathLike[str]], wait: bool = False) -> list[RunSnapshot]:
-    """Return a snapshot of each run, up to date."""
+    """Return a snapshot of each run, up to date, with its rows made for the first answer."""
     runs = [RunSnapshot(source, wait) for source in sources]
     for run in runs:
         run.refresh()
+        run.document()
     return runs

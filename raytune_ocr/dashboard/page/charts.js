@@ -36,6 +36,7 @@ export class Chart {
   }
 
   render() {
+    this.element.hidden = false; // else it has no width
     if (!this.element.clientWidth) return;
     const option = this.draw();
     this.element.hidden = option === null;

@@ -5,6 +5,7 @@ import { check, choice, fill, h, labelOf, shown } from "page/dom.js";
 import { brush, byScore, columns, curvesOf, get, select, selection, set, store, visible, when } from "page/store.js";
 
 const NAMED = 8; // lines with a colour of their own
+const MOST_OTHERS = 300; // grey lines of a run: more of them are one grey area
 const NEAR = 14; // pixels
 const X = [["epoch", "epoch"], ["seconds", "time (s)"], ["cpu_hours", "cost (CPU-hours)"]];
 
@@ -72,11 +73,12 @@ export function makeCurves() {
     };
   }
 
+  /** The other lines of a run as one series; of many, a sample over all ranks. */
   function others(named) {
     return store.runs.map((run) => ({
       type: "line", name: `others of ${run.name}`, silent: true, symbol: "none", z: 1, connectNulls: false,
       lineStyle: { width: 1, opacity: 0.35, color: store.runs.length > 1 ? runColor(run.number) : css("--soft-line") },
-      data: shownLines.filter((each) => each.trial.run === run.number && !named.includes(each))
+      data: sampled(shownLines.filter((each) => each.trial.run === run.number && !named.includes(each)))
         .flatMap(({ points }) => [...points, [null, null]]),
     }));
   }
@@ -132,6 +134,11 @@ export function makeCurves() {
 
   when("clear", () => rectangle.clear());
   return { element: h("div", {}, controls, chart.element, hover), update, chart };
+}
+
+function sampled(some) {
+  const step = Math.max(1, some.length / MOST_OTHERS);
+  return Array.from({ length: Math.floor(some.length / step) }, (_, at) => some[Math.floor(at * step)]);
 }
 
 const HINT = "Point at a line to read it, click to select the trial; Ctrl and the wheel zoom.";
