@@ -1,7 +1,7 @@
 // Learning curves of all visible trials, with rungs and pauses.
 
 import { axis, brushing, Chart, css, lines, runColor, tooltip, upright } from "page/charts.js";
-import { check, choice, fill, h, labelOf, shown } from "page/dom.js";
+import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { brush, byScore, columns, curvesOf, get, select, selection, set, store, visible, when } from "page/store.js";
 
 const NAMED = 8; // lines with a colour of their own
@@ -30,14 +30,15 @@ export function makeCurves() {
   function drawControls() {
     const metrics = columns().filter(({ kind }) => kind === "metric").map(({ id }) => id.slice("metrics.".length));
     const change = (name) => (value) => { set(name, value === true ? "1" : value || ""); update(); };
-    fill(controls,
+    fillIfNew(controls, [metrics, metric(), ...["x", "smooth", "logx", "logy"].map(get)], () => [
       choice("metric", metrics.map((name) => [name, labelOf(name)]), metric(), change("metric")),
       choice("by", X, get("x"), change("x")),
       choice("smoothing", ["0", "0.5", "0.8", "0.95"].map((each) => [each, each === "0" ? "none" : each]), get("smooth"), change("smooth")),
       check("log x", get("logx"), change("logx")),
       check("log y", get("logy"), change("logy")),
       h("button", { type: "button", onclick: rectangle.start }, "Brush"),
-      h("button", { type: "button", onclick: () => { rectangle.clear(); brush("curves", null); } }, "Clear brush"));
+      h("button", { type: "button", onclick: () => { rectangle.clear(); brush("curves", null); } }, "Clear brush"),
+    ]);
   }
 
   async function update() {

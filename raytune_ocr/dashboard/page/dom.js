@@ -14,7 +14,15 @@ export function h(tag, properties = {}, ...children) {
 
 /** Replace the children of an element. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null));
+  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+}
+
+/** Fill an element anew only if `state` is another one, so that news do not take a focus away. */
+export function fillIfNew(element, state, make) {
+  const text = JSON.stringify(state);
+  if (element.dataset.state === text) return;
+  element.dataset.state = text;
+  fill(element, make());
 }
 
 /** A labelled choice; `options` are [value, label] pairs. */

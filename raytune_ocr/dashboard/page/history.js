@@ -1,7 +1,7 @@
 // The best score so far, and the Pareto front of any two columns.
 
 import { axis, Chart, css, runColor, tooltip, upright } from "page/charts.js";
-import { check, choice, fill, h, labelOf, shown } from "page/dom.js";
+import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { columns, get, meritOf, select, set, store, visible } from "page/store.js";
 import { scoreLabel } from "page/table.js";
 
@@ -65,9 +65,10 @@ export function makePareto() {
     const options = ids.map((id) => [id, id === "score" ? scoreLabel() : labelOf(id)]);
     const change = (name, other) => (value) => { set(name, value); set(other, ""); update(); };
     const turn = (name) => (on) => { set(name, on ? "max" : "min"); update(); };
-    fill(controls,
+    fillIfNew(controls, [ids, p, q, up], () => [
       choice("x", options, p, change("p", "pd")), check("higher x is better", up[0], turn("pd")),
-      choice("y", options, q, change("pq", "qd")), check("higher y is better", up[1], turn("qd")));
+      choice("y", options, q, change("pq", "qd")), check("higher y is better", up[1], turn("qd")),
+    ]);
     chart.render();
   }
 

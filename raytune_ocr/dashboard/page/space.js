@@ -1,7 +1,7 @@
 // The score over one setting (slice), and over two (contour).
 
 import { axisOf, Chart, colorScale, css, extent, runColor, tooltip, upright } from "page/charts.js";
-import { choice, fill, h, labelOf, shown } from "page/dom.js";
+import { choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { get, select, set, store, visible } from "page/store.js";
 import { shownSettings } from "page/parallel.js";
 import { scoreLabel } from "page/table.js";
@@ -29,7 +29,7 @@ export function makeSpace() {
     const { ids, a, b } = chosen();
     const options = ids.map((id) => [id, labelOf(id)]);
     const change = (name) => (value) => { set(name, value); update(); };
-    fill(controls, choice("setting", options, a, change("a")), choice("and", options, b, change("b")));
+    fillIfNew(controls, [ids, a, b], () => [choice("setting", options, a, change("a")), choice("and", options, b, change("b"))]);
     slice.render();
     contour.render();
     fill(note, b ? "The surface is interpolated between the trials (points) by their distance: between far points it is a guess."

@@ -1,6 +1,6 @@
 // The table of trials: sorted, filtered, and drawn only where it is seen.
 
-import { check, fill, h, labelOf, shown } from "page/dom.js";
+import { check, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { byScore, columns, get, selection, set, store, toggle, visible, when } from "page/store.js";
 
 const ROW = 30; // pixels
@@ -14,7 +14,7 @@ const WIDTH = 112;
 
 /** Make the table; `open` is called with a trial that was chosen. */
 export function makeTable(open) {
-  const body = h("div", { class: "rows", role: "rowgroup" });
+  const body = h("div", { class: "rows", role: "rowgroup", onclick: choose });
   const head = h("div", { class: "head", role: "row" });
   const grid = h("div", {
     class: "grid", role: "grid", tabindex: "0", "aria-label": "Trials",
@@ -56,7 +56,7 @@ export function makeTable(open) {
   function drawHead() {
     const shownNow = shownColumns();
     grid.style.setProperty("--columns", shownNow.map(({ id }) => `${WIDTHS[id] ?? WIDTH}px`).join(" "));
-    fill(head, shownNow.map(({ id, kind }) => {
+    fillIfNew(head, [shownNow, get("sort"), get("desc"), scoreLabel()], () => shownNow.map(({ id, kind }) => {
       const mine = get("sort") === id;
       const order = get("desc") === "1" ? "descending" : "ascending";
       return h("div", { role: "columnheader", "aria-sort": mine ? order : "none", class: `cell ${kind}`, title: id },
@@ -83,13 +83,22 @@ export function makeTable(open) {
     const row = h("div", {
       class: `row${number === active ? " active" : ""}`, role: "row", "aria-rowindex": String(number + 2),
       "aria-selected": String(chosen.has(trial.key)), "data-trial": trial.name,
-      onclick: () => { active = number; open(trial); draw(); },
+      "data-number": String(number),
     }, shownNow.map(({ id, kind }) => h("div", {
       class: `cell ${kind}${typeof trial.get(id) === "number" ? " number" : ""} ${id === "status" ? trial.get(id) : ""}`,
       role: id === "trial" ? "rowheader" : "gridcell",
     }, cell(trial, id))));
     row.style.transform = `translateY(${number * ROW}px)`;
     return row;
+  }
+
+  /** Open the row under the pointer: news may have replaced it since the button went down. */
+  function choose({ clientX, clientY }) {
+    const row = document.elementFromPoint(clientX, clientY)?.closest(".row");
+    if (!row) return;
+    active = Number(row.dataset.number);
+    open(rows[active]);
+    draw();
   }
 
   function keys(event) {

@@ -1,24 +1,27 @@
 // The selected trials beside each other, their logs, and the orders to them.
 
 import { ask, frozen } from "page/api.js";
-import { fill, h, labelOf, plainTable, shown } from "page/dom.js";
+import { fill, fillIfNew, h, labelOf, plainTable, shown } from "page/dom.js";
 import { trialOrders } from "page/orders.js";
 import { columns, select, selection, store, toggle } from "page/store.js";
 
 const FACTS = ["status", "stop_reason", "score", "best_epoch", "epochs", "seconds", "cpu_hours", "gpu_hours", "node", "parent", "error", "tags", "notes"];
 
 export function makeTrial() {
-  const element = h("div");
+  const empty = h("p", { class: "hover" }, "Choose a trial in the table or in a chart: its settings, log and orders appear here. Choose several with the space bar or with “Compare”.");
+  const [top, facts, logs] = [h("div"), h("div"), h("div", { class: "logs" })];
+  const element = h("div", {}, empty, top, facts, logs);
 
   function update() {
     const chosen = selection().map((key) => store.trials.find((trial) => trial.key === key)).filter(Boolean);
-    if (!chosen.length) {
-      fill(element, h("p", { class: "hover" }, "Choose a trial in the table or in a chart: its settings, log and orders appear here. Choose several with the space bar or with “Compare”."));
-      return;
-    }
-    fill(element, h("div", { class: "controls" }, chosen.map(head), others(chosen)),
+    empty.hidden = chosen.length > 0;
+    const failed = chosen.filter((trial) => trial.get("error"));
+    fillIfNew(top, chosen.map(({ key }) => key), () => (chosen.length ? [
+      h("div", { class: "controls" }, chosen.map(head), others(chosen)),
       chosen.length === 1 ? trialOrders(chosen[0]) : null,
-      comparison(chosen), h("div", { class: "logs" }, chosen.filter((trial) => trial.get("error")).map(log)));
+    ] : []));
+    fill(facts, chosen.length ? comparison(chosen) : null);
+    fillIfNew(logs, failed.map(({ key }) => key), () => failed.map(log));
   }
 
   return { element, update };
