@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from raytune_ocr import analyze, errors, export, generate, predict, train
+from raytune_ocr import analyze, errors, export, generate, predict, steer, train
 from raytune_ocr.config.settings import PATHS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
+from raytune_ocr.dashboard import __main__ as dashboard
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.results.aggregate import trials_table
@@ -29,6 +30,7 @@ from raytune_ocr.tasks.registry import all_tasks, target_keys, task_of
 from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.cli import parser as tune
+from raytune_ocr.tune.cli import status
 from raytune_ocr.tune.selection.confirmation import confirmation
 from raytune_ocr.tune.space.search_space import read_space
 from tests.fixtures.pages import (
@@ -45,11 +47,12 @@ from tests.fixtures.pages import (
 
 PARSERS = {
     f"raytune_ocr.{module.__name__.split('.')[1]}": module.build_parser
-    for module in (tune, train, generate, predict, analyze, export)
+    for module in (tune, train, generate, predict, analyze, steer, dashboard, export)
 }
 RESULTS_PAGE = REPOSITORY / "docs" / "reference" / "results.md"
 GENERATED = ("commands", "documents")
 UNITS = {
+    "ended_at": "s",
     **dict.fromkeys(("seconds", "training_time", "train_time_per_epoch"), "s"),
     **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
     "images_per_second": "1/s",
@@ -82,6 +85,13 @@ def own_command(words):
     return None
 
 
+def parser_of(module, arguments):
+    """The parser of a command, and the arguments that it takes."""
+    if (module, *arguments[:1]) == ("raytune_ocr.tune", "status"):
+        return status.build_parser(), arguments[1:]
+    return PARSERS[module](), arguments
+
+
 def own_commands(page):
     return list(filter(None, map(own_command, commands(page))))
 
@@ -90,7 +100,8 @@ def own_commands(page):
 def test_every_command_of_a_page_parses(page):
     for module, arguments in own_commands(page):
         if module in PARSERS:
-            PARSERS[module]().parse_args(arguments)
+            parser, rest = parser_of(module, arguments)
+            parser.parse_args(rest)
         else:
             assert (REPOSITORY / f"{module.replace('.', '/')}.py").is_file(), module
 
@@ -101,7 +112,8 @@ def test_every_command_in_a_sentence_has_options_that_exist(page):
         module, arguments = own_command(words)
         options = [word for word in arguments if word.startswith("--")]
         if module in PARSERS:
-            assert set(options) <= set(PARSERS[module]()._option_string_actions), words
+            parser, _ = parser_of(module, arguments)
+            assert set(options) <= set(parser._option_string_actions), words
         else:
             source = (REPOSITORY / f"{module.replace('.', '/')}.py").read_text("utf-8")
             assert all(f'"{option}"' in source for option in options), words

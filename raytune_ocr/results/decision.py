@@ -1,4 +1,4 @@
-"""A scheduler's decision about a trial, as the journal stores it."""
+"""A decision about a trial, of a scheduler or a user, as the journal stores it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ START = "START"
 """A new trial begins, or a paused one continues."""
 EXPLOIT = "EXPLOIT"
 """A new trial starts from another one's state, with other settings."""
-DECISIONS = (CONTINUE, PAUSE, STOP, START, EXPLOIT)
+ORDER = "ORDER"
+"""An order of a user; `state` has its action, arguments, who, time and id."""
+DECISIONS = (CONTINUE, PAUSE, STOP, START, EXPLOIT, ORDER)
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Decision:
     """One decision about one trial.
 
     Attributes:
-        scheduler: the name of the scheduler that made it.
+        scheduler: the name of the scheduler that made it; `user` for an order.
         trial: the trial; with EXPLOIT the new one.
         epoch: the number of epochs after which it was made.
         decision: one of `DECISIONS`.

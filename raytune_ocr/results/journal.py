@@ -75,6 +75,15 @@ class Journal:
         others = self._others.items()
         return [n for n, t in others if t.epochs and not (t.is_finished or t.confirms)]
 
+    @property
+    def names(self) -> set[str]:
+        """Names of the trials in the file, as far as they are known."""
+        return {*self._known, *self._others}
+
+    def write_settings_again(self, name: str) -> None:
+        """Have the next line of a trial repeat its settings, one of which has changed."""
+        self._known.discard(name)
+
     def exists(self) -> bool:
         """Whether the folder holds a run."""
         return self.path.exists()
@@ -216,9 +225,17 @@ class Journal:
             record.unsaved.clear()
         self._known = set(trials)
         self._made_with = {name: trial.made_with for name, trial in trials.items()}
+        self.open()
+
+    def open(self) -> None:
+        """Open the file for appending; a last line that a crash has cut off is ended."""
         self._file = open(  # noqa: SIM115 - for as long as entries are appended
-            self.path, "ab", buffering=0, opener=follow_no_link
+            self.path, "a+b", buffering=0, opener=follow_no_link
         )
+        if end := self._file.seek(0, os.SEEK_END):
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
 
     def append(self, record: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
         """Append a trial's reports since its last line, and the decisions on them.

@@ -6,7 +6,7 @@ are four kinds:
 - `run`: the run (format, id, times, options);
 - `trial`: a trial's reports since its last line (`rows`, a row per epoch) and its status, with the
   `decisions` on the report;
-- `decisions`: decisions that belong to no single report;
+- `decisions`: decisions that belong to no single report, and orders of users;
 - any other single key: a fact, such as the winner's test metrics.
 
 Format 1, of version 0.1, has no digests, and a different kind for each scheduler.
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any
 
-from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, STOP
+from raytune_ocr.results.decision import CONTINUE, DECISIONS, EXPLOIT, ORDER, STOP
 from raytune_ocr.results.document_check import integer
 
 FORMAT = 2
@@ -32,13 +32,18 @@ MORE_TRIAL_KEYS = (
     *("stop_reason", "error_message", "used", "made_with", "decisions"),
 )
 DECISION_KEYS = ("scheduler", "trial", "epoch", "decision", "state")
+NEEDED_STATE = {
+    EXPLOIT: ("parent", "replaces", "settings"),
+    ORDER: ("action", "arguments", "who", "time", "id"),
+}
 TYPES: dict[str, Any] = {
     **dict.fromkeys(("trial", "status", "stop_reason", "error_message"), str),
     **dict.fromkeys(("fingerprint", "search", "timestamp", "results_file"), str),
     **dict.fromkeys(("id", "name", "scheduler", "decision", "parent", "replaces"), str),
     "confirms": str,
     **dict.fromkeys(("run", "sampled", "used", "figures", "settings", "state", "config"), dict),
-    **dict.fromkeys(("made_with", "fingerprints"), dict),
+    **dict.fromkeys(("made_with", "fingerprints", "arguments"), dict),
+    **dict.fromkeys(("action", "who"), str),
     **dict.fromkeys(("rows", "warm_start", "refine", "decisions"), list),
     **dict.fromkeys(("epoch", "format"), int),
 }
@@ -138,8 +143,7 @@ def _is_decision(value: Any) -> bool:
         return False
     if value["decision"] not in DECISIONS:
         return False
-    needed = ("parent", "replaces", "settings") if value["decision"] == EXPLOIT else ()
-    return _holds(value["state"], needed)
+    return _holds(value["state"], NEEDED_STATE.get(value["decision"], ()))
 
 
 def _is_row(row: Mapping[str, Any]) -> bool:

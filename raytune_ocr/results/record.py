@@ -31,6 +31,7 @@ RUN_COLUMNS = (
     "gpus",
     "cpu_kwh",
     "gpu_kwh",
+    "ended_at",
 )
 """Columns of an epoch that are the same for all tasks: settings, time and memory."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"
@@ -48,8 +49,8 @@ class TrialOutcome:
 
     Attributes:
         status: pending, running, paused, completed or failed.
-        stop_reason: max_epochs, early_stopping, scheduler, returned, trial_timeout, time_budget,
-            max_cost, target, nan, error, or "".
+        stop_reason: max_epochs, early_stopping, scheduler, user, returned, trial_timeout,
+            time_budget, max_cost, target, nan, error, or "".
         epochs: a row of metrics for each epoch, in order, without gaps or duplicates.
         used: `threads`, and `batch_size_used` and `accumulation_used` if memory ran out.
         search: the experiment of a searched trial, or "".
@@ -190,12 +191,12 @@ class TrialRecord(TrialOutcome):
         """Mark it as pending again; it continues from its last state, if there is one."""
         self.status, self.stop_reason, self.error_message = "pending", "", ""
 
-    def stop(self) -> None:
-        """Stop it by a scheduler's decision."""
-        self.complete("scheduler")
+    def stop(self, reason: str = "scheduler") -> None:
+        """Stop it by a decision of the scheduler, or by an order of the user."""
+        self.complete(reason)
 
     def pause(self) -> None:
-        """Pause it at a milestone, with its state saved."""
+        """Pause it at a milestone or by an order, with its state saved."""
         self.status = "paused"
 
     @property

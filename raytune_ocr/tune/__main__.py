@@ -7,17 +7,21 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import again, open_streams, print_error
 from raytune_ocr.config.environment import parse_assignments
 from raytune_ocr.config.settings import check
+from raytune_ocr.dashboard.beside import page_of
 from raytune_ocr.errors import ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.tune.cli.parser import build_parser
 from raytune_ocr.tune.options import TUNING
 
 if TYPE_CHECKING:
     from raytune_ocr.tune.tuner import HyperparameterTuner
+
+STATUS = "status"  # the first word of the command that shows how a run stands
 
 
 def parse_overrides(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -66,6 +70,10 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == [STATUS]:
+        from raytune_ocr.tune.cli.status import main as status
+
+        return status(words[1:])
     arguments = build_parser().parse_args(words)
     open_streams(to_the_end=True)
     logging.basicConfig(
@@ -111,7 +119,8 @@ def _run(arguments: argparse.Namespace, resume: str) -> int:
         return 0
     tuner.runner.resume_command = resume
     try:
-        document = tuner.run_experiments(arguments.experiments)
+        with page_of(tuner.output_dir) if arguments.dashboard else nullcontext():
+            document = tuner.run_experiments(arguments.experiments)
     except KeyboardInterrupt:
         if not tuner.has_begun():
             print("stopped before the run began", file=sys.stderr)

@@ -15,9 +15,11 @@ from raytune_ocr.files import is_disk_full, why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
+from raytune_ocr.tune.execution.circumstances import note_command
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
@@ -36,7 +38,6 @@ from raytune_ocr.tune.space.search_space import (
     read_space,
 )
 from raytune_ocr.tune.storage.mirror import RunCopy
-from raytune_ocr.tune.storage.run_lock import RunLock
 from raytune_ocr.tune.storage.storage import Storage
 from raytune_ocr.tune.tracking.optuna_study import OptunaStudies
 from raytune_ocr.tune.tracking.registry import check_trackers, send_winner
@@ -228,6 +229,7 @@ class HyperparameterTuner:
                 "name another folder"
             )
         run.start(space, known, resuming)
+        note_command(run.journal.facts)
         run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
@@ -237,6 +239,8 @@ class HyperparameterTuner:
             raise ConfigurationError(
                 f"--results-file: must be a file that can be written, got {run.results_file}: {why}"
             )
+        if resuming:
+            self.runner.desk.take_all()  # they may have waited for this resume
         unfinished = run.next()
         if unfinished:
             self.runner.train(unfinished, resuming)

@@ -22,10 +22,10 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.predict import main as predict
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.training import load_reader
 from raytune_ocr.tune import HyperparameterTuner, export_ray, load_results
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.storage.run_lock import RunLock
 from tests.fixtures.materials import allowed, command, words_of
 
 ENDLESS = """

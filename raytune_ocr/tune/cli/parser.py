@@ -238,6 +238,11 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         help="address of a Ray cluster: auto on one of its nodes, HOST:PORT (6379) in its network, "
         "ray://HOST:PORT (10001) from elsewhere by Ray Client (default: start Ray on this machine)",
     )
+    group.add_argument(
+        "--dashboard",
+        action="store_true",
+        help="show the run on a local page while it trains, and print its URL",
+    )
     group.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
 

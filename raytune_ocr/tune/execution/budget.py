@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from raytune_ocr.config.prices import Prices
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.cost import money_of
 from raytune_ocr.results.record import LIMITS, MAX_COST, TARGET, TIME_BUDGET
 from raytune_ocr.results.targets import Target
@@ -36,26 +36,51 @@ class Budget:
         self.max_cost = max_cost
         self.prices: Prices | None = None
         self.reason = ""
-        self._end = math.inf
+        self._begun: float | None = None
         self._costs: dict[str, float] = {}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since `begin`."""
+        return 0.0 if self._begun is None else time.monotonic() - self._begun
+
+    def limit(self, seconds: float | None, max_cost: float | None, *, check: bool = True) -> None:
+        """Change limits; None leaves one as it is.
+
+        Args:
+            check: raise ConfigurationError for a limit that is reached already.
+        """
+        spent = sum(self._costs.values())
+        if check and seconds is not None and seconds <= self.elapsed:
+            raise ConfigurationError(
+                f"budget: seconds: must be above {self.elapsed:.0f}, the run's time so far, got "
+                f"{seconds:g}; to end the run now, stop it"
+            )
+        if check and max_cost is not None and self.prices is None:
+            raise ConfigurationError("budget: cost: the file of the run names no prices")
+        if check and max_cost is not None and max_cost <= spent:
+            raise ConfigurationError(
+                f"budget: cost: must be above {spent:.2f}, the run's cost so far, got {max_cost:g}"
+            )
+        self.seconds = self.seconds if seconds is None else seconds
+        self.max_cost = self.max_cost if max_cost is None else max_cost
 
     def start(self, records: Iterable[TrialRecord]) -> None:
         """Reset the budget; what earlier trials reached and cost may have ended it already."""
-        self.reason, self._end, self._costs = "", math.inf, {}
+        self.reason, self._begun, self._costs = "", None, {}
         for record in records:
             self.note(record)
         self.is_exhausted()
 
     def begin(self) -> None:
         """Start the clock."""
-        if self.seconds is not None:
-            self._end = time.monotonic() + self.seconds
+        self._begun = time.monotonic()
 
     def note(self, record: TrialRecord) -> None:
         """Check the target after a trial's report."""
         if self.target is not None and self._reached(record):
             self.reason = self.reason or TARGET
-        if self.max_cost is not None and self.prices is not None:
+        if self.prices is not None:
             self._costs[record.name] = money_of(record, self.prices)
 
     def _reached(self, record: TrialRecord) -> bool:
@@ -70,7 +95,7 @@ class Budget:
         """Whether all trials must end, also the confirming ones; notes the reason."""
         if self.reason in LIMITS:
             return True
-        if time.monotonic() >= self._end:
+        if self.seconds is not None and self.elapsed >= self.seconds:
             self.reason = TIME_BUDGET
         elif self.max_cost is not None and sum(self._costs.values()) >= self.max_cost:
             self.reason = MAX_COST

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
-from raytune_ocr.progress import clock
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tune.execution.terminal.live_table import (
+    figure,
+    figures,
+    heading,
+    live_table,
+    plain_line,
+)
 from raytune_ocr.tune.execution.throttle import Throttle
 
 
 class ProgressReport:
-    """Shows the records while they change; if `quiet`, only the trials that failed."""
+    """Shows the records while they change; if `quiet`, only the trials that failed.
+
+    Attributes:
+        waiting: what trials wait for, in words, or "".
+    """
 
     def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
         self.records = records
         self.quiet = quiet
+        self.waiting = ""
         # Bound now: while Ray runs, sys.stdout and sys.stderr point to a log file.
         self.console = Console(file=sys.stderr)
         self._lines = sys.stdout
@@ -32,6 +42,7 @@ class ProgressReport:
         self._printed: dict[str, tuple[str, int]] = {}
         self._throttle = Throttle(seconds=0.1)
         self._changed = False
+        self._begun = time.monotonic()
 
     def __enter__(self) -> ProgressReport:
         if not self.quiet and self.console.is_terminal:
@@ -74,84 +85,11 @@ class ProgressReport:
         """Print a line about an error, even with `quiet`."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _table(self) -> Table:
-        records = visible(list(self.records.values()), self.console.height - 3)
-        labels = list(epoch_figures(records[0], {}))
-        columns = ("preset", "epoch", *labels, "best", "state", "left")
-        table = Table(*columns, box=None, pad_edge=False)
-        for record in records:
-            table.add_row(*cells(record, labels))
-        if more := len(self.records) - len(records):
-            table.add_row(f"and {more} more")
-        return table
-
-
-def visible(records: Sequence[TrialRecord], lines: int) -> Sequence[TrialRecord]:
-    """Return as many records as fit: running ones first, pending ones last."""
-    if len(records) <= lines:
-        return records
-    order = {"running": 0, "failed": 1, "completed": 2, "pending": 3}
-    first = sorted(records, key=lambda record: order[record.status])[: max(1, lines - 1)]
-    chosen = {record.name for record in first}
-    return [record for record in records if record.name in chosen]
-
-
-def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the metrics of an epoch that its task shows, by label."""
-    shown = record.task.shown(record.config)
-    return {label: _figure(row.get(name)) for label, name in shown.items()}
-
-
-def epoch_figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
-    """Return the training loss and the metrics of an epoch, by label.
-
-    A training function of the user need not report a loss.
-    """
-    has_loss = "train_loss" in row or not record.config.trainable
-    loss = {"loss": _figure(row.get("train_loss"))} if has_loss else {}
-    return {**loss, **figures(record, row)}
-
-
-def cells(record: TrialRecord, labels: Sequence[str]) -> list[str]:
-    """Return a trial's row of the live table, with the metrics of these labels."""
-    last = epoch_figures(record, record.epochs[-1] if record.epochs else {})
-    values = [last.get(label, "-") for label in labels]
-    best = next(iter(figures(record, record.best).values()))
-    return [record.name, epoch_of(record), *values, best, state_of(record), time_left(record)]
-
-
-def epoch_of(record: TrialRecord) -> str:
-    """Return the epochs done and their total."""
-    done = record.epochs[-1]["epoch"] if record.epochs else 0
-    return f"{done}/{record.config.num_epochs}"
-
-
-def plain_line(record: TrialRecord) -> str:
-    """Return a trial's state as one line of text."""
-    last = record.epochs[-1] if record.epochs else {}
-    line = "  ".join(f"{label} {value}" for label, value in epoch_figures(record, last).items())
-    left = time_left(record)
-    rest = f"  {left} left" if left else ""
-    if record.error_message:
-        rest = f": {record.error_message}"
-    return f"{record.name:<24} epoch {epoch_of(record):<7} {line}  {state_of(record)}{rest}"
-
-
-def state_of(record: TrialRecord) -> str:
-    """Return the status and, if known, the stop reason."""
-    return f"{record.status} ({record.stop_reason})" if record.stop_reason else record.status
-
-
-def time_left(record: TrialRecord) -> str:
-    """Return the longest time left, by the mean epoch so far; "" unless the trial runs."""
-    if record.status != "running" or not record.epochs:
-        return ""
-    mean = sum(row["seconds"] for row in record.epochs) / len(record.epochs)
-    return clock(mean * (record.config.num_epochs - record.epochs[-1]["epoch"]))
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
+    def _table(self) -> Group:
+        width, height = self.console.width, self.console.height
+        elapsed = time.monotonic() - self._begun
+        records = list(self.records.values())
+        return live_table(records, width, height, heading(records, elapsed, self.waiting))
 
 
 def summary(
@@ -237,8 +175,8 @@ def _confirmed(confirmation: Mapping[str, Any] | None) -> list[str]:
     for candidate in confirmation["candidates"]:
         low, high = candidate["interval"] or (None, None)
         lines.append(
-            f"     {candidate['experiment_name']:<24} mean {_figure(candidate['mean'])}  "
-            f"std {_figure(candidate['std'])}  95 % of the mean {_figure(low)} to {_figure(high)}"
+            f"     {candidate['experiment_name']:<24} mean {figure(candidate['mean'])}  "
+            f"std {figure(candidate['std'])}  95 % of the mean {figure(low)} to {figure(high)}"
         )
     return [*lines, f"  {confirmation['verdict']}"]
 
@@ -253,5 +191,5 @@ def _test_lines(best: Mapping[str, Any]) -> list[str]:
     for name in found:
         low, high = best[f"{name}_interval"]
         label = name.removeprefix("test_").removesuffix("_accuracy")
-        lines.append(f"  {label} {_figure(best[name])}  95 % {_figure(low)} to {_figure(high)}")
+        lines.append(f"  {label} {figure(best[name])}  95 % {figure(low)} to {figure(high)}")
     return lines

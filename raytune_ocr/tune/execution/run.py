@@ -22,6 +22,7 @@ from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import LIMITS, TARGET, TrialRecord
 from raytune_ocr.results.replay import Replay
+from raytune_ocr.results.steering.inbox import Inbox
 from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.chosen_options import KEPT_OPTIONS, check_comparable
 from raytune_ocr.tune.execution.budget import Budget, most_trials
@@ -38,14 +39,16 @@ from raytune_ocr.tune.execution.planning import (
     describe_clone,
     inherit,
     record_of,
-    restore_clones,
     scheduler_of,
     settle_scheduler,
 )
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
+from raytune_ocr.tune.execution.steering.ordered_records import OrderedRecords
+from raytune_ocr.tune.execution.steering.run_orders import RunOrders
 from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.execution.trial_errors import shown
 from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.schedulers.base import epochs_of
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.selection.confirmation import confirmation, confirming_records, winner
@@ -82,6 +85,7 @@ class Run:
         kept: finished trials of earlier parts of the run, of experiments that are left out now.
         records: all of these, by name.
         observer: notes each change of a trial, if there is one.
+        orders: carries out orders of users; the study's executor of them.
         failure: an error that ends all trials, such as a full disk, or "".
     """
 
@@ -104,6 +108,7 @@ class Run:
         self.failure = ""
         self.observer: Observer | None = None
         self._resuming = False
+        self.orders = RunOrders(self)
         self._prepare(Space({}), KnownPoints())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,7 +137,7 @@ class Run:
         plan, study = self.study.plan, self.study
         study.add(plan.initial(replay.trials))
         study.add(plan.restored({n: (t.search, t.sampled) for n, t in replay.trials.items()}))
-        restore_clones(study.trials, replay.decisions, self.journal.path.name)
+        self.orders.restore(replay.decisions)
         judged = self.possible(list(study.trials.values()))
         check_comparable(((r.search or r.name, r.config) for r in judged), self.options.scheduler)
         if resuming:
@@ -147,9 +152,10 @@ class Run:
         plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
         self.options = options = settle_scheduler(plan, self.options)
         self.targets, self.prices = space.targets, space.prices
+        self.orders.records = OrderedRecords(str(self.output_dir), space)
         self.budget.prices = space.prices
         self.journal = Journal(self.output_dir)
-        self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self)
+        self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self, self.orders)
         self.confirming: dict[str, TrialRecord] = {}
         self.kept: dict[str, TrialRecord] = {}
         self.made_with = MadeWith()
@@ -260,7 +266,7 @@ class Run:
             self.made_with.note(record.name, record.made_with)
         if result.get("error_message"):
             record.fail(shown(result["error_message"]), result["stop_reason"])
-        elif result.get("stop_reason"):
+        elif result.get("stop_reason") and not _was_extended(record, result["stop_reason"]):
             record.complete(result["stop_reason"])
         if record.name in self.study.trials:
             if "epoch" in result:
@@ -428,15 +434,21 @@ class Run:
             "results_file": str(self.results_file),
             **{name: getattr(self.options, name) for name in KEPT_OPTIONS},
         }
-        self.journal.rewrite(self.records, about)
+        self.journal.rewrite({**self.records, **self.study.orders.withdrawn}, about)
 
     def forget_old(self) -> None:
         """Remove or set aside an earlier run in the folder, before a new one starts."""
         overwrite = self.options.overwrite
+        Inbox(self.output_dir).clear(orders=True)  # they were given to an earlier run
         clear_folder(self.output_dir, self.copy, self.journal, self.records, overwrite)
         if self._results_file is None:
             self._results_file = free_file(self.results_file)
             self.writer.results_file = self.results_file
+
+
+def _was_extended(record: TrialRecord, stop_reason: str) -> bool:
+    """Whether a trial has reached the last epoch that it had before an order extended it."""
+    return stop_reason == "max_epochs" and epochs_of(record) < record.max_epochs
 
 
 def _now() -> str:

@@ -13,6 +13,9 @@ from typing import Any
 
 GRACE = 0.7  # seconds for trials to end by themselves
 DEADLINE = 4.0  # seconds from the signal to the end of the process
+STOPPING = (
+    "stopping: finished epochs are saved, and the trials end; a second signal ends the run at once"
+)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -121,6 +124,8 @@ class Interruptions:
         if self._deferring:
             print("stopping as soon as Ray has started", file=sys.__stderr__, flush=True)
         else:
+            if self._trials_run:
+                print(STOPPING, file=sys.__stderr__, flush=True)
             self.end_run()
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:

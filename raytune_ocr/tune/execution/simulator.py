@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from raytune_ocr.results.decision import CONTINUE, Decision
+from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.results.decision import CONTINUE, ORDER, Decision
+from raytune_ocr.results.steering.orders import ADD, CLONE, EXTEND, Order, order_of
 from raytune_ocr.tune.execution.study import Study
 from raytune_ocr.tune.schedulers.base import Scheduler, epochs_of
 from raytune_ocr.tune.search.plan import Plan
@@ -29,6 +31,7 @@ class SimulatedTrial:
         recorded: the score of each epoch of a full training, higher is better, NaN is worst.
         seconds: virtual time of an epoch.
         fails_after: the epoch after which it fails; None: never.
+        last: the last epoch, if it differs from that of `recorded`; the last score is repeated.
     """
 
     name: str
@@ -38,6 +41,7 @@ class SimulatedTrial:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 1.0
     fails_after: int | None = None
+    last: int | None = None
     status: str = "pending"
     curve: dict[int, float] = field(default_factory=dict)
     starts: int = 0
@@ -45,7 +49,11 @@ class SimulatedTrial:
     @property
     def max_epochs(self) -> int:
         """The length of a full training."""
-        return len(self.recorded)
+        return len(self.recorded) if self.last is None else self.last
+
+    def score(self, epoch: int) -> float:
+        """Return the score of an epoch."""
+        return self.recorded[min(epoch, len(self.recorded)) - 1]
 
     @property
     def is_finished(self) -> bool:
@@ -66,13 +74,17 @@ class SimulatedTrial:
         """Return all its settings, by field."""
         return self.settings
 
-    def stop(self) -> None:
-        """Stop it by a scheduler's decision."""
+    def stop(self, reason: str = "scheduler") -> None:
+        """Stop it by a decision of the scheduler or the user."""
         self.status = "stopped"
 
     def pause(self) -> None:
-        """Pause it at a milestone."""
+        """Pause it at a milestone or by an order."""
         self.status = "paused"
+
+    def retry(self) -> None:
+        """Make it pending again."""
+        self.status = "pending"
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,7 @@ class Report:
 
 
 Make = Callable[[Experiment, Point], SimulatedTrial]
+MakeOrdered = Callable[[Order, "SimulatedTrial | None"], SimulatedTrial]
 
 
 class Simulator:
@@ -104,10 +117,12 @@ class Simulator:
         start_cost: virtual time from the choice of a trial to its first epoch, at each start and
             each continuation.
         journal: entries of an earlier simulation to resume.
+        make_ordered: makes the trial of an order to add one, or to clone the given one.
 
     Attributes:
         journal: everything that a resume needs, in order.
         reports: the trained epochs, in order.
+        limits: that orders have set.
     """
 
     def __init__(
@@ -117,10 +132,13 @@ class Simulator:
         workers: int = 1,
         start_cost: float = 0.0,
         journal: Sequence[SimulatedEntry] = (),
+        make_ordered: MakeOrdered | None = None,
     ) -> None:
-        self.study: Study[SimulatedTrial] = Study(plan, scheduler, self)
+        self.study: Study[SimulatedTrial] = Study(plan, scheduler, self, self)
         self.workers = workers
         self.start_cost = start_cost
+        self.make_ordered = make_ordered
+        self.limits: dict[str, Any] = {}
         self.journal: list[SimulatedEntry] = list(journal)
         self.reports: list[Report] = []
         self._time = 0.0
@@ -157,6 +175,33 @@ class Simulator:
             curve=shared,
         )
 
+    def ordered(self, entry: Decision, trial: SimulatedTrial | None = None) -> None:
+        """Add an order to the journal."""
+        self.keep([entry], trial)
+
+    def make(self, order: Order, parent: SimulatedTrial | None) -> SimulatedTrial:
+        """Make the trial of an order."""
+        if self.make_ordered is None:
+            raise ConfigurationError(f"{order.action}: this simulation makes no such trials")
+        return self.make_ordered(order, parent)
+
+    def extend(self, trial: SimulatedTrial, epochs: int) -> None:
+        """Set a trial's last epoch."""
+        trial.last = epochs
+
+    def release(self, trial: SimulatedTrial) -> None:
+        """Free a trial's worker."""
+        self._queue = [each for each in self._queue if each[2] != trial.name]
+        heapq.heapify(self._queue)
+
+    def limit(self, limits: Mapping[str, Any], was: Mapping[str, Any] | None = None) -> Any:
+        """Remember limits; a simulation costs nothing."""
+        self.limits |= limits
+        return {}
+
+    def end_run(self) -> None:
+        """Do nothing: the caller calls `run` no more."""
+
     # Time
 
     def run(self, epochs: float = math.inf, until: float = math.inf) -> list[Report]:
@@ -180,7 +225,9 @@ class Simulator:
         study.add(study.plan.initial(states))
         study.add(study.plan.restored({s.name: (s.search, s.sampled) for s in states.values()}))
         for decision in decisions:
-            if parent := study.trials.get(decision.state.get("parent", "")):
+            if decision.decision == ORDER:
+                self._restore_ordered(order_of(decision))
+            elif parent := study.trials.get(decision.state.get("parent", "")):
                 clone = self.clone(parent, decision)
                 study.add([replace(clone, curve={})])
         for name, state in states.items():
@@ -188,6 +235,14 @@ class Simulator:
             trial.curve = dict(state.curve)
             trial.status = state.status if state.status in FINISHED else "pending"
         study.replay(decisions)
+
+    def _restore_ordered(self, order: Order) -> None:
+        """Add or extend a trial as an order of the earlier simulation did."""
+        trials = self.study.trials
+        if order.action in (ADD, CLONE):
+            self.study.add([self.make(order, trials.get(order.trial or ""))])
+        elif order.action == EXTEND:
+            self.extend(trials[str(order.trial)], order.arguments["epochs"])
 
     def _fill(self) -> bool:
         """Give each free worker a trial; return whether any got one."""
@@ -207,7 +262,7 @@ class Simulator:
         if trial.is_finished:  # it was stopped while it trained
             return
         epoch = epochs_of(trial) + 1
-        trial.curve[epoch] = trial.recorded[epoch - 1]
+        trial.curve[epoch] = trial.score(epoch)
         if trial.fails_after == epoch:
             trial.status = "failed"
         elif epoch == trial.max_epochs:

@@ -59,6 +59,7 @@ RUN_FILES = (
         "mlartifacts",
         "wandb",
         "report.html",
+        "orders",
     ),
     *("*.csv", "*.json", "*.jsonl", "*.pkl", "*.lock", "*.tmp"),
 )

@@ -61,6 +61,8 @@ class Space:
         tuning: options of the run, by name.
         prices: of machines; None: it names none.
         place: the file's name, for messages.
+        shared: what the file says for all of its experiments.
+        overrides: fields that the caller sets in every experiment.
     """
 
     experiments: dict[str, Experiment]
@@ -69,6 +71,8 @@ class Space:
     tuning: dict[str, Any] = field(default_factory=dict)
     place: str = "config"
     prices: Prices | None = None
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def points(self) -> dict[str, list[Point]]:
@@ -217,7 +221,8 @@ def read_space(
             targets, target_keys(), experiments.values(), f"{place}: targets."
         )
     seed = (overrides or {}).get("seed", 0)
-    space = Space(experiments, targets, seed, tuning, place, prices)
+    shared = {key: content[key] for key in SHARED if key in content}
+    space = Space(experiments, targets, seed, tuning, place, prices, shared, overrides or {})
     try:
         space.points  # noqa: B018  (draw once, to find invalid combinations)
         _check_names(names, written, place)

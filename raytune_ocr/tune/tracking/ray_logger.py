@@ -19,6 +19,8 @@ OF_RAY = (
 """Keys of a report that are no figures of an epoch."""
 PAUSED = "paused"
 """Key in the config of a Ray trial that ended in a pause and continues as another one."""
+BY_ORDER = "by_order"
+"""Key in the config of a Ray trial that an order of a user ended: it has not failed."""
 
 
 class Described:
@@ -50,7 +52,7 @@ class Described:
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         """Log the end, unless the trial only paused."""
-        name = trial.config["experiment_name"]
+        name, failed = trial.config["experiment_name"], failed and not trial.config.get(BY_ORDER)
         if failed or not trial.config.get(PAUSED):
             self._open.discard(name)
             super().log_trial_end(self._first[name], failed)  # type: ignore[misc]

@@ -4,6 +4,7 @@ import pytest
 
 from raytune_ocr.config.prices import Prices
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TARGET, TIME_BUDGET, TrialRecord
 from raytune_ocr.results.targets import Target
 from raytune_ocr.tune.execution.budget import Budget, most_trials
@@ -118,3 +119,16 @@ def test_money_ends_a_run_and_what_was_spent_before_a_resume_counts():
     budget.cut([running])
     assert (running.stop_reason, running.is_over) == ("max_cost", False)
     assert budget.ended_by(0).startswith("--max-cost 2 is spent")
+
+
+def test_limits_can_change_while_the_run_goes_on_but_not_below_what_is_spent():
+    budget = Budget(seconds=1000.0)
+    budget.begin()
+    with pytest.raises(ConfigurationError, match="seconds: must be above 0"):
+        budget.limit(1e-9, None)
+    with pytest.raises(ConfigurationError, match="names no prices"):
+        budget.limit(None, 3.0)
+    budget.limit(None, 3.0, check=False)
+    assert (budget.seconds, budget.max_cost) == (1000.0, 3.0)
+    budget.limit(1e-9, None, check=False)
+    assert budget.is_exhausted() and budget.reason == TIME_BUDGET

@@ -15,6 +15,8 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.placement import KINDS
 from raytune_ocr.tune.tracking.ray_logger import PAUSED
 
+MADE_WITH = "made_with"  # the key of versions, device and node in a report
+
 
 class RaySearcher(Searcher):
     """Gives Ray the next trial when resources are free.
@@ -23,6 +25,7 @@ class RaySearcher(Searcher):
         next_trial: chooses it; None: none before another report.
         settings: the config of a trial; must contain `experiment_name`.
         max_concurrent: how many trials Ray may hold at a time.
+        wait: waits a moment for an order while no trial runs; False: there is none to wait for.
     """
 
     def __init__(
@@ -30,11 +33,13 @@ class RaySearcher(Searcher):
         next_trial: Callable[[], TrialRecord | None],
         settings: Callable[[TrialRecord], dict[str, Any]],
         max_concurrent: Callable[[], int],
+        wait: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(metric="best_score", mode="max")
         self._next_trial = next_trial
         self._settings = settings
         self._max_concurrent = max_concurrent
+        self._wait = wait
         self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
@@ -42,6 +47,8 @@ class RaySearcher(Searcher):
         if len(self._running) >= self._max_concurrent():
             return None
         record = self._next_trial()
+        while record is None and not self._running and self._wait():
+            record = self._next_trial()
         if record is None:
             # A report of a running trial may lead to new ones.
             return None if self._running else Searcher.FINISHED
@@ -88,13 +95,19 @@ class RayScheduler(FIFOScheduler):
         """Return Ray's CONTINUE or STOP."""
         if result.get("done"):  # the function has returned: Ray repeats the last result
             return TrialScheduler.CONTINUE
-        action = self._report(trial, result)
+        action = self._report(trial, with_made_with(result))
         trial.config[PAUSED] = action == PAUSE
         return TrialScheduler.CONTINUE if action == CONTINUE else TrialScheduler.STOP
 
     def debug_string(self) -> str:
         """Return nothing: `ProgressReport` shows the progress."""
         return ""
+
+
+def with_made_with(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with `made_with` as a mapping again: Ray flattens it for schedulers."""
+    found = {k.partition("/")[2]: v for k, v in result.items() if k.startswith(f"{MADE_WITH}/")}
+    return {**result, MADE_WITH: found} if found else dict(result)
 
 
 class BudgetStopper(Stopper):

@@ -41,6 +41,7 @@ from raytune_ocr.tune.execution.trial_errors import (
     shown,
 )
 from raytune_ocr.tune.storage.mirror import STATES_KEPT
+from raytune_ocr.tune.tracking.ray_logger import BY_ORDER, PAUSED
 
 WAITING_SECONDS = 5.0
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
@@ -56,12 +57,12 @@ class Waiting:
 
     Args:
         cluster: knows the resources of nodes.
-        say: prints a line.
+        progress: the console output.
     """
 
-    def __init__(self, cluster: Cluster, say: Callable[[str], None]) -> None:
+    def __init__(self, cluster: Cluster, progress: ProgressReport) -> None:
         self.cluster = cluster
-        self.say = say
+        self.progress = progress
         self._next = time.monotonic() + WAITING_SECONDS
         self._said = ""
 
@@ -72,13 +73,17 @@ class Waiting:
         self._next = time.monotonic() + WAITING_SECONDS
         pending = [trial for trial in trials if trial.status == "PENDING"]
         request = pending[0].config.get("request") if pending else None
+        self.progress.waiting = ""
         if request is None:
             return
         why = self.cluster.waits_for(request)
         kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # the amounts change all the time
+        if why:
+            queued = sum(r.status == "pending" for r in self.progress.records.values())
+            self.progress.waiting = f"{queued} queued: the first one waits {why}"
         if why and kind != self._said:
             self._said = kind
-            self.say(f"{pending[0].config['experiment_name']} waits {why}")
+            self.progress.say(f"{pending[0].config['experiment_name']} waits {why}")
 
 
 class RayCallback(Callback):
@@ -90,6 +95,7 @@ class RayCallback(Callback):
         progress: the console output.
         end_run: ends the run in order.
         is_ending: whether the run is ending.
+        poll: carries out the orders that have come.
 
     Attributes:
         actors: Ray's handles of the processes that run or ran trials, by id.
@@ -105,22 +111,26 @@ class RayCallback(Callback):
         progress: ProgressReport,
         end_run: Callable[[], None],
         is_ending: Callable[[], bool],
+        poll: Callable[[], None] = lambda: None,
     ) -> None:
         self.run = run
         self.cluster = cluster
         self.progress = progress
         self.end_run = end_run
         self.is_ending = is_ending
+        self.poll = poll
         self.actors: dict[str, Any] = {}
         self.records: dict[str, TrialRecord] = {}
         self.lost: set[str] = set()
-        self._resources = Waiting(cluster, progress.say)
+        self._resources = Waiting(cluster, progress)
         self._begun = {name: last_epoch(record) for name, record in run.records.items()}
         self._furthest = dict(self._begun)  # the last epoch ever reported, by trial
         self._watch = Watch()
         self._oom_kills = OomKills(oom_kills_by_node if cluster.address else oom_kills_here)
         self._states: dict[str, list[Any]] = {}
         self._told_of_pauses = False
+        self._trials: list[Any] = []  # Ray's
+        self._released: set[str] = set()  # ids of Ray's trials that orders have ended
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles callbacks into its own snapshot, which a resume here does not use.
@@ -131,9 +141,12 @@ class RayCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
+        self._trials = trials
         self.records[actor_id(trial)] = record
         self.actors[actor_id(trial)] = actor_of(trial)
-        if not record.is_finished:
+        if trial.trial_id in self._released:
+            _kill(trial)
+        elif not record.is_finished:
             record.status = "running"
             self._watch.begin(record.name, trial.config["timeout"])
             self.progress.update(record)
@@ -141,6 +154,8 @@ class RayCallback(Callback):
     def report(self, trial: Any, result: dict[str, Any]) -> str:
         """Record a trial's report; return CONTINUE, PAUSE or STOP."""
         record = self._record(trial)
+        if trial.trial_id in self._released:  # its process is ending
+            return CONTINUE
         if result.get("disk_full"):
             self.run.fail(result["disk_full"])
             return CONTINUE
@@ -173,6 +188,8 @@ class RayCallback(Callback):
             old.filesystem.delete_dir(old.path)
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._trials = trials
+        self.poll()
         self.run.write_due()
         self._resources.look(trials)
         for name in self._watch.hanging():
@@ -180,6 +197,20 @@ class RayCallback(Callback):
         self.progress.refresh()
         if self.run.failure and not self.is_ending():
             self.end_run()
+
+    def release(self, record: TrialRecord) -> None:
+        """End the process of a trial that an order stopped or paused; its states are saved.
+
+        A trial that waits for resources is ended when it gets them, since Ray has no other way.
+        """
+        for trial in self._trials:
+            if trial.status in ("PENDING", "RUNNING") and self._record(trial) is record:
+                self._released.add(trial.trial_id)
+                trial.config |= {BY_ORDER: True, PAUSED: not record.is_finished}
+                if trial.status == "RUNNING":
+                    _kill(trial)
+        self._watch.end(record.name)
+        self.progress.update(record)
 
     def _end_hanging(self, name: str, trials: list[Any]) -> None:
         """Kill the process of a trial that hangs past its deadline."""
@@ -190,8 +221,7 @@ class RayCallback(Callback):
                     why = {} if record.epochs else {"error_message": NO_EPOCH_IN_TIME}
                     self.run.report(record, {**why, "stop_reason": TRIAL_TIMEOUT})
                     self.progress.update(record)
-                set_failures(trial, trial.max_failures)  # no retry
-                ray.kill(actor_of(trial))
+                _kill(trial)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Stop watching a trial that returned or was stopped."""
@@ -236,6 +266,8 @@ class RayCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)
+        if trial.trial_id in self._released:
+            return
         self._watch.end(record.name)
         if record.is_finished or self.is_ending():
             return
@@ -267,6 +299,12 @@ class RayCallback(Callback):
         self.run.report(record, {"error_message": message, "stop_reason": "error"})
         self.progress.update(record)
         self._show_frames(record, own_frames(error))
+
+
+def _kill(trial: Any) -> None:
+    """Kill the process of a Ray trial, which Ray does not retry."""
+    set_failures(trial, trial.max_failures)
+    ray.kill(actor_of(trial))
 
 
 def last_epoch(record: TrialRecord) -> int:

@@ -30,6 +30,7 @@ class TrialRequests:
         self.run = run
         self.cluster = cluster
         self.options = options
+        self._given: set[str] = set()  # trials that Ray has had
 
     def resources(self, record: TrialRecord) -> dict[str, float]:
         """Return the request: `cpu`, and if they matter `gpu` and `memory` (bytes)."""
@@ -42,7 +43,7 @@ class TrialRequests:
         )
         request |= {"memory": asked.memory} if asked.memory else {}
         study = self.run.study
-        cohort = None if record.confirms else study.scheduler.cohort(study.trials)
+        cohort = None if record.confirms else study.cohort()
         if cpus is None and cohort and not (options.max_concurrent or "gpu" in request):
             request["cpu"] = self.cluster.share(request, cohort)
         return request
@@ -50,12 +51,14 @@ class TrialRequests:
     def settings(self, record: TrialRecord) -> dict[str, Any]:
         """Return the config of Ray's trial."""
         request, scheduler = self.resources(record), self.run.study.scheduler
+        again = record.name in self._given  # after an order, Ray keeps its files elsewhere
+        self._given.add(record.name)
         return {
             "experiment_name": record.name,
             "config": without_model_file(record.config_used).to_dict(),
             "threads": max(1, int(request["cpu"])),
             "timeout": self._time_left(record),
-            "keeps_states": scheduler.pauses and not record.confirms,
+            "keeps_states": (scheduler.pauses or again) and not record.confirms,
             "request": request,
         }
 

@@ -25,6 +25,7 @@ from raytune_ocr.tune.execution.circumstances import code_fingerprints, data_fin
 from raytune_ocr.tune.execution.cleanup import remove_ray_state
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.data_loading import Invalid, load_data
+from raytune_ocr.tune.execution.order_desk import OrderDesk
 from raytune_ocr.tune.execution.ray_executor.out_of_memory import halve_batch, killed_by_monitor
 from raytune_ocr.tune.execution.ray_executor.trial_request import TrialRequests
 from raytune_ocr.tune.execution.run import Run
@@ -52,6 +53,7 @@ class TrialRunner:
         resume_command: how to resume, for the message of a stopped run.
         interruptions: handles Ctrl-C and SIGTERM.
         mark: the marker file that every node of a cluster must be able to read.
+        desk: takes orders of users.
     """
 
     def __init__(self, run: Run, cluster: Cluster, options: TuneOptions) -> None:
@@ -62,6 +64,7 @@ class TrialRunner:
         self.resume_command = "the same arguments and resume=True"
         self.interruptions = Interruptions(self._kill_trials, self._save_and_say_how_to_resume)
         self.mark: Mark | None = None
+        self.desk = OrderDesk(run)
         self._callback: RayCallback | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -107,6 +110,7 @@ class TrialRunner:
                 if not self._fit(unfinished, data) or self.ending or run.failure:
                     return
                 futile = 0 if run.progress > before else futile + 1
+                self.desk.take_all()  # the last ones may add or extend a trial
                 unfinished = run.next()
                 run.save_state()
                 run.save_results()
@@ -188,12 +192,20 @@ class TrialRunner:
         run.study.restart()
         progress = ProgressReport(run.records, self.options.quiet)
         callback = RayCallback(
-            run, self.cluster, progress, self.interruptions.end_run, lambda: self.ending
+            run,
+            self.cluster,
+            progress,
+            self.interruptions.end_run,
+            lambda: self.ending,
+            self.desk.poll,
         )
         self._callback = callback
+        self.desk.say = progress.say
+        run.orders.on_release, run.orders.on_end = callback.release, self.interruptions.end_run
+        run.orders.check_resources = self._check_resources
         with progress, controller_here(), lean_controller():
             queue = list(records)
-            next_trial = partial(_first, queue) if confirming else run.next_trial
+            next_trial = partial(_first, queue) if confirming else self._next_trial
             tuner = self._tuner(next_trial, confirming, data, callback)
             try:
                 with self.interruptions.trials_run(), self.cluster.silenced():
@@ -237,7 +249,8 @@ class TrialRunner:
         reuse_idle_workers()
         run = self.run
         most = self.requests.max_concurrent(confirming)
-        searcher = RaySearcher(next_trial, self.requests.settings, most)
+        wait = self._wait_for_order if not confirming else lambda: False
+        searcher = RaySearcher(next_trial, self.requests.settings, most, wait)
         trainable = tune.with_parameters(trial, data=data, storage=run.copy.storage, mark=self.mark)
         return tune.Tuner(
             tune.with_resources(trainable, placement),
@@ -261,6 +274,22 @@ class TrialRunner:
                 callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],
             ),
         )
+
+    def _next_trial(self) -> TrialRecord | None:
+        self.desk.poll()
+        return self.run.next_trial()
+
+    def _wait_for_order(self) -> bool:
+        """Wait a moment for an order to resume a trial; False if there is no such trial."""
+        run = self.run
+        if self.ending or run.failure or run.budget.spent() or not run.study.waits_for_orders:
+            return False
+        self.desk.wait()
+        run.write_due()
+        return True
+
+    def _check_resources(self, record: TrialRecord) -> None:
+        self.cluster.check(self.requests.resources(record))
 
     def _survives(self, error: RuntimeError, callback: RayCallback) -> bool:
         """Return whether Ray's memory monitor caused it; halve the batch of the largest trial."""

@@ -16,6 +16,7 @@ import torch
 from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
+from raytune_ocr.results.steering.run_lock import LOCK_FILE, RunLock
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.execution.ray_executor.trainable import (
@@ -23,7 +24,6 @@ from raytune_ocr.tune.execution.ray_executor.trainable import (
     run_trial,
 )
 from raytune_ocr.tune.storage.mirror import newest_state
-from raytune_ocr.tune.storage.run_lock import LOCK_FILE, RunLock
 from tests.fixtures.materials import (
     allowed,
     draw_photos,
@@ -35,7 +35,7 @@ from tests.fixtures.materials import (
 HOLD = """
 import sys
 from pathlib import Path
-from raytune_ocr.tune.storage.run_lock import RunLock
+from raytune_ocr.results.steering.run_lock import RunLock
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.storage import run_lock
-from raytune_ocr.tune.storage.run_lock import LOCK_FILE, RunLock
+from raytune_ocr.results.steering import run_lock
+from raytune_ocr.results.steering.run_lock import LOCK_FILE, RunLock, holder
 
 ROOT = Path(__file__).parents[3]
 CONTENDER = """
 import os, sys
 from pathlib import Path
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.tune.storage.run_lock import RunLock
+from raytune_ocr.results.steering.run_lock import RunLock
 folder = Path(sys.argv[1])
 taken = 0
 while taken < 50:
@@ -86,3 +86,15 @@ def test_where_a_file_system_has_no_locks_the_file_is_the_lock(tmp_path, monkeyp
             pass
         with RunLock(tmp_path, force=True):
             pass
+
+
+def test_a_reader_sees_who_holds_a_run_without_touching_it(tmp_path):
+    assert holder(tmp_path) == ""
+    with RunLock(tmp_path):
+        assert f"process {os.getpid()} of " in holder(tmp_path)
+        (tmp_path / LOCK_FILE).chmod(0o444)
+        assert holder(tmp_path)
+        with pytest.raises(ConfigurationError, match="in use by process"), RunLock(tmp_path):
+            pass
+    (tmp_path / LOCK_FILE).write_text("a killed run left it")
+    assert holder(tmp_path) == ""

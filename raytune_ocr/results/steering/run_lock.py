@@ -22,6 +22,7 @@ from raytune_ocr.progress import clock
 logger = logging.getLogger(__name__)
 
 LOCK_FILE = "run.lock"
+WHOLE_FILE = "hhqqi0q"  # struct flock: type, whence, start, length, pid
 HELD_BY_OTHERS = (errno.EACCES, errno.EAGAIN)
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -131,11 +132,50 @@ class RunLock:
 
     def _owner(self) -> str:
         try:
-            owner = json.loads(self._read())
-            age = clock(time.time() - float(owner["since"]))
-            return f"process {owner['pid']} of {owner['user']} on {owner['host']}, for {age}"
-        except (OSError, ValueError, KeyError, TypeError):
+            return _described(self._read())
+        except OSError:
             return "another run"
+
+
+def holder(folder: Path) -> str:
+    """Return the process that runs the run in a folder, in words; "" if none does.
+
+    Nothing is written or locked, so it also works for a reader without the right to write.
+    """
+    try:
+        file = os.open(folder / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return _described(os.pread(file, 1000, 0)) if is_locked(file) else ""
+    finally:
+        os.close(file)
+
+
+def _described(signature: bytes) -> str:
+    """Return the owner that a lock file names, in words."""
+    try:
+        owner = json.loads(signature)
+        age = clock(time.time() - float(owner["since"]))
+        return f"process {owner['pid']} of {owner['user']} on {owner['host']}, for {age}"
+    except (ValueError, KeyError, TypeError):
+        return "another run"
+
+
+def is_locked(file: int) -> bool:
+    """Whether another open file description holds the lock of an open file.
+
+    On a file system without locks, the file's existence is the lock.
+    """
+    try:
+        if not hasattr(fcntl, "F_OFD_GETLK"):  # not Linux
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        asked = struct.pack(WHOLE_FILE, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        found = struct.unpack(WHOLE_FILE, fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))
+    except OSError as error:
+        return error.errno in (*HELD_BY_OTHERS, *NO_LOCKS)
+    return bool(found[0] != fcntl.F_UNLCK)
 
 
 def lock(file: int) -> None:
@@ -150,7 +190,7 @@ def lock(file: int) -> None:
     if not hasattr(fcntl, "F_OFD_SETLK"):  # not Linux
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
-    whole_file = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    whole_file = struct.pack(WHOLE_FILE, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole_file)
 
 

@@ -1,0 +1,1 @@
+"""What orders of users change about the trials of a run."""
