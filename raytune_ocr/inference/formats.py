@@ -7,18 +7,18 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import nn
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.calibration import KEY, Calibration
+from raytune_ocr.training.model_config import rebuild_model
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from raytune_ocr.config.training_config import TrainingConfig
-
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
 
@@ -71,10 +71,6 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         CheckpointError: when either file is missing, damaged, or they do not fit each other.
         ConfigurationError: when the model needs a module that is not imported.
     """
-    from raytune_ocr.config.training_config import TrainingConfig
-    from raytune_ocr.config.yaml_files import load_yaml
-    from raytune_ocr.training.model_config import rebuild_model
-
     library = needed("safetensors")
     load_file = needed("safetensors.torch").load_file
     beside = path.with_name(CONFIG)
@@ -101,8 +97,6 @@ def write_onnx(path: Path, model: nn.Module) -> None:
 
     Logits are [B, L or T, C] of a reader, [B, C] of a classifier.
     """
-    import torch
-
     onnx = needed("onnx")
     needed("onnxscript")
     sample = torch.zeros(2, *input_shape(model), dtype=torch.uint8)
@@ -141,9 +135,6 @@ def load_onnx(path: Path) -> nn.Module:
         CheckpointError: when the file is missing, or no reader or classifier of this package.
         ConfigurationError: when onnxruntime is not installed.
     """
-    import torch
-    from torch import nn
-
     runtime = needed("onnxruntime")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such ONNX file")
@@ -194,8 +185,6 @@ def load_exported(path: Path, imports: Sequence[str] = ()) -> nn.Module:
 
 def without_own_paths(config: TrainingConfig) -> TrainingConfig:
     """`config` without folders of the machine that it was trained on."""
-    from raytune_ocr.config.training_config import TrainingConfig
-
     values = {**config.to_dict(), "output_dir": TrainingConfig.output_dir}
     return TrainingConfig.from_dict(_without_paths(values), environment={})
 

@@ -23,7 +23,10 @@ from raytune_ocr.inference.card_code import (
     reader_code,
     reader_words,
 )
+from raytune_ocr.inference.reading import read_images
 from raytune_ocr.statistics import wilson
+from raytune_ocr.training import analyze_errors
+from raytune_ocr.training.evaluate import counts, measure
 from raytune_ocr.vocabulary import DIGITS, SEQUENCE_LENGTH
 
 if TYPE_CHECKING:
@@ -81,10 +84,6 @@ class Data:
 
 def validate(model: nn.Module, split: PackedSplit) -> Validation:
     """Read the whole validation split."""
-    from raytune_ocr.inference.reading import read_images
-    from raytune_ocr.training import analyze_errors
-    from raytune_ocr.training.evaluate import counts, measure
-
     readings = read_images(model, split.images)
     texts = split.texts
     lengths: dict[int, tuple[int, int]] = {}
@@ -110,8 +109,6 @@ def validate(model: nn.Module, split: PackedSplit) -> Validation:
 
 def confidences(model: nn.Module, split: PackedSplit) -> tuple[list[float], list[bool]]:
     """Return `predict`'s confidence for each image of a split, and whether its reading is right."""
-    from raytune_ocr.inference.reading import read_images
-
     readings = read_images(model, split.images, second_look=True)
     right = [read == there for (read, _), there in zip(readings, split.texts, strict=True)]
     return [confidence for _, confidence in readings], right

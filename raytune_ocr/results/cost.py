@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from raytune_ocr.config.prices import Prices
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
     from raytune_ocr.results.record import TrialRecord
@@ -34,8 +35,6 @@ def spent(epochs: pd.DataFrame, trial: np.ndarray, first: Sequence[int]) -> pd.D
         trial: the number of the trial of each row.
         first: by trial its first epoch; the epochs before it are its parent's, who has paid.
     """
-    import numpy as np
-
     costs = epochs.reindex(columns=["cpu_kwh", "gpu_kwh"])
     hours = epochs["seconds"] / HOUR
     costs["cpu_hours"], costs["gpu_hours"] = hours * epochs["cpus"], hours * epochs["gpus"]
@@ -51,8 +50,6 @@ def add_costs(table: pd.DataFrame, records: Sequence[TrialRecord], prices: Price
     Args:
         table: of these trials, with the columns `SPENT`.
     """
-    import numpy as np
-
     asked = np.array([record.max_epochs for record in records], dtype=float)
     inherited = np.array([record.parent_epoch for record in records], dtype=float)
     trained = table["total_epochs"].astype("float64")

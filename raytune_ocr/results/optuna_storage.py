@@ -6,12 +6,11 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NAME_ATTRIBUTE = "experiment_name"
 METRIC_ATTRIBUTE = "metric"  # of a study
@@ -74,8 +73,6 @@ def optuna_results(source: str | os.PathLike[str], study: str | None = None) -> 
         DataNotFoundError: no such file or study.
         DataLoaderError: the storage cannot be read, or holds several studies and none is named.
     """
-    import pandas as pd
-
     if not is_url(source) and not Path(source).exists():
         raise DataNotFoundError(f"{source}: no such file")
     try:

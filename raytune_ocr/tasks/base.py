@@ -172,7 +172,7 @@ class Task:
             ModelCreationError: `build` raised.
         """
         from raytune_ocr.errors import ModelCreationError
-        from raytune_ocr.training.parts import PartsTrainer
+        from raytune_ocr.training.trainers.parts import PartsTrainer
 
         try:
             parts = self.build(config, data)

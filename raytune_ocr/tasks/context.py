@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raytune_ocr.training.callbacks.base import Callback
 
 FORMAT = 1
+FILES = "files"  # the folder that was saved, beside the state
 MEBIBYTE = 2**20
 
 
@@ -153,7 +154,7 @@ class FunctionContext:
             import tempfile
 
             self._scratch = Path(tempfile.mkdtemp(prefix="raytune_ocr_"))
-        return self._scratch / "files"
+        return self._scratch / FILES
 
     @property
     def is_over(self) -> bool:

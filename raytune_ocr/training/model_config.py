@@ -19,10 +19,17 @@ from raytune_ocr.errors import (
     IncompleteCheckpointError,
     ModelCreationError,
 )
-from raytune_ocr.models import ModelRegistry, Reader, create_model
+from raytune_ocr.models import (
+    ALIASES,
+    PRESETS,
+    ModelRegistry,
+    Reader,
+    create_model,
+    settings_of_file,
+)
 from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.training.checkpoints.state_files import read_state
-from raytune_ocr.training.ocr import kind_of
+from raytune_ocr.training.trainers.ocr import kind_of
 
 
 def without_model_file(config: TrainingConfig) -> TrainingConfig:
@@ -32,8 +39,6 @@ def without_model_file(config: TrainingConfig) -> TrainingConfig:
     names no file, or another one. A registered model that reads the file itself is given its
     absolute path.
     """
-    from raytune_ocr.models import ALIASES, PRESETS, settings_of_file
-
     name, path = config.model_name, config.model_config_path
     if not (path and Path(path).exists()):
         return config

@@ -10,7 +10,7 @@ from typing import Any
 
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
-from raytune_ocr.files import why_not_writable
+from raytune_ocr.files import is_disk_full, why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
@@ -197,6 +197,10 @@ class HyperparameterTuner:
         with RunLock(self.output_dir, self.options.force_unlock):
             try:
                 return self._run_locked(space)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise disk_full(str(error)) from None
             finally:
                 if not Journal(self.output_dir).exists():  # the run never began
                     self.cluster.log_file.unlink(missing_ok=True)

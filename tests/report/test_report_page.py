@@ -46,7 +46,7 @@ def test_the_report_is_whole_and_readable_on_a_phone_and_in_the_dark(report, tmp
             for dark in (False, True):
                 browser.open(page, width, dark)
                 sections = browser.evaluate(SECTIONS)
-                assert len(sections) == 10
+                assert len(sections) == 11
                 for section in sections:
                     assert all(section["pictures"]), section
                     assert section["pictures"] or section["rows"] or section["text"] > 20, section

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from raytune_ocr.errors import CheckpointError, CheckpointNotFoundError, IncompleteCheckpointError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import naming_disk_full, replacing
 
 DIGEST = "digest"  # of all other entries
 
@@ -37,7 +37,8 @@ def write_state(
     content = _plain(dict(state))
     content[DIGEST] = digest_of(content)
     if not aside:
-        torch.save(content, path)
+        with naming_disk_full(path):
+            torch.save(content, path)
         return
     with replacing(path) as temporary:
         torch.save(content, temporary)

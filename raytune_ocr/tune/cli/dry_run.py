@@ -12,6 +12,7 @@ from raytune_ocr.config.metrics import CLASSIFIER, READER, task_name
 from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
+from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.tune.chosen_options import check_comparable
@@ -164,8 +165,6 @@ def check_data(configs: Iterable[TrainingConfig]) -> None:
 
     Nothing is read. The default set may be missing, because a run makes it.
     """
-    from raytune_ocr.data import DatasetRegistry
-
     for config in {data_key(config): config for config in configs}.values():
         if task_of(config).load(config, False) is None:
             continue  # a task that makes its own

@@ -6,11 +6,15 @@ import logging
 import platform
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import version
 from typing import Any
+
+import torch
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.training.device import get_device
 from raytune_ocr.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -23,18 +27,12 @@ PACKAGES = ("torch", "ray", "numpy")
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of the packages that weights depend on."""
-    from importlib.metadata import version
-
     own = {"raytune_ocr": __version__, "python": platform.python_version()}
     return own | {package: version(package) for package in PACKAGES}
 
 
 def made_with(config: TrainingConfig) -> dict[str, str]:
     """Return the versions and the device's model name that a trial trains with."""
-    import torch
-
-    from raytune_ocr.training.device import get_device
-
     device = get_device(config.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {**versions(), "device": name}

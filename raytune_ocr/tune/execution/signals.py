@@ -78,6 +78,9 @@ class Interruptions:
         self._deferring = True
         try:
             yield
+        except Exception:  # the signal says how the process ends
+            if not self.received:
+                raise
         finally:
             self._deferring = False
         if self.received:
