@@ -24,6 +24,7 @@ COMMANDS = {
     "predict": ("raytune_ocr.predict", "read images with the best model"),
     "analyze": ("raytune_ocr.analyze", "make a report page with figures and tables of runs"),
     "steer": ("raytune_ocr.steer", "stop, pause, extend or add trials while a run trains"),
+    "dashboard": ("raytune_ocr.dashboard.__main__", "show runs on a local page, and steer them"),
     "export": ("raytune_ocr.export", "export the best model: safetensors, ONNX, model card"),
 }
 

@@ -24,12 +24,13 @@ ROOMS = (
     ("tasks",),
     ("results",),
     ("inference",),
+    ("dashboard",),
     ("report", "tune"),
     ("analyze", "export", "generate", "predict", "steer", "train"),
 )
 """From the lowest to the highest; an arrow goes down, or to a room of plain helpers beside it."""
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
-COMMANDS = (*ROOMS[-1], "cli", "tune.__main__")
+COMMANDS = (*ROOMS[-1], "cli", "tune.__main__", "dashboard.__main__")
 
 
 def name_of(path):

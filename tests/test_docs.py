@@ -16,6 +16,7 @@ from raytune_ocr import analyze, errors, export, generate, predict, steer, train
 from raytune_ocr.config.settings import PATHS
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
+from raytune_ocr.dashboard import __main__ as dashboard
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.models import ModelRegistry
 from raytune_ocr.results.aggregate import trials_table
@@ -46,11 +47,12 @@ from tests.fixtures.pages import (
 
 PARSERS = {
     f"raytune_ocr.{module.__name__.split('.')[1]}": module.build_parser
-    for module in (tune, train, generate, predict, analyze, steer, export)
+    for module in (tune, train, generate, predict, analyze, steer, dashboard, export)
 }
 RESULTS_PAGE = REPOSITORY / "docs" / "reference" / "results.md"
 GENERATED = ("commands", "documents")
 UNITS = {
+    "ended_at": "s",
     **dict.fromkeys(("seconds", "training_time", "train_time_per_epoch"), "s"),
     **dict.fromkeys(("memory_mb", "gpu_memory_mb"), "MiB"),
     "images_per_second": "1/s",

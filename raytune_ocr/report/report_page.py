@@ -116,8 +116,11 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
         (Section("curves", "Learning curves"), partial(_curves, source)),
         (Section("parallel", "Parallel coordinates"), partial(_parallel, source)),
         (Section("importance", "Importance of settings"), partial(_importance, source)),
-        (Section("pareto", "Score against cost"), _pareto),
-        (Section("winner", "Errors of the best model"), partial(_winner, source, data)),
+        (Section("pareto", "Pareto front: score against cost"), _pareto),
+        (
+            Section("winner", "Confusion matrix and worst readings of the best model"),
+            partial(_winner, source, data),
+        ),
         (
             Section("confidence", "Calibration of the confidence"),
             partial(_confidence, source, data),
@@ -137,9 +140,8 @@ def run_sections(source: Path, writer: Writer, data: str | None) -> list[Section
 def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
     writer.table("trials", table)
     targets = writer.table("targets", analysis.targets_table(source))
-    wanted = ["experiment_name", "status", "stop_reason", *_figures(table), "best_epoch"]
-    wanted += ["total_epochs", "training_time", "model_name", "batch_size", "learning_rate"]
-    wanted += [name for name in map(str, table) if name.startswith(PARAMETER)]
+    wanted = ["experiment_name", *_settings(table), *_figures(table), "status", "stop_reason"]
+    wanted += ["best_epoch", "total_epochs", "training_time"]
     section.tables = [table[[name for name in wanted if name in table]]]
     section.text = "Best first; accuracies from 0 to 1, times in seconds."
     if len(targets):
@@ -148,6 +150,14 @@ def _ranking(source: Path, table: pd.DataFrame, section: Section, writer: Writer
         section.note = "The YAML sets no targets."
     if going := analysis.unfinished(source):
         section.text += f" Still training: {', '.join(f'{n} (epoch {e})' for n, e in going)}."
+
+
+def _settings(table: pd.DataFrame) -> list[str]:
+    """The settings that differ between the trials; all of them if none does."""
+    known = ["model_name", "batch_size", "learning_rate"]
+    known += [name for name in map(str, table) if name.startswith(PARAMETER)]
+    present = [name for name in known if name in table]
+    return [name for name in present if table[name].astype(str).nunique() > 1] or present
 
 
 def _figures(table: pd.DataFrame) -> list[str]:

@@ -31,6 +31,7 @@ RUN_COLUMNS = (
     "gpus",
     "cpu_kwh",
     "gpu_kwh",
+    "ended_at",
 )
 """Columns of an epoch that are the same for all tasks: settings, time and memory."""
 EPOCHS_TABLE, TRIALS_TABLE = "epochs.csv", "trials.csv"

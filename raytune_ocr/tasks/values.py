@@ -19,7 +19,7 @@ RESERVED = frozenset(
         *("stop_reason", "error_message", "error_log", "checkpoint", "checkpoint_missing", "seed"),
         *("search", "parent", "parent_epoch", "confirms", "batch_size_used", "accumulation_used"),
         *("best_epoch", "best_metric", "best_value", "best_mode", "best_score", "total_epochs"),
-        *("cpus", "gpus", "cpu_kwh", "gpu_kwh", "cpu_hours", "gpu_hours", "money"),
+        *("cpus", "gpus", "cpu_kwh", "gpu_kwh", "cpu_hours", "gpu_hours", "money", "ended_at"),
         *("saved_cpu_hours", "saved_gpu_hours", "saved_money"),
         *("training_time", "train_time_per_epoch", "final_train_loss", "source", "reported"),
     )

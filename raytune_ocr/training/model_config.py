@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from raytune_ocr.config.metrics import KHMER_DIGITS
@@ -18,6 +20,7 @@ from raytune_ocr.errors import (
     DataLoaderError,
     IncompleteCheckpointError,
     ModelCreationError,
+    RaytuneOCRError,
 )
 from raytune_ocr.models import (
     ALIASES,
@@ -113,7 +116,10 @@ def with_model_facts(config: TrainingConfig, facts: Mapping[str, Any]) -> Traini
 
 
 def rebuild_model(
-    config: TrainingConfig, source: str | os.PathLike[str], imports: Sequence[str] = ()
+    config: TrainingConfig,
+    source: str | os.PathLike[str],
+    imports: Sequence[str] = (),
+    weights: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The model of a config that was read from a file, which may come from anybody; no weights.
 
@@ -122,10 +128,12 @@ def rebuild_model(
     Args:
         source: that file, for messages.
         imports: modules to import first. Those that `config` names are not imported.
+        weights: that it will get; a config of other sizes is refused before it takes memory.
 
     Raises:
         ConfigurationError: when the model needs one of those; names the option that allows it.
-        CheckpointError: when the config names no classes and is no reader's.
+        CheckpointError: when the config names no classes and is no reader's, or has sizes that no
+            model can have, or other ones than the weights.
         ModelCreationError: for an unknown name or overrides that do not fit.
     """
     import_modules(imports)
@@ -143,11 +151,38 @@ def rebuild_model(
                 "by model_facts() when it is trained"
             )
         offered = {"num_classes": len(config.class_names), "in_channels": config.image_shape[0]}
-    model = create_model_from_config(dataclasses.replace(config, imports=[]), offered)
+    without_imports = dataclasses.replace(config, imports=[])
+    if weights is not None:
+        _check_sizes(partial(create_model_from_config, without_imports, offered), weights, source)
+    try:
+        model = create_model_from_config(without_imports, offered)
+    except RaytuneOCRError:
+        raise
+    except Exception as error:  # of any model, with whatever sizes the file has
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise CheckpointError(f"{source}: its model cannot be built: {reason}") from error
     if config.dataset_name != KHMER_DIGITS:
         described: Any = model
         described.class_names, described.image_shape = config.class_names, config.image_shape
     return model
+
+
+def _check_sizes(
+    build: Callable[[], nn.Module], weights: Mapping[str, Any], source: str | os.PathLike[str]
+) -> None:
+    """Build a model without memory; raise CheckpointError if its weights have other sizes."""
+    try:
+        with torch.device("meta"):
+            sizes = {name: list(value.shape) for name, value in build().state_dict().items()}
+    except Exception:  # it cannot be built so; as it is, it may
+        return
+    for name, size in sizes.items():
+        there = list(getattr(weights.get(name), "shape", ()))
+        if there != size:
+            raise CheckpointError(
+                f"{source}: its weights do not fit its config: {name} must have the shape {size}, "
+                f"got {there if name in weights else 'none'}"
+            )
 
 
 def load_model(
@@ -169,9 +204,12 @@ def load_model(
     if not isinstance(state["config"], Mapping):
         raise CheckpointError(f"{path}: its config must be a mapping, got {state['config']!r:.40}")
     config = TrainingConfig.from_dict(state["config"], environment={})
-    model = rebuild_model(config, path, imports)
+    weights = state["model_state_dict"]
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(f"{path}: its weights must be a mapping, got {weights!r:.40}")
+    model = rebuild_model(config, path, imports, weights)
     try:
-        model.load_state_dict(state["model_state_dict"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
     return model.eval(), config

@@ -7,11 +7,13 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.cli import again, open_streams, print_error
 from raytune_ocr.config.environment import parse_assignments
 from raytune_ocr.config.settings import check
+from raytune_ocr.dashboard.beside import page_of
 from raytune_ocr.errors import ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.tune.cli.parser import build_parser
 from raytune_ocr.tune.options import TUNING
@@ -42,6 +44,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         *TUNING,
         "warm_start",
         "refine",
+        "library",
         "address",
         "storage",
         "data",
@@ -116,7 +119,8 @@ def _run(arguments: argparse.Namespace, resume: str) -> int:
         return 0
     tuner.runner.resume_command = resume
     try:
-        document = tuner.run_experiments(arguments.experiments)
+        with page_of(tuner.output_dir) if arguments.dashboard else nullcontext():
+            document = tuner.run_experiments(arguments.experiments)
     except KeyboardInterrupt:
         if not tuner.has_begun():
             print("stopped before the run began", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tasks.registry import target_metrics
 from raytune_ocr.tune.chosen_options import check_prices, chosen_options, not_followed
 from raytune_ocr.tune.cluster.cluster import Cluster
+from raytune_ocr.tune.execution.circumstances import note_command
 from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.signals import Interrupted
+from raytune_ocr.tune.execution.signals import interruption
 from raytune_ocr.tune.execution.trial_errors import disk_full
+from raytune_ocr.tune.search.library import add_to_library, read_library
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
@@ -111,7 +114,11 @@ class HyperparameterTuner:
         content = load_yaml(find_space(config_file))
         homes = anchor_homes(content)
         if homes:
-            logger.info("%s: used only as merge sources: %s", config_file, ", ".join(homes))
+            logger.info(
+                "%s: not trained, because they are only merged into other experiments: %s",
+                config_file,
+                ", ".join(homes),
+            )
         return content
 
     def validate_config(self, config: Mapping[str, Any]) -> None:
@@ -128,13 +135,14 @@ class HyperparameterTuner:
     def known(self, space: Space) -> KnownPoints:
         """Return the points of earlier runs, and log the presets that they have trained already."""
         known = read_known([self._known_by("warm_start"), self._known_by("refine")])
+        known = replace(known, library=self._known_by("library").points)
         for experiment in space.experiments.values():
             if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
                 logger.info("%s: not trained again, %s", experiment.name, point)
         return known
 
     def _known_by(self, option: str) -> KnownPoints:
-        """Return the points of the `warm_start` or `refine` sources, as the run began with them.
+        """Return the points of `warm_start`, `refine` or `library`, as the run began with them.
 
         The sources may have changed or gone since, and the run's draws depend on them.
         """
@@ -142,6 +150,8 @@ class HyperparameterTuner:
             sources, kept = getattr(self.options, option), self._earlier.facts.get(KNOWN)
             if kept and sources == self._earlier.about.get(option):
                 self._known[option] = KnownPoints.of_kept(kept[-1].get(option, ()))
+            elif option == "library":
+                self._known[option] = KnownPoints(read_library(sources) if sources else [])
             else:
                 self._known[option] = read_known(sources)
         return self._known[option]
@@ -219,10 +229,11 @@ class HyperparameterTuner:
                 "name another folder"
             )
         run.start(space, known, resuming)
+        note_command(run.journal.facts)
         run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
-        if options.warm_start or options.refine:
+        if options.warm_start or options.refine or options.library:
             run.journal.facts[KNOWN] = [{name: known.kept() for name, known in self._known.items()}]
         if why := why_not_writable(run.results_file, follow_links=True):
             raise ConfigurationError(
@@ -237,11 +248,13 @@ class HyperparameterTuner:
         if run.failure:
             raise disk_full(run.failure)
         run.end()
+        if options.library:
+            add_to_library(options.library, run.id, run.results_file)
         if not (run.unfinished or run.unconfirmed):
             best = run.document()["best_result"]
             send_winner(self.options.track, run.output_dir, run.id, best)
         if number := self.runner.interruptions.received:
-            raise Interrupted(number)
+            raise interruption(number)
         return run.document()
 
     def _observer(self, space: Space) -> OptunaStudies | None:

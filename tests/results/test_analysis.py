@@ -24,7 +24,8 @@ from tests.fixtures.records import searched_run, trial
 SECTIONS = [
     *("Ranking and targets", "Confirmation with fresh seeds", "Learning curves"),
     *("Parallel coordinates", "Importance of settings"),
-    *("Score against cost", "Errors of the best model", "Calibration of the confidence"),
+    "Pareto front: score against cost",
+    *("Confusion matrix and worst readings of the best model", "Calibration of the confidence"),
     *("Time and resources", "Cost", "Failures"),
 ]
 

@@ -18,7 +18,7 @@ from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
-from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.space.devices import check_devices
@@ -128,7 +128,7 @@ def _page(
             lines += [
                 f"# {line}" for line in search_lines(experiment, len(drawn[name])).splitlines()
             ]
-            if options.search == "optuna":
+            if SEARCHERS[options.search].adaptive:
                 lines.append(
                     "#   drawn one after another from results; these examples are random draws"
                 )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import platform
+import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +21,7 @@ import torch
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.text import masked
 from raytune_ocr.training.device import get_device
 from raytune_ocr.version import __version__
 
@@ -21,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 DATA = "data"  # the journal's fact with the content hashes of a run's data
 CODE = "code"  # the journal's fact with hashes of the source of own functions and tasks
+COMMAND = "command"  # the fact with the command line and the git commit of a part of the run
+NODE = "node"
+GIT_SECONDS = 10
 PACKAGES = ("torch", "ray", "numpy")
 
 
@@ -32,10 +43,10 @@ def versions() -> dict[str, str]:
 
 
 def made_with(config: TrainingConfig) -> dict[str, str]:
-    """Return the versions and the device's model name that a trial trains with."""
+    """Return the versions, the device's model name and the node that a trial trains with."""
     device = get_device(config.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {**versions(), "device": name}
+    return {**versions(), "device": name, NODE: platform.node()}
 
 
 class MadeWith:
@@ -48,11 +59,13 @@ class MadeWith:
     def __init__(self, records: Iterable[TrialRecord] = ()) -> None:
         self._seen: list[Mapping[str, str]] = []
         for record in records:
-            if record.made_with and record.made_with not in self._seen:
-                self._seen.append(record.made_with)
+            before = without_node(record.made_with)
+            if before and before not in self._seen:
+                self._seen.append(before)
 
     def note(self, name: str, now: Mapping[str, str]) -> None:
-        """Compare a trial's versions and device with those of earlier trials."""
+        """Compare a trial's versions and device, not its node, with those of earlier trials."""
+        now = without_node(now)
         if now in self._seen:
             return
         if self._seen:
@@ -68,6 +81,11 @@ class MadeWith:
                 *(name, ", ".join(changes)),
             )
         self._seen.append(now)
+
+
+def without_node(made_with: Mapping[str, str]) -> dict[str, str]:
+    """Return what figures may depend on: the nodes of a run differ, and that is no news."""
+    return {name: value for name, value in made_with.items() if name != NODE}
 
 
 def data_fingerprints(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> dict[str, str]:
@@ -96,8 +114,8 @@ def warn_of_edited_code(facts: Mapping[str, list[Any]], fingerprints: Mapping[st
         before = [each["fingerprints"].get(name, now) for each in facts.get(CODE, [])]
         if before and before[-1] != now:
             logger.warning(
-                "--resume: the source of %s was edited since: further epochs are trained by other "
-                "code than the epochs before",
+                "--resume: the source of %s has changed since the run trained with it; further "
+                "epochs train with the changed code",
                 name,
             )
 
@@ -138,3 +156,43 @@ def note_code(facts: dict[str, list[Any]], fingerprints: Mapping[str, str]) -> N
     warn_of_edited_code(facts, fingerprints)
     if fingerprints:
         facts.setdefault(CODE, []).append({"fingerprints": dict(fingerprints)})
+
+
+def note_command(facts: dict[str, list[Any]]) -> None:
+    """Add to the journal's `facts` what started this part of the run, and from which commit."""
+    words = sys.orig_argv or sys.argv
+    facts.setdefault(COMMAND, []).append(
+        {
+            COMMAND: masked(shlex.join(words)),
+            "folder": str(Path.cwd()),
+            "user": _user(),
+            "host": platform.node(),
+            "began": time.time(),
+            **git_state(Path.cwd()),
+        }
+    )
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Return the commit of a folder and whether files differ from it; {} outside of git."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", str(folder), *words],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=GIT_SECONDS,
+            ).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"git_commit": commit, "git_changes": bool(changes)}
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user number without a name, as in some containers
+        return str(os.getuid())

@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 OF_THE_MACHINE = (
     *("seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb"),
-    *("cpus", "gpus", "cpu_kwh", "gpu_kwh"),
+    *("cpus", "gpus", "cpu_kwh", "gpu_kwh", "ended_at"),
 )
 """Time and memory of an epoch: they differ every time and are not compared."""
 

@@ -31,7 +31,7 @@ def parse_conditions(
             problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
             continue
         if other == name:
-            problems.append(f"{where}: a leaf cannot depend on itself")
+            problems.append(f"{where}: a setting cannot depend on itself")
             continue
         values = wanted if isinstance(wanted, list) else [wanted]
         try:

@@ -111,7 +111,7 @@ def read_experiment(
     drawn = any(domain.kind != "grid" for domain in written.domains.values())
     if samples is not None and samples > 1 and not drawn and not above:
         raise ConfigurationError(
-            f"{place}.num_samples: must be 1 or left out without random domains (only grids), "
+            f"{place}.num_samples: must be 1 or left out if the experiment has only grids, "
             f"because equal trials have equal results, got {samples}"
         )
     wanted = (num_samples or samples or default_samples) if drawn else 1

@@ -135,7 +135,8 @@ class Space:
 def _doubled(place: str, trial: str, other: str, experiment: str) -> str:
     """Return the problem of two trials that would share a folder."""
     if trial == other:
-        return f"{place}: its trial {trial} has the name of one of {experiment}"
+        same = f"its trial {trial} has the name of a trial of {experiment}"
+        return f"{place}: {same}; rename one of them"
     return (
         f"{place}: its trial {trial} must differ from the trial {other} of {experiment} in more "
         "than upper and lower case, because some file systems have one folder for both names"
@@ -308,8 +309,8 @@ def goal_problems(
             problems.append(f"{place}{name}: {unknown_name('target', name, known)}")
         elif name not in known and not known_mode(name) and name not in followed:
             problems.append(
-                f"{place}{name}: its name does not tell whether lower or higher is better; follow "
-                f"it by metric: {{name: {name}, mode: max}}"
+                f"{place}{name}: its name does not tell whether lower or higher is better; say so "
+                f"in metric: {{name: {name}, mode: max}} (or min)"
             )
     return problems
 

@@ -30,6 +30,7 @@ FIGURES = {*ReaderTask.columns, *RUN_COLUMNS} - {
     "gpus",
     "cpu_kwh",
     "gpu_kwh",
+    "ended_at",
 }
 
 

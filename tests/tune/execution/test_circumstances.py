@@ -1,5 +1,9 @@
 """A run that goes on elsewhere: other data are refused, other versions and devices are told."""
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,12 +13,15 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.execution.circumstances import (
     CODE,
+    COMMAND,
     DATA,
     MadeWith,
     check_data,
     code_fingerprints,
     data_fingerprints,
+    git_state,
     made_with,
+    note_command,
     versions,
     warn_of_edited_code,
 )
@@ -34,7 +41,7 @@ class Arrays(ImageDataset):
 
 def test_what_a_trial_is_made_with_names_versions_and_the_device():
     told = made_with(TrialRecord(TrainingConfig(device="cpu")).config)
-    assert told == {**versions(), "device": "cpu"}
+    assert told == {**versions(), "device": "cpu", "node": platform.node()}
     assert {"raytune_ocr", "torch", "ray", "numpy", "python"} <= set(told)
 
 
@@ -48,6 +55,39 @@ def test_other_versions_and_devices_are_told_once(caplog):
     (told,) = (record.getMessage() for record in caplog.records)
     assert told.startswith("b: trained with other versions or devices")
     assert "torch 2.7.0 (before: 2.6.0), device NVIDIA H200 (before: cpu)" in told
+
+
+def test_another_node_with_the_same_versions_is_no_news(caplog):
+    seen = MadeWith([TrialRecord(TrainingConfig(), made_with={**NOW, "node": "one"})])
+    seen.note("b", {**NOW, "node": "two"})
+    assert not caplog.records
+
+
+def test_each_part_of_a_run_notes_its_command_without_secrets(monkeypatch):
+    facts = {COMMAND: [{"command": "earlier"}]}
+    words = ["python", "-m", "tune", "--storage", "s3://id:secret@bucket/run"]
+    monkeypatch.setattr(sys, "orig_argv", words)
+    note_command(facts)
+    first, now = facts[COMMAND]
+    assert first == {"command": "earlier"}
+    assert now["command"].startswith("python -m tune") and "secret" not in now["command"]
+    assert now["user"] and now["host"] == platform.node() and now["began"] > 0
+
+
+def test_a_commit_is_noted_with_whether_files_differ_from_it(tmp_path):
+    assert git_state(tmp_path) == {}
+    file = tmp_path / "a.txt"
+    file.write_text("1")
+    for words in (
+        ["init", "-q"],
+        ["add", "a.txt"],
+        ["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "first"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    state = git_state(tmp_path)
+    assert len(state["git_commit"]) == 40 and not state["git_changes"]
+    file.write_text("2")
+    assert git_state(tmp_path) == {**state, "git_changes": True}
 
 
 def test_a_hash_of_data_tells_their_content_and_not_their_place():
@@ -84,7 +124,7 @@ def test_source_that_was_edited_is_logged_and_the_newest_counts(caplog):
     warn_of_edited_code({}, {"m:f": "two"})
     assert not caplog.records
     warn_of_edited_code(facts, {"m:f": "one"})
-    assert "--resume: the source of m:f was edited since" in caplog.text
+    assert "--resume: the source of m:f has changed since" in caplog.text
 
 
 def test_only_code_of_ones_own_has_a_fingerprint():

@@ -15,6 +15,8 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.cluster.placement import KINDS
 from raytune_ocr.tune.tracking.ray_logger import PAUSED
 
+MADE_WITH = "made_with"  # the key of versions, device and node in a report
+
 
 class RaySearcher(Searcher):
     """Gives Ray the next trial when resources are free.
@@ -93,13 +95,19 @@ class RayScheduler(FIFOScheduler):
         """Return Ray's CONTINUE or STOP."""
         if result.get("done"):  # the function has returned: Ray repeats the last result
             return TrialScheduler.CONTINUE
-        action = self._report(trial, result)
+        action = self._report(trial, with_made_with(result))
         trial.config[PAUSED] = action == PAUSE
         return TrialScheduler.CONTINUE if action == CONTINUE else TrialScheduler.STOP
 
     def debug_string(self) -> str:
         """Return nothing: `ProgressReport` shows the progress."""
         return ""
+
+
+def with_made_with(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with `made_with` as a mapping again: Ray flattens it for schedulers."""
+    found = {k.partition("/")[2]: v for k, v in result.items() if k.startswith(f"{MADE_WITH}/")}
+    return {**result, MADE_WITH: found} if found else dict(result)
 
 
 class BudgetStopper(Stopper):

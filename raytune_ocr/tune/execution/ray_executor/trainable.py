@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,7 +90,8 @@ def run_trial(
     def report_epoch(row: dict[str, Any], folder: str | None) -> None:
         nonlocal has_epochs
         has_epochs = True
-        report({**about, **row, **(meter.read() if "epoch" in row else {})}, folder)
+        of_epoch = {"ended_at": time.time(), **meter.read()} if "epoch" in row else {}
+        report({**about, **row, **of_epoch}, folder)
 
     try:
         about["made_with"] = made_with(config)

@@ -43,8 +43,8 @@ def columns_that_fit(records: Sequence[TrialRecord], width: int) -> dict[str, li
     configs = [flat(vars(record.config)) for record in records]
     settings = {n: [short(config.get(n, "-")) for config in configs] for n in differing(configs)}
     last = [epoch_figures(r, r.epochs[-1] if r.epochs else {}) for r in records]
-    labels = epoch_figures(records[0], {})
-    metrics = {label: [cells.get(label, "-") for cells in last] for label in labels}
+    labels = dict.fromkeys(label for row in last for label in row)
+    metrics = {label: [row.get(label, "-") for row in last] for label in labels}
     table = {
         "trial": [record.name for record in records],
         **settings,
@@ -54,7 +54,7 @@ def columns_that_fit(records: Sequence[TrialRecord], width: int) -> dict[str, li
         "state": [state_of(record) for record in records],
         "left": [time_left(record) for record in records],
     }
-    optional = [LOSS, *reversed(list(metrics)), *reversed(list(settings)), "left"]
+    optional = [LOSS, *reversed(labels), *reversed(settings), "left"]
     for name in optional:
         if _width(table) <= width:
             break
@@ -127,12 +127,6 @@ def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
     return {label: figure(row.get(name)) for label, name in shown.items()}
 
 
-def epoch_of(record: TrialRecord) -> str:
-    """Return the epochs done and their total."""
-    done = record.epochs[-1]["epoch"] if record.epochs else 0
-    return f"{done}/{record.config.num_epochs}"
-
-
 def epoch_figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
     """Return the training loss and the metrics of an epoch, by label.
 
@@ -141,6 +135,12 @@ def epoch_figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]
     has_loss = "train_loss" in row or not record.config.trainable
     loss = {LOSS: figure(row.get("train_loss"))} if has_loss else {}
     return {**loss, **figures(record, row)}
+
+
+def epoch_of(record: TrialRecord) -> str:
+    """Return the epochs done and their total."""
+    done = record.epochs[-1]["epoch"] if record.epochs else 0
+    return f"{done}/{record.config.num_epochs}"
 
 
 def plain_line(record: TrialRecord) -> str:

@@ -65,6 +65,16 @@ def test_the_last_result_that_ray_repeats_as_a_trial_ends_is_reported_once():
     assert scheduler.on_trial_result(None, SimpleNamespace(), again) == TrialScheduler.CONTINUE
 
 
+def test_what_a_trial_was_made_with_is_a_mapping_again_after_ray_has_flattened_it():
+    seen = []
+    scheduler = RayScheduler(lambda trial, result: seen.append(result) or CONTINUE)
+    flat = {"epoch": 1, "made_with/torch": "2.9", "made_with/node": "one"}
+    scheduler.on_trial_result(None, SimpleNamespace(config={}), flat)
+    assert seen[0]["made_with"] == {"torch": "2.9", "node": "one"}
+    scheduler.on_trial_result(None, SimpleNamespace(config={}), {"epoch": 2})
+    assert "made_with" not in seen[1]
+
+
 def test_a_spent_budget_ends_all_trials_and_none_alone():
     spent = []
     stopper = BudgetStopper(lambda: bool(spent))

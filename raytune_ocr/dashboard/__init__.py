@@ -1,0 +1,1 @@
+"""The live page of runs: its data, its server and its assets."""

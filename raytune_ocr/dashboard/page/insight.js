@@ -1,0 +1,124 @@
+// Importance of the settings, and what the best reader misreads.
+
+import { ask, frozen } from "page/api.js";
+import { axis, Chart, css, lines, scale, tooltip } from "page/charts.js";
+import { fill, h, labelOf, shown } from "page/dom.js";
+import { store } from "page/store.js";
+
+const BAR = 15; // pixels
+const AGAIN = 30_000; // milliseconds between two estimates of a run in progress
+
+export function makeImportance() {
+  const note = h("p", { class: "hover" });
+  const chart = new Chart("Importance of the settings", draw, 200);
+  let found = [];
+  let next = 0;
+
+  async function update() {
+    if (Date.now() < next) return;
+    next = Date.now() + AGAIN;
+    if (!found.length) fill(note, "estimating …");
+    found = await Promise.all(store.runs.map((run) => ask("importance", { run: run.number }).catch((error) => ({ ours: [], fanova: [], note: error.message }))));
+    chart.element.style.height = `${90 + 2.2 * BAR * names().length}px`;
+    chart.plot?.resize();
+    chart.render();
+    fill(note, [found.map(({ note: why }, run) => (why && found.length > 1 ? `Run ${run + 1}: ${why}` : why)).filter(Boolean).join(" "),
+      found[0]?.estimator ? `Ours: ${found[0].estimator}; one setting at a time, the mark is 95 % of chance. fANOVA (Optuna): share of the variance, line: five forests.` : ""].join(" "));
+  }
+
+  const names = () => [...new Set(found.flatMap(({ ours, fanova }) => [...ours, ...fanova]).map(({ setting }) => setting))];
+
+  function draw() {
+    const settings = names();
+    if (!settings.length) return null;
+    const series = found.flatMap((each, run) => ["ours", "fanova"].filter((kind) => each[kind].length).map((kind) => ({ run, kind, of: each[kind] })));
+    return {
+      tooltip: tooltip(({ seriesName, name, value }) => `${name}\n${seriesName} ${shown(value)}`),
+      legend: { top: 0, textStyle: { color: css("--text") } },
+      xAxis: axis("importance", { min: 0, max: 1, scale: false }),
+      yAxis: axis("", { type: "category", scale: false, inverse: true, data: settings.map((name) => labelOf(`settings.${name}`)), axisLabel: { color: css("--text"), width: chart.narrow ? 90 : 190, overflow: "truncate" } }),
+      series: series.flatMap(({ run, kind, of }, at) => barsOf(run, kind, of, settings, at, series.length)),
+    };
+  }
+
+  return { element: h("div", {}, chart.element, note), update };
+}
+
+function barsOf(run, kind, rows, settings, at, number) {
+  const of = (setting) => rows.find((row) => row.setting === setting) ?? {};
+  const name = `${kind === "ours" ? "ours" : "fANOVA"}${store.runs.length > 1 ? ` (run ${run + 1})` : ""}`;
+  const spread = settings.map((setting, row) => [row, of(setting).low ?? null, of(setting).high ?? null, of(setting).chance ?? null]);
+  const shift = (at - (number - 1) / 2) * (BAR + 2);
+  return [
+    { type: "bar", name, barWidth: BAR, barGap: `${200 / BAR}%`, color: lines()[at], data: settings.map((setting) => of(setting).importance ?? null) },
+    {
+      type: "custom", name, silent: true, z: 5, tooltip: { show: false }, encode: { x: [1, 2], y: 0 },
+      data: spread.filter(([, low]) => low !== null),
+      renderItem: (parameters, api) => whisker(api, shift),
+    },
+  ];
+}
+
+function whisker(api, shift) {
+  const place = (value) => api.coord([value, api.value(0)]);
+  const [[x0, y], [x1]] = [place(api.value(1)), place(api.value(2))];
+  const stroke = { stroke: css("--text"), lineWidth: 1.5 };
+  const children = [{ type: "line", shape: { x1: x0, y1: y + shift, x2: x1, y2: y + shift }, style: stroke }];
+  if (Number.isFinite(api.value(3)) && api.value(3) !== null) {
+    const [x] = place(api.value(3));
+    children.push({ type: "line", shape: { x1: x, y1: y + shift - 7, x2: x, y2: y + shift + 7 }, style: { stroke: css("--bad"), lineWidth: 2 } });
+  }
+  return { type: "group", children };
+}
+
+export function makeReader() {
+  const element = h("div");
+  const results = h("div");
+  let matrix = null;
+  const chart = new Chart("Confusion matrix", draw, 420);
+  chart.element.classList.add("square");
+
+  function update() {
+    if (element.childElementCount) return;
+    const readers = store.runs.filter((run) => [...run.trials.values()].some((trial) => trial.get("metrics.val_char_accuracy") !== null));
+    element.hidden = !readers.length;
+    element.parentElement.hidden = !readers.length;
+    if (!readers.length) return;
+    const shownRuns = frozen ? readers.slice(0, 1) : readers;
+    fill(element, h("div", { class: "controls" }, shownRuns.map((run) => h("button", { type: "button", onclick: () => read(run) }, `Read the validation images with the best model of ${run.name}`))), results);
+    if (frozen) read(readers[0]);
+  }
+
+  async function read(run) {
+    fill(results, h("p", {}, "reading …"));
+    try {
+      const found = await ask("reader", { run: run.number });
+      matrix = found.matrix;
+      fill(results,
+        h("p", {}, `${found.trial} on ${found.split}: ${found.wrong} of ${found.images} strings misread.`),
+        h("h3", {}, "Confusion matrix"), chart.element,
+        h("h3", {}, "Wrong readings with the highest confidence"),
+        h("ul", { class: "reads" }, found.worst.map((each) => h("li", {}, h("img", { src: each.image, alt: `image of ${each.there}` }),
+          `${each.read || "nothing"} for ${each.there} (${shown(each.confidence)})`))));
+      chart.render();
+    } catch (error) {
+      fill(results, h("p", { class: "bad" }, error.message));
+    }
+  }
+
+  function draw() {
+    if (!matrix) return null;
+    const digits = matrix.map((row, at) => String(at));
+    const data = matrix.flatMap((row, y) => row.map((count, x) => [x, y, Math.log1p(x === y ? 0 : count), count]));
+    return {
+      tooltip: tooltip(({ value }) => `${value[0]} read for ${value[1]}: ${value[3]}`),
+      grid: { left: 44, right: 12, top: 12, bottom: 44, containLabel: false },
+      xAxis: axis("read", { type: "category", scale: false, data: digits }),
+      yAxis: axis("there", { type: "category", scale: false, data: digits, inverse: true }),
+      visualMap: { show: false, min: 0, max: Math.max(...data.map((each) => each[2])) || 1, dimension: 2, inRange: { color: [css("--card"), scale()[1]] } },
+      series: [{ type: "heatmap", data, label: { show: true, formatter: ({ value }) => (value[3] ? String(value[3]) : ""), color: css("--text") }, itemStyle: { borderColor: css("--line"), borderWidth: 0.5 } }],
+    };
+  }
+
+  return { element, update };
+}

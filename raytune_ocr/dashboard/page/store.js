@@ -1,0 +1,205 @@
+// The runs, the filter, the selection, and the part of the state that the URL keeps.
+
+import { ask } from "page/api.js";
+
+export const store = { runs: [], trials: [], readOnly: true, brushes: new Map() };
+const listeners = new Map();
+const DEFAULTS = { sort: "score", x: "epoch", smooth: "0" };
+
+/** Call `listener` when one of these happens: data, filter, selection. */
+export function when(kinds, listener) {
+  for (const kind of kinds.split(" ")) {
+    if (!listeners.has(kind)) listeners.set(kind, new Set());
+    listeners.get(kind).add(listener);
+  }
+}
+
+function tell(kind) {
+  for (const listener of listeners.get(kind) ?? []) listener(kind);
+}
+
+// What the URL keeps
+
+const kept = new URLSearchParams(location.hash.slice(1));
+
+/** A part of the state, as text. */
+export function get(name) {
+  return kept.get(name) ?? DEFAULTS[name] ?? "";
+}
+
+/** Set a part of the state; "" forgets it. */
+export function set(name, value, kind = null) {
+  if (value === "" || value === DEFAULTS[name]) kept.delete(name);
+  else kept.set(name, value);
+  history.replaceState(null, "", `#${kept}`);
+  if (kind) tell(kind);
+}
+
+/** The keys of the selected trials. */
+export function selection() {
+  return get("sel") ? get("sel").split(",") : [];
+}
+
+/** Select a trial, or no longer. */
+export function toggle(key) {
+  const keys = selection();
+  const others = keys.filter((each) => each !== key);
+  set("sel", (others.length < keys.length ? others : [...keys, key].slice(-MOST)).join(","));
+  tell("selection");
+}
+
+/** Select these trials and no others. */
+export function select(keys) {
+  set("sel", keys.join(","));
+  tell("selection");
+}
+
+const MOST = 6; // trials beside each other
+
+// Data
+
+/** Take what changed since the last time; whether anything did. */
+export async function refresh() {
+  const since = store.runs.map((run) => run.version).join(",");
+  const answer = await ask("state", { since });
+  store.readOnly = answer.read_only;
+  let changed = false;
+  for (const [number, document] of answer.runs.entries()) {
+    let run = store.runs[number];
+    if (run && run.generation !== document.generation && since) {
+      store.runs[number] = run = null;
+      const fresh = await ask("state", { since: since.split(",").map((v, n) => (n === number ? 0 : v)) });
+      Object.assign(document, fresh.runs[number]);
+    }
+    if (run?.version === document.version) continue;
+    changed = true;
+    store.runs[number] = merged(run, document, number);
+  }
+  if (changed) {
+    store.trials = store.runs.flatMap((run) => [...run.trials.values()]);
+    filtered = null;
+    tell("data");
+  }
+  return changed;
+}
+
+function merged(run, document, number) {
+  const same = run && run.columns.length === document.columns.length;
+  const trials = same ? run.trials : new Map();
+  const index = new Map(document.columns.map((column, at) => [column.id, at]));
+  for (const row of document.trials) trials.set(row[0], trialOf(row, index, number));
+  return { ...document, number, trials, index, curves: run?.curves ?? new Map() };
+}
+
+function trialOf(row, index, run) {
+  const name = row[0];
+  return {
+    run, name, key: `${run}/${name}`,
+    get label() {
+      return store.runs.length > 1 ? `${run + 1}: ${name}` : name;
+    },
+    get(id) {
+      return row[index.get(id)] ?? store.runs[run]?.constants[id] ?? null;
+    },
+  };
+}
+
+/** The columns of all runs, each once. */
+export function columns() {
+  const found = new Map();
+  for (const run of store.runs) for (const column of run.columns) found.set(column.id, column);
+  return [...found.values()];
+}
+
+/** The curves of a metric in a run, with those that changed since. */
+export async function curvesOf(run, metric) {
+  const held = run.curves.get(metric) ?? { generation: run.generation, version: 0, curves: {} };
+  if (held.generation !== run.generation) Object.assign(held, { version: 0, curves: {}, generation: run.generation });
+  if (held.version < run.version) {
+    const version = run.version;
+    const fresh = await ask("curves", { run: run.number, metric, since: held.version });
+    Object.assign(held.curves, fresh);
+    held.version = version;
+    run.curves.set(metric, held);
+  }
+  return held.curves;
+}
+
+// The filter: words that a row has, and comparisons such as lr<0.01
+
+const COMPARISON = /^([^<>=!~]+)(<=|>=|!=|=|<|>|~)(.*)$/;
+let filtered = null;
+
+/** The trials that the filter and, unless `without` is its view, every brush lets through. */
+export function visible(without = null) {
+  if (!filtered) {
+    const tests = get("q").split(/\s+/).filter(Boolean).map(testOf);
+    filtered = store.trials.filter((trial) => tests.every((test) => test(trial)));
+  }
+  let shown = filtered;
+  for (const [view, keys] of store.brushes) {
+    if (view !== without) shown = shown.filter((trial) => keys.has(trial.key));
+  }
+  return shown;
+}
+
+/** Filter by text. */
+export function filter(text) {
+  filtered = null;
+  set("q", text, "filter");
+}
+
+/** Filter by the trials that were brushed in a view; null: all. */
+export function brush(view, keys) {
+  if (keys) store.brushes.set(view, keys);
+  else if (!store.brushes.delete(view)) return;
+  tell("filter");
+}
+
+/** Forget every filter. */
+export function clearFilters() {
+  store.brushes.clear();
+  filter("");
+  tell("clear");
+}
+
+function testOf(word) {
+  const parts = COMPARISON.exec(word);
+  if (!parts) {
+    const text = word.toLowerCase();
+    return (trial) => WORDS.some((id) => String(trial.get(id) ?? "").toLowerCase().includes(text));
+  }
+  const [, name, operator, value] = parts;
+  const ids = columns().map((column) => column.id);
+  const id = ids.find((each) => each === name) ?? ids.find((each) => each.endsWith(`.${name}`))
+    ?? ids.find((each) => each.includes(name));
+  return (trial) => id !== undefined && compares(trial.get(id), operator, value);
+}
+
+const WORDS = ["trial", "status", "stop_reason", "node", "tags", "notes", "error"];
+
+function compares(held, operator, value) {
+  if (operator === "~") return String(held ?? "").includes(value);
+  const numbers = typeof held === "number" && value !== "" && !Number.isNaN(+value);
+  const [a, b] = numbers ? [held, +value] : [String(held ?? ""), value];
+  if (operator === "=") return a === b;
+  if (operator === "!=") return a !== b;
+  if (held === null || (typeof held === "number") !== numbers) return false;
+  return { "<": a < b, ">": a > b, "<=": a <= b, ">=": a >= b }[operator];
+}
+
+// Scores
+
+/** Compare two trials: the better one first, those without a score last. */
+export function byScore(a, b) {
+  if (a.run !== b.run && store.runs[a.run].metric !== store.runs[b.run].metric) return a.run - b.run;
+  const [x, y] = [meritOf(a), meritOf(b)];
+  return y - x || 0;
+}
+
+/** The score of a trial, higher is better. */
+export function meritOf(trial) {
+  const score = trial.get("score");
+  if (score === null) return -Infinity;
+  return store.runs[trial.run].mode === "min" ? -score : score;
+}

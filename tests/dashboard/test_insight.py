@@ -1,0 +1,69 @@
+import sys
+
+import pytest
+
+from raytune_ocr.dashboard import insight
+from raytune_ocr.dashboard.insight import fanova_of, importances, reader_errors
+from raytune_ocr.dashboard.snapshot import snapshots
+from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
+from raytune_ocr.results.journal import Journal
+from tests.fixtures.records import searched_run, trial
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with the trials of its results in its journal as well."""
+    folder = searched_run(tmp_path_factory.mktemp("insight") / "run")
+    records = {}
+    for number in range(8):
+        settings = {"learning_rate": 1e-3 * (number + 1), "batch_size": (16, 32)[number % 2]}
+        records[f"trial_{number}"] = trial(folder, number, 0.5 + number / 20, **settings)
+    Journal(folder).rewrite(records, {})
+    return snapshots([folder])[0]
+
+
+def test_fanova_stands_beside_our_estimate_with_its_spread(run, monkeypatch):
+    monkeypatch.setattr(insight, "FORESTS", 2)
+    found = importances(run.source, run.document())
+    assert found["ours"][0]["setting"] == "learning_rate"
+    fanova = {row["setting"]: row for row in found["fanova"]}
+    assert set(fanova) == {"learning_rate", "batch_size"}
+    assert fanova["learning_rate"]["importance"] > fanova["batch_size"]["importance"]
+    for row in fanova.values():
+        assert row["low"] <= row["importance"] <= row["high"]
+
+
+def test_without_optuna_the_page_says_how_to_get_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert fanova_of(run.document()) == (
+        [],
+        "fANOVA needs Optuna: pip install 'raytune-ocr[optuna]'",
+    )
+
+
+def test_few_trials_have_no_importance(tmp_path):
+    record = trial(tmp_path, 0, 0.5)
+    write_json(tmp_path / RESULTS_COPY, results_document([record], {}, "now"))
+    found = importances(tmp_path, snapshots([tmp_path])[0].document())
+    assert found["ours"] == [] and "at least 5 trials" in found["note"]
+
+
+def test_only_a_reader_has_a_confusion_matrix(tmp_path):
+    record = trial(tmp_path, 0, 0.5, trainable="my_train:finetune")
+    document = results_document([record], {}, "now")
+    write_json(tmp_path / RESULTS_COPY, document)
+    with pytest.raises(RaytuneOCRError):
+        reader_errors(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_reader_run_has_a_confusion_matrix_and_its_worst_readings(confirmed_run):
+    found = reader_errors(confirmed_run)
+    assert len(found["matrix"]) == 10 and found["images"] > 0
+    assert found["wrong"] >= len(found["worst"])
+    for each in found["worst"]:
+        assert each["read"] != each["there"]
+        assert each["image"].startswith("data:image/png;base64,")
+    sure = [each["confidence"] for each in found["worst"]]
+    assert sure == sorted(sure, reverse=True)
