@@ -139,8 +139,8 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module that registers the model; may be repeated. Modules that only a file "
-        "names are not imported",
+        help="import a module that registers the model; may be repeated. Modules that only the "
+        "model's own files name are not imported, since importing runs their code",
     )
 
 

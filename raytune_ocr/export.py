@@ -29,12 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="METADATA",
-        help="images that check the exported files (default: the config's)",
+        help="images on which the exported files are checked (default: the config's data)",
     )
     parser.add_argument(
         "--allow-outside",
         action="store_true",
-        help="accept image paths outside the data's folder and the working folder",
+        help="accept images outside the data folder and the working folder (default: refuse)",
     )
     add_imports(parser)
     return parser

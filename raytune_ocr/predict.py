@@ -42,23 +42,23 @@ def build_parser() -> argparse.ArgumentParser:
         type=at_least(1),
         default=1,
         metavar="K",
-        help="of a classifier, name the K likeliest classes of each image, in further columns "
-        "text_2, confidence_2 and so on (default 1)",
+        help="for a classifier: write the K most likely classes of each image, in additional "
+        "columns text_2, confidence_2 and so on (default 1)",
     )
     parser.add_argument(
         "--mixed-precision",
         action=argparse.BooleanOptionalAction,
-        help="compute in bf16 where this machine is fast in it, up to twice as fast, or never:"
-        " float32 reads alike everywhere, bf16 may differ in rare doubtful images (default: as"
-        " the checkpoint was trained and validated; an export in float32)",
+        help="predict in bf16 if this machine accelerates it (up to twice as fast), or always in"
+        " float32, which predicts the same on every machine; bf16 may differ on rare"
+        " low-confidence images (default: as the checkpoint was trained; an export in float32)",
     )
     parser.add_argument(
         "--second-look",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="read doubtful images again at two other sizes and keep the reading that all three"
-        " support most: about 20 %% fewer errors on poor images for about 10 %% more time on them"
-        " (default: on)",
+        help="predict low-confidence images again at two other scales and keep the prediction with"
+        " the highest combined confidence: about 20 %% fewer errors on poor images for about"
+        " 10 %% more time on them (default: on)",
     )
     return parser
 

@@ -78,7 +78,7 @@ def export(
     Args:
         results: a results JSON (its best model), a trial's folder or a checkpoint.
         data: metadata of real images (default: what the config names).
-        allow_outside: accept image paths outside the data's folder and the working folder.
+        allow_outside: accept image paths outside the data folder and the working folder.
         imports: modules to import first, for the models and datasets that they register.
 
     Returns:
@@ -100,7 +100,9 @@ def export(
     try:
         images, describe = _validation_images(model, config, allow_outside)
     except DataLoaderError as error:
-        raise DataLoaderError(f"{error}; the check needs real images: --data METADATA") from None
+        raise DataLoaderError(
+            f"{error}; the check of the export needs real images: pass --data METADATA"
+        ) from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
     without_own_paths(whole(config, model)).save_yaml(output / CONFIG)

@@ -38,7 +38,7 @@ def needed(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigurationError(f"{module} is needed here ({error}): {EXTRA}") from None
+        raise ConfigurationError(f"cannot import {module} ({error}); install it: {EXTRA}") from None
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
@@ -68,7 +68,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         imports: modules to import first; those that the config names are not imported.
 
     Raises:
-        CheckpointError: when either file is missing, damaged, or they do not fit each other.
+        CheckpointError: when either file is missing, damaged, or they do not match.
         ConfigurationError: when the model needs a module that is not imported.
     """
     library = needed("safetensors")
@@ -87,7 +87,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         with library.safe_open(str(path), "pt") as file:
             about = file.metadata() or {}
     except Exception as error:  # the library has many exception classes
-        raise CheckpointError(f"{path}: does not fit {beside}: {error}") from None
+        raise CheckpointError(f"{path}: does not match {beside}: {error}") from None
     _take_calibration(model, about, path)
     return model.eval()
 
@@ -159,7 +159,10 @@ def load_onnx(path: Path) -> nn.Module:
         model.class_names = _class_names(path, about.get("class_names", ""))
         model.image_shape = session.get_inputs()[0].shape[1:]
     elif model.kind not in ("ctc", "attention"):
-        raise CheckpointError(f"{path}: not a model of this package (no kind in its metadata)")
+        raise CheckpointError(
+            f"{path}: not an ONNX file that raytune_ocr.export wrote (no known `kind` in its "
+            "metadata)"
+        )
     return model.eval()
 
 

@@ -181,7 +181,9 @@ def _write_onnx(model: OwnModel, path: Path) -> str:
         return "not written: the task gives no example_inputs"
     network = model.load()
     if not isinstance(network, torch.nn.Module):
-        return f"not written: load_model gives no torch.nn.Module, but {type(network).__name__}"
+        return (
+            f"not written: load_model must return a torch.nn.Module, got {type(network).__name__}"
+        )
     for module in ("onnx", "onnxscript", "onnxruntime"):
         needed(module)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -221,14 +223,14 @@ def _difference(network: Any, path: Path, inputs: Sequence[Any]) -> float:
 def _card(model: OwnModel, files: Sequence[str], why: str) -> str:
     config = model.config
     trained_by = config.trainable or config.task
-    figures = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in model.metrics.items())
+    metrics = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in model.metrics.items())
     parameters = "\n".join(f"| `{n}` | {value} |" for n, value in config.parameters.items())
     onnx = f"`{ONNX}`: {why}." if why else f"`{ONNX}` computes as PyTorch does."
     return (
         f"# {config.experiment_name}\n\nTrained by `{trained_by}`; `{CONFIG}` has every setting. "
-        f"Chosen by `{config.early_stopping_monitor}` ({config.early_stopping_mode}).\n\n"
+        f"Best epoch by `{config.early_stopping_monitor}` ({config.early_stopping_mode}).\n\n"
         f"    python -m raytune_ocr.predict THIS_FOLDER FILES --import {trained_by.split(':')[0]}\n"
-        f"\n## Figures of the best epoch\n\n| metric | value |\n|---|---|\n{figures}\n"
+        f"\n## Metrics of the best epoch\n\n| metric | value |\n|---|---|\n{metrics}\n"
         f"\n## Parameters\n\n| parameter | value |\n|---|---|\n{parameters}\n"
         f"\n## Files\n\n{', '.join(f'`{name}`' for name in files)}. {onnx}\n"
     )

@@ -67,7 +67,7 @@ def _predict_own(model: OwnModel, arguments: argparse.Namespace) -> int:
     """Predict files by a user's own task, whatever they are."""
     files = [Path(name) for name in arguments.images]
     if missing := [str(file) for file in files if not file.is_file()]:
-        raise DataNotFoundError(f"{', '.join(missing)}: must be a file")
+        raise DataNotFoundError(f"{', '.join(missing)}: must be an existing file")
     readings = list(model.predict(files))
     _write(readings, arguments)
     _log(f"{len(readings)} read, 0 skipped")
@@ -88,8 +88,8 @@ def _read_all(
     asked = arguments.mixed_precision
     if checkpoint.suffix == ".onnx" and asked:
         raise ConfigurationError(
-            f"--mixed-precision: {checkpoint} computes in float32; give its checkpoint or its "
-            "model.safetensors"
+            f"--mixed-precision: must not be given for an ONNX file, which computes in float32, "
+            f"got {checkpoint}; name the trial's checkpoint or the export's model.safetensors"
         )
     if asked and autocast_dtype(torch.device("cpu")) is None:
         _log("--mixed-precision: not faster on this machine; reading in float32")

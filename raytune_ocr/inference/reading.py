@@ -124,7 +124,8 @@ def predict(
     else:
         if top_k != 1:
             raise ConfigurationError(
-                f"--top-k: must go with a classifier of images, got {top_k} of a reader of digits"
+                f"--top-k: must be 1 for a digit recognition model, got {top_k}; only an image "
+                "classifier has further classes"
             )
         read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
         pictures = _decoded(files, to_canvas, unreadable, first_only)

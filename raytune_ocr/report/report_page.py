@@ -193,7 +193,7 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
 def _not_begun(candidates: int) -> str:
     if candidates:
         return f"After the search, the {candidates} best trials train again with fresh seeds."
-    return "Not confirmed: --confirm K trains the K best trials again with fresh seeds."
+    return "Not confirmed; to train the K best trials again with fresh seeds, pass --confirm K."
 
 
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -262,7 +262,9 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     settings["score"] = [analysis.score_of(result) for result in document["all_results"]]
     settings = settings[settings["score"].notna()]
     if len(settings) < 2 or len(settings.columns) < 2:
-        raise DataNotFoundError("This needs two trials with a score and a setting that differs.")
+        raise DataNotFoundError(
+            "This section needs at least two trials with a score that differ in a setting."
+        )
     writer.table("settings", settings)
     shown = settings.astype(object).where(settings.notna(), NOT_SET)
     scores = shown.pop("score").tolist()
@@ -308,7 +310,7 @@ def _winner_and_split(source: Path, data: str | None) -> tuple[Any, Any, Any]:
     path, document = read_document(source)
     config = (document.get("best_result") or {}).get("config") or {}
     if config and task_name(config) != READER:
-        raise DataNotFoundError("Only of readers of digits.")
+        raise DataNotFoundError("Only for digit recognition models.")
     model, config = load_reader(find_checkpoint(path))
     return model, config, load_split(data or config.metadata_path, config.val_split)
 
@@ -333,7 +335,8 @@ def _winner(
     writer.table("misread", pd.DataFrame(worst, columns=columns))
     section.text = (
         f"{config.experiment_name} on {config.val_split}: {len(rows)} of {len(split)} strings"
-        f" misread. {precision_note(config)} Below: the wrong readings with the highest confidence."
+        f" misread. {precision_note(config)} Below: the wrong predictions with the highest"
+        " confidence."
     )
     if rows:
         titles = [

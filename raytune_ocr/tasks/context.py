@@ -91,8 +91,8 @@ class FunctionContext:
             raise TrialStopped(self.stop_reason)
         if self._must_load:
             raise ConfigurationError(
-                "context.load: must be called before the first report of a resumed training, "
-                "since it continues from what was saved"
+                "context.load: must be called before the first context.report of a resumed "
+                "trial, because training continues from the saved state"
             )
         checked = checked_metrics({**(metrics or {}), **named})
         try:

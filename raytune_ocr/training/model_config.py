@@ -146,9 +146,9 @@ def rebuild_model(
     if config.dataset_name != KHMER_DIGITS:
         if not config.class_names or not config.image_shape:
             raise CheckpointError(
-                f"{source}: holds no reader of digits, but a model of {config.dataset_name!r} that "
-                "names neither its classes nor the shape of an image; its dataset must give both "
-                "by model_facts() when it is trained"
+                f"{source}: the config of a model of {config.dataset_name!r} must have class_names "
+                "and image_shape; train it again with a dataset that returns both from "
+                "model_facts()"
             )
         offered = {"num_classes": len(config.class_names), "in_channels": config.image_shape[0]}
     without_imports = dataclasses.replace(config, imports=[])
@@ -211,7 +211,7 @@ def load_model(
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
+        raise CheckpointError(f"{path}: its weights do not match its config: {error}") from None
     return model.eval(), config
 
 
@@ -226,6 +226,6 @@ def load_reader(
     model, config = load_model(path, imports)
     if config.dataset_name != KHMER_DIGITS:
         raise CheckpointError(
-            f"{path}: must be a reader of digits, got a model of {config.dataset_name!r}"
+            f"{path}: must be a digit recognition model, got a model of {config.dataset_name!r}"
         )
     return model, config

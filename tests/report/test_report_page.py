@@ -93,7 +93,7 @@ def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
         return made
 
     first = record("a")
-    assert "Not confirmed: --confirm K" in shown(first, asked=None)
+    assert "pass --confirm K" in shown(first, asked=None)
     assert "After the search, the 2 best trials train again" in shown(first)
     begun = [record("a-seed101", "running", "a"), record("a-seed102", "pending", "a")]
     assert "0 of 2 runs with fresh seeds are done" in shown(first, *begun)

@@ -118,7 +118,7 @@ def _warn_if_fixed(dataset: Any, config: TrainingConfig) -> None:
     """Log a warning if the dataset has no transforms to draw again."""
     if not can_reapply(dataset):
         logger.warning(
-            "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
+            "--reapply-transforms has no effect: the dataset %r has no random transforms%s",
             config.dataset_name,
             "" if config.augmentation else "; set augmentation=true",
         )
