@@ -22,7 +22,7 @@ export function fillIfNew(element, state, make) {
   const text = JSON.stringify(state);
   if (element.dataset.state === text) return;
   element.dataset.state = text;
-  fill(element, make());
+  fill(element, [make()].flat());
 }
 
 /** A labelled choice; `options` are [value, label] pairs. */

@@ -1,7 +1,7 @@
 // Orders to runs in progress: forms, and what the run answered.
 
 import { order } from "page/api.js";
-import { choice, fill, h, labelOf } from "page/dom.js";
+import { choice, fill, fillIfNew, h, labelOf } from "page/dom.js";
 import { columns, refresh, store, when } from "page/store.js";
 
 const NEEDS_TRIAL = ["stop", "pause", "resume"];
@@ -42,13 +42,16 @@ export function trialOrders(trial) {
 export function runOrders() {
   const element = h("div", { class: "orders" });
   const update = () => {
-    if (store.readOnly || element.childElementCount) return;
+    if (store.readOnly) return;
+    fillIfNew(element, [store.runs.map(({ name }) => name), settingIds()], make);
+  };
+  const make = () => {
     const answer = h("p", { class: "answer", role: "status" });
     let run = 0;
     const which = store.runs.length > 1
       ? choice("run", store.runs.map(({ name }, at) => [at, name]), 0, (value) => { run = Number(value); }) : null;
     const give = (action, values, trial = null) => send(run, { action, trial, arguments: values }, answer);
-    fill(element, h("details", {}, h("summary", {}, "Steer the run"),
+    return h("details", {}, h("summary", {}, "Steer the run"),
       h("div", { class: "controls" }, which,
         oneValue("Epochs of all trials, at most", "number", "", (value) => give("budget", { epochs: Number(value) })),
         oneValue("Seconds, at most", "number", "", (value) => give("budget", { seconds: Number(value) })),
@@ -56,7 +59,7 @@ export function runOrders() {
         oneValue("Note on the run", "text", "", (text) => give("note", { text })),
         h("button", { type: "button", onclick: () => confirm("End the whole run? It can be resumed.") && give("stop", {}) }, "Stop the run")),
       h("h3", {}, "Add a trial"),
-      settingsForm(null, "Add", (set, name) => give("add", { set }, name)), answer));
+      settingsForm(null, "Add", (set, name) => give("add", { set }, name)), answer);
   };
   when("data", update);
   return element;
@@ -72,8 +75,7 @@ function oneValue(label, type, value, give) {
 /** A field for each setting that differs between trials; a clone sends those that were changed. */
 function settingsForm(trial, verb, give) {
   const name = h("input", { type: "text", required: trial === null, placeholder: trial ? "by itself" : "", name: "name" });
-  const ids = columns().filter(({ kind }) => kind === "setting").map(({ id }) => id);
-  const inputs = ids.map((id) => [id, h("input", { type: "text", value: trial?.get(id) ?? "", name: id, size: "10" })]);
+  const inputs = settingIds().map((id) => [id, h("input", { type: "text", value: trial?.get(id) ?? "", name: id, size: "10" })]);
   const submit = (event) => {
     event.preventDefault();
     const changed = inputs.filter(([id, input]) => input.value !== "" && input.value !== String(trial?.get(id) ?? ""));
@@ -84,6 +86,8 @@ function settingsForm(trial, verb, give) {
     inputs.map(([id, input]) => h("label", { class: "field" }, h("span", {}, labelOf(id)), input)),
     h("button", {}, verb));
 }
+
+const settingIds = () => columns().filter(({ kind }) => kind === "setting").map(({ id }) => id);
 
 function parsed(text) {
   if (text === "true" || text === "false") return text === "true";
