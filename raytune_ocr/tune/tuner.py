@@ -25,6 +25,7 @@ from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.signals import interruption
+from raytune_ocr.tune.execution.terminal.notebook import html_table
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.search.library import add_to_library, read_library
 from raytune_ocr.tune.search.refine import refine
@@ -288,6 +289,10 @@ class HyperparameterTuner:
         """Write the JSON and the tables; return the JSON's path."""
         self.run.save_results()
         return str(self.results_file)
+
+    def _repr_html_(self) -> str:
+        """Return the trials as a table, for notebooks."""
+        return html_table(list(self.records.values()), str(self.output_dir))
 
     def document(self) -> dict[str, Any]:
         """Return the content of the results JSON."""

@@ -21,6 +21,7 @@ from raytune_ocr.tune.execution.terminal.live_table import (
     live_table,
     plain_line,
 )
+from raytune_ocr.tune.execution.terminal.notebook import NotebookOutput, html_table, in_notebook
 from raytune_ocr.tune.execution.throttle import Throttle
 
 
@@ -39,25 +40,29 @@ class ProgressReport:
         self.console = Console(file=sys.stderr)
         self._lines = sys.stdout
         self._live: Live | None = None
+        self._notebook: NotebookOutput | None = None
         self._printed: dict[str, tuple[str, int]] = {}
         self._throttle = Throttle(seconds=0.1)
         self._changed = False
         self._begun = time.monotonic()
 
     def __enter__(self) -> ProgressReport:
-        if not self.quiet and self.console.is_terminal:
+        if not self.quiet and in_notebook():
+            self._notebook = NotebookOutput()
+            self._draw()
+        elif not self.quiet and self.console.is_terminal:
             self._live = Live(self._table(), console=self.console, auto_refresh=False)
             self._live.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._draw()
         if self._live is not None:
-            self._live.update(self._table(), refresh=True)
             self._live.__exit__(None, None, None)
 
     def update(self, record: TrialRecord) -> None:
         """Show that a record changed."""
-        if self._live is not None:
+        if self._live is not None or self._notebook is not None:
             self._changed = True
             self.refresh()
         elif not self.quiet or record.status == "failed":
@@ -69,9 +74,9 @@ class ProgressReport:
 
     def refresh(self) -> None:
         """Draw the table if something changed, at most ten times a second."""
-        if self._live is not None and self._changed and self._throttle.ready():
+        if self._changed and self._throttle.ready():
             with self._throttle.measured():
-                self._live.update(self._table(), refresh=True)
+                self._draw()
             self._changed = False
 
     def say(self, text: str) -> None:
@@ -85,11 +90,20 @@ class ProgressReport:
         """Print a line about an error, even with `quiet`."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def _draw(self) -> None:
+        """Show the live table as it is now, where there is one."""
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+        if self._notebook is not None:
+            self._notebook.update(html_table(list(self.records.values()), self._heading()))
+
     def _table(self) -> Group:
         width, height = self.console.width, self.console.height
+        return live_table(list(self.records.values()), width, height, self._heading())
+
+    def _heading(self) -> str:
         elapsed = time.monotonic() - self._begun
-        records = list(self.records.values())
-        return live_table(records, width, height, heading(records, elapsed, self.waiting))
+        return heading(list(self.records.values()), elapsed, self.waiting)
 
 
 def summary(
