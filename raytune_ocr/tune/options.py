@@ -231,7 +231,9 @@ class TuneOptions:
         "folder is this machine's copy; None: every node sees the output folder",
     )
     data: str | None = option(None, "overrides every experiment's `metadata_path`")
-    allow_outside: bool = option(False, "accept images outside the data's and the working folder")
+    allow_outside: bool = option(
+        False, "accept images outside the data folder and the working folder"
+    )
     resume: bool = option(False, "resume the run in the output folder")
     resume_if_any: bool = option(False, "resume if the output folder has a run, else start one")
     overwrite: bool = option(
