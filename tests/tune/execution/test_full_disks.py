@@ -83,6 +83,8 @@ def test_a_trial_without_room_for_temporary_files_is_unfinished_and_goes_on(
     assert [row["epoch"] for row in trial.rows if "epoch" in row] == [1, 1, 2, 3]  # one told again
 
 
+# TensorBoard writes in a thread of its own, and says it again where it is called.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("part", "epoch"), [("tensorboard", 2), ("checkpoints", 2), ("logs", 1)])
 def test_a_trial_without_room_in_a_folder_of_its_own_is_unfinished_and_goes_on(
     small_disk, digits, tmp_path, part, epoch

@@ -57,7 +57,7 @@ def test_a_script_hears_of_a_signal_once_all_is_saved(tmp_path, monkeypatch, num
         runner.run.save_state()
         first, _ = unfinished
         train_record(first, 2, 0.9)
-        runner.run.report(first, {"stop_reason": "max_epochs"})
+        runner.run.report(first, {"stop_reason": "early_stopping"})
         runner.interruptions.received = number
 
     monkeypatch.setattr(TrialRunner, "train", interrupted)
