@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.support.earlier import MODES, with_relatives
 from benchmarks.support.kinds import KINDS, drawn
 from benchmarks.support.peers import PEERS
 from benchmarks.support.replay import Conditions, Outcome, find_method
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         methods = dict(_methods(options.methods))
-        tables = list(_tables(options.tables, options.kinds, options.seeds))
+        tables = list(_tables(options))
     except RaytuneOCRError as error:
         print(f"benchmarks.search: {error}", file=sys.stderr)
         return 2
@@ -90,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             workers,
             options.start_cost,
             options.unequal,
+            options.earlier,
         )
         replayed[f"workers={workers}"] = {
             name: replay(method, tables, conditions) for name, method in methods.items()
@@ -213,15 +215,15 @@ def _methods(names: Sequence[str]) -> Iterator[tuple[str, Replayed]]:
             print(f"{name}: skipped, {PEERS[name].package} is not installed", file=sys.stderr)
 
 
-def _tables(paths: Sequence[Path], kinds: Sequence[str], seeds: int) -> Iterator[tuple[Table, int]]:
+def _tables(options: argparse.Namespace) -> Iterator[tuple[Table, int]]:
     """Each table, with the seed to search it with: other ones for each task."""
-    recorded = [table for path in paths for table in read_tables(path)]
-    for number, table in enumerate(recorded):
-        yield from ((table, 1000 * number + seed) for seed in range(seeds))
-    for kind in KINDS if "all" in kinds else kinds:
-        for number in range(TASKS):
-            table = drawn(kind, number)
-            yield from ((table, 1000 * number + seed) for seed in range(seeds))
+    kinds = KINDS if "all" in options.kinds else options.kinds
+    groups = [[table for path in options.tables for table in read_tables(path)]]
+    groups += [[drawn(kind, number) for number in range(TASKS)] for kind in kinds]
+    for group in groups:
+        tables = with_relatives(group) if options.earlier else group
+        for number, table in enumerate(tables):
+            yield from ((table, 1000 * number + seed) for seed in range(options.seeds))
 
 
 def _kind(name: str) -> str:
@@ -255,6 +257,13 @@ def _parser() -> argparse.ArgumentParser:
         "--start-cost", type=float, default=0.0, metavar="EPOCHS", help="of each start"
     )
     parser.add_argument("--unequal", action="store_true", help="epochs of unequal cost")
+    parser.add_argument(
+        "--earlier",
+        choices=MODES,
+        default="",
+        help="earlier studies that the product's methods know: other tasks of the same table, "
+        "those with the curves of other configs, or with negated scores",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of the first --workers")
     return parser

@@ -25,6 +25,8 @@ address=$head:$((20000 + SLURM_JOB_ID % 20000))
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
 export RAY_AUTH_TOKEN
+# What trials print fills no disk: 16 MiB a log file, and one before it.
+export RAY_ROTATION_MAX_BYTES=16777216 RAY_ROTATION_BACKUP_COUNT=1
 
 start() {  # options of srun, then --, then options of `ray start`; CPUs are those of the allocation
     local step=()

@@ -25,7 +25,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_version(parser)
     parser.add_argument(
-        "results", nargs="+", type=Path, help="results JSON files or output folders, side by side"
+        "results",
+        nargs="+",
+        type=Path,
+        help="results JSON files or output folders; several are compared side by side",
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
@@ -33,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="METADATA",
-        help="images that the best model reads (default: the config's)",
+        help="images on which the report evaluates the best model (default: the config's data)",
     )
     parser.add_argument(
         "--watch",

@@ -52,7 +52,7 @@ def open_streams(*, to_the_end: bool = False) -> None:
             setattr(sys, name, io.TextIOWrapper(opened, "utf-8", write_through=True))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            if to_the_end and isinstance(stream.buffer, io.BufferedWriter):
+            if to_the_end and isinstance(stream.buffer, (io.BufferedWriter, io.FileIO)):
                 setattr(sys, name, _lasting(stream))
 
 
@@ -108,7 +108,7 @@ def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:
         io.BufferedWriter(_LastingOutput(stream.fileno())),
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        line_buffering=stream.line_buffering or stream.write_through,  # PYTHONUNBUFFERED
     )
 
 
@@ -139,8 +139,8 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODULE",
-        help="import a module that registers the model; may be repeated. Modules that only a file "
-        "names are not imported",
+        help="import a module that registers the model; may be repeated. Modules that only the "
+        "model's own files name are not imported, since importing runs their code",
     )
 
 

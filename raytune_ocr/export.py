@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from raytune_ocr.cli import add_imports, add_version, answer
-from raytune_ocr.inference.exporting import export
-from raytune_ocr.inference.formats import CARD, EXTRA
 from raytune_ocr.plugins import import_modules
 
 
@@ -19,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m raytune_ocr.export",
         description="Write the best model as safetensors and ONNX, checked, with a model card.",
         epilog="example: python -m raytune_ocr.export training_output "
-        f"--output reader    (needs {EXTRA})",
+        "--output reader    (needs pip install 'raytune-ocr[export]')",
     )
     add_version(parser)
     parser.add_argument(
@@ -31,12 +29,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data",
         metavar="METADATA",
-        help="images that check the exported files (default: the config's)",
+        help="images on which the exported files are checked (default: the config's data)",
     )
     parser.add_argument(
         "--allow-outside",
         action="store_true",
-        help="accept image paths outside the data's folder and the working folder",
+        help="accept images outside the data folder and the working folder (default: refuse)",
     )
     add_imports(parser)
     return parser
@@ -47,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
 
     def command() -> int:
+        from raytune_ocr.inference.exporting import export
+        from raytune_ocr.inference.formats import CARD
+
         import_modules(arguments.imports)
         export(
             arguments.results,

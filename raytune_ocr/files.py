@@ -43,19 +43,42 @@ SAYS_DISK_FULL = re.compile(
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error or one of its causes is a full disk."""
+    return disk_full_in(error) is not None
+
+
+def disk_full_in(error: BaseException) -> BaseException | None:
+    """Return the full disk among an error and its causes, the one that names a file if there is."""
+    found: BaseException | None = None
     chain: BaseException | None = error
     while chain is not None:
-        if isinstance(chain, OSError) and chain.errno in DISK_FULL:
-            return True
-        if isinstance(chain, Exception) and SAYS_DISK_FULL.search(str(chain)):
-            return True
+        if _says_disk_full(chain):
+            found = found or chain
+            if isinstance(chain, OSError) and chain.filename:
+                return chain
         chain = chain.__cause__ or chain.__context__
-    return False
+    return found
+
+
+def _says_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return True
+    return isinstance(error, Exception) and SAYS_DISK_FULL.search(str(error)) is not None
 
 
 def disk_full(path: str | os.PathLike[str]) -> OSError:
     """Return the error of a full disk for a file."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+@contextmanager
+def naming_disk_full(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the error of a full disk, whatever library reports it, into an OSError with the path."""
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error):
+            raise disk_full(path) from error
+        raise
 
 
 @contextmanager
@@ -81,16 +104,13 @@ def replacing(path: str | os.PathLike[str], *, follow_links: bool = False) -> It
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        mode = _create(aside)
-        yield aside
-        with aside.open("rb+") as written:
-            aside.chmod(mode)
-            os.fsync(written.fileno())
-        aside.replace(target)
-    except Exception as error:
-        if is_disk_full(error):
-            raise disk_full(target) from error
-        raise
+        with naming_disk_full(target):
+            mode = _create(aside)
+            yield aside
+            with aside.open("rb+") as written:
+                aside.chmod(mode)
+                os.fsync(written.fileno())
+            aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
 

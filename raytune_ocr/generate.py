@@ -17,7 +17,9 @@ def _lengths(text: str) -> tuple[int, int]:
     try:
         lengths = int(low), int(high or low)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"must be like 1-8 or 4, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"must be a range such as 1-8 or a number such as 4, got {text!r}"
+        ) from None
     if not 1 <= lengths[0] <= lengths[1] <= 8:
         raise argparse.ArgumentTypeError(f"must be within 1-8, got {text!r}")
     return lengths
@@ -39,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=at_least(3),
         default=10000,
         metavar="N",
-        help="images in all (default 10000)",
+        help="total number of images (default 10000)",
     )
     parser.add_argument(
         "--seed", type=at_least(0), default=2024, metavar="N", help="random seed (default 2024)"
@@ -49,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=_lengths,
         default=(1, 8),
         metavar="LOW-HIGH",
-        help="fewest and most digits of a string (default 1-8)",
+        help="digits per string: a range such as 1-8 or a number (default 1-8)",
     )
     parser.add_argument(
         "--fonts-dir",
@@ -61,7 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-system-fonts",
         action="store_true",
-        help="use only the bundled faces and --fonts-dir, for the same bytes on every machine",
+        help="use no system fonts, only the bundled ones and --fonts-dir: the output is then "
+        "byte-identical on every machine",
     )
     return parser
 

@@ -13,8 +13,7 @@ from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.environment import parse_assignments, parse_value
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.steering.inbox import TIMEOUT, send_order
-from raytune_ocr.results.steering.orders import ACTIONS, Order, new_order
+from raytune_ocr.results.steering.orders import ACTIONS, TIMEOUT, Order, new_order
 
 EXAMPLES = """
 examples:
@@ -154,6 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
 
     def command() -> int:
+        from raytune_ocr.results.steering.inbox import send_order  # numpy
+
         order = order_of(arguments)
         got = send_order(arguments.run, order, arguments.timeout, queue=arguments.queue)
         if not got.accepted:

@@ -68,15 +68,16 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--trainable",
         metavar="MODULE:FUNCTION",
-        help="a function that trains, (parameters, context), instead of a model and a dataset; "
-        "its parameters by --set parameters='{lr: 1e-3}', its metric by --set metric.name=val_f1",
+        help="a training function with the signature (parameters, context), instead of a model and "
+        "a dataset; set its parameters with --set parameters='{lr: 1e-3}', its metric with "
+        "--set metric.name=val_f1",
     )
     what.add_argument(
         "--import",
         dest="imports",
         action="append",
         metavar="MODULE",
-        help="import a module that registers models or datasets; may be given several times",
+        help="import a module that registers models or datasets; may be repeated",
     )
     _add_how(parser.add_argument_group("how"))
     _add_where(parser.add_argument_group("where"))
@@ -88,13 +89,14 @@ def _add_how(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--epochs",
         metavar="N",
-        help="epochs in all, those before a resume included (default 40, or as before)",
+        help="total number of epochs, including those before a resume (default 40; on a resume: "
+        "unchanged)",
     )
     how.add_argument(
         "--patience",
         metavar="N",
-        help="stop after N epochs without a better early_stopping_monitor, by default the "
-        "validation accuracy (default 0: never)",
+        help="stop after N epochs without improvement of early_stopping_monitor, by default the "
+        "validation accuracy (default 0: no early stopping)",
     )
     how.add_argument(
         "--reapply-transforms",

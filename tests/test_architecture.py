@@ -159,6 +159,15 @@ def test_private_modules_of_ray_are_imported_in_one_file_only():
     assert users == {"raytune_ocr.tune.cluster.ray_patches"}
 
 
+def test_private_fields_of_ray_are_used_in_one_file_only():
+    words = (
+        *("temporary_state", "run_metadata", "experiment_driver_staging_path"),
+        *("_trial_runs", "_logger_actor", "_WandbLoggingActor"),
+    )
+    users = {m for m, path in MODULES.items() if any(w in path.read_text("utf-8") for w in words)}
+    assert users == {"raytune_ocr.tune.cluster.ray_patches"}
+
+
 def test_pandas_stays_above_the_training():
     users = [module for module in MODULES if "pandas" in imported(module)]
     assert users

@@ -63,6 +63,21 @@ def test_a_reader_that_has_enough_is_no_error():
     assert (done.stdout, done.stderr) == ("line\n", "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_run_goes_on_after_the_reader_of_its_output_has_gone(tmp_path, monkeypatch, unbuffered):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom raytune_ocr.cli import open_streams\n"
+        "open_streams(to_the_end=True)\n"
+        "for _ in range(100_000): print('line')\n"
+        "print('also told', file=sys.stderr)\nPath('done').touch()"
+    )
+    words = f'{sys.executable} -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr, done.returncode) == ("line\n", "also told\n", 0)
+    assert (tmp_path / "done").exists()
+
+
 def test_a_command_to_go_on_with_can_be_pasted(monkeypatch):
     told = _resume_command(["--data", "my images", "--resume-if-any"])
     assert told.endswith("-m raytune_ocr.tune --data 'my images' --resume")

@@ -13,6 +13,7 @@ import yaml
 
 from raytune_ocr.generate import build_parser as build_generate_parser
 from raytune_ocr.tune.cli.parser import build_parser
+from raytune_ocr.tune.cluster.cluster import LOG_BYTES
 from raytune_ocr.version import __version__
 
 PIP = "~/venv/bin/pip install -q"
@@ -58,6 +59,15 @@ def test_the_dashboard_stays_on_loopback_and_tokens_are_on(path):
     assert "--dashboard-host=127.0.0.1" in text
     assert "RAY_AUTH_MODE=token" in text
     assert "ray get-auth-token --generate" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["cluster.yaml", "deploy/on-premises.yaml", "deploy/slurm.sh", "deploy/kuberay.yaml"]
+)
+def test_what_trials_print_is_limited_on_every_node(name):
+    text = re.sub(r"[^\w\n]+", " ", (ROOT / name).read_text())
+    assert re.search(rf"RAY_ROTATION_MAX_BYTES (value )?{LOG_BYTES}\b", text)
+    assert re.search(r"RAY_ROTATION_BACKUP_COUNT (value )?1\b", text)
 
 
 @pytest.mark.parametrize("path", LAUNCHER, ids=lambda path: path.name)
@@ -189,9 +199,9 @@ def test_kuberay_starts_workers_from_none_and_may_take_them_away(kuberay):
     pods = [group["template"]["spec"] for group in groups_of(kuberay[1])]
     assert {pod["restartPolicy"] for pod in pods} == {"Never"}  # or v2 cannot tell pods apart
     worker_pod = pods[1]
-    (drain,) = worker_pod["containers"][0]["env"]
-    assert drain["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
-    assert 0 < float(drain["value"]) < worker_pod["terminationGracePeriodSeconds"]
+    environment = {each["name"]: each["value"] for each in worker_pod["containers"][0]["env"]}
+    drain = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+    assert 0 < drain < worker_pod["terminationGracePeriodSeconds"]
 
 
 def test_kubernetes_gives_trials_whole_limits_and_the_head_none(kuberay):

@@ -108,34 +108,34 @@ def test_data_outside_its_folder_checks_an_export_where_that_is_allowed(exported
     (tmp_path / "labels.csv").write_text(f"file,label,split\n{image},12,val\n")
     words = [str(exported / "t"), "--output", str(tmp_path / "out"), "--data", str(tmp_path)]
     assert main(words) == 2
-    assert "--allow-outside accepts it" in capsys.readouterr().err
+    assert "pass --allow-outside" in capsys.readouterr().err
     assert main([*words, "--allow-outside"]) == 0
 
 
 def test_the_card_tells_data_figures_intervals_and_limits(exported):
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
     titles = re.findall(r"^## (.*)$", card, re.MULTILINE)
-    assert titles == ["Use", "Data", "Protocol", "Figures", "Files", "Limits"]
+    assert titles == ["Use", "Data", "Protocol", "Metrics", "Files", "Limits"]
     share = r"[01]\.\d{4}"
     assert re.search(rf"val \| strings \| {share} \| {share} to {share} \| 40", card)
     assert "64 train, 40 val, 12 test images" in card
-    assert "no search was recorded" in card and "no test split was read" in card
+    assert "no search was recorded" in card and "no test split was evaluated" in card
     assert "Noto Sans Khmer, Noto Serif Khmer, " in card  # families, not their every weight
-    assert re.search(r"those of \d are read worst, \d+ of \d+", card)
+    assert re.search(r"accuracy is lowest for \d digits: \d+ of \d+ correct", card)
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "Trained on `train`, as they are."),
-        ({"composed": 0, "variety": 0.5}, "Trained on `train`, as they are."),
+        ({}, "Trained on `train`, without augmentation."),
+        ({"composed": 0, "variety": 0.5}, "Trained on `train`, without augmentation."),
         (
             {"composed": 400},
-            "Trained on 400 composed images per epoch, new ones in each, as they are.",
+            "Trained on 400 composed images per epoch, new ones in each, without augmentation.",
         ),
         (
             {"composed": 400, "variety": 0, "leave_out": ["Moul", "Bokor"]},
-            "new ones in each, variety 0, none of the families Moul, Bokor, as",
+            "new ones in each, variety 0, none of the families Moul, Bokor, without",
         ),
     ],
 )
@@ -160,7 +160,7 @@ def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(expor
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "The best of 1 trials (1 completed)" in card and "epoch 1 of 1" in card
     assert re.search(r"\| test \| strings \| [01]\.\d{4} \| .* \| 12 \|", card)
-    assert "The strings of the test split are read" in card
+    assert "The sequence accuracy on the test split is" in card
 
 
 def test_checkpoint_safetensors_onnx_and_folder_read_alike(exported, tmp_path):

@@ -13,9 +13,9 @@ from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.inference.locate import find_checkpoint, find_images
-from raytune_ocr.inference.reading import Reading, predict
+from raytune_ocr.inference.reading import predict
 from raytune_ocr.models import ModelRegistry
-from raytune_ocr.predict import _write_csv, main
+from raytune_ocr.predict import main
 from raytune_ocr.training import load_reader, train_from_config
 from raytune_ocr.training.checkpoints.state_files import write_state
 from raytune_ocr.vocabulary import DIGITS
@@ -110,10 +110,15 @@ def test_a_damaged_model_is_an_error_with_its_file(tmp_path, scans, capsys):
     assert "best_model.pt: damaged" in capsys.readouterr().err
 
 
+def set_bf16(monkeypatch, is_fast):
+    """Say whether this machine's CPU has instructions for bf16; any CPU computes in it."""
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: is_fast, raising=False)
+
+
 @pytest.fixture
 def fast_in_half(monkeypatch):
-    """A machine that is fast in bf16; any CPU computes in it."""
-    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: torch.bfloat16)
+    set_bf16(monkeypatch, True)
 
 
 def test_mixed_precision_reads_much_as_float32_does(scans, tmp_path, fast_in_half):
@@ -171,26 +176,13 @@ def test_an_onnx_export_has_no_mixed_precision(scans, tmp_path, capsys):
 def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     run, scans, capsys, monkeypatch
 ):
-    monkeypatch.setattr("raytune_ocr.training.device.autocast_dtype", lambda device: None)
+    set_bf16(monkeypatch, False)
     command = [str(run / "results.json"), str(scans)]
     assert main([*command, "--mixed-precision"]) == 0
     told = capsys.readouterr()
     assert "reading in float32" in told.err
     assert main(command) == 0
     assert capsys.readouterr().out == told.out
-
-
-def test_cells_that_a_spreadsheet_would_run_are_quoted_and_escapes_are_shown(tmp_path):
-    readings = [Reading("=HYPERLINK(1).png", "-5", 0.5), Reading("a\x1b[2J.png", "@cat", 1.0)]
-    with (tmp_path / "out.csv").open("w+", encoding="ascii", newline="") as file:
-        _write_csv(file, [*readings, Reading("x.png", "១២", 1.0)])
-        file.seek(0)
-        rows = list(csv.reader(file))[1:]
-    assert rows == [
-        ["'=HYPERLINK(1).png", "-5", "0.5000"],
-        [r"a\x1b[2J.png", "'@cat", "1.0000"],
-        ["x.png", r"\u17e1\u17e2", "1.0000"],
-    ]
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.support.earlier import known_points
 from benchmarks.support.tables import Table
 from raytune_ocr.errors import ConfigurationError, unknown_name
 from raytune_ocr.results.decision import Decision
 from raytune_ocr.tune.execution.simulator import Report, SimulatedTrial, Simulator
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 from raytune_ocr.tune.schedulers.base import Scheduler, Setup
+from raytune_ocr.tune.search.earlier import earlier_studies
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.experiment import Experiment, Point
@@ -46,12 +48,14 @@ class Conditions:
         budget: epochs' worth of the time of all workers together.
         start_cost: time from the choice of a trial until its first epoch, in epochs.
         unequal: whether an epoch takes another time with each config.
+        earlier: which earlier studies are known, of `earlier.MODES`; "": none.
     """
 
     budget: int = 1000
     workers: int = 1
     start_cost: float = 0.0
     unequal: bool = False
+    earlier: str = ""
 
     def seconds(self, table: Table, seed: int) -> Array:
         """The time of an epoch of each config [n]: 1, or log-normal with a median of 1."""
@@ -74,7 +78,7 @@ class TableExperiment(Experiment):
 
     def point(self, values: Mapping[str, Any], number: int) -> Point:
         """The trial of these values."""
-        config: Any = SimpleNamespace(experiment_name=self.trial_name(number))
+        config: Any = SimpleNamespace(experiment_name=self.trial_name(number), to_dict=dict)
         return Point(config, values)
 
 
@@ -167,6 +171,9 @@ class Method(NamedTuple):
             trials = min(trials, POPULATIONS.get(self.scheduler, trials))
         experiment = TableExperiment(EXPERIMENT, table.name, {}, table.domains, num_samples=trials)
         space = Space({EXPERIMENT: experiment}, seed=seed)
+        known = KnownPoints()
+        if conditions.earlier:
+            known = known_points(table.relatives, conditions.earlier, seed)
         setup = Setup(
             **limits(trials, conditions.budget),
             grace_period=self.grace,
@@ -176,8 +183,9 @@ class Method(NamedTuple):
             seed=seed,
             domains={EXPERIMENT: table.domains},
             changeable=tuple(table.domains),
+            earlier=earlier_studies(known, [experiment]),
         )
-        plan = Plan(space, self.search, KnownPoints(), None, rows.make)
+        plan = Plan(space, self.search, known, None, rows.make)
         return TableSimulator(rows, plan, SCHEDULERS[self.scheduler](setup), conditions)
 
 

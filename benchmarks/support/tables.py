@@ -37,6 +37,7 @@ class Table:
         loss: after each epoch [n, epochs]; NaN from where training diverged.
         domains: of each setting, in the order of the columns.
         kind: tables of one kind are counted together.
+        relatives: other tasks of the same kind and space.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Table:
     loss: Array
     domains: Mapping[str, Domain] = field(default_factory=dict)
     kind: str = "recorded"
+    relatives: Sequence[Table] = ()
 
     @property
     def epochs(self) -> int:

@@ -126,15 +126,15 @@ def _check_size(root: yaml.Node | None, most_nodes: int) -> None:
         if known is not None:
             return known
         if id(node) in open_nodes:
-            raise ValueError("an anchor must not stand within itself")
+            raise ValueError("an anchor must not contain an alias of itself")
         _check_nesting(depth)
         open_nodes.add(id(node))
         total = 1 + sum(size(child, depth + 1) for child in _children(node))
         open_nodes.remove(id(node))
         if total > most_nodes:
             raise ValueError(
-                f"must hold at most {most_nodes:,} keys and values, each alias counted as all "
-                f"that it stands for, got {total:,} or more"
+                f"must have at most {most_nodes:,} keys and values after its aliases are "
+                f"expanded, got {total:,} or more"
             )
         sizes[id(node)] = total
         return total
@@ -186,7 +186,7 @@ class StrictLoader(yaml.SafeLoader):
         """Compose one node; stop before the document outgrows its limits."""
         self._nodes += 1
         if self._nodes > self.most_nodes:
-            raise ValueError(f"must hold at most {self.most_nodes:,} keys and values")
+            raise ValueError(f"must have at most {self.most_nodes:,} keys and values")
         self._depth += 1
         _check_nesting(self._depth - 1)
         try:

@@ -38,8 +38,8 @@ def split_folders(root: Path, passed_over: PassedOver) -> dict[str, list[Path]]:
     doubtful = [path for path in nested if path not in named and looks_like_a_split(path.name)]
     if doubtful:
         raise DataLoaderError(
-            f"{doubtful[0]}: looks like a split but is not one; name it train, val or test, or "
-            "move it out of the data's folder"
+            f"{doubtful[0]}: looks like a split, but is not named train, val or test; rename it, "
+            "or move it out of the data folder"
         )
     if not named:
         return {}

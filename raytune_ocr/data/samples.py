@@ -17,7 +17,7 @@ class Sample(NamedTuple):
     """One labelled file and where it was named.
 
     Attributes:
-        key: its path below the data's folder, which chooses its split if none is given.
+        key: its path below the data folder, which chooses its split if none is given.
     """
 
     path: Path
@@ -55,7 +55,7 @@ def _entry(row: Row) -> tuple[str, str]:
 
 
 def _key(file: Path, name: str, root: Path) -> str:
-    """Return the key of a file for its split: its path below the data's folder, or its name."""
+    """Return the key of a file for its split: its path below the data folder, or its name."""
     if file.is_relative_to(root):
         return file.relative_to(root).as_posix()
     return posixpath.normpath(name.replace("\\", "/"))
@@ -82,8 +82,8 @@ def resolved_inside(name: str, roots: list[Path], place: str, allow_outside: boo
         raise DataLoaderError(f"{place}: must name a file, got {name!r}: {error}") from None
     if not allow_outside and not any(resolved.is_relative_to(root) for root in roots):
         raise DataLoaderError(
-            f"{place}: an image must be in the data's folder or the working folder, got {name!r}; "
-            "--allow-outside accepts it (raytune_ocr.train: "
+            f"{place}: an image must be in the data folder or the working folder, got {name!r}; to "
+            "accept it, pass --allow-outside (raytune_ocr.train: "
             "--set 'dataset_options={allow_outside: true}')"
         )
     return resolved

@@ -88,7 +88,7 @@ def load_split(
             splits, a hash of each image's relative path gives 80 % to train, 10 % to val and
             10 % to test, so that an image stays in its split when others are added.
         split: its name.
-        allow_outside: accept image paths outside the data's folder and the working folder.
+        allow_outside: accept image paths outside the data folder and the working folder.
         num_workers: threads that decode.
 
     Raises:
@@ -197,7 +197,7 @@ def _check_one_split(found: Found) -> None:
     if problems:
         raise DataLoaderError(shortened_lines(problems))
     if again:
-        found.notes.append(f"{again} rows repeat the file of an earlier row")
+        found.notes.append(f"{again} rows name a file that an earlier row names, and are used too")
 
 
 # Tables
@@ -212,7 +212,7 @@ def _from_table(path: Path, allow_outside: bool) -> Found:
         return Found(found, notes=notes + exceptions)
     unsaid = sum(row.split is None for row in table.rows)
     if unsaid:
-        notes.append(f"{unsaid} rows have no split; they are in train")
+        notes.append(f"{unsaid} rows have no split; they are assigned to train")
     names = [row.split or "train" for row in table.rows]
     meaning = splits_by_name(names)
     splits: dict[str, list[Sample]] = {}
@@ -239,7 +239,8 @@ def _from_class_folders(path: Path) -> Found:
     if "train" in samples and "val" not in samples:
         parts, exceptions = _split_by_hash(samples["train"])
         samples |= {"train": parts["train"], "val": parts["val"] + parts["test"]}
-        return Found(samples, passed_over, [*exceptions, "no val folder: a part of train is val"])
+        held_out = "no val folder; a part of train is held out as val"
+        return Found(samples, passed_over, [*exceptions, held_out])
     return Found(samples, passed_over)
 
 
@@ -289,7 +290,7 @@ def _pack(
     if not samples:
         total = sum(map(len, found.values()))
         raise DataLoaderError(
-            f"{path}: {split}: must have at least one image, got none of {total} in all; add "
+            f"{path}: {split}: must have at least one image, got 0 of {total} images; add "
             "images, or assign splits with a column `split` or with folders train, val and test"
         )
     what = f"{path}: {split}"

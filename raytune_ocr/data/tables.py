@@ -147,14 +147,14 @@ class _Columns:
         if len(named) > 1:
             names = [self.names[at] for at in named]
             raise DataLoaderError(
-                f"{self.path}: line {line}: must have one column of splits, got {names}"
+                f"{self.path}: line {line}: must have only one split column, got {names}"
             )
         doubtful = [self.names[at] for at in others if looks_like_a_split(self.names[at])]
         if doubtful and not named:
             raise DataLoaderError(
-                f"{self.path}: line {line}: the column {doubtful[0]!r} looks like splits, but not "
-                "every row has train, val or test; fill it in and name it `split`, or give it "
-                "another name"
+                f"{self.path}: line {line}: the column {doubtful[0]!r} looks like a split "
+                "column, but not every row has train, val or test; complete it and rename it to "
+                "`split`, or rename it to something else"
             )
         return named[0] if named else None
 
@@ -208,7 +208,9 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         ]
     except csv.Error as error:
         line = reader.line_num + skipped
-        raise DataLoaderError(f"{path}: line {line}: must be a table: {error}") from None
+        raise DataLoaderError(
+            f"{path}: line {line}: cannot be parsed as a table: {error}"
+        ) from None
 
 
 def _text(path: Path) -> str:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from raytune_ocr.errors import CheckpointError
-
-if TYPE_CHECKING:
-    import numpy as np
 
 KEY = "calibration"  # in the metadata of an exported file
 EXTREME = 1e-6  # confidences nearer to 0 or 1 count as equal
@@ -79,8 +78,6 @@ def fit(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
 
     Readings with confidence 0 are left out: they are marked as unreliable already.
     """
-    import numpy as np
-
     kept = np.asarray(confidences, dtype=float) > 0
     inside = np.clip(np.asarray(confidences, dtype=float)[kept], EXTREME, 1 - EXTREME)
     inputs = np.stack([np.log(inside / (1 - inside)), np.ones(len(inside))], axis=1)
@@ -100,8 +97,6 @@ def fit(confidences: Sequence[float], right: Sequence[bool]) -> Calibration:
 
 def _smoothed(right: np.ndarray) -> np.ndarray:
     """Return Platt's targets, slightly above 0 and below 1."""
-    import numpy as np
-
     count = right.sum()
     return np.where(right, (count + 1) / (count + 2), 1 / (len(right) - count + 2))
 
@@ -117,8 +112,6 @@ def cross_fitted(confidences: Sequence[float], right: Sequence[bool]) -> list[fl
 
 def reliability(confidences: Sequence[float], right: Sequence[bool]) -> list[Bin]:
     """Return mean confidence and accuracy of readings in `BINS` bins of equal width."""
-    import numpy as np
-
     values, hits = np.asarray(confidences, dtype=float), np.asarray(right, dtype=float)
     places = np.minimum((values * BINS).astype(int), BINS - 1)
     return [

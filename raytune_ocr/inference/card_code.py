@@ -108,16 +108,16 @@ def reader_words(kind: str, steps: int) -> str:
         f"Of {steps} columns from left to right, equal ones in a row count once, blanks separate "
         f"and are left out; classes {EOS_TOKEN_ID} and {PAD_TOKEN_ID} are masked."
         if kind == "ctc"
-        else f"Of {steps} positions, the reading ends before the first EOS; classes {PAD_TOKEN_ID} "
+        else f"Of {steps} positions, the text ends before the first EOS; classes {PAD_TOKEN_ID} "
         f"and {BLANK_TOKEN_ID} are masked."
     )
     return (
-        f"Input `images`: uint8 [B, 1, {IMAGE_HEIGHT}, {IMAGE_WIDTH}], any B: upright, grey, "
-        "transparent parts white, scaled to fit without distortion, centred, the rest filled with "
-        f"the median of the border. Output `logits`: float [B, {steps}, {VOCAB_SIZE}], kind "
-        f"`{kind}`. Classes 0 to 9 are the digits {DIGITS}, {EOS_TOKEN_ID} is the end (EOS), "
-        f"{PAD_TOKEN_ID} padding, {BLANK_TOKEN_ID} the CTC blank. {end} A reading of more than "
-        f"{MAX_DIGITS} digits is not to be trusted."
+        f"Input `images`: uint8 [B, 1, {IMAGE_HEIGHT}, {IMAGE_WIDTH}], any batch size B: upright, "
+        "grey, transparent parts white, scaled to fit without distortion, centred, the rest filled "
+        f"with the median of the border. Output `logits`: float [B, {steps}, {VOCAB_SIZE}], kind "
+        f"`{kind}`. Classes 0 to 9 are the digits {DIGITS}, {EOS_TOKEN_ID} is EOS (the end), "
+        f"{PAD_TOKEN_ID} padding, {BLANK_TOKEN_ID} the CTC blank. {end} Do not trust a prediction "
+        f"of more than {MAX_DIGITS} digits."
     )
 
 
@@ -125,7 +125,7 @@ def classifier_words(names: Sequence[str], shape: Sequence[int]) -> str:
     """Describe inputs and outputs of a classifier's ONNX file."""
     channels, height, width = shape
     return (
-        f"Input `images`: uint8 [B, {channels}, {height}, {width}], any B: upright, "
+        f"Input `images`: uint8 [B, {channels}, {height}, {width}], any batch size B: upright, "
         f"{'grey' if channels == 1 else 'RGB'}, transparent parts white, scaled to that size. "
         f"Output `logits`: float [B, {len(names)}], a class each: {', '.join(names)}."
     )

@@ -9,7 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
+
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.data import create_dataset
+from raytune_ocr.data.split_files import dataset_info, load_split, split_sizes
 from raytune_ocr.errors import CheckpointError, DataLoaderError
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.calibration import fit
@@ -25,10 +30,12 @@ from raytune_ocr.inference.formats import (
     write_onnx,
     write_safetensors,
 )
+from raytune_ocr.inference.locate import find_checkpoint, find_results
 from raytune_ocr.inference.model_card import Data, classifier_card, model_card, validate
+from raytune_ocr.inference.own_task import export_own, find_own
+from raytune_ocr.training.model_config import load_model, whole, with_model_facts
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import nn
 
 TOLERANCE = 1e-3  # of a logit: far below what changes a reading
@@ -39,9 +46,6 @@ CHECKED = 256  # images that both models read
 
 def logits_of(model: nn.Module, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Logits of images uint8 [N, C, H, W]."""
-    import numpy as np
-    import torch
-
     with torch.inference_mode():
         parts = [
             model(torch.from_numpy(images[at : at + batch_size])).float().numpy()
@@ -74,7 +78,7 @@ def export(
     Args:
         results: a results JSON (its best model), a trial's folder or a checkpoint.
         data: metadata of real images (default: what the config names).
-        allow_outside: accept image paths outside the data's folder and the working folder.
+        allow_outside: accept image paths outside the data folder and the working folder.
         imports: modules to import first, for the models and datasets that they register.
 
     Returns:
@@ -86,10 +90,6 @@ def export(
         ConfigurationError: the extra is not installed.
         DataLoaderError: there are no images for the check.
     """
-    from raytune_ocr.inference.locate import find_checkpoint
-    from raytune_ocr.inference.own_task import export_own, find_own
-    from raytune_ocr.training.model_config import load_model, whole
-
     for module in ("safetensors", "onnx", "onnxscript", "onnxruntime"):
         needed(module)
     checkpoint = find_checkpoint(results)
@@ -100,7 +100,9 @@ def export(
     try:
         images, describe = _validation_images(model, config, allow_outside)
     except DataLoaderError as error:
-        raise DataLoaderError(f"{error}; the check needs real images: --data METADATA") from None
+        raise DataLoaderError(
+            f"{error}; the check of the export needs real images: pass --data METADATA"
+        ) from None
     output.mkdir(parents=True, exist_ok=True)
     write_safetensors(output / WEIGHTS, model)
     without_own_paths(whole(config, model)).save_yaml(output / CONFIG)
@@ -115,10 +117,6 @@ def _validation_images(
     model: nn.Module, config: TrainingConfig, allow_outside: bool
 ) -> tuple[np.ndarray, Callable[[Mapping[str, Any], Mapping[str, Any]], str]]:
     """The validation images, uint8 [N, C, H, W], and what makes the card of a checked export."""
-    from raytune_ocr.data import create_dataset
-    from raytune_ocr.data.split_files import dataset_info, load_split, split_sizes
-    from raytune_ocr.training.model_config import with_model_facts
-
     path = config.metadata_path
     if hasattr(model, "class_names"):
         dataset = create_dataset(config, allow_outside=allow_outside)
@@ -143,8 +141,6 @@ def _validation_images(
 
 def judged(logits: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[bool]]:
     """The probability of the likeliest class of each image, and whether it is the right one."""
-    import numpy as np
-
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     return shares.max(axis=1).tolist(), (logits.argmax(axis=1) == labels).tolist()
@@ -153,8 +149,6 @@ def judged(logits: np.ndarray, labels: np.ndarray) -> tuple[list[float], list[bo
 def _check(
     model: nn.Module, output: Path, images: np.ndarray, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    import numpy as np
-
     wanted = logits_of(model, images)
     report: dict[str, Any] = {"images_checked": len(images)}
     for name in (WEIGHTS, ONNX):
@@ -185,7 +179,5 @@ def _check(
 
 def _document(results: Path) -> dict[str, Any]:
     """The results JSON, if that is what the model came from."""
-    from raytune_ocr.inference.locate import find_results
-
     path = find_results(results)
     return json.loads(path.read_text(encoding="utf-8")) if path else {}

@@ -7,18 +7,18 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import nn
+
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.files import replacing
 from raytune_ocr.inference.calibration import KEY, Calibration
+from raytune_ocr.training.model_config import rebuild_model
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from raytune_ocr.config.training_config import TrainingConfig
-
 
 WEIGHTS, CONFIG, ONNX, CARD = "model.safetensors", "config.yaml", "model.onnx", "README.md"
 
@@ -38,7 +38,7 @@ def needed(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ConfigurationError(f"{module} is needed here ({error}): {EXTRA}") from None
+        raise ConfigurationError(f"cannot import {module} ({error}); install it: {EXTRA}") from None
 
 
 def write_safetensors(path: Path, model: nn.Module) -> None:
@@ -68,13 +68,9 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         imports: modules to import first; those that the config names are not imported.
 
     Raises:
-        CheckpointError: when either file is missing, damaged, or they do not fit each other.
+        CheckpointError: when either file is missing, damaged, or they do not match.
         ConfigurationError: when the model needs a module that is not imported.
     """
-    from raytune_ocr.config.training_config import TrainingConfig
-    from raytune_ocr.config.yaml_files import load_yaml
-    from raytune_ocr.training.model_config import rebuild_model
-
     library = needed("safetensors")
     load_file = needed("safetensors.torch").load_file
     beside = path.with_name(CONFIG)
@@ -91,7 +87,7 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         with library.safe_open(str(path), "pt") as file:
             about = file.metadata() or {}
     except Exception as error:  # the library has many exception classes
-        raise CheckpointError(f"{path}: does not fit {beside}: {error}") from None
+        raise CheckpointError(f"{path}: does not match {beside}: {error}") from None
     _take_calibration(model, about, path)
     return model.eval()
 
@@ -101,8 +97,6 @@ def write_onnx(path: Path, model: nn.Module) -> None:
 
     Logits are [B, L or T, C] of a reader, [B, C] of a classifier.
     """
-    import torch
-
     onnx = needed("onnx")
     needed("onnxscript")
     sample = torch.zeros(2, *input_shape(model), dtype=torch.uint8)
@@ -141,9 +135,6 @@ def load_onnx(path: Path) -> nn.Module:
         CheckpointError: when the file is missing, or no reader or classifier of this package.
         ConfigurationError: when onnxruntime is not installed.
     """
-    import torch
-    from torch import nn
-
     runtime = needed("onnxruntime")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such ONNX file")
@@ -168,7 +159,10 @@ def load_onnx(path: Path) -> nn.Module:
         model.class_names = _class_names(path, about.get("class_names", ""))
         model.image_shape = session.get_inputs()[0].shape[1:]
     elif model.kind not in ("ctc", "attention"):
-        raise CheckpointError(f"{path}: not a model of this package (no kind in its metadata)")
+        raise CheckpointError(
+            f"{path}: not an ONNX file that raytune_ocr.export wrote (no known `kind` in its "
+            "metadata)"
+        )
     return model.eval()
 
 
@@ -194,8 +188,6 @@ def load_exported(path: Path, imports: Sequence[str] = ()) -> nn.Module:
 
 def without_own_paths(config: TrainingConfig) -> TrainingConfig:
     """`config` without folders of the machine that it was trained on."""
-    from raytune_ocr.config.training_config import TrainingConfig
-
     values = {**config.to_dict(), "output_dir": TrainingConfig.output_dir}
     return TrainingConfig.from_dict(_without_paths(values), environment={})
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from raytune_ocr.data.folders import PassedOver, images_below
 from raytune_ocr.errors import CheckpointError, DataLoaderError, DataNotFoundError
 from raytune_ocr.inference.formats import ONNX, WEIGHTS
+from raytune_ocr.results.run_folders import taken
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 
@@ -50,8 +51,6 @@ def _models_in(folder: Path) -> tuple[Path, ...]:
 
 
 def _checkpoint_in_results(path: Path) -> Path:
-    from raytune_ocr.results.run_folders import taken
-
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         named = (document.get("best_result") or {}).get("checkpoint")

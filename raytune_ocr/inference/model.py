@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import DataLoaderError
+from raytune_ocr.inference.formats import CONFIG, load_exported
 from raytune_ocr.inference.locate import find_checkpoint
 from raytune_ocr.inference.reading import ImageSource, Reading, predict
+from raytune_ocr.training.model_config import load_model
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from raytune_ocr.config.training_config import TrainingConfig
 
 EXPORTED = (".safetensors", ".onnx")
 
@@ -98,17 +100,11 @@ def load(source: str | os.PathLike[str], imports: Sequence[str] = ()) -> Model:
         CheckpointError: there is no model, or it is damaged.
         ConfigurationError: it needs a module that is not imported, or a package.
     """
-    from raytune_ocr.inference.formats import CONFIG, load_exported
-    from raytune_ocr.training.model_config import load_model
-
     path = find_checkpoint(os.fspath(source))
     if path.suffix not in EXPORTED:
         return Model(path, *load_model(path, imports))
     network = load_exported(path, imports)
     if path.suffix == ".onnx":
         return Model(path, network)
-    from raytune_ocr.config.training_config import TrainingConfig
-    from raytune_ocr.config.yaml_files import load_yaml
-
     content = load_yaml(path.with_name(CONFIG))
     return Model(path, network, TrainingConfig.from_dict(content, environment={}))

@@ -23,7 +23,10 @@ from raytune_ocr.inference.card_code import (
     reader_code,
     reader_words,
 )
+from raytune_ocr.inference.reading import read_images
 from raytune_ocr.statistics import wilson
+from raytune_ocr.training import analyze_errors
+from raytune_ocr.training.evaluate import counts, measure
 from raytune_ocr.vocabulary import DIGITS, SEQUENCE_LENGTH
 
 if TYPE_CHECKING:
@@ -81,10 +84,6 @@ class Data:
 
 def validate(model: nn.Module, split: PackedSplit) -> Validation:
     """Read the whole validation split."""
-    from raytune_ocr.inference.reading import read_images
-    from raytune_ocr.training import analyze_errors
-    from raytune_ocr.training.evaluate import counts, measure
-
     readings = read_images(model, split.images)
     texts = split.texts
     lengths: dict[int, tuple[int, int]] = {}
@@ -110,8 +109,6 @@ def validate(model: nn.Module, split: PackedSplit) -> Validation:
 
 def confidences(model: nn.Module, split: PackedSplit) -> tuple[list[float], list[bool]]:
     """Return `predict`'s confidence for each image of a split, and whether its reading is right."""
-    from raytune_ocr.inference.reading import read_images
-
     readings = read_images(model, split.images, second_look=True)
     right = [read == there for (read, _), there in zip(readings, split.texts, strict=True)]
     return [confidence for _, confidence in readings], right
@@ -139,11 +136,11 @@ def model_card(
         "Use": _use(reader_words(kind, steps), reader_code(kind)),
         "Data": _data(config, data),
         "Protocol": _protocol(config, document, best),
-        "Figures": _figures(config, validation, best),
+        "Metrics": _figures(config, validation, best),
         "Files": _files(files),
         "Limits": _limits(data, validation, best),
     }
-    title = f"{config.experiment_name}: a reader of Khmer digits"
+    title = f"{config.experiment_name}: a Khmer digit recognition model"
     return _card(title, config, sections)
 
 
@@ -162,13 +159,13 @@ def classifier_card(
         *FIGURES_HEAD,
         _figure(config.val_split, "images", right / total, wilson(right, total), total),
         "",
-        "The epoch was chosen by the validation figure, which flatters it. "
+        "The epoch was selected by the validation metric, which is therefore optimistic. "
         + precision_note(config),
     ]
     sections = {
         "Use": _use(classifier_words(names, shape), classifier_code(names, shape)),
         "Data": _data(config, data),
-        "Figures": "\n".join(figures),
+        "Metrics": "\n".join(figures),
         "Files": _files(files),
     }
     title = f"{config.experiment_name}: a classifier of images into {len(names)} classes"
@@ -196,7 +193,7 @@ def _data(config: TrainingConfig, data: Data) -> str:
     origin = f" Made by `{made}`, seed {data.info.get('seed', 'not recorded')}." if made else ""
     return (
         f"`{data.name}`: {sizes} images.{origin} Trained on {_trained_on(config)}, "
-        f"{'augmented' if config.augmentation else 'as they are'}."
+        f"{'with' if config.augmentation else 'without'} augmentation."
     )
 
 
@@ -219,8 +216,8 @@ def _protocol(config: TrainingConfig, document: Mapping[str, Any], best: Mapping
     trials = document["all_results"]
     sentences = [
         f"The best of {len(trials)} trials ({document['experiments_completed']} completed) by "
-        f"validation character, then sequence accuracy; seed {config.seed}, epoch "
-        f"{best['best_epoch']} of {best['total_epochs']}, chosen by "
+        f"validation character accuracy, ties broken by sequence accuracy; seed {config.seed}, "
+        f"epoch {best['best_epoch']} of {best['total_epochs']}, selected by "
         f"`{config.early_stopping_monitor}`."
     ]
     sentences.extend(_confirmed(document.get("confirmation") or {}, best["experiment_name"]))
@@ -269,26 +266,27 @@ def _figures(config: TrainingConfig, validation: Validation, best: Mapping[str, 
             *rows,
             "",
             "Digits of one string are not independent, so their interval is too narrow. The epoch "
-            "and the winner were chosen by the validation figures, which flatters them; "
+            "and the winner were selected by the validation metrics, which are therefore "
+            "optimistic; "
             + (
-                "the test split was read once, for this model, after that."
+                "the test split was evaluated once, for this model, after that."
                 if "test_seq_accuracy" in best
-                else "no test split was read."
+                else "no test split was evaluated."
             )
-            + " They are of the likeliest digits of one look at each image; "
-            "`python -m raytune_ocr.predict` looks again at what is doubtful. "
+            + " All metrics are of a single pass over each image; "
+            "`python -m raytune_ocr.predict` reads low-confidence images again at other scales. "
             + precision_note(config),
         ]
     )
 
 
 def precision_note(config: TrainingConfig) -> str:
-    """Return the precision of a card's figures, and whether the run's own may differ."""
+    """Return the precision of a card's metrics, and whether the run's own may differ."""
     if not config.mixed_precision:
-        return "Read in float32, as in the run."
+        return "Evaluated in float32, as in the run."
     return (
-        "Read in float32; the run was set to mixed precision, so that its own figures may differ "
-        "by single images."
+        "Evaluated in float32; the run was set to mixed precision, so its own metrics may differ "
+        "by a few images."
     )
 
 
@@ -306,12 +304,12 @@ def _files(files: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            "| file | MB | ms for one image | images/s by 64 | largest difference |",
+            "| file | MB | ms for one image | images/s (batch 64) | largest difference |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            "Times on the CPU of the machine that made the export; difference: the largest of a "
-            f"logit from PyTorch's, over {files['images_checked']} real images.",
+            "Times: on the CPU of the exporting machine. Difference: the largest absolute "
+            f"difference of a logit from PyTorch's, over {files['images_checked']} real images.",
         ]
     )
 
@@ -322,11 +320,11 @@ def _limits(data: Data, validation: Validation, best: Mapping[str, Any]) -> str:
     worst = min(lengths, key=lambda length: lengths[length][0] / lengths[length][1])
     lines = [
         f"- {total - right} of {total} strings of the validation split were misread.",
-        f"- Strings of {min(lengths)} to {max(lengths)} digits were measured; those of {worst} are "
-        f"read worst, {lengths[worst][0]} of {lengths[worst][1]}.",
+        f"- Strings of {min(lengths)} to {max(lengths)} digits were evaluated; accuracy is lowest "
+        f"for {worst} digits: {lengths[worst][0]} of {lengths[worst][1]} correct.",
         *_confusions(validation),
         _faces(data),
-        "- Other characters are read as digits.",
+        "- Characters that are not digits are misread as digits.",
     ]
     gap = _gap(best)
     return "\n".join([*lines, gap] if gap else lines)
@@ -342,7 +340,7 @@ def _confusions(validation: Validation) -> Iterator[str]:
     right, wrong = validation.confidence
     if right is not None and wrong is not None:
         yield (
-            f"- The probability of a reading is on average {right:.2f} where it is right and "
+            f"- The probability of a prediction is on average {right:.2f} where it is right and "
             f"{wrong:.2f} where it is wrong."
         )
     before, after = validation.calibration_errors
@@ -359,12 +357,12 @@ def _faces(data: Data) -> str:
     faces = data.info.get("faces")
     if not faces:
         return (
-            "- The data does not name its fonts or writers; others than its own were not measured."
+            "- The data does not name its fonts or writers; others than its own were not evaluated."
         )
     known = families(map(str, faces))
     return (
         f"- Printed digits of {len(faces)} faces in {len(known)} families: {', '.join(known)}. "
-        "Other families and handwriting were not measured."
+        "Other families and handwriting were not evaluated."
     )
 
 
@@ -387,6 +385,6 @@ def _gap(best: Mapping[str, Any]) -> str:
     if "test_seq_accuracy" not in best or best.get("best_val_seq_accuracy") is None:
         return ""
     gap = best["best_val_seq_accuracy"] - best["test_seq_accuracy"]
-    word = "worse" if gap > 0 else "better"
-    how = f"{abs(gap):.4f} {word} than" if gap else "as well as"
-    return f"- The strings of the test split are read {how} those of validation."
+    word = "lower" if gap > 0 else "higher"
+    how = f"{abs(gap):.4f} {word} than" if gap else "equal to"
+    return f"- The sequence accuracy on the test split is {how} that on validation."

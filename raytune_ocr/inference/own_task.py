@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from raytune_ocr.config.metrics import task_name
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import load_yaml
@@ -21,6 +24,7 @@ from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.tasks.base import Task
 from raytune_ocr.tasks.function_callbacks import BEST_FILES
 from raytune_ocr.tasks.registry import task_of
+from raytune_ocr.training.checkpoints.state_files import read_state
 
 STATE = "state"
 """Key of a checkpoint of a training function, and of an export's metadata: what it has saved."""
@@ -101,8 +105,6 @@ def find_own(path: Path, imports: Sequence[str] = ()) -> OwnModel | None:
 
 
 def _in_checkpoint(path: Path, imports: Sequence[str]) -> OwnModel | None:
-    from raytune_ocr.training.checkpoints.state_files import read_state
-
     state = read_state(path)
     if not isinstance(state.get("config"), Mapping):
         return None
@@ -174,14 +176,14 @@ def export_own(model: OwnModel, output: Path, say: Callable[[str], None] = print
 
 def _write_onnx(model: OwnModel, path: Path) -> str:
     """Write the model as ONNX; return why that cannot be done, "" where it was."""
-    import torch
-
     inputs = model.task.example_inputs(model.config)
     if inputs is None:
         return "not written: the task gives no example_inputs"
     network = model.load()
     if not isinstance(network, torch.nn.Module):
-        return f"not written: load_model gives no torch.nn.Module, but {type(network).__name__}"
+        return (
+            f"not written: load_model must return a torch.nn.Module, got {type(network).__name__}"
+        )
     for module in ("onnx", "onnxscript", "onnxruntime"):
         needed(module)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -208,9 +210,6 @@ def _write_onnx(model: OwnModel, path: Path) -> str:
 
 def _difference(network: Any, path: Path, inputs: Sequence[Any]) -> float:
     """The largest difference of an output, by the size of the outputs where that is above 1."""
-    import numpy as np
-    import torch
-
     session = needed("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     found = session.run(None, dict(zip(names, (i.numpy() for i in inputs), strict=True)))
@@ -224,14 +223,14 @@ def _difference(network: Any, path: Path, inputs: Sequence[Any]) -> float:
 def _card(model: OwnModel, files: Sequence[str], why: str) -> str:
     config = model.config
     trained_by = config.trainable or config.task
-    figures = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in model.metrics.items())
+    metrics = "\n".join(f"| `{name}` | {value:.6g} |" for name, value in model.metrics.items())
     parameters = "\n".join(f"| `{n}` | {value} |" for n, value in config.parameters.items())
     onnx = f"`{ONNX}`: {why}." if why else f"`{ONNX}` computes as PyTorch does."
     return (
         f"# {config.experiment_name}\n\nTrained by `{trained_by}`; `{CONFIG}` has every setting. "
-        f"Chosen by `{config.early_stopping_monitor}` ({config.early_stopping_mode}).\n\n"
+        f"Best epoch by `{config.early_stopping_monitor}` ({config.early_stopping_mode}).\n\n"
         f"    python -m raytune_ocr.predict THIS_FOLDER FILES --import {trained_by.split(':')[0]}\n"
-        f"\n## Figures of the best epoch\n\n| metric | value |\n|---|---|\n{figures}\n"
+        f"\n## Metrics of the best epoch\n\n| metric | value |\n|---|---|\n{metrics}\n"
         f"\n## Parameters\n\n| parameter | value |\n|---|---|\n{parameters}\n"
         f"\n## Files\n\n{', '.join(f'`{name}`' for name in files)}. {onnx}\n"
     )

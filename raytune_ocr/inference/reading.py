@@ -9,12 +9,26 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
+import numpy as np
+import torch
+
+from raytune_ocr.data.images import (
+    UNREADABLE,
+    holds_several,
+    image_of,
+    open_image,
+    to_canvas,
+    to_pixels,
+)
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.inference.calibration import KEY, Calibration
-from raytune_ocr.vocabulary import MAX_DIGITS
+from raytune_ocr.inference.second_look import read_carefully, read_once
+from raytune_ocr.inference.text_lines import count_lines
+from raytune_ocr.models import folded
+from raytune_ocr.training.device import autocast_dtype
+from raytune_ocr.vocabulary import MAX_DIGITS, decode
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
     from torch import nn
 
@@ -67,13 +81,6 @@ def _batch_reader(
     model: nn.Module, mixed_precision: bool, second_look: bool, batch_size: int
 ) -> Callable[[np.ndarray], list[tuple[str, float]]]:
     """Return a function that reads images, uint8 [N, H, W], in batches, with a fused `model`."""
-    import torch
-
-    from raytune_ocr.inference.second_look import read_carefully, read_once
-    from raytune_ocr.models import folded
-    from raytune_ocr.training.device import autocast_dtype
-    from raytune_ocr.vocabulary import decode
-
     reader, kind = folded(model), getattr(model, "kind", "attention")
     half = autocast_dtype(torch.device("cpu")) if mixed_precision else None
     read = read_carefully if second_look else read_once
@@ -110,8 +117,6 @@ def predict(
     Raises:
         ConfigurationError: `top_k` of a reader, which has no classes.
     """
-    from raytune_ocr.data.images import to_canvas, to_pixels
-
     if hasattr(model, "class_names"):
         shape = cast("list[int]", model.image_shape)
         read = _batch_classifier(model, mixed_precision, batch_size, top_k)
@@ -119,7 +124,8 @@ def predict(
     else:
         if top_k != 1:
             raise ConfigurationError(
-                f"--top-k: must go with a classifier of images, got {top_k} of a reader of digits"
+                f"--top-k: must be 1 for a digit recognition model, got {top_k}; only an image "
+                "classifier has further classes"
             )
         read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
         pictures = _decoded(files, to_canvas, unreadable, first_only)
@@ -144,9 +150,6 @@ def _noting_lines(
     read_batch: Callable[[np.ndarray], list[tuple[str, float]]],
 ) -> Callable[[Sequence[np.ndarray]], Iterator[tuple[Any, ...]]]:
     """Return a function that reads canvases and flags readings that cannot be right."""
-    import numpy as np
-
-    from raytune_ocr.inference.text_lines import count_lines
 
     def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
         readings = read_batch(np.stack(canvases))
@@ -168,11 +171,6 @@ def _batch_classifier(
 
     It yields for each image the pairs of class and probability, best first, and a note.
     """
-    import numpy as np
-    import torch
-
-    from raytune_ocr.training.device import autocast_dtype
-
     half = autocast_dtype(torch.device("cpu")) if mixed_precision else None
     names = cast("list[str]", model.class_names)
 
@@ -194,8 +192,6 @@ def _decoded(
     first_only: list[str] | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The name and the input of each file that is an image."""
-    from raytune_ocr.data.images import UNREADABLE, holds_several
-
     for number, source in enumerate(files):
         file = source if isinstance(source, (str, Path)) else f"image {number}"
         try:
@@ -214,8 +210,6 @@ def _decoded(
 @contextmanager
 def _opened(source: ImageSource) -> Iterator[Image.Image]:
     """An image, from wherever it is; a file is closed at the end."""
-    from raytune_ocr.data.images import image_of, open_image
-
     if isinstance(source, (str, Path)):
         with open_image(source) as image:
             yield image

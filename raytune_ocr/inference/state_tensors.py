@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from raytune_ocr.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ def split_state(state: Any) -> tuple[dict[str, Tensor], str]:
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> list[Any]:
-    import torch
-
     if isinstance(value, torch.Tensor):
         name = path or TENSOR
         while name in tensors:  # keys 1 and "1" have one path

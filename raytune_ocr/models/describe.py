@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from raytune_ocr.models.presets import PRESETS
+from raytune_ocr.models.presets import ALIASES, PRESETS
 from raytune_ocr.models.readers import Reader
 from raytune_ocr.models.registry import create_model, parameter_count
 from raytune_ocr.vocabulary import IMAGE_HEIGHT, IMAGE_WIDTH
@@ -98,7 +98,4 @@ def format_models(rows: Iterable[Mapping[str, Any]]) -> str:
 @cache
 def work(model_name: str) -> int:
     """Return the operations of a preset for one image; 0 for other models."""
-    from raytune_ocr.models import create_model, flops
-    from raytune_ocr.models.presets import ALIASES, PRESETS
-
     return flops(create_model(model_name)) if model_name in {*PRESETS, *ALIASES} else 0

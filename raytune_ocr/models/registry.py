@@ -198,7 +198,7 @@ def _check_sizes(preset: str, vocab_size: int, max_sequence_length: int) -> None
     if max_sequence_length <= MAX_DIGITS:
         raise ModelCreationError(
             f"model {preset!r}: max_sequence_length: must be >= {SEQUENCE_LENGTH} "
-            f"({MAX_DIGITS} digits and their end), got {max_sequence_length}"
+            f"({MAX_DIGITS} digits and EOS), got {max_sequence_length}"
         )
 
 

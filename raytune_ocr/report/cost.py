@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import pandas as pd
+
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.document import read_document
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from raytune_ocr.report.html import Section
 
 
@@ -24,8 +24,6 @@ class Tables(Protocol):
 
 def fill_cost(source: Path, table: pd.DataFrame, section: Section, writer: Tables) -> None:
     """Add the costs of the run, and a row a preset."""
-    import pandas as pd
-
     _, document = read_document(source)
     costs = document.get("costs")
     if not costs or costs.get("cpu_hours") is None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from raytune_ocr import plots
 from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.metrics import READER, task_name
+from raytune_ocr.data.split_files import load_split
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.files import replacing
+from raytune_ocr.inference.calibration import cross_fitted, expected_error, fit, reliability
+from raytune_ocr.inference.locate import find_checkpoint
+from raytune_ocr.inference.model_card import confidences, precision_note
+from raytune_ocr.inference.reading import read_images
 from raytune_ocr.report.cost import fill_cost
 from raytune_ocr.report.html import Section, dark, page
 from raytune_ocr.results import analysis
@@ -23,9 +31,9 @@ from raytune_ocr.results.replay import Replay
 from raytune_ocr.results.run_folders import run_folders, why_gone
 from raytune_ocr.results.tables import load_results, write_csv
 from raytune_ocr.tasks.registry import figure_names
-
-if TYPE_CHECKING:
-    import pandas as pd
+from raytune_ocr.training import load_reader
+from raytune_ocr.training.evaluate import measure
+from raytune_ocr.vocabulary import DIGITS
 
 WORST = 12
 COUNTS = ("experiment_name", "epoch")
@@ -185,7 +193,7 @@ def _confirmation(source: Path, table: pd.DataFrame, section: Section, writer: W
 def _not_begun(candidates: int) -> str:
     if candidates:
         return f"After the search, the {candidates} best trials train again with fresh seeds."
-    return "Not confirmed: --confirm K trains the K best trials again with fresh seeds."
+    return "Not confirmed; to train the K best trials again with fresh seeds, pass --confirm K."
 
 
 def _curves(source: Path, table: pd.DataFrame, section: Section, writer: Writer) -> None:
@@ -254,7 +262,9 @@ def _parallel(source: Path, table: pd.DataFrame, section: Section, writer: Write
     settings["score"] = [analysis.score_of(result) for result in document["all_results"]]
     settings = settings[settings["score"].notna()]
     if len(settings) < 2 or len(settings.columns) < 2:
-        raise DataNotFoundError("This needs two trials with a score and a setting that differs.")
+        raise DataNotFoundError(
+            "This section needs at least two trials with a score that differ in a setting."
+        )
     writer.table("settings", settings)
     shown = settings.astype(object).where(settings.notna(), NOT_SET)
     scores = shown.pop("score").tolist()
@@ -297,14 +307,10 @@ def _pareto(table: pd.DataFrame, section: Section, writer: Writer) -> None:
 
 def _winner_and_split(source: Path, data: str | None) -> tuple[Any, Any, Any]:
     """Return the winner, its config and its validation split."""
-    from raytune_ocr.data.split_files import load_split
-    from raytune_ocr.inference.locate import find_checkpoint
-    from raytune_ocr.training import load_reader
-
     path, document = read_document(source)
     config = (document.get("best_result") or {}).get("config") or {}
     if config and task_name(config) != READER:
-        raise DataNotFoundError("Only of readers of digits.")
+        raise DataNotFoundError("Only for digit recognition models.")
     model, config = load_reader(find_checkpoint(path))
     return model, config, load_split(data or config.metadata_path, config.val_split)
 
@@ -312,14 +318,6 @@ def _winner_and_split(source: Path, data: str | None) -> tuple[Any, Any, Any]:
 def _winner(
     source: Path, data: str | None, table: pd.DataFrame, section: Section, writer: Writer
 ) -> None:
-    import numpy as np
-    import pandas as pd
-
-    from raytune_ocr.inference.model_card import precision_note
-    from raytune_ocr.inference.reading import read_images
-    from raytune_ocr.training.evaluate import measure
-    from raytune_ocr.vocabulary import DIGITS
-
     model, config, split = _winner_and_split(source, data)
     read = read_images(model, split.images)
     figures = measure(model, split).get_confusion_matrix()
@@ -337,7 +335,8 @@ def _winner(
     writer.table("misread", pd.DataFrame(worst, columns=columns))
     section.text = (
         f"{config.experiment_name} on {config.val_split}: {len(rows)} of {len(split)} strings"
-        f" misread. {precision_note(config)} Below: the wrong readings with the highest confidence."
+        f" misread. {precision_note(config)} Below: the wrong predictions with the highest"
+        " confidence."
     )
     if rows:
         titles = [
@@ -352,11 +351,6 @@ def _winner(
 def _confidence(
     source: Path, data: str | None, table: pd.DataFrame, section: Section, writer: Writer
 ) -> None:
-    import pandas as pd
-
-    from raytune_ocr.inference.calibration import cross_fitted, expected_error, fit, reliability
-    from raytune_ocr.inference.model_card import confidences
-
     model, config, split = _winner_and_split(source, data)
     sure, right = confidences(model, split)
     series = {

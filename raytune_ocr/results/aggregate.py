@@ -14,7 +14,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from raytune_ocr.config.metrics import mode_of, reaches, score_of
 from raytune_ocr.config.prices import Prices
@@ -29,10 +32,6 @@ from raytune_ocr.results.record import (
 from raytune_ocr.tasks.base import Metric
 from raytune_ocr.tasks.registry import GENERAL_TARGETS, target_keys
 from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, ERROR_LOG
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 INTEGERS = (
     *("rank", "best_epoch", "total_epochs", "seed", "model_parameters", "parent_epoch"),
@@ -56,8 +55,6 @@ MEETS = "meets_"  # prefix of the columns that say whether a target is met
 
 def epochs_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     """Return a row per trial and epoch: the metrics of its task, and time and memory."""
-    import pandas as pd
-
     records = list(records)
     columns = [*FIRST_COLUMNS, *task_columns(records), *RUN_COLUMNS]
     rows = [row for record in records for row in record.epochs]
@@ -70,9 +67,6 @@ def _numbers_of_epochs(records: Iterable[TrialRecord], names: list[str]) -> pd.D
 
     In half the time of `epochs_table`, since the type of no column has to be found out.
     """
-    import numpy as np
-    import pandas as pd
-
     rows = [row for record in records for row in record.epochs]
     somewhere = set().union(*rows)
     known = [name for name in names if name in somewhere]
@@ -100,9 +94,6 @@ def figures_table(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
     A trial without an epoch has NaN throughout.
     """
-    import numpy as np
-    import pandas as pd
-
     tasks, names = [record.task for record in records], [record.name for record in records]
     metrics = task_columns(records)
     epochs = _numbers_of_epochs(records, ["epoch", *metrics, *RUN_COLUMNS])
@@ -128,8 +119,6 @@ def _best_rows(epochs: pd.DataFrame, trial: np.ndarray, monitors: Sequence[Metri
 
     Ties go to the lowest `val_loss`, then to the first epoch: see `best_of`.
     """
-    import numpy as np
-
     scores = scores_of(epochs, monitors, trial)
     losses = scores_of(epochs, [Metric("val_loss", "min")] * len(monitors), trial)
     known = np.flatnonzero(~np.isnan(scores))
@@ -146,8 +135,6 @@ def scores_of(
         metrics: of each row, or of each owner of rows.
         owner: by row the position of its metric (default: a metric a row).
     """
-    import numpy as np
-
     kinds = {metric: number for number, metric in enumerate(dict.fromkeys(metrics))}
     kind = np.array([kinds[metric] for metric in metrics], dtype=int)
     kind = kind if owner is None else kind[owner]
@@ -174,8 +161,6 @@ def trials_table(
         keep_models: how many of the best trials keep their models at the end; None: all.
         prices: of machines; None: costs are hours and kWh, not money.
     """
-    import pandas as pd
-
     figures = figures_table(records) if figures is None else figures
     table = pd.DataFrame([_facts(record) for record in records], columns=_FACTS)
     table = table.join(figures.reset_index(drop=True))
@@ -242,9 +227,6 @@ def _if_there(path: str) -> str | None:
 
 def _ranks(table: pd.DataFrame, metrics: Sequence[Sequence[Metric]]) -> pd.Series:
     """Return the rank of each completed trial of the search, from 1; `<NA>` of the others."""
-    import numpy as np
-    import pandas as pd
-
     ranks = pd.Series(pd.NA, table.index, dtype="Int64")
     has_place = (table["status"] == "completed") & table["best_epoch"].notna()
     has_place &= table["confirms"].isna()
@@ -264,16 +246,11 @@ def _ranks(table: pd.DataFrame, metrics: Sequence[Sequence[Metric]]) -> pd.Serie
 
 def _last_if_nan(keys: np.ndarray) -> np.ndarray:
     """Return ascending sort keys, NaN and infinity last."""
-    import numpy as np
-
     return np.where(np.isnan(keys), np.inf, keys)
 
 
 def _why_no_checkpoint(table: pd.DataFrame, keep_models: int | None) -> pd.Series:
     """Return why each trial without a checkpoint has none; None if it has one."""
-    import numpy as np
-    import pandas as pd
-
     beyond = table["rank"].gt(keep_models or np.inf).fillna(False).astype(bool)
     reasons = [
         (table["checkpoint"].notna(), None),
@@ -318,15 +295,11 @@ def _add_targets(
 
 
 def _reached(values: pd.Series, goal: float, mode: str) -> pd.Series:
-    import pandas as pd
-
     return pd.Series([reaches(value, goal, mode) for value in values], values.index, dtype=bool)
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:
     """Return the column as float64; all NaN if it is missing."""
-    import pandas as pd
-
     return table[name].astype("float64") if name in table else pd.Series(float("nan"), table.index)
 
 
@@ -370,8 +343,6 @@ class Aggregator:
 
     def table(self) -> pd.DataFrame:
         """Return the current trials table."""
-        import pandas as pd
-
         records = list(self.records.values())
         changed = [record for record in records if self._has_changed(record)]
         if changed or self._figures is None:

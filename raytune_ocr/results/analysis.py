@@ -10,7 +10,10 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from raytune_ocr.config.metrics import MODES, known_mode
 from raytune_ocr.config.metrics import score_of as oriented
@@ -21,9 +24,6 @@ from raytune_ocr.results.record import CONFIRMING_EPOCHS_TABLE, EPOCHS_TABLE
 from raytune_ocr.results.run_folders import run_folders
 from raytune_ocr.results.tables import best_first, load_results
 from raytune_ocr.tasks.registry import figure_names
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Source = str | os.PathLike[str]
 
@@ -43,8 +43,6 @@ def learning_curves(source: Source, confirming: bool = False) -> pd.DataFrame:
     Raises:
         DataNotFoundError: there are no results.
     """
-    import pandas as pd
-
     path, document = read_document(source)
     names = (EPOCHS_TABLE, CONFIRMING_EPOCHS_TABLE) if confirming else (EPOCHS_TABLE,)
     for folder in run_folders(path, document):
@@ -60,8 +58,6 @@ def read_epochs(file: Path) -> pd.DataFrame:
     Raises:
         DataLoaderError: it is damaged; names the line and the value.
     """
-    import pandas as pd
-
     try:
         table = pd.read_csv(
             file,
@@ -81,9 +77,6 @@ def read_epochs(file: Path) -> pd.DataFrame:
 
 
 def _check_numbers(file: Path, column: pd.Series) -> None:
-    import numpy as np
-    import pandas as pd
-
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = (numbers.isna() & column.notna()) | (numbers.abs() == math.inf)
     if column.name == "epoch" and not wrong.any():
@@ -159,8 +152,6 @@ def compare(runs: Source | Sequence[Source]) -> pd.DataFrame:
         `training_time` (seconds, of all trials; epochs that PBT clones share with their parents
         count once).
     """
-    import pandas as pd
-
     sources = [runs] if isinstance(runs, (str, os.PathLike)) else runs
     return pd.DataFrame([_run_row(source) for source in sources])
 
@@ -245,8 +236,6 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
 
 def targets_table(source: Source) -> pd.DataFrame:
     """Return a row per trial and target: `experiment_name`, `target`, `goal`, `value`, `met`."""
-    import pandas as pd
-
     _, document = read_document(source)
     rows = [
         {"experiment_name": result["experiment_name"], "target": name, **target}
@@ -274,8 +263,6 @@ def confirmed(source: Source) -> tuple[pd.DataFrame, str]:
         of the trial `mean`, `std`, `low`, `high` (95 % bootstrap of the mean). No rows if
         nothing was confirmed (yet); the verdict is "" if no confirmation has begun.
     """
-    import pandas as pd
-
     _, document = read_document(source)
     found = document.get("confirmation") or {}
     columns = ["experiment_name", "metric", "seed", "score", "mean", "std", "low", "high"]
@@ -294,8 +281,6 @@ def held_out(source: Source) -> pd.DataFrame:
         `experiment_name`, `split`, `accuracy` (char or seq), `value`, `low` and `high` (Wilson,
         95 %; from 0 to 1). No rows if the test split was not read.
     """
-    import pandas as pd
-
     _, document = read_document(source)
     best = document.get("best_result") or {}
     columns = ["experiment_name", "split", "accuracy", "value", "low", "high"]

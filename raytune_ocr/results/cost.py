@@ -34,7 +34,7 @@ def spent(epochs: pd.DataFrame, trial: np.ndarray, first: Sequence[int]) -> pd.D
         trial: the number of the trial of each row.
         first: by trial its first epoch; the epochs before it are its parent's, who has paid.
     """
-    import numpy as np
+    import numpy as np  # who only reads a journal does without
 
     costs = epochs.reindex(columns=["cpu_kwh", "gpu_kwh"])
     hours = epochs["seconds"] / HOUR

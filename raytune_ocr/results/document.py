@@ -7,8 +7,12 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
 
 from raytune_ocr.config.prices import Prices
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
@@ -125,11 +129,6 @@ def _result(
 @cache
 def environment() -> dict[str, Any]:
     """Return the versions and the machine of results."""
-    from importlib.metadata import version
-
-    import psutil
-    import torch
-
     return {
         **{package: version(package) for package in ("ray", "torch", "numpy", "pandas")},
         "python": platform.python_version(),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from raytune_ocr.results.document import read_document
-
-if TYPE_CHECKING:
-    import pandas as pd
 from raytune_ocr.results.analysis import Source, score_of
+from raytune_ocr.results.document import read_document
 
 ESTIMATOR = "absolute Spearman correlation (numbers), correlation ratio (others); 90 % bootstrap"
 
@@ -31,8 +29,6 @@ def varied(source: Source) -> pd.DataFrame:
     Columns are dotted names of the config's fields, without names and paths. Values are those of
     the last epoch; missing if `when` left the setting out, or it had no effect.
     """
-    import pandas as pd
-
     _, document = read_document(source)
     results = document["all_results"]
     table = pd.DataFrame([_flat(_last_settings(result)) for result in results])
@@ -91,8 +87,6 @@ def importance(source: Source, seed: int = 0) -> pd.DataFrame:
         95 % of a bootstrap over trials), `chance` (95 % of shuffled scores: below it an importance
         means nothing), `trials`. No rows with fewer than `FEWEST_TRIALS`.
     """
-    import pandas as pd
-
     _, document = read_document(source)
     scores = pd.Series([score_of(result) for result in document["all_results"]], dtype=float)
     settings = varied(source)

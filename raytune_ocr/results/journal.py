@@ -143,8 +143,8 @@ class Journal:
             )
         if replay.about.get("format", 1) > FORMAT:
             raise ConfigurationError(
-                f"--resume: {self.path}: format must be at most {FORMAT}, got "
-                f"{replay.about['format']}; resume with the version of raytune_ocr that wrote it"
+                f"--resume: {self.path}: has format {replay.about['format']}, but this version of "
+                f"raytune_ocr reads formats up to {FORMAT}; resume with the version that wrote it"
             )
 
     def _difference(self, record: TrialRecord) -> str:
@@ -189,7 +189,7 @@ class Journal:
                 try:
                     records[name] = self._rebuilt(name, trial)
                 except ConfigurationError as error:
-                    logger.warning("%s: %s: not shown: %s", self.path, name, error)
+                    logger.warning("%s: %s: left out of the results: %s", self.path, name, error)
         for name in records:
             del self._others[name]
         return records

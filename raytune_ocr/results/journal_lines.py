@@ -82,7 +82,7 @@ def read_line(line: bytes) -> dict[str, Any]:
     if mark:
         text += b"}"
         if rest != f'{digest(text)}"}}'.encode():
-            raise ValueError("the digest does not match")
+            raise ValueError("the checksum does not match")
     else:
         text = line
     try:
@@ -180,7 +180,7 @@ def upgraded(entry: Any) -> Any:
     if needed is None:
         return entry
     if not isinstance(value, dict) or not all(name in value for name in needed):
-        raise ValueError(f"a {kind} of format 1 needs {', '.join(needed)}")
+        raise ValueError(f"a {kind} entry of format 1 must have {', '.join(needed)}")
     return {"decisions": _UPGRADES[kind](value)}
 
 
@@ -202,7 +202,7 @@ def _halving(note: Mapping[str, Any]) -> list[dict[str, Any]]:
     left, epoch = note["left"], note["epoch"]
     names = note["ends"]
     if not isinstance(names, list) or not isinstance(left, int):
-        raise ValueError("a halving of format 1 needs a list and a number")
+        raise ValueError("a halving entry of format 1 must have a list and an integer")
     stops = [_old("halving", name, epoch, STOP, left=left) for name in names]
     return [_old("halving", "", epoch, CONTINUE, left=left), *stops]
 
@@ -212,7 +212,7 @@ def _generation(note: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(clones, list) or not all(
         isinstance(clone, dict) and all(name in clone for name in OLD_CLONE) for clone in clones
     ):
-        raise ValueError(f"heirs of format 1 need {', '.join(OLD_CLONE)}")
+        raise ValueError(f"a clone entry of format 1 must have {', '.join(OLD_CLONE)}")
     return [_old("pbt", "", note["epoch"], CONTINUE)] + [
         _old(
             "pbt",

@@ -6,12 +6,16 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from raytune_ocr.errors import (
+    ConfigurationError,
+    DataLoaderError,
+    DataNotFoundError,
+    unknown_name,
+)
 
 NAME_ATTRIBUTE = "experiment_name"
 METRIC_ATTRIBUTE = "metric"  # of a study
@@ -57,7 +61,9 @@ def open_storage(source: str | os.PathLike[str]) -> Any:
         wait = {"connect_args": {"timeout": BUSY_SECONDS}}
         return RDBStorage(str(source), wait if str(source).startswith("sqlite") else None)
     except Exception as error:  # the classes of any database driver
-        raise ConfigurationError(f"{source}: cannot be opened as Optuna's: {error}") from error
+        raise ConfigurationError(
+            f"{source}: cannot be opened as an Optuna storage: {error}"
+        ) from error
 
 
 def optuna_results(source: str | os.PathLike[str], study: str | None = None) -> pd.DataFrame:
@@ -74,8 +80,6 @@ def optuna_results(source: str | os.PathLike[str], study: str | None = None) -> 
         DataNotFoundError: no such file or study.
         DataLoaderError: the storage cannot be read, or holds several studies and none is named.
     """
-    import pandas as pd
-
     if not is_url(source) and not Path(source).exists():
         raise DataNotFoundError(f"{source}: no such file")
     try:
@@ -100,12 +104,14 @@ def optuna_results(source: str | os.PathLike[str], study: str | None = None) -> 
 def _chosen(source: object, names: list[str], study: str | None) -> str:
     if study is None and len(names) == 1:
         return names[0]
+    if not names:
+        raise DataNotFoundError(f"{source}: has no study")
     if study is None:
         raise DataLoaderError(
-            f"{source}: must hold one study, or study= must name one of: {', '.join(names)}"
+            f"{source}: has {len(names)} studies; pass study= with one of: {', '.join(names)}"
         )
     if study not in names:
-        raise DataNotFoundError(f"{source}: no study {study!r}; there are: {', '.join(names)}")
+        raise DataNotFoundError(f"{source}: {unknown_name('study', study, names)}")
     return study
 
 

@@ -41,8 +41,8 @@ def taken(folder: Path, document: Mapping[str, Any]) -> str:
     if one == other:
         return ""
     return (
-        f"{folder} now has another run, started {begun}, which replaced this run's files; to see "
-        f"that run, name {folder} (to keep both, give each run its --output-dir)"
+        f"{folder} now has another run, started {begun}, which replaced the files of this run; to "
+        f"use that run, pass {folder} (to keep both, use another --output-dir for each run)"
     )
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.files import replacing
-
-if TYPE_CHECKING:
-    import pandas as pd
 from raytune_ocr.results.aggregate import INTEGERS, MEETS, epochs_table, trials_table
 from raytune_ocr.results.document import OPTIONAL, read_document, result_of
 from raytune_ocr.results.optuna_storage import is_optuna_storage, optuna_results
@@ -30,8 +29,6 @@ MERIT = "merit"  # a column for a while: the best value, higher is better
 
 def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row per result of a JSON: the columns of `trials.csv`, with the same types."""
-    import pandas as pd
-
     table = pd.DataFrame([_flat(result) for result in results])
     for name in (*figure_names(), "best_value"):
         if name in table:
@@ -106,8 +103,6 @@ def load_results(
         DataNotFoundError: there is no such file, or a folder has no results.
         DataLoaderError: a file is not a results JSON.
     """
-    import pandas as pd
-
     if not isinstance(source, (str, os.PathLike)):
         tables = [load_results(one).assign(source=str(one)) for one in source]
         return best_first(pd.concat(tables, ignore_index=True)) if tables else pd.DataFrame()

@@ -172,7 +172,7 @@ class Task:
             ModelCreationError: `build` raised.
         """
         from raytune_ocr.errors import ModelCreationError
-        from raytune_ocr.training.parts import PartsTrainer
+        from raytune_ocr.training.trainers.parts import PartsTrainer
 
         try:
             parts = self.build(config, data)
@@ -234,8 +234,8 @@ class Task:
             ConfigurationError: the task does not say how.
         """
         raise ConfigurationError(
-            f"{config.trainable or self.name}: must have predict(model, files) to be used by the "
-            "command predict, beside the training function or as a method of the task"
+            f"{config.trainable or self.name}: the command predict needs predict(model, files); "
+            "define it in the module of the training function or as a method of the task"
         )
 
     def read_test_split(

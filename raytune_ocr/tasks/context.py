@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from raytune_ocr.training.callbacks.base import Callback
 
 FORMAT = 1
+FILES = "files"  # the folder that was saved, beside the state
 MEBIBYTE = 2**20
 
 
@@ -90,8 +91,8 @@ class FunctionContext:
             raise TrialStopped(self.stop_reason)
         if self._must_load:
             raise ConfigurationError(
-                "context.load: must be called before the first report of a resumed training, "
-                "since it continues from what was saved"
+                "context.load: must be called before the first context.report of a resumed "
+                "trial, because training continues from the saved state"
             )
         checked = checked_metrics({**(metrics or {}), **named})
         try:
@@ -153,7 +154,7 @@ class FunctionContext:
             import tempfile
 
             self._scratch = Path(tempfile.mkdtemp(prefix="raytune_ocr_"))
-        return self._scratch / "files"
+        return self._scratch / FILES
 
     @property
     def is_over(self) -> bool:

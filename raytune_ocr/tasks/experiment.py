@@ -65,7 +65,7 @@ class TaskExperiment:
         if not best:
             known = dict.fromkeys(n for row in self.rows for n in row.get("reported", ()))
             raise ExperimentFailedError(
-                f"no epoch reported its metric: {unknown_name('metric', name, known)}"
+                f"no epoch reported the monitored metric: {unknown_name('metric', name, known)}"
             )
         return {
             "best": f"best {name} {best[name]:.6g} ({mode})",

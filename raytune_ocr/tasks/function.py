@@ -46,7 +46,9 @@ def function_named(name: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     if module not in sys.modules:
-        raise ConfigurationError(f"{name}: {module} is not imported; --trainable {name} does so")
+        raise ConfigurationError(
+            f"{name}: {module} is not imported; to import it, pass --trainable {name}"
+        )
     function = getattr(sys.modules[module], attribute, None)
     if not callable(function):
         known = [n for n, each in vars(sys.modules[module]).items() if inspect.isfunction(each)]
@@ -112,8 +114,8 @@ class FunctionTask(Task):
         load = _beside(config, "load_model")
         if load is None:
             raise ConfigurationError(
-                f"{config.trainable}: must have load_model(parameters, state, folder) beside it, "
-                "which returns the trained model"
+                f"{config.trainable}: its module must define load_model(parameters, state, "
+                "folder), which returns the trained model"
             )
         return load(dict(config.parameters), state, folder)
 

@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.data import create_dataset
+from raytune_ocr.data.split_files import load_split, split_sizes
 from raytune_ocr.errors import CheckpointError, DataLoaderError
 from raytune_ocr.statistics import wilson
+from raytune_ocr.training import load_reader
+from raytune_ocr.training.evaluate import counts, measure, with_intervals
 
 if TYPE_CHECKING:
     from raytune_ocr.data import PackedSplit
@@ -44,10 +48,6 @@ def read_test_split(
 def _read(
     config: TrainingConfig, checkpoint: Path, best: Mapping[str, Any], allow_outside: bool
 ) -> dict[str, Any]:
-    from raytune_ocr.data.split_files import load_split, split_sizes
-    from raytune_ocr.training import load_reader
-    from raytune_ocr.training.evaluate import counts, measure, with_intervals
-
     if TEST_SPLIT not in split_sizes(config.metadata_path, allow_outside):
         return {}
     model, _ = load_reader(str(checkpoint))
@@ -66,9 +66,6 @@ def _validated_on(config: TrainingConfig, allow_outside: bool) -> PackedSplit:
 
     The training split is not read for that.
     """
-    from raytune_ocr.data import create_dataset
-    from raytune_ocr.data.split_files import load_split
-
     dataset = create_dataset(config, allow_outside=allow_outside)
     if dataset.composed:
         return dataset.validation

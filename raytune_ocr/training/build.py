@@ -12,7 +12,6 @@ from raytune_ocr.config.metrics import KHMER_DIGITS, score_of
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BaseDataset, KhmerDigits, create_data_loaders, create_dataset
 from raytune_ocr.plugins import import_modules
-from raytune_ocr.training.base import BaseTrainer
 from raytune_ocr.training.callbacks.base import (
     Callback,
     FunctionCallback,
@@ -22,10 +21,11 @@ from raytune_ocr.training.callbacks.base import (
 from raytune_ocr.training.checkpoints.rng import seed_everything
 from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
 from raytune_ocr.training.checkpoints.state_files import write_state
-from raytune_ocr.training.classifier import ClassifierTrainer
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.model_config import create_model_from_config, with_model_facts
-from raytune_ocr.training.ocr import OCRTrainer
+from raytune_ocr.training.trainers.base import BaseTrainer
+from raytune_ocr.training.trainers.classifier import ClassifierTrainer
+from raytune_ocr.training.trainers.ocr import OCRTrainer
 
 
 def create_trainer(config: TrainingConfig, data: Any = None) -> BaseTrainer:

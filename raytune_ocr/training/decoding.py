@@ -42,7 +42,7 @@ def _greedy(logits: Tensor, kind: str, vocabulary: Vocabulary) -> Tensor:
     if kind == "attention":
         return _without(logits, vocabulary.pad, blank).argmax(dim=-1)
     if blank is None:
-        raise ConfigurationError("idx_to_char: must name <BLANK> for a CTC reader")
+        raise ConfigurationError("idx_to_char: must have <BLANK> for a CTC model")
     path = _without(logits, vocabulary.eos, vocabulary.pad).argmax(dim=-1)
     before = torch.nn.functional.pad(path, (1, 0), value=blank)[:, :-1]
     begins = (path != blank) & (path != before)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raytune_ocr.data import PackedSplit
+from raytune_ocr.plots import reading_sheet
 from raytune_ocr.statistics import wilson
 from raytune_ocr.training.metrics import OCRMetrics, decoded_ids
 from raytune_ocr.vocabulary import DIGITS, decode
@@ -70,8 +71,6 @@ def prediction_sheet(
     model: nn.Module, images: Tensor, targets: Tensor, kind: str = "attention"
 ) -> np.ndarray:
     """A picture uint8 [H, W, 3] of the first images uint8 [B, 1, H, W] and their readings."""
-    from raytune_ocr.plots import reading_sheet
-
     images, targets = images[:PICTURED], targets[:PICTURED]
     device = next(model.parameters()).device
     model.eval()

@@ -112,8 +112,8 @@ class ReaderLoop(Loop):
             self._takes_ctc = takes(forward, "ctc_logits")
             if not self._takes_ctc:
                 logger.warning(
-                    "%s takes no ctc_logits: the CTC head of the encoder, by which an attention "
-                    "reader finds its digits, is not trained",
+                    "%s takes no ctc_logits, so the CTC head of the encoder, on which the "
+                    "attention decoder relies, is not trained",
                     type(loss_fn).__name__,
                 )
         return self._takes_ctc

@@ -283,8 +283,9 @@ def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
     by_class = isinstance(loss_fn, nn.CrossEntropyLoss) or loss_fn is functional.cross_entropy
     if by_class and logits.ndim == 3 and targets.ndim == 2:
         raise ConfigurationError(
-            f"loss_fn: takes logits [B, C, L], got [B, L, C] {list(logits.shape)}; give "
-            "loss_fn=None, so that the model computes its own loss, or a function that flattens"
+            f"loss_fn: must take logits [B, L, C], as the model returns them (here "
+            f"{list(logits.shape)}), but takes [B, C, L]; give loss_fn=None, so that the model "
+            "computes its own loss, or a loss_fn that flattens the logits"
         )
     return loss_fn(logits, targets)
 

@@ -102,7 +102,7 @@ def calculate_edit_distance(
 
 def _share(part: float, whole: float, noun: str) -> float:
     if whole == 0:
-        raise DataLoaderError(f"no {noun} to measure on: an empty set has no accuracy")
+        raise DataLoaderError(f"no {noun} to evaluate: the accuracy of an empty set is undefined")
     return part / whole
 
 
@@ -244,11 +244,11 @@ class OCRMetrics:
     def _seen(self) -> tuple[np.ndarray, np.ndarray]:
         self._decode()
         if not self._wanted:
-            raise DataLoaderError("no string to measure on: call update() with a batch first")
+            raise DataLoaderError("no string to evaluate: call update() with a batch first")
         predicted, wanted = torch.cat(self._predicted), torch.cat(self._wanted)
         if (wanted > len(self._letters)).any():
             raise DataLoaderError(
-                "targets: must hold only ids of idx_to_char, EOS and PAD, got others, or BLANK"
+                "targets: must be ids of idx_to_char, EOS or PAD, got BLANK or an unknown id"
             )
         return predicted.cpu().numpy(), wanted.cpu().numpy()
 

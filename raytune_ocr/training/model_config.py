@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from raytune_ocr.config.metrics import KHMER_DIGITS
@@ -18,11 +20,19 @@ from raytune_ocr.errors import (
     DataLoaderError,
     IncompleteCheckpointError,
     ModelCreationError,
+    RaytuneOCRError,
 )
-from raytune_ocr.models import ModelRegistry, Reader, create_model
+from raytune_ocr.models import (
+    ALIASES,
+    PRESETS,
+    ModelRegistry,
+    Reader,
+    create_model,
+    settings_of_file,
+)
 from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.training.checkpoints.state_files import read_state
-from raytune_ocr.training.ocr import kind_of
+from raytune_ocr.training.trainers.ocr import kind_of
 
 
 def without_model_file(config: TrainingConfig) -> TrainingConfig:
@@ -32,8 +42,6 @@ def without_model_file(config: TrainingConfig) -> TrainingConfig:
     names no file, or another one. A registered model that reads the file itself is given its
     absolute path.
     """
-    from raytune_ocr.models import ALIASES, PRESETS, settings_of_file
-
     name, path = config.model_name, config.model_config_path
     if not (path and Path(path).exists()):
         return config
@@ -108,7 +116,10 @@ def with_model_facts(config: TrainingConfig, facts: Mapping[str, Any]) -> Traini
 
 
 def rebuild_model(
-    config: TrainingConfig, source: str | os.PathLike[str], imports: Sequence[str] = ()
+    config: TrainingConfig,
+    source: str | os.PathLike[str],
+    imports: Sequence[str] = (),
+    weights: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """The model of a config that was read from a file, which may come from anybody; no weights.
 
@@ -117,10 +128,12 @@ def rebuild_model(
     Args:
         source: that file, for messages.
         imports: modules to import first. Those that `config` names are not imported.
+        weights: that it will get; a config of other sizes is refused before it takes memory.
 
     Raises:
         ConfigurationError: when the model needs one of those; names the option that allows it.
-        CheckpointError: when the config names no classes and is no reader's.
+        CheckpointError: when the config names no classes and is no reader's, or has sizes that no
+            model can have, or other ones than the weights.
         ModelCreationError: for an unknown name or overrides that do not fit.
     """
     import_modules(imports)
@@ -133,16 +146,43 @@ def rebuild_model(
     if config.dataset_name != KHMER_DIGITS:
         if not config.class_names or not config.image_shape:
             raise CheckpointError(
-                f"{source}: holds no reader of digits, but a model of {config.dataset_name!r} that "
-                "names neither its classes nor the shape of an image; its dataset must give both "
-                "by model_facts() when it is trained"
+                f"{source}: the config of a model of {config.dataset_name!r} must have class_names "
+                "and image_shape; train it again with a dataset that returns both from "
+                "model_facts()"
             )
         offered = {"num_classes": len(config.class_names), "in_channels": config.image_shape[0]}
-    model = create_model_from_config(dataclasses.replace(config, imports=[]), offered)
+    without_imports = dataclasses.replace(config, imports=[])
+    if weights is not None:
+        _check_sizes(partial(create_model_from_config, without_imports, offered), weights, source)
+    try:
+        model = create_model_from_config(without_imports, offered)
+    except RaytuneOCRError:
+        raise
+    except Exception as error:  # of any model, with whatever sizes the file has
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise CheckpointError(f"{source}: its model cannot be built: {reason}") from error
     if config.dataset_name != KHMER_DIGITS:
         described: Any = model
         described.class_names, described.image_shape = config.class_names, config.image_shape
     return model
+
+
+def _check_sizes(
+    build: Callable[[], nn.Module], weights: Mapping[str, Any], source: str | os.PathLike[str]
+) -> None:
+    """Build a model without memory; raise CheckpointError if its weights have other sizes."""
+    try:
+        with torch.device("meta"):
+            sizes = {name: list(value.shape) for name, value in build().state_dict().items()}
+    except Exception:  # it cannot be built so; as it is, it may
+        return
+    for name, size in sizes.items():
+        there = list(getattr(weights.get(name), "shape", ()))
+        if there != size:
+            raise CheckpointError(
+                f"{source}: its weights do not fit its config: {name} must have the shape {size}, "
+                f"got {there if name in weights else 'none'}"
+            )
 
 
 def load_model(
@@ -164,11 +204,14 @@ def load_model(
     if not isinstance(state["config"], Mapping):
         raise CheckpointError(f"{path}: its config must be a mapping, got {state['config']!r:.40}")
     config = TrainingConfig.from_dict(state["config"], environment={})
-    model = rebuild_model(config, path, imports)
+    weights = state["model_state_dict"]
+    if not isinstance(weights, Mapping):
+        raise CheckpointError(f"{path}: its weights must be a mapping, got {weights!r:.40}")
+    model = rebuild_model(config, path, imports, weights)
     try:
-        model.load_state_dict(state["model_state_dict"])
+        model.load_state_dict(weights)
     except RuntimeError as error:
-        raise CheckpointError(f"{path}: its weights do not fit its config: {error}") from None
+        raise CheckpointError(f"{path}: its weights do not match its config: {error}") from None
     return model.eval(), config
 
 
@@ -183,6 +226,6 @@ def load_reader(
     model, config = load_model(path, imports)
     if config.dataset_name != KHMER_DIGITS:
         raise CheckpointError(
-            f"{path}: must be a reader of digits, got a model of {config.dataset_name!r}"
+            f"{path}: must be a digit recognition model, got a model of {config.dataset_name!r}"
         )
     return model, config

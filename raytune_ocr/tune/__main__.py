@@ -44,6 +44,7 @@ def create_tuner(arguments: argparse.Namespace) -> HyperparameterTuner:
         *TUNING,
         "warm_start",
         "refine",
+        "library",
         "address",
         "storage",
         "data",

@@ -13,7 +13,7 @@ from raytune_ocr.tune.options import TUNING, TuneOptions, read_option
 from raytune_ocr.tune.registries import AUTO, SCHEDULERS, SEARCHERS
 
 KEPT_OPTIONS = (
-    *("search", "num_samples", "warm_start", "refine"),
+    *("search", "num_samples", "warm_start", "refine", "library"),
     *("scheduler", "grace_period", "reduction_factor", "epoch_budget"),
     *("confirm", "confirm_seeds", "keep_models"),
 )
@@ -52,7 +52,9 @@ def chosen_options(
     if problems:
         raise ConfigurationError("\n".join(problems))
     if options.get("overwrite") and (options.get("resume") or options.get("resume_if_any")):
-        raise ConfigurationError("--overwrite: must be given without --resume, which keeps the run")
+        raise ConfigurationError(
+            "--overwrite: must not be given with --resume, which continues the run"
+        )
     if options.get("retry_failed") and not (options.get("resume") or options.get("resume_if_any")):
         raise ConfigurationError("--retry-failed: must be given with --resume")
     if options.get("scheduler") == AUTO and (earlier or {}).get("scheduler"):
@@ -60,6 +62,8 @@ def chosen_options(
     _check_scheduler(options, earlier or {})
     for name in ("warm_start", "refine"):
         options[name] = [str(Path(str(source)).absolute()) for source in options.get(name, ())]
+    if options.get("library"):
+        options["library"] = str(Path(str(options["library"])).absolute())
     return TuneOptions(**options)
 
 
@@ -140,8 +144,8 @@ def _check_changeable(name: str, config: TrainingConfig, scheduler: str) -> None
     own = config.parameters and not config.changeable
     if own and SCHEDULERS[scheduler].changes_settings:
         raise ConfigurationError(
-            f"experiments.{name}.changeable: must name the parameters that may change while a "
-            f"trial trains, for --scheduler {scheduler}, got none of {', '.join(config.parameters)}"
+            f"experiments.{name}.changeable: must list the parameters that --scheduler {scheduler} "
+            f"may change during training, got none; choose from {', '.join(config.parameters)}"
         )
 
 

@@ -77,7 +77,8 @@ class TuneOptions:
     search: str = option(
         "random",
         "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
-        "results before it (extra `optuna`). The same seed draws the same trials; with optuna only "
+        "results before it; optuna-gp: its Gaussian process does, for at most some hundred trials "
+        "(extra `optuna`). The same seed draws the same trials; with optuna only "
         "if trials also end in the same order (--max-concurrent 1) (default random)",
         name_in(SEARCHERS),
         metavar="|".join(SEARCHERS.names()),
@@ -117,23 +118,25 @@ class TuneOptions:
     )
     epoch_budget: int | None = option(
         None,
-        "of freeze-thaw: total epochs of all trials; unfinished trials stop when they are spent "
-        "(default: the epochs of halving from epoch 1)",
+        "for freeze-thaw: total epochs of all trials; unfinished trials stop once the budget is "
+        "spent (default: as many epochs as halving needs with its first rung at epoch 1)",
         integer(1),
         metavar="EPOCHS",
         group="how to run",
     )
     num_samples: int | None = option(
         None,
-        "trials of each search, for each combination of its grids (default: the file's, else 10)",
+        "samples of each experiment with a search space, for each combination of its grid values "
+        "(default: the file's, else 10)",
         integer(1),
         metavar="N",
         group="search",
     )
     max_trials: int | None = option(
         None,
-        "trials of the whole run, resumed parts included; --resume with a larger N adds trials "
-        "(not with halving once it has stopped some) (default: as many as the file asks for)",
+        "most trials of the whole run, including resumed parts; --resume with a larger N adds "
+        "trials, except with halving once it has stopped a trial (default: as many as the file "
+        "asks for)",
         integer(1),
         metavar="N",
         group="search",
@@ -155,8 +158,8 @@ class TuneOptions:
     )
     max_cost: float | None = option(
         None,
-        "end the run once its epochs have cost this, by the prices: of the file; resumed parts "
-        "included, an epoch under way is paid as well (default: no limit)",
+        "end the run once its epochs have cost this much at the file's `prices`; includes resumed "
+        "parts, and epochs in progress as the run ends (default: no limit)",
         at_least(0),
         metavar="AMOUNT",
         group="search",
@@ -171,7 +174,7 @@ class TuneOptions:
     )
     max_failures: int = option(
         1,
-        "retries of a trial that makes no new epoch, before it fails (default 1)",
+        "retries in a row without a new epoch, after which a trial has failed (default 1)",
         integer(0),
         metavar="N",
         group="how to run",
@@ -186,23 +189,30 @@ class TuneOptions:
     )
     warm_start: Sequence[str] = option(
         (),
-        "results JSON files or output folders of earlier runs, the original system's too: their "
-        "completed trials inform --search optuna, and a trial with the same settings is not "
-        "trained again, unless a time budget or target cut it short",
+        "results JSON files or output folders of earlier runs, older result formats too: their "
+        "completed trials inform --search optuna and their curves --scheduler freeze-thaw, random "
+        "search tries their best settings first, and a trial with the same settings on the same "
+        "data is not trained again, unless a time budget or target stopped it early",
+        group="sources",
+    )
+    library: str | None = option(
+        None,
+        "a folder that collects the trials and curves of finished runs; a run learns from the 8 "
+        "newest as by --warm-start, and trains trials of the same settings again (default: none)",
         group="sources",
     )
     refine: Sequence[str] = option(
         (),
-        "search around the best completed trial of these results: each domain of its experiment "
-        "shrinks to a quarter of its width on either side (choices of numbers to their neighbours, "
-        "others to the best one); a preset gets domains: learning rate x1/3..3, weight decay "
-        "x1/10..10, batch size x1/2..2. Includes --warm-start",
+        "search around the best completed trial of these results: each domain shrinks to a quarter "
+        "of its width on either side of the best value (numeric choices to its neighbours, other "
+        "choices to it alone); a preset is searched over learning rate / 3 to x 3, weight decay "
+        "/ 10 to x 10, batch size / 2 to x 2. Implies --warm-start with the same results",
         group="sources",
     )
     cpus_per_trial: float | None = option(
         None,
-        "CPUs of a trial, also its threads (default 1; with halving and pbt up to 4 once fewer "
-        "trials are left than fit)",
+        "CPUs and threads per trial (default 1; with halving and pbt up to 4 where CPUs would be "
+        "idle)",
         at_least(0.01),
         metavar="N",
         group="how to run",
@@ -225,7 +235,7 @@ class TuneOptions:
     resume: bool = option(False, "resume the run in the output folder")
     resume_if_any: bool = option(False, "resume if the output folder has a run, else start one")
     overwrite: bool = option(
-        False, "set an earlier run of the output folder aside under a name with its time"
+        False, "start a new run; an earlier one in the output folder is kept, renamed by its time"
     )
     retry_failed: bool = option(
         False, "trials that have failed are tried again as the run is resumed"
@@ -233,8 +243,8 @@ class TuneOptions:
     force_unlock: bool = option(False, "take the output folder even if another run holds its lock")
     confirm: int | None = option(
         None,
-        "train the K best trials again with fresh seeds, to their end; the winner is the one with "
-        "the best mean (default 0; of a resumed run as before)",
+        "train the K best trials again to their end with new seeds; the trial with the best mean "
+        "wins (default 0; on resume: unchanged)",
         integer(0),
         metavar="K",
         group=CONFIRMATION,
@@ -248,9 +258,9 @@ class TuneOptions:
     )
     keep_models: int | str = option(
         BEST_MODELS_KEPT,
-        "trials that keep their models as the run ends, the best N or all; a model is its best "
-        "epoch and the numbered checkpoints that save_every_n_epochs and keep_n_checkpoints leave "
-        f"(default {BEST_MODELS_KEPT})",
+        "number of best trials, or all, whose models are kept at the end of the run: the "
+        "checkpoint of the best epoch, and the numbered ones by save_every_n_epochs and "
+        f"keep_n_checkpoints (default {BEST_MODELS_KEPT})",
         integer_or_all(1),
         metavar="N|all",
         group="where results go",

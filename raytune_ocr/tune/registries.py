@@ -32,6 +32,7 @@ SEARCHERS: Registry[Any] = Registry(
     {
         "random": "raytune_ocr.tune.search.random_search:RandomSearch",
         "optuna": "raytune_ocr.tune.search.optuna_search:OptunaSearch",
+        "optuna-gp": "raytune_ocr.tune.search.optuna_gp_search:OptunaGPSearch",
     },
 )
 """Subclasses of `tune.search.base.Searcher`."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
-from raytune_ocr.files import why_not_writable
+from raytune_ocr.files import is_disk_full, why_not_writable
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.replay import Replay
@@ -23,8 +24,9 @@ from raytune_ocr.tune.execution.console import summary
 from raytune_ocr.tune.execution.earlier_run import EarlierRun
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.signals import Interrupted
+from raytune_ocr.tune.execution.signals import interruption
 from raytune_ocr.tune.execution.trial_errors import disk_full
+from raytune_ocr.tune.search.library import add_to_library, read_library
 from raytune_ocr.tune.search.refine import refine
 from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
@@ -112,7 +114,11 @@ class HyperparameterTuner:
         content = load_yaml(find_space(config_file))
         homes = anchor_homes(content)
         if homes:
-            logger.info("%s: used only as merge sources: %s", config_file, ", ".join(homes))
+            logger.info(
+                "%s: not trained, because they are only merged into other experiments: %s",
+                config_file,
+                ", ".join(homes),
+            )
         return content
 
     def validate_config(self, config: Mapping[str, Any]) -> None:
@@ -129,13 +135,14 @@ class HyperparameterTuner:
     def known(self, space: Space) -> KnownPoints:
         """Return the points of earlier runs, and log the presets that they have trained already."""
         known = read_known([self._known_by("warm_start"), self._known_by("refine")])
+        known = replace(known, library=self._known_by("library").points)
         for experiment in space.experiments.values():
             if not experiment.is_search and (point := known.of(experiment.point({}, 1).config)):
                 logger.info("%s: not trained again, %s", experiment.name, point)
         return known
 
     def _known_by(self, option: str) -> KnownPoints:
-        """Return the points of the `warm_start` or `refine` sources, as the run began with them.
+        """Return the points of `warm_start`, `refine` or `library`, as the run began with them.
 
         The sources may have changed or gone since, and the run's draws depend on them.
         """
@@ -143,6 +150,8 @@ class HyperparameterTuner:
             sources, kept = getattr(self.options, option), self._earlier.facts.get(KNOWN)
             if kept and sources == self._earlier.about.get(option):
                 self._known[option] = KnownPoints.of_kept(kept[-1].get(option, ()))
+            elif option == "library":
+                self._known[option] = KnownPoints(read_library(sources) if sources else [])
             else:
                 self._known[option] = read_known(sources)
         return self._known[option]
@@ -198,6 +207,10 @@ class HyperparameterTuner:
         with RunLock(self.output_dir, self.options.force_unlock):
             try:
                 return self._run_locked(space)
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                raise disk_full(str(error)) from None
             finally:
                 if not Journal(self.output_dir).exists():  # the run never began
                     self.cluster.log_file.unlink(missing_ok=True)
@@ -220,7 +233,7 @@ class HyperparameterTuner:
         run.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
-        if options.warm_start or options.refine:
+        if options.warm_start or options.refine or options.library:
             run.journal.facts[KNOWN] = [{name: known.kept() for name, known in self._known.items()}]
         if why := why_not_writable(run.results_file, follow_links=True):
             raise ConfigurationError(
@@ -235,11 +248,13 @@ class HyperparameterTuner:
         if run.failure:
             raise disk_full(run.failure)
         run.end()
+        if options.library:
+            add_to_library(options.library, run.id, run.results_file)
         if not (run.unfinished or run.unconfirmed):
             best = run.document()["best_result"]
             send_winner(self.options.track, run.output_dir, run.id, best)
         if number := self.runner.interruptions.received:
-            raise Interrupted(number)
+            raise interruption(number)
         return run.document()
 
     def _observer(self, space: Space) -> OptunaStudies | None:

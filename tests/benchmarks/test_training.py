@@ -22,6 +22,7 @@ def test_a_race_tells_ratios_and_shares_of_one_model(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     monkeypatch.setattr(training, "STEPS", 4)
     monkeypatch.setattr(training, "WARM", 1)
+    monkeypatch.setattr(training, "OTHERS", {})  # a process of each, twice with other settings
     given = ["--models", "ctc_small", "--epochs", "2", "--threads", "1", "--precisions", "fp32"]
     training.main(given)
     found = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))

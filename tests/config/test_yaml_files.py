@@ -92,7 +92,7 @@ MERGE_BOMB = "a0: &a0 {x0: 1}\n" + "".join(
         ("[" + "x, " * 100_001 + "]", "at most 100,000 keys and values"),
         ("[" * 102 + "]" * 102, "at most 100 deep"),
         ("[" * 100_000, "deep|depth|exceeded"),
-        ("a: &a {b: *a}", "must not stand within itself"),
+        ("a: &a {b: *a}", "must not contain an alias of itself"),
     ],
     ids=["aliases", "merges", "nodes", "nesting", "deep nesting", "circle"],
 )

@@ -20,4 +20,6 @@ def test_a_folder_of_a_split_is_known_by_any_usual_name(tmp_path, name):
 def test_a_folder_that_looks_like_a_split_and_is_none_is_an_error(tmp_path):
     picture(tmp_path / "train" / "3" / "a.png")
     picture(tmp_path / "vaildation" / "3" / "b.png")
-    assert "vaildation: looks like a split but is not one" in message(tmp_path)
+    assert "vaildation: looks like a split, but is not named train, val or test" in message(
+        tmp_path
+    )

@@ -135,7 +135,7 @@ def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_told(tmp_path, ca
     splits = load_splits(path, ["train", "val", "test"])
     levels = [set(split.images[:, 0, 0].tolist()) for split in splits.values()]
     assert sum(map(len, levels)) == 20 and sum(map(len, splits.values())) == 60
-    assert "40 rows repeat the file of an earlier row" in caplog.text
+    assert "40 rows name a file that an earlier row names" in caplog.text
 
 
 def test_what_is_used_and_what_is_passed_over_is_told(tmp_path, caplog):

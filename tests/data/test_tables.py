@@ -55,13 +55,13 @@ def test_a_column_of_splits_is_found_by_its_header_or_by_what_it_holds(tmp_path,
 
 def test_a_column_that_looks_like_splits_and_is_none_is_an_error(tmp_path):
     path = table(tmp_path, "file,label,is_test\n1.png,12,0\n2.png,12,1\n")
-    with pytest.raises(DataLoaderError, match=r"line 1: the column 'is_test' looks like splits"):
+    with pytest.raises(DataLoaderError, match=r"line 1: the column 'is_test' looks like a split"):
         read_table(path)
 
 
 def test_two_columns_of_splits_are_an_error_and_other_columns_are_told(tmp_path):
     path = table(tmp_path, "file,label,split,subset\n1.png,12,train,test\n")
-    with pytest.raises(DataLoaderError, match="must have one column of splits"):
+    with pytest.raises(DataLoaderError, match="must have only one split column"):
         read_table(path)
     found = read_table(table(tmp_path, "file,label,font,writer\n1.png,12,Moul,7\n"))
     assert list(found.unused) == ["font", "writer"]

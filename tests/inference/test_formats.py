@@ -54,7 +54,7 @@ def test_weights_without_their_config_or_of_another_model_are_refused(weights):
     path, _ = weights
     config = path.with_name("config.yaml")
     config.write_text(config.read_text().replace("hidden: 4", "hidden: 5"))
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match="does not match"):
         load_exported(path)
     config.write_text("learning_rate: -1\n")
     with pytest.raises(CheckpointError, match=r"config.yaml: learning_rate: must be a number > 0"):
@@ -83,7 +83,7 @@ def test_a_classifier_keeps_its_classes_and_takes_any_batch(classifier):
 @pytest.mark.parametrize(
     ("about", "told"),
     [
-        ({}, "not a model of this package"),
+        ({}, "not an ONNX file that raytune_ocr.export wrote"),
         ({"kind": "classifier", "class_names": "{"}, "must be a list of names"),
         ({"kind": "classifier", "class_names": "[1]"}, "must be a list of names"),
     ],

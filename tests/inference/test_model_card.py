@@ -45,18 +45,18 @@ def test_figures_have_their_intervals_and_their_numbers():
     assert "| val | strings | 0.9000 | 0.8256 to 0.9448 | 100 |" in text
     assert "| val | digits | 0.9500 |" in text
     assert "| model.onnx | 2.00 | 1.5 | 900 | 1e-05 |" in text
-    assert "no test split was read" in text and "no search was recorded" in text
+    assert "no test split was evaluated" in text and "no search was recorded" in text
 
 
 def test_the_precision_of_the_figures_is_said_where_it_may_not_be_the_runs():
-    assert "Read in float32, as in the run." in card(TrainingConfig(mixed_precision=False))
+    assert "Evaluated in float32, as in the run." in card(TrainingConfig(mixed_precision=False))
     assert "set to mixed precision" in card(TrainingConfig(mixed_precision=True))
 
 
 def test_limits_tell_what_is_misread_and_what_was_not_measured():
     text = card()
     assert "10 of 100 strings of the validation split were misread" in text
-    assert "those of 8 are read worst, 60 of 70" in text
+    assert "accuracy is lowest for 8 digits: 60 of 70 correct" in text
     assert "Most frequent confusions: 1 as 7 (4)" in text
     assert "0.99 where it is right and 0.50 where it is wrong" in text
     assert "1 faces in 1 families: Moul" in text
@@ -65,7 +65,7 @@ def test_limits_tell_what_is_misread_and_what_was_not_measured():
     assert "confusions" not in bare and "where it is wrong" not in bare
 
 
-@pytest.mark.parametrize(("test", "words"), [(0.85, "0.0500 worse than"), (0.9, "as well as")])
+@pytest.mark.parametrize(("test", "words"), [(0.85, "0.0500 lower than"), (0.9, "equal to")])
 def test_a_run_adds_its_protocol_and_the_gap_to_the_test_split(test, words):
     document = {
         "all_results": [{}, {}, {}],
@@ -75,7 +75,7 @@ def test_a_run_adds_its_protocol_and_the_gap_to_the_test_split(test, words):
     text = card(document=document)
     assert "The best of 3 trials (2 completed)" in text and "epoch 3 of 4" in text
     assert "| test | strings |" in text
-    assert f"of the test split are read {words} those of validation" in text
+    assert f"accuracy on the test split is {words} that on validation" in text
 
 
 def test_a_confirmed_winner_tells_its_seeds():

@@ -71,7 +71,7 @@ def test_a_task_without_hooks_ships_its_state_and_says_why_there_is_no_more(tmp_
     assert torch.equal(
         find_own(tmp_path / "ship" / "model.safetensors").state["model"], torch.ones(2)
     )
-    with pytest.raises(ConfigurationError, match="must have load_model"):
+    with pytest.raises(ConfigurationError, match="must define load_model"):
         model.load()
 
 
@@ -88,7 +88,7 @@ def test_predict_answers_by_the_hook_beside_the_function(
     file = tmp_path / "one.txt"
     file.write_text("any file")
     assert predict_main([str(segmentation), str(file)]) == 2
-    assert "must have predict(model, files)" in capsys.readouterr().err
+    assert "the command predict needs predict(model, files)" in capsys.readouterr().err
 
     def predict(model, files):
         return [(f"{len(list(model.parameters()))} weights", 0.75) for _ in files]

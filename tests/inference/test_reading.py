@@ -83,5 +83,7 @@ def test_calibrated_confidences_of_all_classes_still_add_up_to_one():
 
 
 def test_a_reader_of_digits_has_no_classes_to_name():
-    with pytest.raises(ConfigurationError, match="--top-k: must go with a classifier"):
+    with pytest.raises(
+        ConfigurationError, match="--top-k: must be 1 for a digit recognition model"
+    ):
         list(predict(Counted(3), [], top_k=2))

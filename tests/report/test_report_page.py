@@ -46,7 +46,7 @@ def test_the_report_is_whole_and_readable_on_a_phone_and_in_the_dark(report, tmp
             for dark in (False, True):
                 browser.open(page, width, dark)
                 sections = browser.evaluate(SECTIONS)
-                assert len(sections) == 10
+                assert len(sections) == 11
                 for section in sections:
                     assert all(section["pictures"]), section
                     assert section["pictures"] or section["rows"] or section["text"] > 20, section
@@ -93,7 +93,7 @@ def test_what_is_to_be_confirmed_and_how_far_that_is_is_told(tmp_path):
         return made
 
     first = record("a")
-    assert "Not confirmed: --confirm K" in shown(first, asked=None)
+    assert "pass --confirm K" in shown(first, asked=None)
     assert "After the search, the 2 best trials train again" in shown(first)
     begun = [record("a-seed101", "running", "a"), record("a-seed102", "pending", "a")]
     assert "0 of 2 runs with fresh seeds are done" in shown(first, *begun)

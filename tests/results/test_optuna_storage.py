@@ -52,9 +52,9 @@ def test_a_study_of_anyone_is_read_best_first_without_what_runs(place):
 def test_of_several_studies_one_is_named(tmp_path):
     place = f"sqlite:///{tmp_path}/optuna.db"
     study_in(place, "one"), study_in(place, "two", "maximize")
-    with pytest.raises(DataLoaderError, match="must name one of: one, two"):
+    with pytest.raises(DataLoaderError, match="has 2 studies; pass study= with one of: one, two"):
         load_results(place)
-    with pytest.raises(DataNotFoundError, match="no study 'three'; there are: one, two"):
+    with pytest.raises(DataNotFoundError, match=r"unknown study 'three' \(known: one, two\)"):
         load_results(place, study="three")
     values = load_results(place, study="two")["best_value"].dropna().tolist()
     assert values == sorted(values, reverse=True)
@@ -63,6 +63,8 @@ def test_of_several_studies_one_is_named(tmp_path):
 def test_what_is_no_storage_is_told(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"none\.log: no such"):
         load_results(tmp_path / "none.log")
-    with pytest.raises(ConfigurationError, match="cannot be opened as Optuna's"):
+    with pytest.raises(DataNotFoundError, match="has no study"):
+        load_results(f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(ConfigurationError, match="cannot be opened as an Optuna storage"):
         open_storage("nosuchdatabase://here/x")
     assert not is_optuna_storage(tmp_path) and not is_optuna_storage("x\0y")

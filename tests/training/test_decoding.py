@@ -35,5 +35,5 @@ def test_another_vocabulary_is_read_column_by_column():
 def test_ctc_without_a_blank_is_an_error():
     without = Vocabulary.of({index: chr(ord("a") + index) for index in range(20)}, 21, 20)
     assert without.blank is None
-    with pytest.raises(ConfigurationError, match="must name <BLANK>"):
+    with pytest.raises(ConfigurationError, match="must have <BLANK>"):
         decoded_ids(logits_of([[1]]), "ctc", without)

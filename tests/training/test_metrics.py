@@ -76,7 +76,7 @@ def test_reset_forgets_and_an_empty_set_has_no_accuracy():
     metrics = create_metrics_calculator(DEFAULT_IDX_TO_CHAR)
     metrics.update(ids("1"), ids("1"))
     metrics.reset()
-    with pytest.raises(DataLoaderError, match="no string to measure on"):
+    with pytest.raises(DataLoaderError, match="no string to evaluate"):
         metrics.compute()
 
 
@@ -162,7 +162,7 @@ def test_ids_with_two_meanings_are_refused(mapping, ids, told):
 def test_targets_with_ids_that_the_vocabulary_does_not_know_are_an_error():
     metrics = OCRMetrics({0: "a", 1: "b"})
     metrics.update(ids("1"), ids("5"))
-    with pytest.raises(DataLoaderError, match="must hold only ids of idx_to_char"):
+    with pytest.raises(DataLoaderError, match="must be ids of idx_to_char"):
         metrics.compute()
 
 

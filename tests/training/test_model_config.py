@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.errors import ConfigurationError, IncompleteCheckpointError
+from raytune_ocr.errors import CheckpointError, ConfigurationError, IncompleteCheckpointError
 from raytune_ocr.models import ModelRegistry, create_model
 from raytune_ocr.predict import main as predict
 from raytune_ocr.training import load_reader
@@ -65,6 +65,19 @@ def test_a_preset_needs_no_module_whatever_the_checkpoint_names(checkpoint):
 def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
     write_state(tmp_path / "a.pt", {"model_state_dict": {}})
     with pytest.raises(IncompleteCheckpointError, match="has no config beside its weights"):
+        load_reader(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(10**17, "its model cannot be built: "), (10**10, "its weights do not fit")]
+)
+def test_a_checkpoint_with_other_sizes_than_its_weights_is_refused_without_memory(
+    tmp_path, size, told
+):
+    weights = create_model("ctc_small").state_dict()
+    config = TrainingConfig(model_name="ctc_small", loss_type="ctc", vocab_size=size)
+    write_state(tmp_path / "a.pt", {"model_state_dict": weights, "config": config.to_dict()})
+    with pytest.raises(CheckpointError, match=rf"a\.pt: {told}"):
         load_reader(tmp_path / "a.pt")
 
 

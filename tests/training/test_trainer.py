@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_learning_rate():
 
 
 def test_an_unknown_monitor_lists_the_metrics_there_are():
-    with pytest.raises(ConfigurationError, match=r"'val_f1' \(there are: .*train_loss"):
+    with pytest.raises(ConfigurationError, match=r"'val_f1' \(known: .*train_loss"):
         trainer().train(loader(), 1, best_model_metric="val_f1", early_stopping_patience=1)
 
 
@@ -334,7 +334,7 @@ def test_cross_entropy_of_sequences_says_what_to_do():
     batches = [(torch.randn(8, 10), torch.randint(0, 3, (2, 4)))]
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     instance = Trainer(model, optimizer, nn.CrossEntropyLoss(), device="cpu")
-    with pytest.raises(ConfigurationError, match=r"takes logits \[B, C, L\], got \[B, L, C\]"):
+    with pytest.raises(ConfigurationError, match=r"must take logits \[B, L, C\]"):
         instance.train(batches, 1)
 
 

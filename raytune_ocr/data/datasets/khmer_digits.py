@@ -41,7 +41,7 @@ class KhmerDigits(ImageDataset):
         path: a `metadata.yaml`, a `labels.csv`, or a folder; the default set is made if it is
             missing.
         num_workers: threads that decode images.
-        allow_outside: accept image paths that leave the data's folder and the working one.
+        allow_outside: accept image paths that leave the data folder and the working one.
         composed: training images per epoch that are composed during training, new ones in every
             epoch, instead of the training split; 0 trains on that split.
         composed_val: validation images like those of the default set, composed once with a fixed
@@ -88,7 +88,7 @@ class KhmerDigits(ImageDataset):
             )
         if not isinstance(composed_val, int) or composed_val < 0 or (composed_val and not composed):
             raise DataLoaderError(
-                "khmer_digits: composed_val must be an integer >= 0, and 0 without composed, "
+                "khmer_digits: composed_val must be an integer >= 0, and 0 if composed is 0, "
                 f"got {composed_val!r}"
             )
         for name, value in (("leave_out", leave_out), ("fonts_dirs", fonts_dirs)):
@@ -96,8 +96,9 @@ class KhmerDigits(ImageDataset):
             named = listed and all(isinstance(one, (str, os.PathLike)) for one in value)
             if not named or (value and not composed):
                 raise DataLoaderError(
-                    f"khmer_digits: {name} must be a list of names, empty without composed, "
-                    f"got {value!r}" + (f"; write [{value}]" if isinstance(value, str) else "")
+                    f"khmer_digits: {name} must be a list of names, and must be empty if composed "
+                    f"is 0, got {value!r}"
+                    + (f"; write [{value}]" if isinstance(value, str) else "")
                 )
 
     @cached_property
@@ -116,8 +117,8 @@ class KhmerDigits(ImageDataset):
         sheet = whole.without(self.leave_out)
         if not len(sheet):
             raise DataLoaderError(
-                "khmer_digits: leave_out must leave a face to compose from, got "
-                f"{list(self.leave_out)}, which are parts of the names of all {len(whole)}"
+                "khmer_digits: leave_out must leave at least one face to compose from, got "
+                f"{list(self.leave_out)}, which matches all {len(whole)} faces"
             )
         left = sorted(families - {family_of(name) for name in sheet.names})
         if left:

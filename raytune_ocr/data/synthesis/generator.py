@@ -176,14 +176,14 @@ def _tinted(image: np.ndarray, rng: np.random.Generator) -> Image.Image:
 
 
 def ensure_default_data(path: str | os.PathLike[str], progress: Progress | None = None) -> Path:
-    """Make the default set at `path` (a `metadata.yaml`) if it is missing.
+    """Generate the default dataset at `path` (a `metadata.yaml`) if it is missing.
 
     It uses only the bundled faces, so that it is the same on every machine.
     """
     target = Path(path)
     if target.exists():
         return target
-    logger.info("making the default set in %s", target.parent)
+    logger.info("generating the default dataset in %s", target.parent)
     return generate_dataset(
         target.parent, seed=DEFAULT_SEED, sizes=dict(DEFAULT_SIZES), progress=progress
     )

@@ -225,7 +225,7 @@ def _draw(font: ImageFont.FreeTypeFont, digit: str) -> np.ndarray:
 def _problem_of(drawn: np.ndarray) -> str:
     empty = [DIGITS[i] for i, ink in enumerate(drawn) if ink.max() == 0]
     if empty:
-        return f"every digit must have ink, none in {', '.join(empty)}"
+        return f"every digit must have a visible glyph, got blank ones for {', '.join(empty)}"
     seen: dict[bytes, str] = {}
     for digit, ink in zip(DIGITS, drawn, strict=True):
         twin = seen.setdefault(ink.tobytes(), digit)

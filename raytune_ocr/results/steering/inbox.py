@@ -24,6 +24,7 @@ from raytune_ocr.results.document_check import integer
 from raytune_ocr.results.journal import STATE_FILE, Journal
 from raytune_ocr.results.steering.orders import (
     ANNOTATIONS,
+    TIMEOUT,
     Answer,
     Order,
     entry_of,
@@ -37,7 +38,6 @@ MOST_BYTES = 65_536  # of an order
 MOST_AT_ONCE = 50  # orders that are taken together
 KEPT_SECONDS = 3600.0  # answers that nobody fetches
 POLL_SECONDS = 0.05
-TIMEOUT = 10.0
 WAITING, CLAIMED, ANSWER = ".json", ".taken", ".answer"
 FILE = re.compile(r"[0-9a-f]{16}(\.json|\.taken)")
 

@@ -33,6 +33,7 @@ USER = "user"
 """The `scheduler` of an order's entry in the journal, and the stop reason of a trial it stopped."""
 LONGEST_TEXT = 10_000  # letters of a note
 HIGHEST_PRIORITY = 1000
+TIMEOUT = 10.0  # seconds to wait for an answer
 
 STOP_TRIAL, PAUSE_TRIAL, RESUME, EXTEND = "stop", "pause", "resume", "extend"
 ADD, CLONE, PRIORITY, BUDGET, NOTE, TAG = "add", "clone", "priority", "budget", "note", "tag"

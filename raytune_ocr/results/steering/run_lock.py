@@ -81,7 +81,12 @@ class RunLock:
                 raise
             if error.errno in HELD_BY_OTHERS or self._read():
                 raise self._in_use() from None
-            logger.warning("%s: this file system has no locks: %s", self.path, error)
+            logger.warning(
+                "%s: this file system does not support locks, so two runs may use the folder at "
+                "once: %s",
+                self.path,
+                error,
+            )
         if self._is_ours():
             return True
         self._close()

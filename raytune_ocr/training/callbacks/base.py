@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, unknown_name
 
 if TYPE_CHECKING:
     from torch import Tensor, nn, optim
@@ -103,6 +103,5 @@ def monitored(metrics: Mapping[str, float], name: str) -> float:
         ConfigurationError: when there is no such metric; lists those there are.
     """
     if name not in metrics:
-        known = ", ".join(sorted(metrics))
-        raise ConfigurationError(f"monitor: no metric is called {name!r} (there are: {known})")
+        raise ConfigurationError(f"monitor: {unknown_name('metric', name, metrics)}")
     return metrics[name]

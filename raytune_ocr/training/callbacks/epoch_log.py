@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import naming_disk_full, replacing
+from raytune_ocr.plots import draw_learning_curves, save_figure
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 
@@ -52,7 +53,7 @@ class EpochLog(Callback):
         return f"epoch {epoch}/{max(epoch, self.total_epochs)} {_figures(metrics)}\n"
 
     def _write(self, line: str) -> None:
-        with self.path.open("a", encoding="utf-8") as log:
+        with naming_disk_full(self.path), self.path.open("a", encoding="utf-8") as log:
             log.write(line)
 
 
@@ -94,8 +95,6 @@ class CurvesPicture(Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
-        from raytune_ocr.plots import draw_learning_curves, save_figure  # slow to import
-
         save_figure(
             self.path, lambda figure: draw_learning_curves(figure, trainer.history), size=(9, 4)
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
+from raytune_ocr.files import naming_disk_full
 from raytune_ocr.training.callbacks.base import Callback, TrainingLoop
 
 STEPS = "steps"  # folder of the events of single steps, in TensorBoard's
@@ -82,25 +83,29 @@ class TensorBoardLogger(Callback):
         if self._steps % self.every_n_steps == 0:
             if self._steps_writer is None:
                 self._steps_writer = event_writer(self.folder / STEPS, self._resumed_at + 1)
-            self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
+            with naming_disk_full(self.folder):
+                self._steps_writer.add_scalar("step/loss", figures["loss"], self._steps)
 
     def on_epoch_end(self, trainer: TrainingLoop, epoch: int, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self.writer.add_scalar(name, value, epoch + 1)
+        values = dict(metrics)
         for name, mode in self.metrics.items():
             if not math.isnan(value := metrics.get(name, math.nan)):
                 choose = max if mode == "max" else min
                 self._best[name] = choose(value, self._best.get(name, value))
-                self.writer.add_scalar(f"best_{name}", self._best[name], epoch + 1)
+                values[f"best_{name}"] = self._best[name]
+        with naming_disk_full(self.folder):
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, epoch + 1)
 
     def on_train_end(self, trainer: TrainingLoop) -> None:
         ended_by_itself = sys.exc_info()[0] is None  # else there may be no time left
         if self.pictures is not None and trainer.epoch and ended_by_itself:
             for name, pixels in self.pictures().items():
                 self.writer.add_image(name, pixels, trainer.epoch, dataformats="HWC")
-        self.writer.close()
-        if self._steps_writer is not None:
-            self._steps_writer.close()
+        with naming_disk_full(self.folder):
+            self.writer.close()
+            if self._steps_writer is not None:
+                self._steps_writer.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self._steps, "best": dict(self._best)}

@@ -104,8 +104,8 @@ class CheckpointManager:
         """
         if scheduler is not None and not hasattr(scheduler, "state_dict"):
             raise ConfigurationError(
-                f"scheduler: must have a state_dict(), got {scheduler!r}; name the arguments "
-                "epoch=, loss=, accuracy= and filepath="
+                f"scheduler: must have a state_dict(), got {scheduler!r}; pass epoch=, loss=, "
+                "accuracy= and filepath= as keyword arguments"
             )
         state = {
             "epoch": epoch,
@@ -248,12 +248,12 @@ class CheckpointManager:
         foreign = [name for name in weights if name not in fitting]
         if strict and (missing or foreign):
             raise CheckpointError(
-                f"{path}: of another model; these layers do not fit: "
-                f"{shortened(missing or foreign)}; load it with strict=False to take the others"
+                f"{path}: a checkpoint of another model; these layers do not match: "
+                f"{shortened(missing or foreign)}; to load only those that do, pass strict=False"
             )
         model.load_state_dict(fitting, strict=False)
         if missing:
-            logger.warning("%s: not loaded, since they do not fit: %s", path, shortened(missing))
+            logger.warning("%s: skipped layers that do not match: %s", path, shortened(missing))
         elif optimizer is not None and state.get("optimizer_state_dict"):
             optimizer.load_state_dict(state["optimizer_state_dict"])
         total = len(fitting) + len(missing)

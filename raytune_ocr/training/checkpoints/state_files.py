@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from raytune_ocr.errors import CheckpointError, CheckpointNotFoundError, IncompleteCheckpointError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import naming_disk_full, replacing
 
 DIGEST = "digest"  # of all other entries
 
@@ -37,7 +37,8 @@ def write_state(
     content = _plain(dict(state))
     content[DIGEST] = digest_of(content)
     if not aside:
-        torch.save(content, path)
+        with naming_disk_full(path):
+            torch.save(content, path)
         return
     with replacing(path) as temporary:
         torch.save(content, temporary)
@@ -66,7 +67,9 @@ def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu")
         reason = (str(error) or repr(error)).splitlines()[0]
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path}: no checkpoint: holds {type(state).__name__}, not a mapping")
+        raise CheckpointError(
+            f"{path}: not a checkpoint: must be a mapping, got {type(state).__name__}"
+        )
     written = state.pop(DIGEST, None)
     if written is not None and written != digest_of(state):
         raise CheckpointError(f"{path}: damaged (what is loaded differs from what was written)")

@@ -19,7 +19,6 @@ from raytune_ocr.training.callbacks.progress_bar import InterruptAfterBatch, Pro
 from raytune_ocr.training.callbacks.scheduled_changes import ScheduledChanges
 from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager
 from raytune_ocr.training.checkpoints.rng import seed_everything
-from raytune_ocr.training.classifier import classification_loss
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.experiments.folder import ExperimentManager
 from raytune_ocr.training.experiments.trainer import ExperimentTrainer
@@ -28,8 +27,9 @@ from raytune_ocr.training.loops import Loop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import ClassificationMetrics, OCRMetrics
 from raytune_ocr.training.model_config import create_model_from_config, whole, with_model_facts
-from raytune_ocr.training.ocr import kind_of
 from raytune_ocr.training.optim.build import setup_optimizer_and_scheduler
+from raytune_ocr.training.trainers.classifier import classification_loss
+from raytune_ocr.training.trainers.ocr import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def _warn_if_fixed(dataset: Any, config: TrainingConfig) -> None:
     """Log a warning if the dataset has no transforms to draw again."""
     if not can_reapply(dataset):
         logger.warning(
-            "--reapply-transforms has no effect: the dataset %r draws no transforms%s",
+            "--reapply-transforms has no effect: the dataset %r has no random transforms%s",
             config.dataset_name,
             "" if config.augmentation else "; set augmentation=true",
         )

@@ -84,8 +84,8 @@ class ExperimentManager:
         except BlockingIOError:
             os.close(folder)
             raise ConfigurationError(
-                f"{self._folder}: another process trains in it; wait until it ends, or start from "
-                f"its weights in a new folder: --fork {self.name}"
+                f"{self._folder}: in use by another training process; wait until it ends, or start "
+                f"from its weights in a new folder: --fork {self.name}"
             ) from None
         except OSError:  # a file system without locks
             pass

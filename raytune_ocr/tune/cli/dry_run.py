@@ -12,12 +12,13 @@ from raytune_ocr.config.metrics import CLASSIFIER, READER, task_name
 from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
+from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
-from raytune_ocr.tune.registries import SCHEDULERS
+from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.space.devices import check_devices
@@ -127,7 +128,7 @@ def _page(
             lines += [
                 f"# {line}" for line in search_lines(experiment, len(drawn[name])).splitlines()
             ]
-            if options.search == "optuna":
+            if SEARCHERS[options.search].adaptive:
                 lines.append(
                     "#   drawn one after another from results; these examples are random draws"
                 )
@@ -164,8 +165,6 @@ def check_data(configs: Iterable[TrainingConfig]) -> None:
 
     Nothing is read. The default set may be missing, because a run makes it.
     """
-    from raytune_ocr.data import DatasetRegistry
-
     for config in {data_key(config): config for config in configs}.values():
         if task_of(config).load(config, False) is None:
             continue  # a task that makes its own

@@ -29,8 +29,8 @@ SEARCH_TEXT = """Any leaf of an experiment may be a domain instead of a value: {
 {grid: [a, b]}, {uniform: [low, high]}, {loguniform: [low, high]}, {quniform: [low, high, step]},
 {randint: [low, high]}, each with `when: {training.loss_type: focal}` if only some trials have it.
 An experiment with domains gives num_samples trials NAME_0001, NAME_0002, ... The options below and
-under "how to run", except --warm-start, --refine, --address and --quiet, may stand in the file's
-`tuning:` section by the same names (time_budget: 30m); the command line wins."""
+under "how to run", except --warm-start, --refine, --library, --address and --quiet, may stand in
+the file's `tuning:` section by the same names (time_budget: 30m); the command line wins."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -103,20 +103,20 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--trainable",
         metavar="MODULE:FUNCTION",
-        help="train by this function, (parameters, context), in every experiment",
+        help="training function, with the parameters (parameters, context), of every experiment",
     )
     group.add_argument(
         "--data",
         type=os.path.expanduser,
         metavar="PATH",
-        help="images and labels: metadata.yaml, labels.csv or a folder (default: what the config "
-        "names; the synthetic set is made if it is absent)",
+        help="images and labels: metadata.yaml, labels.csv or a folder (default: the data that the "
+        "config names; the synthetic set is generated if it is missing)",
     )
     group.add_argument(
         "--seed",
         type=_seed,
         metavar="N",
-        help="seed of every trial and of what is drawn (default: the config's, else 0)",
+        help="seed of the search and of every trial (default: the config's, else 0)",
     )
     group.add_argument(
         "--set",
@@ -137,7 +137,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-outside",
         action="store_true",
-        help="accept images outside the data's folder and the working folder (default: refuse)",
+        help="accept images outside the data folder and the working folder (default: refuse)",
     )
 
 
@@ -153,6 +153,9 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
             metavar="RESULTS",
             help=OPTIONS[name].doc,
         )
+    group.add_argument(
+        "--library", type=os.path.expanduser, metavar="DIR", help=OPTIONS["library"].doc
+    )
 
 
 def _add_results(parser: argparse.ArgumentParser) -> None:
@@ -168,9 +171,9 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage",
         metavar="PATH",
-        help="a folder or URI (s3://, gs://, abfs://, file://) that every node of a cluster "
-        "reaches: the run is kept there and resumed from there, --output-dir is this machine's "
-        "copy (default: none; every node must then see --output-dir)",
+        help="shared storage of a cluster: a folder or URI (s3://, gs://, abfs://, file://) that "
+        "every node can access; the run is saved there and resumed from there, --output-dir is a "
+        "local copy (default: none; every node must then share --output-dir)",
     )
     group.add_argument(
         "--results-file",
@@ -210,8 +213,8 @@ def _add_resume(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="start a new run where --output-dir holds one; the old run gets a name "
-        "with its timestamp",
+        help="start a new run even if --output-dir holds one; the old run is kept, renamed by its "
+        "time",
     )
     group.add_argument(
         "--resume-if-any",

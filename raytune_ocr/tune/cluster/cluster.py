@@ -9,20 +9,35 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+    suppress,
+)
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import ConfigurationError
+import psutil
+
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError, RaytuneOCRError
 from raytune_ocr.files import follow_no_link
+from raytune_ocr.text import printable
 from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.autoscaler import may_be_there
 from raytune_ocr.tune.cluster.node_checks import modules_to_ship
 from raytune_ocr.tune.cluster.placement import evened, fits, node_types, places, problem, waits_for
 from raytune_ocr.tune.cluster.ray_client import RECONNECT_SECONDS, is_client
-from raytune_ocr.tune.cluster.ray_patches import free_resources, no_signal_handlers
+from raytune_ocr.tune.cluster.ray_patches import (
+    RAYLET_ENDED,
+    free_resources,
+    no_signal_handlers,
+    patient_start,
+)
 from raytune_ocr.tune.options import SHARED_GPU
-from raytune_ocr.tune.storage.scratch import owned, remove_ownerless
+from raytune_ocr.tune.storage.scratch import OWNER, owned, remove_ownerless
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +47,11 @@ SHORT_FOLDER = "/tmp/ray"  # Ray's default without TMPDIR
 LONGEST_FOLDER = 38  # of the 107 characters of a socket's path; Ray's names need the rest
 JOIN_SECONDS = 30.0  # for nodes that start at the same time to join
 MOST_PENDING = 1000  # pending trials that Ray accepts; its default is 1
+START_WAIT = "RAY_raylet_start_wait_time_s"
+TOO_SLOW = ("Starting Ray client server failed", RAYLET_ENDED)  # in an error's message
+END_SECONDS = 10.0
+LONGEST_REASON = 1000  # characters of Ray's message
+LOG_BYTES = 16 * 2**20  # of a log file; each process of a trial has two, and two before them
 MOST_CPUS = 4  # that a trial gets if CPUs would be idle
 
 
@@ -57,6 +77,7 @@ class Cluster:
 
         Raises:
             ConfigurationError: there is no cluster at the address, or its Ray version differs.
+            ExperimentFailedError: Ray does not start on this machine.
         """
         prepare_environment(local=self.address is None)
         import ray
@@ -73,10 +94,13 @@ class Cluster:
             settings.update(address="local", include_dashboard=False)
             if folder := session_folder():
                 settings["_temp_dir"] = folder
-        with self.silenced(), self._named_address():
+        with self.silenced(), self._explained():
             if self.address:
                 head.find(self.address)
-            with no_signal_handlers():
+            patience: AbstractContextManager[None] = (
+                nullcontext() if self.address else patient_start(_start_seconds())
+            )
+            with no_signal_handlers(), patience:
                 context = _join(settings)
         with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
             try:
@@ -86,15 +110,17 @@ class Cluster:
                     ray.shutdown()
 
     @contextmanager
-    def _named_address(self) -> Iterator[None]:
-        """Turn Ray's errors into a ConfigurationError that names the address."""
-        from ray.exceptions import RayError
-
+    def _explained(self) -> Iterator[None]:
+        """Turn Ray's errors into one that names the address, or the logs and what to check."""
         try:
             yield
-        except (ConnectionError, ImportError, RayError, RuntimeError, ValueError) as error:
+        except RaytuneOCRError:
+            raise
+        except Exception as error:  # Ray raises plain ones, too
             if self.address is None:
-                raise
+                why = printable(" ".join(str(error).split())[:LONGEST_REASON])
+                _abandon_sessions()
+                raise ExperimentFailedError(did_not_start(why, self.log_file)) from error
             hint = "; for Ray Client: pip install 'raytune-ocr[cluster]'"
             raise ConfigurationError(
                 f"--address: cannot join a Ray cluster at {self.address}: {error}"
@@ -227,6 +253,29 @@ class Cluster:
         return True
 
 
+def did_not_start(why: str, log: Path) -> str:
+    """Return the message of a Ray that does not start on this machine."""
+    sessions = _sessions()
+    newest = max(_own_sessions(), key=os.path.getmtime, default=sessions)
+    return (
+        f"Ray does not start on this machine: {why} (its output is in {log}, its logs are in "
+        f"{newest}/logs); check that memory and space in {sessions} and /dev/shm are free; on a "
+        "busy machine try again later; or start Ray with `ray start --head` and name it by "
+        "--address auto"
+    )
+
+
+def _sessions() -> Path:
+    """Return the folder of Ray's sessions on this machine."""
+    temporary = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
+    return Path(session_folder() or Path(temporary, "ray"))
+
+
+def _own_sessions() -> list[Path]:
+    """Return the session folders that this process has made."""
+    return list(_sessions().glob(f"session_*_{os.getpid()}"))
+
+
 def session_folder() -> str | None:
     """Return the folder for Ray's sessions on this machine; None: Ray's default.
 
@@ -262,17 +311,48 @@ def own_session(path: str) -> Iterator[None]:
 
 
 def _join(settings: Mapping[str, Any]) -> Any:
-    """Start or join Ray; retry if a busy head starts the client's server too late."""
+    """Start or join Ray; retry where a busy machine was too slow for one of its processes."""
     import ray
 
     for left in reversed(range(JOIN_TRIES)):
+        before = psutil.Process().children()
         try:
             context = ray.init(**settings)
             break
         except (ConnectionError, RuntimeError) as error:
-            if not left or "Starting Ray client server failed" not in str(error):
+            if not left or not any(reason in str(error) for reason in TOO_SLOW):
                 raise
+            _end_processes(set(psutil.Process().children()) - set(before))
+            _abandon_sessions()
     return context
+
+
+def _abandon_sessions() -> None:
+    """Let the next run remove the sessions in which Ray did not start."""
+    for folder in _own_sessions():
+        with suppress(OSError):
+            (folder / OWNER).write_text("\n")
+
+
+def _end_processes(processes: Iterable[psutil.Process]) -> None:
+    """End what an attempt to start Ray has left running."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(list(processes), timeout=END_SECONDS)
+
+
+def _start_seconds() -> float:
+    """Return how long to wait for Ray's node on this machine.
+
+    Raises:
+        ConfigurationError: the variable is not a number.
+    """
+    text = os.environ[START_WAIT]
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigurationError(f"{START_WAIT}: must be seconds, got {text!r}") from None
 
 
 class _Idle:
@@ -295,7 +375,9 @@ def prepare_environment(local: bool) -> None:
     }
     if local:
         defaults["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # of this run's own Ray, in no file
-        defaults["RAY_raylet_start_wait_time_s"] = "120"  # 30 are too few on a busy machine
+        defaults[START_WAIT] = "120"
         defaults["RAY_memory_monitor_refresh_ms"] = "0"  # it would end the whole run
+        defaults["RAY_ROTATION_MAX_BYTES"] = str(LOG_BYTES)  # else trials may fill the disk
+        defaults["RAY_ROTATION_BACKUP_COUNT"] = "1"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -57,7 +57,7 @@ class Mark:
         """Return why this node cannot run trials; "" if it can."""
         try:
             if self.storage.read(f"{FOLDER}/driver") != self.word.encode():
-                return "reads another content than the driver wrote"
+                return "reads other content than the driver wrote"
         except OSError as error:
             return f"cannot read or write it: {error}"
         return ""

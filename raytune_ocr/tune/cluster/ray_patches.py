@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+RAYLET_ENDED = "its raylet has ended"
 STORAGE_MARKER = ".validate_storage_marker"  # Ray leaves it in a folder that it can write to
 
 
@@ -47,9 +51,27 @@ def trial_of_ray(
     return trial
 
 
+def actor_of(trial: Any) -> Any:
+    """Return the actor that runs a Ray trial."""
+    return trial.temporary_state.ray_actor
+
+
 def actor_id(trial: Any) -> str:
     """Return the id of the actor that runs a Ray trial."""
-    return str(trial.temporary_state.ray_actor._actor_id.hex())
+    return str(actor_of(trial)._actor_id.hex())
+
+
+def set_failures(trial: Any, number: int) -> None:
+    """Set how many attempts of a Ray trial count as failed.
+
+    Ray retries the trial until they are more than `max_failures`, whatever it failed of.
+    """
+    trial.run_metadata.num_failures = max(0, number)
+
+
+def failures_of(trial: Any) -> int:
+    """Return how many attempts of a Ray trial count as failed."""
+    return int(trial.run_metadata.num_failures)
 
 
 def bootstrap_address(address: str) -> str | None:
@@ -91,12 +113,75 @@ def no_signal_handlers() -> Iterator[None]:
 
 
 @contextmanager
+def patient_start(seconds: float) -> Iterator[None]:
+    """Make Ray wait so long for its node to come up; it waits 30 s, too few on a busy machine.
+
+    Raises:
+        ConnectionError: the node's raylet ends meanwhile, as it does if its agent takes over 15 s.
+    """
+    from ray._private import services
+
+    ask = services.get_node
+
+    def get_node(*arguments: Any, **keywords: Any) -> Any:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return ask(*arguments, **keywords)
+            except RuntimeError:  # it is not registered yet
+                if not _has_raylet():
+                    raise ConnectionError(RAYLET_ENDED) from None
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(0.2)
+
+    with standing_in(services, "get_node", get_node):
+        yield
+
+
+def _has_raylet() -> bool:
+    """Whether a raylet that this process has started is running."""
+    with suppress(psutil.NoSuchProcess):  # one may end meanwhile
+        return any(
+            each.name() == "raylet" and each.status() != psutil.STATUS_ZOMBIE
+            for each in psutil.Process().children()
+        )
+    return False
+
+
+@contextmanager
 def session_folder_of_train(folder: str) -> Iterator[None]:
     """Make Ray Train keep a session's files in `folder` instead of its node's session folder."""
     from ray.train._internal import storage
 
     with standing_in(storage, "_get_ray_train_session_dir", lambda: folder):
         yield
+
+
+def mlflow_runs(callback: Any) -> dict[Any, str]:
+    """Return the ids of the MLflow runs that Ray's callback writes, by Ray trial, to change them.
+
+    The callback would begin a new run for each start of a trial.
+    """
+    runs: dict[Any, str] = callback._trial_runs
+    return runs
+
+
+def complete_wandb_files(callback: type) -> type:
+    """Let a subclass of Ray's W&B callback end no trial before its run's file is complete.
+
+    Ray ends the process of its logging actor when `run` returns, and with it the process that still
+    writes the file.
+    """
+    from ray.air.integrations.wandb import _WandbLoggingActor
+
+    class Writer(_WandbLoggingActor):  # type: ignore[misc]
+        def run(self) -> None:
+            super().run()
+            self._wandb.teardown()  # waits for the file
+
+    callback._logger_actor_cls = Writer  # type: ignore[attr-defined]
+    return callback
 
 
 @contextmanager

@@ -122,7 +122,7 @@ class Budget:
             rest = f"{left} trials not started" if left else "no trial is left"
             return f"the time budget of {self.seconds:g} s is spent, {rest}"
         if self.reason == MAX_COST:
-            return f"--max-cost {self.max_cost:g} is spent (name a higher one for more)"
+            return f"--max-cost {self.max_cost:g} is spent (to train more, raise --max-cost)"
         if self.reason:
             return f"the target {self.target} is reached (to train more, raise or drop --target)"
         return ""

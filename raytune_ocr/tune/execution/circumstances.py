@@ -12,13 +12,17 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.text import masked
+from raytune_ocr.training.device import get_device
 from raytune_ocr.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -34,18 +38,12 @@ PACKAGES = ("torch", "ray", "numpy")
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of the packages that weights depend on."""
-    from importlib.metadata import version
-
     own = {"raytune_ocr": __version__, "python": platform.python_version()}
     return own | {package: version(package) for package in PACKAGES}
 
 
 def made_with(config: TrainingConfig) -> dict[str, str]:
     """Return the versions, the device's model name and the node that a trial trains with."""
-    import torch
-
-    from raytune_ocr.training.device import get_device
-
     device = get_device(config.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {**versions(), "device": name, NODE: platform.node()}
@@ -116,8 +114,8 @@ def warn_of_edited_code(facts: Mapping[str, list[Any]], fingerprints: Mapping[st
         before = [each["fingerprints"].get(name, now) for each in facts.get(CODE, [])]
         if before and before[-1] != now:
             logger.warning(
-                "--resume: the source of %s was edited since: further epochs are trained by other "
-                "code than the epochs before",
+                "--resume: the source of %s has changed since the run trained with it; further "
+                "epochs train with the changed code",
                 name,
             )
 

@@ -12,7 +12,10 @@ from raytune_ocr.errors import CheckpointError
 from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.record import BEST_MODELS_KEPT, CONFIRMING_TABLES, TrialRecord
-from raytune_ocr.training.checkpoints.run_folder import BEST_NAME, STATE_NAME
+from raytune_ocr.tasks.context import FILES
+from raytune_ocr.tasks.function_callbacks import BEST_FILES
+from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.execution.trial_errors import disk_full
 from raytune_ocr.tune.selection.confirmation import winner
@@ -43,20 +46,23 @@ def forget_confirmation(folder: Path, copy: RunCopy) -> None:
 def copy_checkpoint(folder: Path, copy: RunCopy, child: TrialRecord) -> None:
     """Copy the parent's state and best model, so that the new trial continues from them.
 
-    Without an intact state of that epoch, the trial trains from the start, to the same last epoch.
+    The folders that a training function saved with them are copied too. Without an intact state of
+    that epoch, the trial trains from the start, to the same last epoch.
     """
-    from raytune_ocr.training.checkpoints.state_files import read_state, write_state
-
     copy.pull_trial(child.parent)
     state = f"{state_folder(child.parent_epoch)}/{STATE_NAME}"
-    for name in (f"checkpoints/{BEST_NAME}", state):
+    for name in (BEST_MODEL, state):
+        source, target = folder / child.parent / name, folder / child.name / name
         try:
-            content = read_state(folder / child.parent / name)
+            content = read_state(source)
         except CheckpointError as error:
             logger.warning("%s: %s; training starts from epoch 1", child.name, error)
             return
+        for saved in (FILES, BEST_FILES):
+            if (source.parent / saved).is_dir():
+                shutil.copytree(source.parent / saved, target.parent / saved)
         content["config"] = without_model_file(child.config).to_dict()
-        write_state(folder / child.name / name, content)
+        write_state(target, content)
     copy.push_trial(child.name)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from raytune_ocr.errors import ConfigurationError, ModelCreationError
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.training.checkpoints.rng import generators_kept
 from raytune_ocr.tune.execution.trial_errors import own_frames, shown, traceback_of
 
 MODEL_SETTINGS = (
@@ -81,8 +82,6 @@ def check_models(
 
 
 def _model_problem(record: TrialRecord, data: Mapping[str, Any] | None) -> str:
-    from raytune_ocr.training.checkpoints.rng import generators_kept
-
     try:
         import_modules(record.config.imports)
         task, config = record.task, record.config

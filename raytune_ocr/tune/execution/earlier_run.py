@@ -195,7 +195,7 @@ def free_file(path: Path) -> Path:
         except FileExistsError:
             continue
         return candidate
-    raise AssertionError("numbers do not end")
+    raise AssertionError("every number is taken")
 
 
 def _numbers() -> Iterable[str]:

@@ -15,6 +15,7 @@ from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.registries import AUTO, SCHEDULERS
 from raytune_ocr.tune.schedulers.automatic import pick
 from raytune_ocr.tune.schedulers.base import Scheduler, Setup
+from raytune_ocr.tune.search.earlier import earlier_studies
 from raytune_ocr.tune.search.plan import Plan
 from raytune_ocr.tune.space.experiment import Experiment, Point
 
@@ -57,6 +58,7 @@ def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
         seed=plan.space.seed,
         domains={e.name: e.domains for e in plan.space.experiments.values()},
         changeable=(*CHANGEABLE, *_parameters_that_change(configs)),
+        earlier=earlier_studies(plan.known, plan.space.experiments.values()),
     )
     name = "none" if options.scheduler == AUTO else options.scheduler  # of no trials yet
     scheduler: Scheduler = SCHEDULERS[name](setup)

@@ -323,8 +323,9 @@ class Run:
         """Make a trial that continues from the parent's state with other settings."""
         child = self.study.trials.get(decision.trial) or clone_of(parent, decision)
         forget(self.output_dir, self.copy, [child.name])
-        inherit(child, parent)
-        copy_checkpoint(self.output_dir, self.copy, child)
+        with self._disk_full_ends_run():  # a resume makes a clone without epochs again
+            copy_checkpoint(self.output_dir, self.copy, child)
+            inherit(child, parent)
         logger.info("%s", describe_clone(child, decision))
         return child
 

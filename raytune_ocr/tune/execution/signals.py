@@ -19,11 +19,19 @@ STOPPING = (
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that arrived while no trials ran."""
+    """A signal other than Ctrl-C that ends a run."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"signal {number}")
         self.number = number
+
+
+def interruption(number: int) -> KeyboardInterrupt:
+    """Return the exception of a signal.
+
+    A script that does not catch Ctrl-C exits with 130 only for a plain KeyboardInterrupt.
+    """
+    return KeyboardInterrupt() if number == signal.SIGINT else Interrupted(number)
 
 
 class Interruptions:
@@ -32,7 +40,7 @@ class Interruptions:
     Inside `trials_run`, Ray stops through its SIGUSR1 handler. It would wait up to 15 s for trials
     that are in an epoch, so they are killed after `GRACE` seconds: their states are on the disk.
     If the process still runs after `DEADLINE` seconds, it exits. Outside `trials_run`,
-    `Interrupted` is raised; inside `deferred`, at its end.
+    KeyboardInterrupt is raised; inside `deferred`, at its end.
 
     Args:
         kill_trials: kills the trials' processes; called from another thread.
@@ -73,15 +81,18 @@ class Interruptions:
         """Delay signals to the end of the `with` block: Ray's start survives no exception.
 
         Raises:
-            Interrupted: at the end, if a signal came; a second one ends the process.
+            KeyboardInterrupt: at the end, if a signal came; a second one ends the process.
         """
         self._deferring = True
         try:
             yield
+        except Exception:  # the signal says how the process ends
+            if not self.received:
+                raise
         finally:
             self._deferring = False
         if self.received:
-            raise Interrupted(self.received)
+            raise interruption(self.received)
 
     @contextmanager
     def trials_run(self) -> Iterator[None]:
@@ -96,10 +107,10 @@ class Interruptions:
                     signal.signal(signal.SIGUSR1, signal.SIG_DFL)  # Ray has stopped listening
 
     def end_run(self) -> None:
-        """Stop Ray; raise Interrupted if it runs no trials."""
+        """Stop Ray; raise KeyboardInterrupt if it runs no trials."""
         self.ending = True
         if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-            raise Interrupted(self.received or signal.SIGINT)
+            raise interruption(self.received or signal.SIGINT)
         self._after(GRACE, self._hurry)
         if self.received:
             self._after(DEADLINE, self._give_up)

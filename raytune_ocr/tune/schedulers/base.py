@@ -9,7 +9,7 @@ Scores are those of the monitored metric, negated for a loss: higher is better, 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -30,6 +30,7 @@ __all__ = [
     "START",
     "STOP",
     "Decision",
+    "EarlierTrial",
     "Job",
     "NewTrials",
     "Scheduler",
@@ -84,6 +85,24 @@ class Trial(Protocol):
 Trials = Mapping[str, Trial]
 
 
+class EarlierTrial(NamedTuple):
+    """A trial of an earlier study.
+
+    Attributes:
+        search: the searched experiment of this run that its settings fit; "" if none.
+        sampled: its values of that experiment's domains.
+        settings: all its settings, by field.
+        curve: the score of each epoch.
+        max_epochs: the length of a full training.
+    """
+
+    search: str
+    sampled: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    curve: Mapping[int, float]
+    max_epochs: int
+
+
 @dataclass(frozen=True)
 class Setup:
     """The settings of a scheduler.
@@ -98,6 +117,7 @@ class Setup:
         seed: of all random choices.
         domains: by searched experiment, the domain of each searched field.
         changeable: fields that can change while a trial trains.
+        earlier: the trials of each earlier study.
     """
 
     grace_period: int = 5
@@ -109,6 +129,7 @@ class Setup:
     seed: int = 0
     domains: Mapping[str, Mapping[str, Domain]] = field(default_factory=dict)
     changeable: tuple[str, ...] = ()
+    earlier: Sequence[Sequence[EarlierTrial]] = ()
 
 
 class Job(NamedTuple):

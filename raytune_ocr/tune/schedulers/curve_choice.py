@@ -30,7 +30,9 @@ from raytune_ocr.tune.schedulers.curve_model import (
     points,
     prior,
     quantiles,
+    scaled,
 )
+from raytune_ocr.tune.schedulers.earlier_studies import Advice, EarlierStudies
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
 from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
@@ -133,11 +135,17 @@ class CurveChoice:
     """
 
     def __init__(
-        self, progress: Progress, cube: UnitCube, trials: Trials, rng: np.random.Generator
+        self,
+        progress: Progress,
+        cube: UnitCube,
+        trials: Trials,
+        rng: np.random.Generator,
+        earlier: EarlierStudies | None = None,
     ) -> None:
         self.progress, self.cube, self.rng = progress, cube, rng
         self.max_epochs = progress.max_epochs
         self.begun = [trials[name] for name in progress.until if name in trials]
+        self.advice = Advice(earlier, self.begun) if earlier is not None and len(earlier) else None
         self._numbers = {trial.name: number for number, trial in enumerate(self.begun)}
         self.fitted: dict[str, Any] = {}
 
@@ -147,7 +155,7 @@ class CurveChoice:
             return last
         seen, scores = self._observations()
         if fresh and (not len(scores) or len(self.begun) < FIRST_STARTS):
-            return self._start(fresh, "random")
+            return self._first(fresh)
         arm = self._arm_due()
         if arm == "random" and fresh:
             return self._start(fresh, arm)
@@ -176,6 +184,13 @@ class CurveChoice:
     def _start(self, fresh: Sequence[Trial], arm: str) -> Choice:
         trial = fresh[int(self.rng.integers(len(fresh)))]
         return Choice(trial, self.progress.next_milestone(trial), arm)
+
+    def _first(self, fresh: Sequence[Trial]) -> Choice:
+        """Choose a new trial before the model does: by an earlier study and at random in turn."""
+        advised = self.advice.first(fresh) if self.advice else None
+        if advised is None:
+            return self._start(fresh, "random")
+        return Choice(advised, self.progress.next_milestone(advised), "random")
 
     def _any(self, fresh: Sequence[Trial], paused: Sequence[Trial]) -> Choice:
         """Choose a new trial, or the best paused one, if halving promotes none."""
@@ -274,7 +289,8 @@ class CurveChoice:
         x = self._places(self.begun)[numbers]
         epochs = np.array([row[1] for row in rows], dtype=float)
         scores = np.array([row[2] for row in rows])
-        return points(numbers, x, epochs, self.max_epochs), scores
+        earlier = self._predicted([self.begun[number] for number in numbers], epochs)
+        return points(numbers, x, epochs, self.max_epochs, earlier), scores
 
     def _seen_of(self, trial: Trial) -> Iterable[tuple[int, float]]:
         best, last = -math.inf, epochs_of(trial)
@@ -310,12 +326,14 @@ class CurveChoice:
     def _some(self, fresh: Sequence[Trial]) -> Sequence[Trial]:
         if len(fresh) <= CANDIDATES:
             return fresh
-        index = self.rng.choice(len(fresh), CANDIDATES, replace=False)
-        return [fresh[i] for i in np.sort(index)]
+        best = self.advice.best(fresh, CANDIDATES) if self.advice else np.empty(0, dtype=np.int64)
+        others = np.setdiff1d(np.arange(len(fresh)), best)
+        drawn = self.rng.choice(others, CANDIDATES - len(best), replace=False)
+        return [fresh[i] for i in np.union1d(best, drawn)]
 
     def _within_width(self, paused: Sequence[Trial]) -> Sequence[Trial]:
         """Paused trials with a next milestone that enough trials have begun for."""
-        bound = len(self.begun) / WIDTH
+        bound = len(self.begun) / WIDTH * (self.advice.factor if self.advice else 1.0)
         return [trial for trial in paused if self.progress.next_milestone(trial) <= bound]
 
     def _screened(self, model: CurveModel, at: Points, paused: int) -> Indices:
@@ -346,7 +364,17 @@ class CurveChoice:
     def _points(self, trials: Sequence[Trial], epochs: Array) -> Points:
         """Return points of trials; new trials have unique numbers below 0."""
         numbers = [self._numbers.get(trial.name, -1 - i) for i, trial in enumerate(trials)]
-        return points(np.array(numbers), self._places(trials), epochs, self.max_epochs)
+        return points(
+            np.array(numbers),
+            self._places(trials),
+            epochs,
+            self.max_epochs,
+            self._predicted(trials, epochs),
+        )
+
+    def _predicted(self, trials: Sequence[Trial], epochs: Array) -> Array | None:
+        """Return what earlier studies predict of trials at epochs [n, studies]."""
+        return self.advice.at(trials, scaled(epochs, self.max_epochs)) if self.advice else None
 
 
 def milestones_up_to(max_epochs: int) -> list[int]:

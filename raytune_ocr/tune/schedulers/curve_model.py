@@ -8,9 +8,12 @@ input. With tau = log(1 + epoch), scaled to [0, 1]:
     k = a_x^2 Matern52(x, x') RBF(tau, tau')what all curves with near settings share
       + a_c^2 [same trial] RBF(tau, tau')           what only this curve has
       + a_t^2 (1/4 + tau tau')                      the trend that all curves share
+      + a_e^2 e' e                                  what models of earlier studies predict
       + noise^2 [same point]
 
-Targets are normal quantiles of the scores' ranks, so that the unit of a score does not matter.
+Targets are normal quantiles of the scores' ranks, so that the unit of a score does not matter. The
+predictions e [studies] of earlier studies are in the same unit, with a weight for each study that
+has a positive mean and is learned from the observations: that of an unrelated study goes to 0.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ PRIOR_REST = (
     ("noise", 0.08, 0.7),
 )
 N_REST = len(PRIOR_REST)
+EARLIER_MEAN, EARLIER_SPREAD = 1.0, 1.0
+"""Mean of the sum of the earlier studies' weights, and standard deviation of each weight times the
+root of their number."""
 FIT_ITERATIONS = 25
 
 
@@ -51,18 +57,24 @@ class Points:
         x: encoded settings [n, 2 d].
         tau: scaled log epochs [n].
         trial: numbers of trials [n].
+        earlier: predictions of earlier studies [n, studies].
     """
 
     x: Array
     tau: Array
     trial: Indices
+    earlier: Array
 
     def __len__(self) -> int:
         return len(self.tau)
 
     def take(self, index: Indices) -> Points:
         """Some of the points."""
-        return Points(self.x[index], self.tau[index], self.trial[index])
+        return Points(self.x[index], self.tau[index], self.trial[index], self.earlier[index])
+
+    def at_tau(self, tau: Array) -> Points:
+        """The same settings at other scaled log epochs [n]."""
+        return Points(self.x, tau, self.trial, self.earlier)
 
     def join(self, other: Points) -> Points:
         """These points, then the others."""
@@ -70,6 +82,7 @@ class Points:
             np.concatenate([self.x, other.x]),
             np.concatenate([self.tau, other.tau]),
             np.concatenate([self.trial, other.trial]),
+            np.concatenate([self.earlier, other.earlier]),
         )
 
 
@@ -83,9 +96,17 @@ def encode(x: Array) -> Array:
     return np.concatenate([np.where(missing, 0.5, x), 0.5 * missing], axis=1)
 
 
-def points(trials: Indices, x: Array, epochs: Array, max_epochs: int) -> Points:
+def points(
+    trials: Indices, x: Array, epochs: Array, max_epochs: int, earlier: Array | None = None
+) -> Points:
     """Points from trial numbers [n], settings in the unit cube [n, d] and epochs [n]."""
-    return Points(encode(x), np.log1p(epochs) / np.log1p(max_epochs), trials)
+    tau = scaled(epochs, max_epochs)
+    return Points(encode(x), tau, trials, np.empty((len(x), 0)) if earlier is None else earlier)
+
+
+def scaled(epochs: Array, max_epochs: int) -> Array:
+    """Scaled log epochs [n], 1 at the end."""
+    return np.asarray(np.log1p(epochs) / np.log1p(max_epochs))
 
 
 def quantiles(scores: Array, among: Array) -> Array:
@@ -117,12 +138,13 @@ class CurveModel:
         total = kernel(theta, seen, seen).astype(float)
         total[np.diag_indices(len(seen))] += _noise(theta)
         self._lower = _cholesky(total)
-        self._white = solve_triangular(self._lower, targets, lower=True, check_finite=False)
+        rest = targets - prior_mean(seen)
+        self._white = solve_triangular(self._lower, rest, lower=True, check_finite=False)
 
     def means(self, at: Points) -> Array:
         """Return posterior means [m], which is much cheaper than with standard deviations."""
         alpha = solve_triangular(self._lower, self._white, lower=True, trans=1, check_finite=False)
-        return np.asarray(alpha @ kernel(self.theta, self.seen, at))
+        return np.asarray(alpha @ kernel(self.theta, self.seen, at)) + prior_mean(at)
 
     def predict(self, at: Points, pending: Points | None = None) -> tuple[Array, Array]:
         """Return mean and standard deviation [m] of the targets; pending points count as observed.
@@ -137,7 +159,7 @@ class CurveModel:
         side = solve_triangular(lower, cross, lower=True, check_finite=False)
         mean = side[: len(self._white)].T @ self._white
         variance = kernel_diagonal(self.theta, at) - np.einsum("ij,ij->j", side, side)
-        return mean, np.sqrt(np.maximum(variance, 1e-8))
+        return mean + prior_mean(at), np.sqrt(np.maximum(variance, 1e-8))
 
     def _grown(self, new: Points) -> Array:
         """Return the Cholesky factor extended by rows for new points."""
@@ -182,15 +204,32 @@ def kernel(theta: Array, a: Points, b: Points) -> Array:
     trend = a_t**2 * (0.25 + tau_a[:, None] * tau_b[None, :])
     out *= time_x.astype(np.float32)[at_a][:, at_b]
     out += trend.astype(np.float32)[at_a][:, at_b]
+    if a.earlier.size:
+        out += earlier_kernel(a, b).astype(np.float32)
     rows, columns = np.nonzero(a.trial[:, None] == b.trial[None, :])
     out[rows, columns] += a_c**2 * np.exp(-0.5 * gap[at_a[rows], at_b[columns]] / l_c**2)
     return out
 
 
+def earlier_kernel(a: Points, b: Points) -> Array:
+    """Covariance [n, m] by the unknown weights of earlier studies."""
+    return EARLIER_SPREAD**2 / a.earlier.shape[1] * (a.earlier @ b.earlier.T)
+
+
+def prior_mean(at: Points) -> Array:
+    """Mean [n] of the curves before any observation, by earlier studies."""
+    if not at.earlier.size:
+        return np.zeros(len(at))
+    return np.asarray(EARLIER_MEAN * at.earlier.mean(1))
+
+
 def kernel_diagonal(theta: Array, at: Points) -> Array:
     """Prior variance [n] of the noise-free curves."""
     a_x, _, a_c, _, a_t, _ = np.exp(theta[-N_REST:])
-    return np.asarray(a_x**2 + a_c**2 + a_t**2 * (0.25 + at.tau**2))
+    out = a_x**2 + a_c**2 + a_t**2 * (0.25 + at.tau**2)
+    if at.earlier.size:
+        out = out + EARLIER_SPREAD**2 * (at.earlier**2).mean(1)
+    return np.asarray(out)
 
 
 def fit(seen: Points, targets: Array, start: Array) -> Array:
@@ -220,7 +259,8 @@ class Evidence:
     """Negative log posterior of the hyper-parameters and its gradient, on fixed points."""
 
     def __init__(self, seen: Points, targets: Array, dims: int) -> None:
-        self.targets, self.dims = targets, dims
+        self.targets, self.dims = targets - prior_mean(seen), dims
+        self.fixed = earlier_kernel(seen, seen) if seen.earlier.size else 0.0
         gaps = (seen.x[:, None, :] - seen.x[None, :, :]) ** 2
         self.gaps = np.ascontiguousarray(np.moveaxis(gaps[..., :dims] + gaps[..., dims:], 2, 0))
         self.tau_gap = (seen.tau[:, None] - seen.tau[None, :]) ** 2
@@ -232,7 +272,7 @@ class Evidence:
         """Value and gradient [dims + 6] at log hyper-parameters theta."""
         n = len(self.targets)
         of_x, slope, of_curve, of_trend = self._terms(theta)
-        total = of_x + of_curve + of_trend
+        total = of_x + of_curve + of_trend + self.fixed
         total[np.diag_indices(n)] += _noise(theta)
         try:
             lower = np.linalg.cholesky(total)

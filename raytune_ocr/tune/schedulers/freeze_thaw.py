@@ -25,6 +25,7 @@ from raytune_ocr.tune.schedulers.base import (
     living,
 )
 from raytune_ocr.tune.schedulers.curve_choice import FACTOR, CurveChoice, Progress
+from raytune_ocr.tune.schedulers.earlier_studies import EarlierStudies
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
 from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
@@ -47,6 +48,7 @@ class FreezeThaw(Scheduler):
         self.progress = Progress(setup.max_epochs, budget)
         self.rungs = self.progress.milestones[:-1]
         self._cube: UnitCube | None = None
+        self._earlier: EarlierStudies | None = None
 
     def next(self, pending: Trials, trials: Trials, new: NewTrials) -> Job | None:
         """Choose the trial that trains next and its milestone."""
@@ -61,7 +63,7 @@ class FreezeThaw(Scheduler):
         if progress.is_spent or not (fresh or paused):
             return None
         rng = np.random.default_rng([self.setup.seed, progress.decisions])
-        choice = CurveChoice(progress, self._unit_cube(trials), trials, rng)
+        choice = CurveChoice(progress, self._unit_cube(trials), trials, rng, self._earlier)
         trial, until, arm = choice.choose(fresh, paused)
         state = {"until": until, "arm": arm, **choice.fitted}
         return Job(trial, self._decision(trial.name, epochs_of(trial), START, state))
@@ -97,6 +99,7 @@ class FreezeThaw(Scheduler):
         if self._cube is None:
             presets = [trial for trial in trials.values() if not trial.search]
             self._cube = UnitCube(self.setup.domains, presets)
+            self._earlier = EarlierStudies(self.setup.earlier, self._cube)
         return self._cube
 
 

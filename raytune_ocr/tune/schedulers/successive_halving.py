@@ -57,8 +57,8 @@ class SuccessiveHalving(Synchronous):
         """Refuse new trials after a rung at which they would have been judged."""
         if self.last_milestone and begun and added:
             raise ConfigurationError(
-                "--resume: a run with halving must keep its trials after a rung, here epoch "
-                f"{self.last_milestone}, because new trials would miss it, got {len(added)} more, "
+                "--resume: a run with halving must have no new trials after a rung (here epoch "
+                f"{self.last_milestone}), because they would miss it, got {len(added)} more, "
                 f"the first is {next(iter(added))}; resume with the same trials (--max-trials, "
                 "--num-samples, --experiments), or use another --output-dir with --scheduler asha, "
                 "which accepts new trials at any time"

@@ -113,15 +113,16 @@ class UnitCube:
     def point(self, trial: Trial) -> Array:
         """Return the settings of a trial [size], cached for later choices."""
         if trial.name not in self._known:
-            self._known[trial.name] = self._place(trial)
+            settings = trial.settings_after(0)
+            self._known[trial.name] = self.place(trial.search, trial.sampled, settings)
         return self._known[trial.name]
 
-    def _place(self, trial: Trial) -> Array:
-        settings = trial.settings_after(0)
-        inactive = self._searched.get(trial.search, set()) - trial.sampled.keys()
+    def place(self, search: str, sampled: Mapping[str, Any], settings: Mapping[str, Any]) -> Array:
+        """Return the position [size] of settings, of which a search has sampled some."""
+        inactive = self._searched.get(search, set()) - sampled.keys()
         columns: list[float] = []
         for name, axis in self.axes.items():
-            value = trial.sampled.get(name, None if name in inactive else settings.get(name))
+            value = sampled.get(name, None if name in inactive else settings.get(name))
             columns += axis.place(value)
         return np.array(columns or [0.5])
 

@@ -39,7 +39,7 @@ class OptunaSearch(Searcher):
             import optuna
         except ImportError:
             raise ConfigurationError(
-                "--search optuna: Optuna is not installed; pip install 'raytune-ocr[optuna]'"
+                f"--search {self.name}: Optuna is not installed; pip install 'raytune-ocr[optuna]'"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._storage = optuna.storages.InMemoryStorage()
@@ -120,9 +120,12 @@ class OptunaSearch(Searcher):
         for epoch, value in trial.curve.items():
             if math.isfinite(value):
                 self._storage.set_trial_intermediate_value(number, epoch, value)
-        whole = epochs_of(trial) >= trial.max_epochs
-        state = TrialState.COMPLETE if whole else TrialState.PRUNED
+        state = TrialState.COMPLETE if self._is_whole(trial) else TrialState.PRUNED
         self._storage.set_trial_state_values(number, state, [score])
+
+    def _is_whole(self, trial: Trial) -> bool:
+        """Whether a trial counts as a complete one of the study."""
+        return epochs_of(trial) >= trial.max_epochs
 
     @property
     def independent(self) -> int:
@@ -136,16 +139,18 @@ class OptunaSearch(Searcher):
     def _sampler(self, number: int) -> Any:
         import optuna
 
-        rng = random.Random(f"{self.seed}/{self.experiment.name}/{number}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.samplers.TPESampler(
-                seed=rng.getrandbits(32),
+                seed=self._sampler_seed(number),
                 n_startup_trials=self._random_first,
                 constant_liar=True,
                 multivariate=True,
                 group=self._is_conditional,
             )
+
+    def _sampler_seed(self, number: int) -> int:
+        return random.Random(f"{self.seed}/{self.experiment.name}/{number}").getrandbits(32)
 
     def _cells(self, trials: Sequence[Trial]) -> list[dict[str, Any]]:
         """Return the combinations of grid values, the least used first."""

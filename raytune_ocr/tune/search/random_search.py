@@ -1,4 +1,7 @@
-"""Random search: a point depends only on the seed and the trial's number."""
+"""Random search: a point depends only on the seed and the trial's number.
+
+The best settings of earlier runs come first, where there are any.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import ClassVar
 
 from raytune_ocr.tune.schedulers.base import Trial
 from raytune_ocr.tune.search.base import Searcher
+from raytune_ocr.tune.search.earlier import best_values
 from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.experiment import Experiment, Point
 
@@ -20,7 +24,8 @@ class RandomSearch(Searcher):
 
     def __init__(self, experiment: Experiment, seed: int, known: KnownPoints) -> None:
         super().__init__(experiment, seed, known)
-        self._points = experiment.points(seed, known.skip)
+        first = best_values(known, experiment) if experiment.is_search else []
+        self._points = experiment.points(seed, known.skip, first)
         self._drawn: list[Point] = []
 
     def suggest(self, number: int, trials: Sequence[Trial]) -> Point | None:

@@ -1,18 +1,20 @@
-"""Points of earlier runs: they inform a search and are not trained again."""
+"""Points of earlier runs: they inform a search, and the same ones are not trained again."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.config.metrics import MODES
+from raytune_ocr.config.metrics import score_of as oriented
 from raytune_ocr.config.settings import RULES
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.analysis import score_of, winner_name
+from raytune_ocr.results.analysis import learning_curves, score_of, winner_name
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.journal import SETTINGS_THAT_MAY_CHANGE, STATE_FILE
 from raytune_ocr.results.record import CUT
@@ -32,6 +34,7 @@ class Known:
         score: 0..1, by `analysis.score_of`.
         result: the entry of the JSON.
         won: whether its run names it the best trial.
+        curve: the monitored metric of each epoch, higher is better; empty if it is not recorded.
     """
 
     source: str
@@ -39,6 +42,7 @@ class Known:
     score: float
     result: Mapping[str, Any] = field(default_factory=dict)
     won: bool = False
+    curve: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -51,7 +55,7 @@ class Known:
         return self.result.get("stop_reason") in CUT
 
     def __str__(self) -> str:
-        return f"{self.name} of {self.source} was the same and reached {self.score:.4f}"
+        return f"{self.name} of {self.source} has the same settings and reached {self.score:.4f}"
 
     def is_of(self, wanted: Mapping[str, Any]) -> bool:
         """Whether these `flattened` fields equal all its recorded fields that affect training."""
@@ -71,10 +75,12 @@ class KnownPoints:
     Attributes:
         points: their trials.
         sources: their files and folders, as the caller gave them.
+        library: trials of a study library, which only inform: they are trained again.
     """
 
     points: Sequence[Known] = ()
     sources: Sequence[str] = ()
+    library: Sequence[Known] = ()
 
     def __str__(self) -> str:
         return ", ".join(self.sources)
@@ -98,7 +104,12 @@ class KnownPoints:
     def kept(self) -> list[dict[str, Any]]:
         """Return entries for the journal; results as text, because the journal checks numbers."""
         return [
-            {"source": point.source, "result": json.dumps(dict(point.result)), "won": point.won}
+            {
+                "source": point.source,
+                "result": json.dumps(dict(point.result)),
+                "won": point.won,
+                "curve": json.dumps(list(point.curve.items())),
+            }
             for point in self.points
         ]
 
@@ -110,14 +121,13 @@ class KnownPoints:
             ConfigurationError: the journal is damaged.
         """
         try:
-            read = [(str(e["source"]), json.loads(e["result"]), bool(e["won"])) for e in entries]
-            points = [point for one in read if (point := _point(*one))]
+            points = [point for entry in entries if (point := _of_kept(entry))]
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{STATE_FILE}: {KNOWN}: must be results of the run's sources, got {error!r}; "
                 "restore the file from a backup"
             ) from None
-        return cls(points, list(dict.fromkeys(source for source, *_ in read)))
+        return cls(points, list(dict.fromkeys(point.source for point in points)))
 
 
 Source = str | os.PathLike[str] | KnownPoints
@@ -136,21 +146,46 @@ def read_known(sources: Sequence[Source]) -> KnownPoints:
             points.extend(source.points)
             continue
         path, document = read_document(source)
-        winner = winner_name(source)
+        winner, curves = winner_name(source), recorded_epochs(source)
         for result in document["all_results"]:
             won = winner is not None and result.get("experiment_name") == winner
-            if point := _point(str(path.absolute()), result, won):
+            rows = curves.get(str(result.get("experiment_name")), ())
+            if point := _point(str(path.absolute()), result, won, rows):
                 points.append(point)
     return KnownPoints(points, list(map(str, sources)))
 
 
-def _point(source: str, result: Mapping[str, Any], won: bool) -> Known | None:
+def recorded_epochs(source: str | os.PathLike[str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of each trial's epochs by name; none if the run's table is not there."""
+    table = learning_curves(source)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in table.to_dict("records") if "experiment_name" in table else []:
+        named = {str(column): value for column, value in row.items()}
+        found.setdefault(str(row["experiment_name"]), []).append(named)
+    return found
+
+
+def _of_kept(entry: Mapping[str, Any]) -> Known | None:
+    point = _point(str(entry["source"]), json.loads(entry["result"]), bool(entry["won"]))
+    curve = {int(epoch): float(score) for epoch, score in json.loads(entry.get("curve", "[]"))}
+    return replace(point, curve=curve) if point else None
+
+
+def _point(
+    source: str, result: Mapping[str, Any], won: bool, rows: Iterable[Mapping[str, Any]] = ()
+) -> Known | None:
     """Return the point of an entry of a results JSON; None if it has no final score."""
     score = score_of(dict(result))
     if result.get("status") != "completed" or score != score:
         return None
     fields = result.get("config") or result.get("hyperparameters") or {}
-    return Known(source, flattened(fields), score, result, won)
+    monitor, mode = (str(fields.get(f"early_stopping_{name}")) for name in ("monitor", "mode"))
+    curve = {
+        int(row["epoch"]): oriented(float(row[monitor]), mode)
+        for row in rows
+        if monitor in row and mode in MODES
+    }
+    return Known(source, flattened(fields), score, result, won, curve)
 
 
 def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,6 +198,3 @@ def flattened(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif isinstance(value, (list, tuple)):
             flat |= flattened({str(i): part for i, part in enumerate(value)}, f"{prefix}{name}.")
     return flat
-
-
-# Around the best one

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
@@ -20,6 +22,7 @@ from raytune_ocr.errors import (
     RaytuneOCRError,
     unknown_name,
 )
+from raytune_ocr.plugins import check_trusted, import_modules
 from raytune_ocr.results.analysis import learning_curves
 from raytune_ocr.results.document import environment, read_document
 from raytune_ocr.results.run_folders import why_gone
@@ -64,8 +67,6 @@ def reproduce(
         DataNotFoundError: the run's `epochs.csv` is missing.
         DataLoaderError: the data cannot be used.
     """
-    from raytune_ocr.plugins import check_trusted, import_modules
-
     path, document = read_document(source)
     result = find_result(path, document, name)
     recorded = recorded_epochs(path, result["experiment_name"]) if result["total_epochs"] else {}
@@ -187,8 +188,6 @@ class _PartEnded(RaytuneOCRError):
 
 def _train_again(parts: Sequence[Part], dataset: Any, comparison: Comparison) -> str:
     """Train in a temporary folder; return the error that ended it, or ""."""
-    import torch
-
     with tempfile.TemporaryDirectory() as folder:
         state = None
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.training.device import get_device
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.space.experiment import Experiment, Point
 
@@ -14,8 +15,6 @@ def check_devices(trials: Iterable[tuple[Experiment, Point]], options: TuneOptio
 
     Devices of a cluster's nodes are not known here; but a trial with 0 GPUs never has one.
     """
-    from raytune_ocr.training.device import get_device
-
     problems = {}
     for experiment, point in trials:
         device, place = point.config.device, f"{experiment.place}.training.device"

@@ -136,8 +136,13 @@ class Experiment:
                 fields[setting] = put(fields.get(setting), domain.path[2:], values[name])
         return fields
 
-    def points(self, seed: int, skip: Skip | None = None) -> Iterator[Point]:
+    def points(
+        self, seed: int, skip: Skip | None = None, first: Sequence[Mapping[str, Any]] = ()
+    ) -> Iterator[Point]:
         """Draw distinct random points, without those of `skip`; always the same ones.
+
+        Args:
+            first: values of the first points, as far as they are valid and not of `skip`.
 
         Raises:
             ConfigurationError: no valid point can be drawn.
@@ -149,13 +154,28 @@ class Experiment:
             return
         seen: set[str] = set()
         cells = self.cells
-        for index in range(self.size):
+        for point in self._given(first, skip):
+            seen.add(key_of(point.values))
+            yield point
+        for index in range(len(seen), self.size):
             cell = cells[index % len(cells)]
             rng = random.Random(f"{seed}/{self.name}/{index}")
             drawn = self.draw(rng, len(seen) + 1, seen, skip, cell)
             if drawn is not None:
                 seen.add(key_of(drawn.values))
                 yield drawn
+
+    def _given(self, first: Sequence[Mapping[str, Any]], skip: Skip | None) -> Iterator[Point]:
+        """Yield the valid points of given values, numbered from 1."""
+        number = 1
+        for values in first:
+            try:
+                point = self.point(values, number)
+            except ConfigurationError:
+                continue
+            if not (skip and skip(point.config)):
+                yield point
+                number += 1
 
     def draw(
         self,
@@ -187,7 +207,7 @@ class Experiment:
                 break
         if fault and not repeats:
             raise ConfigurationError(
-                f"{self.place}: could not draw a valid point; the last attempt was "
+                f"{self.place}: could not sample a valid config; the last attempt was "
                 f"{dict(values)}:\n{fault}"
             )
         return None

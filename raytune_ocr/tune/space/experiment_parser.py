@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Any
 
-from raytune_ocr.config.changes import PARAMETER
 from raytune_ocr.config.environment import environment_overrides
 from raytune_ocr.config.resources import parse_resources
 from raytune_ocr.config.rules import integer, shown
-from raytune_ocr.config.settings import PATHS, RULES, SECTIONS, check
+from raytune_ocr.config.settings import RULES, SECTIONS, check
 from raytune_ocr.errors import ConfigurationError, unknown_name
+from raytune_ocr.tune.space.conditions import (
+    impossible_conditions,
+    in_order_of_conditions,
+    parse_conditions,
+)
 from raytune_ocr.tune.space.domains import (
     KINDS,
     Domain,
@@ -107,11 +111,11 @@ def read_experiment(
     drawn = any(domain.kind != "grid" for domain in written.domains.values())
     if samples is not None and samples > 1 and not drawn and not above:
         raise ConfigurationError(
-            f"{place}.num_samples: must be 1 or left out without random domains (only grids), "
+            f"{place}.num_samples: must be 1 or left out if the experiment has only grids, "
             f"because equal trials have equal results, got {samples}"
         )
     wanted = (num_samples or samples or default_samples) if drawn else 1
-    ordered = _ordered(written.domains, place)
+    ordered = in_order_of_conditions(written.domains, place)
     return _checked_size(replace(experiment, domains=ordered, num_samples=wanted))
 
 
@@ -143,7 +147,7 @@ def _meaning_problems(
     if "dataset_name" not in experiment.domains:  # the metrics depend on it
         problems += monitor_problems(experiment.fields, experiment.place)
     if not problems and not has_problems:
-        problems += _condition_problems(experiment)
+        problems += impossible_conditions(experiment)
     return problems
 
 
@@ -238,7 +242,7 @@ class _Written:
         domain, problems = parse_domain(leaf, path, where)
         if not problems:
             domain, problems = _fitted(domain, setting, template, where)
-        when, more = _conditions(leaf.get("when"), name, f"{where}.when")
+        when, more = parse_conditions(leaf.get("when"), name, f"{where}.when")
         if when and isinstance(path[-1], int):
             more = [f"{where}.when: must not be used inside a list: list items cannot be left out"]
         self.problems += problems + more + _shadowed(path, constants, where)
@@ -311,34 +315,6 @@ def _fitted(domain: Domain, setting: str, template: Any, where: str) -> tuple[Do
     return fitted, problems
 
 
-def _conditions(
-    written: Any, name: str, place: str
-) -> tuple[tuple[tuple[str, tuple[Any, ...]], ...], list[str]]:
-    """Return conditions by field, and the problems of each."""
-    if written is None:
-        return (), []
-    if not isinstance(written, Mapping) or not written:
-        rule = "must be a mapping such as {training.loss_type: focal}"
-        return (), [f"{place}: {rule}, got {shown(written)}"]
-    conditions, problems = [], []
-    for key, wanted in written.items():
-        other = PATHS.get(key) or key
-        where = f"{place}.{key}"
-        if other not in RULES and not other.startswith(PARAMETER):
-            problems.append(f"{where}: {unknown_name('setting', key, PATHS)}")
-            continue
-        if other == name:
-            problems.append(f"{where}: a leaf cannot depend on itself")
-            continue
-        values = wanted if isinstance(wanted, list) else [wanted]
-        try:
-            checked = (check(other, v, where) if other in RULES else v for v in values)
-            conditions.append((other, tuple(checked)))
-        except ConfigurationError as error:
-            problems.append(str(error))
-    return tuple(conditions), problems
-
-
 def _name_problems(experiment: Experiment, written: Mapping[str, Any]) -> list[str]:
     """Return problems of models, datasets, their options, and modules to import.
 
@@ -372,44 +348,3 @@ def _searched_options(experiment: Experiment) -> dict[str, Any]:
     }
     filled = experiment.fields_with(firsts)
     return {setting: filled[setting] for setting in {name.split(".")[0] for name in firsts}}
-
-
-def _condition_problems(experiment: Experiment) -> list[str]:
-    """Return the conditions that can never hold in the file; overrides may cause that."""
-    fixed = with_derived(experiment.fields)
-    return [
-        f"{where}.when: can never hold, {name} is {there}, never one of {shown(list(wanted))}"
-        for where, name, wanted, there in _impossible(experiment, fixed)
-    ]
-
-
-def _impossible(
-    experiment: Experiment, fixed: Mapping[str, Any]
-) -> Iterator[tuple[str, str, tuple[Any, ...], str]]:
-    for domain in experiment.domains.values():
-        where = dotted(experiment.place, *domain.path)
-        for name, wanted in domain.when:
-            parent = experiment.domains.get(name)
-            if name in experiment.overrides or (name == "loss_type" and parent is None):
-                continue  # a loss may follow from the model
-            now = value_of(fixed, name)
-            possible = any(parent.holds(v) for v in wanted) if parent else now in wanted
-            if not possible and not (parent and now in wanted):
-                yield where, name, wanted, str(parent) if parent else repr(now)
-
-
-def _ordered(domains: Mapping[str, Domain], place: str) -> dict[str, Domain]:
-    """Sort domains so that dependencies of `when` come first."""
-    waiting = dict(domains)
-    ordered: dict[str, Domain] = {}
-    while waiting:
-        ready = [
-            name
-            for name, domain in waiting.items()
-            if not any(other in waiting for other, _ in domain.when)
-        ]
-        if not ready:
-            names = ", ".join(waiting)
-            raise ConfigurationError(f"{place}: the conditions of {names} form a cycle")
-        ordered |= {name: waiting.pop(name) for name in ready}
-    return ordered

@@ -41,7 +41,8 @@ complete and check it.
 ## experiments
 
 The name of an experiment is the name of its trial and folder: letters, digits, `.`, `_` and `-`, at
-most 100, the first a letter or digit. Names of the run's own files ({files}) are refused.
+most 100, the first a letter or digit. Names of the run's own files ({files}) are refused. Names
+of trials must differ in more than upper and lower case: some file systems have one folder for both.
 
 `experiment_name`
 : may repeat the experiment's key; no other name is accepted.
@@ -140,16 +141,16 @@ def _targets() -> str:
 def _tuning() -> str:
     rows = [(f"`{name}`", rule.text, OPTIONS[name].doc) for name, rule in TUNING.items()]
     return (
-        "\n## tuning\n\nOptions of the run, by the names of the command line's; the command line "
-        "wins.\n\n" + _table(("key", "value", "what it does"), rows)
+        "\n## tuning\n\nOptions of the run, named as on the command line, which takes "
+        "precedence.\n\n" + _table(("key", "value", "what it does"), rows)
     )
 
 
 def _prices() -> str:
     rows = [(f"`{name}`", text, doc) for name, (text, doc, _) in prices.DOCS.items()]
     return (
-        "\n## prices\n\nOf the machines that trials train on. Tables, JSON and report then tell "
-        "costs in money, and `--max-cost` ends a run.\n\n"
+        "\n## prices\n\nPrices of the machines that trials train on. With them, tables, JSON "
+        "and report show costs in money, and `--max-cost` can end a run.\n\n"
         + _table(("key", "value", "what it does"), rows)
     )
 

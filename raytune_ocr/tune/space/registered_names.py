@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreationError
+from raytune_ocr.models import ModelRegistry, check_settings
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.tasks.function import function_named
 from raytune_ocr.tasks.registry import task_named
@@ -32,9 +34,6 @@ def name_problems(field: str, names: Iterable[Any], place: str) -> list[str]:
         names: values of that field; other types than text break another rule.
         place: their path in the file.
     """
-    from raytune_ocr.data import DatasetRegistry
-    from raytune_ocr.models import ModelRegistry
-
     find = ModelRegistry.factory if field == "model_name" else DatasetRegistry.factory
     texts = [name for name in names if isinstance(name, str)]
     return [line for name in texts for line in _problems(place, find, name)]
@@ -60,9 +59,6 @@ def option_problems(field: str, name: str, fields: Mapping[str, Any], place: str
         fields: of the experiment, options included.
         place: of the experiment.
     """
-    from raytune_ocr.data import DatasetRegistry
-    from raytune_ocr.models import check_settings
-
     if field == "dataset_name":
         options = fields.get("dataset_options", {})
         return _problems(f"{place}.data.options", DatasetRegistry.check, name, options)

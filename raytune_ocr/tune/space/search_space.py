@@ -83,19 +83,17 @@ class Space:
         """
         points: dict[str, list[Point]] = {}
         problems = []
-        seen: dict[str, str] = {}
+        seen: dict[str, tuple[str, str]] = {}  # a trial and its experiment
         for name, experiment in self.experiments.items():
             try:
                 points[name] = list(experiment.points(self.seed))
             except ConfigurationError as error:
                 problems.append(str(error))
                 continue
-            doubled = [p.name for p in points[name] if p.name in seen]
-            problems += [
-                f"{experiment.place}: its trial {one} has the name of one of {seen[one]}"
-                for one in doubled[:1]
-            ]
-            seen |= dict.fromkeys((p.name for p in points[name]), name)
+            doubled = (p.name for p in points[name] if p.name.casefold() in seen)
+            if one := next(doubled, None):
+                problems.append(_doubled(experiment.place, one, *seen[one.casefold()]))
+            seen |= {p.name.casefold(): (p.name, name) for p in points[name]}
         if problems:
             raise ConfigurationError("\n".join(problems))
         return points
@@ -132,6 +130,17 @@ class Space:
     def configs(self) -> dict[str, TrainingConfig]:
         """Return the config of every trial of `points`, by name."""
         return {point.name: point.config for points in self.points.values() for point in points}
+
+
+def _doubled(place: str, trial: str, other: str, experiment: str) -> str:
+    """Return the problem of two trials that would share a folder."""
+    if trial == other:
+        same = f"its trial {trial} has the name of a trial of {experiment}"
+        return f"{place}: {same}; rename one of them"
+    return (
+        f"{place}: its trial {trial} must differ from the trial {other} of {experiment} in more "
+        "than upper and lower case, because some file systems have one folder for both names"
+    )
 
 
 def find_space(name: str | os.PathLike[str]) -> Path:
@@ -300,8 +309,8 @@ def goal_problems(
             problems.append(f"{place}{name}: {unknown_name('target', name, known)}")
         elif name not in known and not known_mode(name) and name not in followed:
             problems.append(
-                f"{place}{name}: its name does not tell whether lower or higher is better; follow "
-                f"it by metric: {{name: {name}, mode: max}}"
+                f"{place}{name}: its name does not tell whether lower or higher is better; say so "
+                f"in metric: {{name: {name}, mode: max}} (or min)"
             )
     return problems
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from raytune_ocr.errors import CheckpointError, ConfigurationError
 from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import part_of, read_state
 from raytune_ocr.tune.storage.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -175,8 +176,6 @@ def newest_state(folder: Path, restored: Path | None = None) -> Path | None:
     Args:
         restored: the folder of another state, from which Ray restores the trial.
     """
-    from raytune_ocr.training.checkpoints.state_files import part_of, read_state
-
     epochs: dict[Path, int] = {}
     others = [] if restored is None else [restored / STATE_NAME]
     for path in [*others, *sorted(folder.glob(f"{STATES}*/{STATE_NAME}"))]:

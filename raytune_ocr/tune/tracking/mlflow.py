@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 
+from raytune_ocr.tune.cluster.ray_patches import mlflow_runs
 from raytune_ocr.tune.tracking.ray_logger import Described, OfRun
 
 TRIAL_TAG = "raytune_ocr.trial"
@@ -46,7 +47,7 @@ class _MLflowRuns(OfRun, MLflowLoggerCallback):
         """Continue the run that the trial has, with its settings as they were, or begin one."""
         name = self.whole_name(trial)
         if found := self._run_of(name):
-            self._trial_runs[trial] = found
+            mlflow_runs(self)[trial] = found
             self._client.update_run(found, status="RUNNING")
         else:
             self.tags = {TRIAL_TAG: name}
@@ -56,7 +57,7 @@ class _MLflowRuns(OfRun, MLflowLoggerCallback):
         """Log the figures by their epoch, which is the step and no figure."""
         step = result["training_iteration"]
         figures = {n: v for n, v in result.items() if n not in ("training_iteration", "epoch")}
-        run = self._trial_runs[trial]
+        run = mlflow_runs(self)[trial]
         self.mlflow_util.log_metrics(run_id=run, metrics_to_log=figures, step=step)
 
     def log_files(self, trial: str, files: Mapping[str, Path]) -> None:

@@ -80,7 +80,7 @@ class OptunaStudies:
             self._write(record)
         except Exception as error:  # the classes of any database driver
             if not self._warned:
-                logger.warning("%s: not written, tried again later: %s", OPTION, error)
+                logger.warning("%s: cannot be written now, retrying later: %s", OPTION, error)
             self._warned = True
 
     def _write(self, record: TrialRecord) -> None:

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 ENDED_BY_THEMSELVES = ("", "max_epochs", "early_stopping")
 
 
 def add_pictures(records: Iterable[TrialRecord], data: Mapping[str, Any]) -> None:
     """Add images with the best models' predictions for trials that could not add them."""
-    from raytune_ocr.training.checkpoints.run_folder import RunFolder
-
     for record in records:
         config, checkpoint = record.config, record.checkpoint
         stopped = record.stop_reason not in ENDED_BY_THEMSELVES

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ray.air.integrations.wandb import WandbLoggerCallback, _WandbLoggingActor
+from ray.air.integrations.wandb import WandbLoggerCallback
 
+from raytune_ocr.tune.cluster.ray_patches import complete_wandb_files
 from raytune_ocr.tune.tracking.ray_logger import Described, OfRun
 
 
@@ -38,16 +39,6 @@ def id_of(whole_name: str) -> str:
     return hashlib.sha256(whole_name.encode()).hexdigest()[:16]
 
 
-class Writing(_WandbLoggingActor):
-    """Writes one trial's run, in a process that Ray ends when it reports that it is done."""
-
-    def run(self) -> None:
-        """Write until the trial is over and the file is complete."""
-        super().run()
-        self._wandb.teardown()  # waits for the process that writes the file, which would end too
-
-
+@complete_wandb_files
 class WeightsAndBiases(Described, _WandbRuns):
     """Logs each trial as a W&B run."""
-
-    _logger_actor_cls = Writing

@@ -74,7 +74,7 @@ def test_leaving_out_every_family_is_told_before_training(digits):
     data = DatasetRegistry.create(
         "khmer_digits", path=digits, composed=10, leave_out=["a", "e", "o"]
     )
-    with pytest.raises(DataLoaderError, match="must leave a face to compose from, got"):
+    with pytest.raises(DataLoaderError, match="must leave at least one face to compose from, got"):
         data.prepare()
 
 
@@ -85,8 +85,8 @@ def test_leaving_out_every_family_is_told_before_training(digits):
         ({"composed": 5, "leave_out": {"Moul": 1}}, "leave_out must be a list"),
         ({"composed": 5, "leave_out": ["Moul", 7]}, r"a list of names, .* got \['Moul', 7\]"),
         ({"composed": 5, "fonts_dirs": "fonts"}, r"fonts_dirs must be a list .*; write \[fonts\]"),
-        ({"leave_out": ["Moul"]}, "leave_out must be a list of names, empty without composed"),
-        ({"fonts_dirs": ["fonts"]}, "fonts_dirs must be a list of names, empty without composed"),
+        ({"leave_out": ["Moul"]}, "leave_out must be a list of names, and must be empty if"),
+        ({"fonts_dirs": ["fonts"]}, "fonts_dirs must be a list of names, and must be empty if"),
     ],
 )
 def test_families_and_folders_of_fonts_that_would_have_no_effect_are_told(options, told):

@@ -80,5 +80,5 @@ def test_a_function_is_a_callback_of_its_name():
 
 
 def test_an_unknown_metric_lists_those_there_are():
-    with pytest.raises(ConfigurationError, match=r"'val_f1' \(there are: a, b\)"):
+    with pytest.raises(ConfigurationError, match=r"unknown metric 'val_f1' \(known: a, b\)"):
         monitored({"b": 1.0, "a": 2.0}, "val_f1")

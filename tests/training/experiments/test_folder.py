@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
     manager = ExperimentManager(tmp_path)
     other = ExperimentManager(tmp_path, resume_exp=manager.name)
-    told = r"another process trains in it.*--fork exp1"
+    told = r"in use by another training process.*--fork exp1"
     with manager.locked(), pytest.raises(ConfigurationError, match=told), other.locked():
         pass
     with other.locked():

@@ -219,7 +219,7 @@ def test_a_strict_load_of_another_model_changes_nothing_and_names_the_layers(tmp
     other = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3))
     before = other[3].bias.clone()
     path = first.checkpoint_manager.latest_path
-    with pytest.raises(CheckpointError, match=r"do not fit: 0\.weight, 0\.bias, 3\.weight;"):
+    with pytest.raises(CheckpointError, match=r"do not match: 0\.weight, 0\.bias, 3\.weight;"):
         first.checkpoint_manager.load_checkpoint(path, other)
     assert torch.equal(before, other[3].bias)
     report = first.checkpoint_manager.load_checkpoint(path, other, strict=False)

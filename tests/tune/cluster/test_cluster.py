@@ -7,15 +7,23 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from raytune_ocr.errors import ConfigurationError
+from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import cluster
-from raytune_ocr.tune.cluster.cluster import MOST_CPUS, Cluster, own_session, session_folder
-from raytune_ocr.tune.storage.scratch import OWNER
+from raytune_ocr.tune.cluster.cluster import (
+    MOST_CPUS,
+    Cluster,
+    own_session,
+    prepare_environment,
+    session_folder,
+)
+from raytune_ocr.tune.cluster.ray_patches import RAYLET_ENDED
+from raytune_ocr.tune.storage.scratch import OWNER, remove_ownerless
 
 LONG = """
 experiments:
@@ -64,6 +72,68 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
     finally:
         run.terminate()
         run.wait(60)
+
+
+def test_a_ray_that_does_not_start_is_one_error_with_what_to_do(
+    tmp_path, monkeypatch, no_shared_ray
+):
+    session = tmp_path / "ray" / f"session_2026_{os.getpid()}"
+    monkeypatch.setenv("RAY_TMPDIR", ".")  # short enough for Ray
+    monkeypatch.chdir(tmp_path)
+
+    def fail(**settings):
+        session.mkdir(parents=True)
+        raise Exception("The current node timed out\nduring startup.")  # as Ray does
+
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(ExperimentFailedError) as caught, Cluster(None, tmp_path).running():
+        pass
+    said = str(caught.value)
+    assert "does not start on this machine: The current node timed out during startup." in said
+    assert str(tmp_path / "ray.log") in said and f"{session.name}/logs); check that" in said
+    assert remove_ownerless(tmp_path.glob("ray/session_*")) == [session]  # as the next run does
+    assert "--address auto" in said
+
+
+@pytest.mark.parametrize(("failures", "starts"), [(1, True), (2, True), (3, False)])
+def test_a_ray_that_was_too_slow_is_started_again_and_leaves_no_process(
+    tmp_path, monkeypatch, no_shared_ray, failures, starts
+):
+    left = []
+
+    def start(**settings):
+        if len(left) < failures:
+            left.append(subprocess.Popen(["sleep", "600"]))
+            raise ConnectionError(RAYLET_ENDED)
+        return SimpleNamespace(address_info={"session_dir": str(tmp_path)})
+
+    (tmp_path / "session_1").mkdir()
+    monkeypatch.setattr("ray.init", start)
+    try:
+        with suppress(ExperimentFailedError), Cluster(None, tmp_path).running():
+            assert starts
+        assert len(left) == failures
+        assert [process.poll() is None for process in left] == [False, False, True][:failures]
+    finally:
+        for process in left:
+            process.kill()
+
+
+def test_a_time_to_wait_for_ray_is_a_number(tmp_path, monkeypatch, no_shared_ray):
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "long")
+    with (
+        pytest.raises(ConfigurationError, match="must be seconds, got 'long'"),
+        Cluster(None, tmp_path).running(),
+    ):
+        pass
+
+
+def test_what_trials_print_is_limited(monkeypatch):
+    monkeypatch.delenv("RAY_ROTATION_MAX_BYTES", raising=False)
+    monkeypatch.setenv("RAY_ROTATION_BACKUP_COUNT", "3")  # the user's own stays
+    prepare_environment(local=True)
+    assert int(os.environ["RAY_ROTATION_MAX_BYTES"]) <= 2**24
+    assert os.environ["RAY_ROTATION_BACKUP_COUNT"] == "3"
 
 
 def test_a_session_is_removed_when_its_run_ends_and_those_of_killed_runs_before(tmp_path):

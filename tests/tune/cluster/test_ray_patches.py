@@ -8,12 +8,20 @@ from types import SimpleNamespace
 import pytest
 import ray
 
+from raytune_ocr.tune.cluster import ray_patches
 from raytune_ocr.tune.cluster.ray_patches import (
+    actor_of,
     bootstrap_address,
+    complete_wandb_files,
+    failures_of,
     lean_controller,
+    mlflow_runs,
     no_signal_handlers,
+    patient_start,
     reuse_idle_workers,
+    set_failures,
     standing_in,
+    trial_of_ray,
 )
 
 
@@ -47,6 +55,54 @@ def test_ray_sets_its_handler_of_sigterm_by_the_function_that_is_replaced():
         utils.set_sigterm_handler(lambda number, frame: None)
     assert signal.getsignal(signal.SIGTERM) is before
     assert utils.set_sigterm_handler is replaced
+
+
+def test_ray_asks_for_its_node_by_the_function_that_is_replaced(monkeypatch):
+    from ray._private import node, services
+
+    assert "node_info = ray._private.services.get_node(" in source(node)
+    answers = iter([RuntimeError("not there"), RuntimeError("not there"), {"node": 1}])
+
+    def ask(address, node_id):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(services, "get_node", ask)
+    monkeypatch.setattr(ray_patches, "_has_raylet", lambda: True)
+    with patient_start(60):
+        assert services.get_node("here", node_id="1") == {"node": 1}
+    assert services.get_node is ask
+    answers = iter([RuntimeError("gone")])
+    with patient_start(0), pytest.raises(RuntimeError, match="gone"):
+        services.get_node("here", "1")
+    answers = iter([RuntimeError("not there")])
+    monkeypatch.undo()
+    monkeypatch.setattr(services, "get_node", ask)
+    with patient_start(60), pytest.raises(ConnectionError, match=ray_patches.RAYLET_ENDED):
+        services.get_node("here", "1")  # and this process has started no raylet
+
+
+def test_a_trial_of_ray_is_retried_by_the_failures_that_are_set(tmp_path):
+    trial = trial_of_ray(tmp_path, "a", "00000", {}, max_failures=1)
+    assert actor_of(trial) is None and failures_of(trial) == 0
+    assert [trial.should_recover() for n in (0, 1, 2) if not set_failures(trial, n)] == [1, 1, 0]
+    assert failures_of(trial) == 2
+    set_failures(trial, -1)
+    assert failures_of(trial) == 0
+
+
+def test_rays_trackers_keep_what_is_changed_where_it_is_changed():
+    from ray.air.integrations import mlflow, wandb
+
+    assert "self._trial_runs[trial] = run.info.run_id" in source(mlflow)
+    assert mlflow_runs(SimpleNamespace(_trial_runs={"trial": "run"})) == {"trial": "run"}
+    assert "(self._logger_actor_cls)" in source(wandb.WandbLoggerCallback)
+    writer = complete_wandb_files(type("Own", (wandb.WandbLoggerCallback,), {}))._logger_actor_cls
+    assert issubclass(writer, wandb._WandbLoggingActor)
+    assert "self._wandb.finish()" in source(wandb._WandbLoggingActor.run)  # before the teardown
+    assert wandb.WandbLoggerCallback._logger_actor_cls is wandb._WandbLoggingActor
 
 
 def test_a_controller_writes_an_empty_snapshot_and_asks_for_a_trainable_once(tmp_path, monkeypatch):

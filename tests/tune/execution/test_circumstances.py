@@ -124,7 +124,7 @@ def test_source_that_was_edited_is_logged_and_the_newest_counts(caplog):
     warn_of_edited_code({}, {"m:f": "two"})
     assert not caplog.records
     warn_of_edited_code(facts, {"m:f": "one"})
-    assert "--resume: the source of m:f was edited since" in caplog.text
+    assert "--resume: the source of m:f has changed since" in caplog.text
 
 
 def test_only_code_of_ones_own_has_a_fingerprint():

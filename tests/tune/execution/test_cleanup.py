@@ -9,10 +9,10 @@ from raytune_ocr.results.analysis import unfinished
 from raytune_ocr.results.document import results_document, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.training.checkpoints.run_folder import STATE_NAME
-from raytune_ocr.training.checkpoints.state_files import write_state
-from raytune_ocr.tune.execution.cleanup import forget_confirmation, tidy
-from raytune_ocr.tune.storage.mirror import RunCopy
+from raytune_ocr.training.checkpoints.run_folder import BEST_MODEL, STATE_NAME
+from raytune_ocr.training.checkpoints.state_files import read_state, write_state
+from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget_confirmation, tidy
+from raytune_ocr.tune.storage.mirror import RunCopy, state_folder
 from raytune_ocr.tune.storage.storage import Storage
 from tests.fixtures.materials import train_record
 
@@ -59,3 +59,20 @@ def test_the_best_trials_keep_their_best_and_their_numbered_models(tmp_path, kee
     assert all(len(list((tmp_path / name / "checkpoints").iterdir())) == 3 for name in left)
     left_states = [path.relative_to(tmp_path) for path in tmp_path.glob("*/checkpoint_*")]
     assert left_states == [Path("best/checkpoint_0")]
+
+
+def test_a_clone_has_the_folders_that_its_parent_saved(tmp_path):
+    folder, there = tmp_path / "out", tmp_path / "storage"
+    for name, saved in ((state_folder(2), "files"), ("checkpoints", "best_files")):
+        (folder / "parent" / name / saved / "deep").mkdir(parents=True)
+        (folder / "parent" / name / saved / "deep" / "weights.bin").write_text(name)
+    write_state(folder / "parent" / state_folder(2) / STATE_NAME, {"epoch": 2, "files": True})
+    write_state(folder / "parent" / BEST_MODEL, {"epoch": 1})
+    config = TrainingConfig(experiment_name="child", output_dir=str(folder))
+    child = TrialRecord(config, parent="parent", parent_epoch=2)
+    copy_checkpoint(folder, RunCopy(Storage.at(there), folder), child)
+    for root in (folder, there):
+        state, best = root / "child" / state_folder(2), root / "child" / "checkpoints"
+        assert (state / "files" / "deep" / "weights.bin").read_text() == state.name
+        assert (best / "best_files" / "deep" / "weights.bin").read_text() == best.name
+    assert read_state(folder / "child" / BEST_MODEL)["config"]["experiment_name"] == "child"

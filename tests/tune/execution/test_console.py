@@ -4,8 +4,14 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.execution.console import ProgressReport, summary
-from raytune_ocr.tune.execution.terminal.live_table import time_left, visible
+from raytune_ocr.tune.execution.terminal.live_table import (
+    columns_that_fit,
+    plain_line,
+    time_left,
+    visible,
+)
 from tests.fixtures.materials import train_record
 
 
@@ -49,6 +55,23 @@ def test_the_time_that_is_left_is_told_in_hours_even_if_it_is_days(epochs, told)
     record = TrialRecord(TrainingConfig(num_epochs=epochs), status="running")
     train_record(record, 1, 0.5)  # in one second
     assert time_left(record) == told
+
+
+def test_a_function_that_reports_no_loss_has_no_column_of_it(capsys):
+    config = {"trainable": "mine:train", "early_stopping_monitor": "val_mae"}
+    own = TrialRecord(
+        TrainingConfig(experiment_name="own", early_stopping_mode="min", **config), status="running"
+    )
+    assert "loss" not in plain_line(own) and "mae -" in plain_line(own)
+    names = [{REPORTED: ["val_mae"]}, {REPORTED: ["val_mae", "train_loss"]}]
+    assert "loss" not in columns_that_fit([own], 200)
+    own.add({"epoch": 1, "val_mae": 0.25, "seconds": 1.0, **names[0]})
+    assert "loss" not in plain_line(own) and "mae 0.2500" in plain_line(own)
+    own.add({"epoch": 2, "val_mae": 0.25, "train_loss": 0.5, "seconds": 1.0, **names[1]})
+    assert "loss 0.5000  mae 0.2500" in plain_line(own)
+    (reader,) = records(reader="running")
+    assert "loss -" in plain_line(reader)
+    assert columns_that_fit([own, reader], 200)["loss"] == ["0.5000", "-"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cluster.ray_patches import no_signal_handlers
 from raytune_ocr.tune.execution.ray_executor.trial_runner import TrialRunner
@@ -17,12 +18,27 @@ SIGNALS = [signal.SIGINT, signal.SIGTERM]
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_ray_starts_waits_until_it_is_up(number):
     done = []
-    with pytest.raises(Interrupted) as caught, Interruptions(print, print) as interruptions:
+    with pytest.raises(KeyboardInterrupt) as caught, Interruptions(print, print) as interruptions:
         with interruptions.deferred():
             signal.raise_signal(number)
             done.append("started")
         done.append("trained")
-    assert done == ["started"] and caught.value.number == number
+    assert done == ["started"]
+    if number == signal.SIGINT:
+        assert type(caught.value) is KeyboardInterrupt  # a script exits with 130 for no other
+    else:
+        assert caught.value.number == number
+
+
+def test_a_signal_while_ray_fails_to_start_says_how_the_process_ends():
+    with (
+        pytest.raises(Interrupted) as caught,
+        Interruptions(print, print) as interruptions,
+        interruptions.deferred(),
+    ):
+        signal.raise_signal(signal.SIGTERM)
+        raise ExperimentFailedError("Ray does not start")
+    assert caught.value.number == signal.SIGTERM
 
 
 def test_ray_does_not_take_sigterm_away():

@@ -127,7 +127,11 @@ def test_tables_report_and_page_know_the_direction(tmp_path, capsys):
     assert front.loc[front["on_front"], "score"].min() == table["best_value"].min()
     assert analyze([str(tmp_path / "out"), "--output", str(tmp_path / "page")]) == 0
     page = (tmp_path / "page" / "report.html").read_text("utf-8")
-    assert "val_mae" in page and "parameters.lr" in page and "Only of readers of digits." in page
+    assert (
+        "val_mae" in page
+        and "parameters.lr" in page
+        and "Only for digit recognition models." in page
+    )
 
 
 def test_the_best_is_known_refined_and_reproduced(tmp_path):

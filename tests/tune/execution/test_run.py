@@ -332,6 +332,23 @@ def test_a_clone_that_the_journal_had_no_time_to_write_is_made_again(start_run):
     assert again.study.scheduler.milestone == 4
 
 
+def test_a_clone_that_the_disk_had_no_room_for_is_made_by_the_resume(start_run, monkeypatch):
+    run = start_run(presets(*"abcd"), **POPULATION)
+
+    def fill(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "a_g1/state.pt")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raytune_ocr.tune.execution.run.copy_checkpoint", fill)
+        train_population(run, 2)
+        run.study.settle()
+    assert "No space left on device: 'a_g1/state.pt'" in run.failure
+    run.journal.close()
+    again = start_run(presets(*"abcd"), resume=True, **POPULATION)
+    (clone,) = (record for record in again.records.values() if record.parent)
+    assert len(clone.epochs) == 2 and not again.failure
+
+
 def test_a_clone_with_settings_that_cannot_be_is_named_with_the_file(start_run):
     run = start_run(presets("a", "b"), **POPULATION)
     settings = {"parent": "a", "replaces": "b", "settings": {"learning_rate": -1}}

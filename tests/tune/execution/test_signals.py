@@ -14,6 +14,7 @@ import pytest
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.execution.signals import STOPPING
 from raytune_ocr.tune.execution.throttle import Throttle
 from tests.fixtures.materials import allowed
 
@@ -101,7 +102,7 @@ def test_a_signal_in_the_midst_of_an_epoch_ends_a_run_in_seconds(
     told, _ = long_epoch.communicate(timeout=120)
     assert time.monotonic() - begun < allowed(10)
     assert long_epoch.returncode == status, told
-    assert "--resume" in told
+    assert STOPPING in told and "--resume" in told
     assert json.loads((tmp_path / "r.json").read_text())["best_result"] is None
     trials = Journal(tmp_path / "out").read().trials
     assert {name: len(trial.epochs) for name, trial in trials.items()} == {"long": 1, "waiting": 0}
@@ -119,7 +120,7 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     told, _ = long_epoch.communicate(timeout=60)
     assert time.monotonic() - begun < allowed(1.5)
     assert long_epoch.returncode == 130
-    assert "finished epochs are saved" in told
+    assert "ended at once; finished epochs are saved" in told
     assert len(Journal(tmp_path / "out").read().trials["long"].epochs) == 1
 
 

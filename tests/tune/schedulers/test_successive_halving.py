@@ -118,7 +118,7 @@ def test_new_trials_are_refused_once_a_rung_is_decided():
     with pytest.raises(ConfigurationError) as caught:
         halving(decided).check_resume(begun, added)
     told = str(caught.value)
-    assert "after a rung, here epoch 2" in told and "got 1 more, the first is t2" in told
+    assert "after a rung (here epoch 2)" in told and "got 1 more, the first is t2" in told
     assert "another --output-dir with --scheduler asha" in told
 
 

@@ -142,6 +142,6 @@ def test_domains_without_any_valid_point_are_told():
     }
     told = problems_of(content)
     assert (
-        "could not draw a valid point" in told
+        "could not sample a valid config" in told
         and "scheduler.min_lr: must not exceed learning_rate" in told
     )

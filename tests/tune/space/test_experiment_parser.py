@@ -46,35 +46,6 @@ def test_all_problems_are_told_at_once_with_place_rule_and_value():
         assert line in told
 
 
-@pytest.mark.parametrize(
-    ("when", "told"),
-    [
-        ({"scheduler.type": "plateau"}, "can never hold, scheduler_type is choice"),
-        ({"model.name": "large"}, "can never hold, model_name is 'medium'"),
-        ({"model.nam": "small"}, "unknown setting 'model.nam'"),
-        ({"scheduler.type": "linear"}, "must be one of steplr"),
-        ({"optimizer.weight_decay": 1}, "cannot depend on itself"),
-        ("adam", "must be a mapping such as"),
-    ],
-)
-def test_a_condition_that_cannot_work_is_told(when, told):
-    content = {
-        "scheduler": {"type": {"choice": ["cosine", "steplr"]}},
-        "optimizer": {"weight_decay": {"uniform": [0, 1], "when": when}},
-    }
-    assert told in problems_of(content)
-
-
-def test_conditions_that_form_a_circle_are_told():
-    content = {
-        "optimizer": {
-            "type": {"choice": ["adam", "sgd"], "when": {"scheduler.type": "cosine"}},
-        },
-        "scheduler": {"type": {"choice": ["cosine", "none"], "when": {"optimizer.type": "adam"}}},
-    }
-    assert "form a cycle" in problems_of(content)
-
-
 def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
     found = experiment({"training": {"gradient_clip_norm": {"randint": [1, 5]}}})
     domain = found.domains["gradient_clip_norm"]

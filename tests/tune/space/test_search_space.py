@@ -195,7 +195,15 @@ def test_a_variable_may_set_the_only_leaf_that_is_drawn(monkeypatch):
 def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
     search = {"training": {"batch_size": {"grid": [1, 2]}}}
     told = problems_of({"experiments": {"a_0002": {}, "a": search}})
-    assert "its trial a_0002 has the name of one of a_0002" in told
+    assert "its trial a_0002 has the name of a trial of a_0002" in told
+
+
+def test_presets_that_one_folder_would_hold_on_some_file_systems_are_refused():
+    told = problems_of({"experiments": {"Fast": {}, "other": {}, "fast": {}}})
+    assert "experiments.fast: its trial fast must differ from the trial Fast of Fast" in told
+    search = {"training": {"batch_size": {"grid": [1, 2]}}}
+    told = problems_of({"experiments": {"A_0002": {}, "a": search}})
+    assert "experiments.a: its trial a_0002 must differ from the trial A_0002" in told
 
 
 @pytest.mark.parametrize(

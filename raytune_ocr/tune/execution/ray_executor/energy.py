@@ -39,7 +39,7 @@ class RaplCounter:
     def __init__(self, folder: Path = RAPL) -> None:
         self._packages = sorted(folder.glob("intel-rapl:[0-9]"))
         if not self._packages:
-            raise FileNotFoundError(f"{folder}: no intel-rapl")
+            raise FileNotFoundError(f"{folder}: has no intel-rapl counters")
         self._last = [_number(package / "energy_uj") for package in self._packages]
         self._ranges = [_number(package / "max_energy_range_uj") for package in self._packages]
         self._total = 0

@@ -18,7 +18,7 @@ from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
-from raytune_ocr.tune.cluster.ray_patches import actor_id
+from raytune_ocr.tune.cluster.ray_patches import actor_id, actor_of, failures_of, set_failures
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
 from raytune_ocr.tune.execution.ray_executor.oom_kills import (
@@ -143,7 +143,7 @@ class RayCallback(Callback):
         record = self._record(trial)
         self._trials = trials
         self.records[actor_id(trial)] = record
-        self.actors[actor_id(trial)] = trial.temporary_state.ray_actor
+        self.actors[actor_id(trial)] = actor_of(trial)
         if trial.trial_id in self._released:
             _kill(trial)
         elif not record.is_finished:
@@ -162,7 +162,7 @@ class RayCallback(Callback):
         action = self.run.report(record, result)
         if last_epoch(record) > self._furthest.get(record.name, 0):
             self._furthest[record.name] = last_epoch(record)
-            trial.run_metadata.num_failures = 0  # Ray counts the attempts without progress
+            set_failures(trial, 0)  # Ray counts the attempts without progress
         self.progress.update(record)
         if action == PAUSE and result.get(WITHOUT_STATE) and not self._told_of_pauses:
             self._told_of_pauses = True
@@ -232,7 +232,7 @@ class RayCallback(Callback):
         error, name = latest_error(trial), self._record(trial).name
         self._watch.end(name)
         if DRAINED.search(error):
-            trial.run_metadata.num_failures -= 1  # a drained node is not a failed attempt
+            set_failures(trial, failures_of(trial) - 1)  # a drained node is not a failed attempt
             self.progress.say(f"{name}: its node is being drained; it continues on another node")
         elif self._record(trial).config_used.batch_size > 1 and self._was_out_of_memory(error):
             self._retry_with_less(trial)
@@ -249,7 +249,7 @@ class RayCallback(Callback):
         record = self._record(trial)
         halve_batch(record, KERNEL)
         trial.config["config"] = without_model_file(record.config_used).to_dict()
-        trial.run_metadata.num_failures -= 1
+        set_failures(trial, failures_of(trial) - 1)
         self.run.changed(record)
 
     def _log_lost_process(self, name: str, error: str) -> None:
@@ -303,8 +303,8 @@ class RayCallback(Callback):
 
 def _kill(trial: Any) -> None:
     """Kill the process of a Ray trial, which Ray does not retry."""
-    trial.run_metadata.num_failures = trial.max_failures
-    ray.kill(trial.temporary_state.ray_actor)
+    set_failures(trial, trial.max_failures)
+    ray.kill(actor_of(trial))
 
 
 def last_epoch(record: TrialRecord) -> int:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from raytune_ocr.config.training_config import TrainingConfig, with_half_the_batch
 from raytune_ocr.errors import (
     DETERMINISTIC_ERRORS,
@@ -21,7 +23,7 @@ from raytune_ocr.errors import (
     NodeDrainedError,
     TrialTimeoutError,
 )
-from raytune_ocr.files import is_disk_full
+from raytune_ocr.files import disk_full_in
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.training.callbacks.base import Callback
@@ -72,8 +74,6 @@ def run_trial(
     Raises:
         NodeDrainedError: the node is being drained; the trial continues from its last state.
     """
-    import torch
-
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
     about: dict[str, Any] = {
@@ -108,8 +108,8 @@ def run_trial(
 
 def _error_report(error: Exception, config: TrainingConfig) -> dict[str, Any]:
     """Log an error; return the report that ends the trial, or raise what a retry may get over."""
-    if is_disk_full(error):
-        return {"disk_full": f"{config.experiment_name}: {shown(str(error))}"}
+    if full := disk_full_in(error):
+        return {"disk_full": f"{config.experiment_name}: {shown(str(full))}"}
     text = traceback_of(error)
     log_error(Path(config.output_dir) / config.experiment_name, text)
     if not isinstance(error, DETERMINISTIC_ERRORS):
@@ -130,8 +130,6 @@ def _train(
     callbacks: Sequence[Callback],
 ) -> None:
     """Train; halve the batch when memory runs out, and record its size in `about`."""
-    import torch
-
     while True:
         try:
             task_of(config).train(config, data, report, resume_from, callbacks)
@@ -153,8 +151,6 @@ def _train(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on the device or in the process."""
-    import torch
-
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -18,6 +18,7 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.schedulers.base import best_score
 
 GAP = 2  # characters between two columns
+LOSS = "loss"
 NOT_SETTINGS = ("experiment_name", "output_dir", "changes", "num_epochs")
 """Fields of a config that are no settings of a trial, or have a column of their own."""
 
@@ -39,27 +40,21 @@ def columns_that_fit(records: Sequence[TrialRecord], width: int) -> dict[str, li
 
     Columns are left out from the least to the most important one until the others fit.
     """
-    labels = list(figures(records[0], {}))
     configs = [flat(vars(record.config)) for record in records]
     settings = {n: [short(config.get(n, "-")) for config in configs] for n in differing(configs)}
-    last = [record.epochs[-1] if record.epochs else {} for record in records]
-    metrics = {
-        label: [list(figures(r, row).values())[n] for r, row in zip(records, last, strict=True)]
-        if all(len(figures(r, {})) > n for r in records)
-        else []
-        for n, label in enumerate(labels)
-    }
+    last = [epoch_figures(r, r.epochs[-1] if r.epochs else {}) for r in records]
+    labels = dict.fromkeys(label for row in last for label in row)
+    metrics = {label: [row.get(label, "-") for row in last] for label in labels}
     table = {
         "trial": [record.name for record in records],
         **settings,
         "epoch": [epoch_of(record) for record in records],
-        "loss": [figure(row.get("train_loss")) for row in last],
-        **{label: cells for label, cells in metrics.items() if cells},
+        **metrics,
         "best": [next(iter(figures(r, r.best).values())) for r in records],
         "state": [state_of(record) for record in records],
         "left": [time_left(record) for record in records],
     }
-    optional = ["loss", *reversed(list(metrics)), *reversed(list(settings)), "left"]
+    optional = [LOSS, *reversed(labels), *reversed(settings), "left"]
     for name in optional:
         if _width(table) <= width:
             break
@@ -132,6 +127,16 @@ def figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
     return {label: figure(row.get(name)) for label, name in shown.items()}
 
 
+def epoch_figures(record: TrialRecord, row: Mapping[str, Any]) -> dict[str, str]:
+    """Return the training loss and the metrics of an epoch, by label.
+
+    A training function of the user need not report a loss.
+    """
+    has_loss = "train_loss" in row or not record.config.trainable
+    loss = {LOSS: figure(row.get("train_loss"))} if has_loss else {}
+    return {**loss, **figures(record, row)}
+
+
 def epoch_of(record: TrialRecord) -> str:
     """Return the epochs done and their total."""
     done = record.epochs[-1]["epoch"] if record.epochs else 0
@@ -141,8 +146,7 @@ def epoch_of(record: TrialRecord) -> str:
 def plain_line(record: TrialRecord) -> str:
     """Return a trial's state as one line of text."""
     last = record.epochs[-1] if record.epochs else {}
-    values = {"loss": figure(last.get("train_loss")), **figures(record, last)}
-    line = "  ".join(f"{label} {value}" for label, value in values.items())
+    line = "  ".join(f"{label} {value}" for label, value in epoch_figures(record, last).items())
     left = time_left(record)
     rest = f"  {left} left" if left else ""
     if record.error_message:

@@ -25,7 +25,7 @@ def test_rapl_adds_up_packages_and_a_counter_that_began_anew(tmp_path):
 
 
 def test_a_machine_without_rapl_is_an_error(tmp_path):
-    with pytest.raises(OSError, match="no intel-rapl"):
+    with pytest.raises(OSError, match="has no intel-rapl counters"):
         RaplCounter(tmp_path)
 
 

@@ -59,7 +59,8 @@ def random_order(rng, trials):
 def state_of(value):
     """What a scheduler remembers, whatever it keeps it in."""
     if hasattr(value, "__dict__"):
-        kept = {k: v for k, v in vars(value).items() if k not in ("setup", "_cube")}
+        made_of_the_setup = ("setup", "_cube", "_earlier")
+        kept = {k: v for k, v in vars(value).items() if k not in made_of_the_setup}
         return {k: state_of(v) for k, v in kept.items()}
     if isinstance(value, dict):
         return {k: state_of(v) for k, v in value.items()}

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.training.base import BaseTrainer
 from raytune_ocr.training.device import get_device
 from raytune_ocr.training.trainer import Metrics
+from raytune_ocr.training.trainers.base import BaseTrainer
 
 
 class Parts(Protocol):

@@ -15,13 +15,14 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.data import BatchAugment
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.models import Reader
-from raytune_ocr.training.base import BaseTrainer
+from raytune_ocr.plots import draw_confusion_matrix, save_figure
 from raytune_ocr.training.callbacks.base import Callback
 from raytune_ocr.training.decoding import KHMER, decoded_ids
 from raytune_ocr.training.evaluate import PREDICTIONS, prediction_sheet
 from raytune_ocr.training.loops import Loop, ReaderLoop
 from raytune_ocr.training.losses import create_loss_function
 from raytune_ocr.training.metrics import OCRMetrics, analyze_errors
+from raytune_ocr.training.trainers.base import BaseTrainer
 from raytune_ocr.vocabulary import DEFAULT_CHAR_TO_IDX, Vocabulary
 
 
@@ -115,8 +116,6 @@ class OCRTrainer(BaseTrainer):
         self._validate_epoch()
         matrix = self.metrics.get_confusion_matrix()
         if picture is not None:
-            from raytune_ocr.plots import draw_confusion_matrix, save_figure
-
             save_figure(picture, lambda figure: draw_confusion_matrix(figure, matrix))
         return matrix
 

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.training.base import BaseTrainer
 from raytune_ocr.training.loops import Augment
 from raytune_ocr.training.metrics import ClassificationMetrics
+from raytune_ocr.training.trainers.base import BaseTrainer
 
 
 class ClassifierTrainer(BaseTrainer):

@@ -2,7 +2,7 @@ import torch
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.models.classifier import ImageClassifier
-from raytune_ocr.training.classifier import ClassifierTrainer, classification_loss
+from raytune_ocr.training.trainers.classifier import ClassifierTrainer, classification_loss
 
 
 def test_the_loss_is_smoothed_as_the_config_says_and_computed_in_float32():
