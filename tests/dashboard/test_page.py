@@ -36,6 +36,7 @@ parameters:
   lr: {loguniform: [1e-3, 1e-1]}
 """
 CHANGED = "document.querySelector('.count').textContent"
+ANSWERED = "/accepted|refused/.test(document.querySelector('#section-trials .answer').textContent)"
 STATUS = "document.querySelector('[data-trial={}] .cell:nth-child(2)')?.textContent"
 
 
@@ -78,6 +79,9 @@ def test_a_run_in_progress_is_seen_brushed_and_steered(running):
         form.locator("input[name=name]").fill("mine")
         form.locator("input[name='settings.parameters.lr']").fill("0.05")
         form.get_by_role("button", name="Add").click()
+        answer = page.locator("#section-trials .answer")
+        until(page, ANSWERED)
+        assert answer.inner_text().startswith("add: accepted"), answer.inner_text()
         page.wait_for_selector("[data-trial=mine]", timeout=60_000)
         assert page.problems == []
     process.terminate()

@@ -66,8 +66,9 @@ class OrderedRecords:
         parameters = {name.removeprefix(PARAMETER): value for name, value in own.items()}
         if parameters:
             preset = {**preset, "parameters": {**preset.get("parameters", {}), **parameters}}
+        shared = {n: v for n, v in self.space.shared.items() if n != "num_samples"}  # it is one
         space = read_space(
-            {**self.space.shared, "experiments": {str(order.trial): preset}},
+            {**shared, "experiments": {str(order.trial): preset}},
             "add",
             {**self.space.overrides, **{n: v for n, v in changes.items() if n not in own}},
             output_dir=self.output_dir,
