@@ -1,13 +1,16 @@
 """The worked examples, run as their README says."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from raytune_ocr.tune import load_results
 
@@ -29,6 +32,27 @@ def run(command, folder):
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_the_notebook_shows_a_live_table_and_the_results(tmp_path, monkeypatch):
+    notebook = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent), prepend=os.pathsep)
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    ).execute()
+    outputs = [cell.get("outputs", []) for cell in notebook.cells if cell.cell_type == "code"]
+    tables = [
+        "".join(o["data"].get("text/html", "") for o in out if "data" in o) for out in outputs
+    ]
+    live, tuner, results = (html for html in tables if html)
+    for html in (live, tuner):
+        assert html.count("<tr>") == 11 and "<th>learning_rate</th>" in html
+        assert "completed (max_epochs)" in html and "completed (scheduler)" in html
+    assert "best so far: mlp_" in live
+    best = load_results(tmp_path / "digits.json").iloc[0]
+    assert best["best_value"] > 0.9 and best["experiment_name"] in results
+    assert any("image/png" in o["data"] for o in outputs[-1])
 
 
 @pytest.mark.slow

@@ -83,14 +83,16 @@ def in_words(request: Resources) -> str:
     """Return a request in words.
 
     >>> in_words({"cpu": 1, "gpu": 0.25})
-    '1 CPUs, 0.25 GPUs'
+    '1 CPU, 0.25 GPUs'
     """
     return ", ".join(amount(kind, value) for kind, value in request.items())
 
 
 def amount(kind: str, value: float) -> str:
     """Return an amount with its unit."""
-    return f"{value / (GIBIBYTE if kind == 'memory' else 1):.3g} {UNITS[kind]}"
+    number = f"{value / (GIBIBYTE if kind == 'memory' else 1):.3g}"
+    unit = UNITS[kind]
+    return f"{number} {unit.removesuffix('s') if number == '1' else unit}"
 
 
 def node_types(path: Path = AUTOSCALING) -> list[dict[str, float]] | None:

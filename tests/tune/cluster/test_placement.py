@@ -47,10 +47,10 @@ def test_as_many_trials_as_fit_on_the_nodes_by_whatever_there_is_least_of(reques
 
 def test_what_a_trial_waits_for_is_said():
     request = {"cpu": 1, "gpu": 0.5}
-    assert waits_for(request, [SMALL], [SMALL]).startswith("for a node with 1 CPUs, 0.5 GPUs")
+    assert waits_for(request, [SMALL], [SMALL]).startswith("for a node with 1 CPU, 0.5 GPUs")
     full = {"CPU": 6.0, "GPU": 0.0}
     assert waits_for(request, [WITH_GPU], [full]) == (
-        "for 1 CPUs, 0.5 GPUs on one node: 2 of 8 CPUs, 1 of 1 GPUs are in use"
+        "for 1 CPU, 0.5 GPUs on one node: 2 of 8 CPUs, 1 of 1 GPU are in use"
     )
     assert waits_for(request, [WITH_GPU], [WITH_GPU]) == ""
 
@@ -114,7 +114,7 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(
         process.kill()
     told = "".join(said) + rest
     assert process.returncode == 0, told
-    assert "first waits for a node with 1 CPUs, 0.5 GPUs to join: no node has them" in told
+    assert "first waits for a node with 1 CPU, 0.5 GPUs to join: no node has them" in told
     assert told.count("waits for a node") == 1 and "must be at most" not in told
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}

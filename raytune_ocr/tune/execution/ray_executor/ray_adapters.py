@@ -1,11 +1,11 @@
-"""Adapters that Ray Tune calls: a search algorithm, a scheduler and a stopper."""
+"""Adapters that Ray Tune calls: a search algorithm, a scheduler, a stopper and a reporter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ray.tune import PlacementGroupFactory, Stopper
+from ray.tune import PlacementGroupFactory, ProgressReporter, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.search_generator import SearchGenerator
@@ -136,3 +136,14 @@ def placement(config: Mapping[str, Any]) -> PlacementGroupFactory:
     """Return the placement group of a trial: the `request` in its config."""
     bundle = {KINDS[kind]: amount for kind, amount in config["request"].items()}
     return PlacementGroupFactory([bundle])
+
+
+class NoReporter(ProgressReporter):
+    """Prints nothing; in a notebook, Ray's own would clear the output of the cell."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Any], done: bool, *sys_info: Any) -> None:
+        """Print nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ray
@@ -18,6 +18,7 @@ from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.cluster.node_checks import BLIND
+from raytune_ocr.tune.cluster.placement import fits
 from raytune_ocr.tune.cluster.ray_patches import actor_id, actor_of, failures_of, set_failures
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor.node_drain import DRAINED
@@ -44,6 +45,7 @@ from raytune_ocr.tune.storage.mirror import STATES_KEPT
 from raytune_ocr.tune.tracking.ray_logger import BY_ORDER, PAUSED
 
 WAITING_SECONDS = 5.0
+START_SECONDS = 30.0  # in which the first processes start, on what Ray has reserved for them
 PROCESS_WENT_AWAY = re.compile(r"The actor (died|\w+ is unavailable)")  # Ray gives its text only
 NOTHING_SAVED = (
     "trials pause at milestones and their function saves nothing (context.save), so each of them "
@@ -64,6 +66,7 @@ class Waiting:
         self.cluster = cluster
         self.progress = progress
         self._next = time.monotonic() + WAITING_SECONDS
+        self._starting_until = time.monotonic() + START_SECONDS
         self._said = ""
 
     def look(self, trials: list[Any]) -> None:
@@ -74,7 +77,7 @@ class Waiting:
         pending = [trial for trial in trials if trial.status == "PENDING"]
         request = pending[0].config.get("request") if pending else None
         self.progress.waiting = ""
-        if request is None:
+        if request is None or self._is_starting(trials, request):
             return
         why = self.cluster.waits_for(request)
         kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # the amounts change all the time
@@ -84,6 +87,12 @@ class Waiting:
         if why and kind != self._said:
             self._said = kind
             self.progress.say(f"{pending[0].config['experiment_name']} waits {why}")
+
+    def _is_starting(self, trials: list[Any], request: Mapping[str, float]) -> bool:
+        """Whether no trial runs yet because the processes of the first ones are starting."""
+        if time.monotonic() >= self._starting_until or any(t.status == "RUNNING" for t in trials):
+            return False
+        return any(fits(request, node) for node in self.cluster.nodes())
 
 
 class RayCallback(Callback):

@@ -239,6 +239,7 @@ class TrialRunner:
 
         from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
             BudgetStopper,
+            NoReporter,
             RayScheduler,
             RaySearchAlgorithm,
             RaySearcher,
@@ -269,6 +270,7 @@ class TrialRunner:
                 name=run.output_dir.name,
                 storage_path=str(run.output_dir.parent),
                 verbose=0,
+                progress_reporter=NoReporter(),
                 stop=BudgetStopper(run.budget.is_exhausted if confirming else run.budget.spent),
                 failure_config=tune.FailureConfig(max_failures=self.options.max_failures),
                 callbacks=[callback, *trackers(self.options.track, run.output_dir, run.id)],

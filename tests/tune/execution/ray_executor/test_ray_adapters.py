@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 from raytune_ocr.results.decision import CONTINUE, PAUSE, STOP
 from raytune_ocr.tune.execution.ray_executor.ray_adapters import (
     BudgetStopper,
+    NoReporter,
     RayScheduler,
     RaySearcher,
     placement,
@@ -92,3 +93,10 @@ def test_ray_can_pickle_what_it_was_given_without_what_is_behind_it():
 def test_a_trial_asks_for_what_is_in_its_config():
     bundles = placement({"request": {"cpu": 2.0, "gpu": 0.5, "memory": 1e9}}).bundles
     assert bundles == [{"CPU": 2.0, "GPU": 0.5, "memory": 1e9}]
+
+
+def test_rays_own_reporter_is_silent(capsys):
+    reporter = NoReporter()
+    assert not reporter.should_report([], done=True)
+    reporter.report([], True)
+    assert capsys.readouterr().out == ""

@@ -212,3 +212,29 @@ def test_pauses_of_a_function_that_saves_nothing_are_mentioned_once(callback, tm
         row = {"epoch": 1, "val_char_accuracy": 0.5, "seconds": 1.0, "without_state": True}
         assert callback.report(RayTrial(name, tmp_path), row) == PAUSE
     assert len(said) == 1 and "saves nothing (context.save)" in said[0]
+
+
+class OneNode:
+    """A cluster of a node, all of which is in use."""
+
+    def nodes(self):
+        return [{"CPU": 2.0}]
+
+    def waits_for(self, request):
+        return "for 1 CPU on one node: 2 of 2 CPUs are in use"
+
+
+@pytest.mark.parametrize("status", ["PENDING", "RUNNING"])
+def test_trials_whose_processes_are_just_starting_wait_for_nothing(
+    tmp_path, monkeypatch, capsys, status
+):
+    monkeypatch.setattr(ray_callback, "WAITING_SECONDS", 0.0)
+    first, second = RayTrial("a", tmp_path), RayTrial("b", tmp_path)
+    first.status, second.status = status, "PENDING"
+    for trial in (first, second):
+        trial.config["request"] = {"cpu": 1}
+    progress = ProgressReport({})
+    ray_callback.Waiting(OneNode(), progress).look([first, second])
+    said = "b waits for 1 CPU on one node: 2 of 2 CPUs are in use\n"
+    assert capsys.readouterr().out == ("" if status == "PENDING" else said)
+    assert bool(progress.waiting) == (status == "RUNNING")
