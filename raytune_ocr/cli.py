@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.errors import RaytuneOCRError, unknown_name
 from raytune_ocr.text import masked, printable
 from raytune_ocr.version import __version__
 
@@ -178,8 +178,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"raytune-ocr {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        from raytune_ocr.errors import unknown_name
-
         print(f"error: {unknown_name('command', arguments[0], COMMANDS)}", file=sys.stderr)
         return 2
     return importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments[1:])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from raytune_ocr.files import replacing
 from raytune_ocr.vocabulary import NUM_DIGITS
@@ -218,8 +219,6 @@ def reading_sheet(
     Returns:
         uint8 [height, width, 3].
     """
-    from PIL import Image, ImageDraw
-
     height, width = images.shape[1:]
     rows = -(-len(images) // columns)
     cell = (width + SHEET_GAP, height + SHEET_TITLE)

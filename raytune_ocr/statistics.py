@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+from scipy.stats import binomtest, ttest_rel
+
 RESAMPLES = 9999
 LEVEL = 0.95  # of every interval
 SIGNIFICANT = 0.05  # p-value below which a lead is significant
@@ -45,8 +48,6 @@ def wilson(right: int, total: int) -> Interval:
     Raises:
         ValueError: `right` is not between 0 and `total`.
     """
-    from scipy.stats import binomtest  # slow to import
-
     if total == 0:
         return Interval(0.0, 1.0)
     found = binomtest(right, total).proportion_ci(LEVEL, method="wilson")
@@ -59,8 +60,6 @@ def bootstrap_mean(values: Sequence[float], seed: int = 0) -> Interval:
     Raises:
         ValueError: there is no value.
     """
-    import numpy as np
-
     if not len(values):
         raise ValueError("values: must hold at least one number, got none")
     known = np.asarray(values, dtype=float)
@@ -79,9 +78,6 @@ def paired_lead(first: Sequence[float], second: Sequence[float]) -> Lead:
     Raises:
         ValueError: they differ in length, or are empty.
     """
-    import numpy as np
-    from scipy.stats import ttest_rel  # slow to import
-
     if len(first) != len(second) or not len(first):
         raise ValueError(f"must have equal lengths >= 1, got {len(first)} and {len(second)}")
     differences = np.subtract(first, second)

@@ -8,11 +8,18 @@ import random
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from raytune_ocr.config.metrics import READER, task_name
+from raytune_ocr.data.split_files import load_split
 from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
+from raytune_ocr.inference.locate import find_checkpoint
+from raytune_ocr.inference.reading import read_images
 from raytune_ocr.results.document import read_document
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance
 from raytune_ocr.results.journal_lines import finite
+from raytune_ocr.training import load_reader
+from raytune_ocr.training.evaluate import measure
 
 FORESTS = 5  # of fANOVA, each with another seed
 TREES = 32
@@ -119,12 +126,6 @@ def reader_errors(source: Path, data: str | None = None) -> dict[str, Any]:
     Raises:
         DataNotFoundError: the best trial is no reader.
     """
-    from raytune_ocr.data.split_files import load_split
-    from raytune_ocr.inference.locate import find_checkpoint
-    from raytune_ocr.inference.reading import read_images
-    from raytune_ocr.training import load_reader
-    from raytune_ocr.training.evaluate import measure
-
     path, document = read_document(source)
     config = (document.get("best_result") or {}).get("config") or {}
     if config and task_name(config) != READER:
@@ -149,8 +150,6 @@ def reader_errors(source: Path, data: str | None = None) -> dict[str, Any]:
 
 def _png(image: Any) -> str:
     """Return a grey image uint8 [H, W] as a data URL."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -30,6 +30,7 @@ from raytune_ocr.results.journal import STATE_FILE
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.replay import Replay, TrialState
 from raytune_ocr.results.run_folders import run_folders
+from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 NO_PARENT = ("", 0)
 
@@ -244,8 +245,6 @@ LOG_CHARACTERS = 100_000
 
 def error_log(folder: Path, name: str) -> Path:
     """Return the path of a trial's error log."""
-    from raytune_ocr.training.checkpoints.run_folder import RunFolder
-
     return RunFolder(folder, name).error_log
 
 

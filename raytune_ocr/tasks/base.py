@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from raytune_ocr.config.metrics import score_of
 from raytune_ocr.config.training_config import TrainingConfig, data_key
-from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.errors import ConfigurationError, ModelCreationError, RaytuneOCRError
 
 if TYPE_CHECKING:
     from raytune_ocr.training import BaseTrainer
@@ -171,7 +171,6 @@ class Task:
         Raises:
             ModelCreationError: `build` raised.
         """
-        from raytune_ocr.errors import ModelCreationError
         from raytune_ocr.training.trainers.parts import PartsTrainer
 
         try:

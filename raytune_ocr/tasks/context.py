@@ -6,10 +6,13 @@ A test makes one by itself and looks at `history` afterwards: nothing here knows
 from __future__ import annotations
 
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from raytune_ocr.errors import ConfigurationError, TrialStopped
 from raytune_ocr.tasks.values import RESERVED, checked_metrics, savable
@@ -151,8 +154,6 @@ class FunctionContext:
     def files(self) -> Path:
         """Where a saved folder is kept for as long as this context lives."""
         if self._scratch is None:
-            import tempfile
-
             self._scratch = Path(tempfile.mkdtemp(prefix="raytune_ocr_"))
         return self._scratch / FILES
 
@@ -220,7 +221,6 @@ class FunctionContext:
 
     def _measured(self) -> dict[str, float]:
         """What the epoch cost."""
-        import psutil
         import torch
 
         now, cpu = time.perf_counter(), time.process_time()

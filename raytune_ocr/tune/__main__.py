@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import signal
 import sys
@@ -93,8 +94,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, resume: str) -> int:
     if arguments.print_schema:
-        import json
-
         from raytune_ocr.tune.space.schema import yaml_schema
 
         print(json.dumps(yaml_schema(), indent=2))
