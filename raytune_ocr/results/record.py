@@ -116,13 +116,19 @@ class TrialRecord(TrialOutcome):
             ),
         )
 
-    def add(self, result: Mapping[str, Any]) -> None:
-        """Add a report; an epoch that was trained again replaces its earlier row."""
+    def add(self, result: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> None:
+        """Add a report; an epoch that was trained again replaces its earlier row.
+
+        Args:
+            known: the earlier row of an epoch that is only reported again, as a resumed trial does
+                with what it restores: its time, memory and energy stay.
+        """
         if "epoch" not in result:
             return
         metrics = self.task.columns or result.get(REPORTED, ())
         names = (*FIRST_COLUMNS, *metrics, *RUN_COLUMNS)
         row = {name: result[name] for name in names if name in result}
+        row |= {name: known[name] for name in RUN_COLUMNS if name in known} if known else {}
         row["experiment_name"] = self.name
         self.epochs = [old for old in self.epochs if old["epoch"] < row["epoch"]]
         if self._curve_until is not None and self.epochs and self._curve_until is self.epochs[-1]:

@@ -14,7 +14,7 @@ def test_a_tuning_section_is_checked_whole():
     assert [problem.split(":")[0] for problem in problems] == [
         *("here.search", "here.grace_period", "here.max_trials", "here.target", "here.sched"),
     ]
-    assert "here.search: must be one of random, optuna, got 'bayes'" in problems
+    assert "here.search: must be one of random, optuna, optuna-gp, got 'bayes'" in problems
 
 
 def test_the_caller_wins_over_the_file_and_the_file_over_the_defaults(tmp_path):

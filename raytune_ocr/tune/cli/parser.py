@@ -29,8 +29,9 @@ SEARCH_TEXT = """Any leaf of an experiment may be a domain instead of a value: {
 {grid: [a, b]}, {uniform: [low, high]}, {loguniform: [low, high]}, {quniform: [low, high, step]},
 {randint: [low, high]}, each with `when: {training.loss_type: focal}` if only some trials have it.
 An experiment with domains gives num_samples trials NAME_0001, NAME_0002, ... The options below and
-under "how to run", except --warm-start, --refine, --library, --address and --quiet, may stand in
-the file's `tuning:` section by the same names (time_budget: 30m); the command line wins."""
+under "how to run", except --warm-start, --refine, --library, --address, --dashboard and --quiet,
+may stand in the file's `tuning:` section by the same names (time_budget: 30m); the command line
+wins."""
 
 
 def build_parser() -> argparse.ArgumentParser:

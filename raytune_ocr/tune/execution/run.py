@@ -256,12 +256,13 @@ class Run:
 
     def report(self, record: TrialRecord, result: Mapping[str, Any]) -> str:
         """Record a report or the end of a trial; return CONTINUE, PAUSE or STOP."""
-        reported = result.get(REPORTED, ())
-        history = [{REPORTED: reported, **row} for row in result.get("history", [])]
-        action = self._record_history(record, history)
+        restored = result.get("history")
+        known = {} if restored is None else {row["epoch"]: row for row in record.epochs}
+        history = [{REPORTED: result.get(REPORTED, ()), **row} for row in restored or ()]
+        action = self._record_history(record, history, known)
         if action != CONTINUE:
             return action
-        record.add(result)
+        record.add(result, known.get(result.get("epoch")))
         if record.made_with:
             self.made_with.note(record.name, record.made_with)
         if result.get("error_message"):
@@ -275,16 +276,20 @@ class Run:
         self.changed(record)
         return CONTINUE
 
-    def _record_history(self, record: TrialRecord, rows: Sequence[Mapping[str, Any]]) -> str:
+    def _record_history(
+        self,
+        record: TrialRecord,
+        rows: Sequence[Mapping[str, Any]],
+        known: Mapping[int, Mapping[str, Any]],
+    ) -> str:
         """Record the earlier epochs of a trial that continues; return CONTINUE, PAUSE or STOP.
 
         The journal may lack the last ones, which an earlier driver did not write. The scheduler
         judges these as the reports that they were, so that no rung lacks a score.
         """
-        known = record.epochs[-1]["epoch"] if record.epochs else 0
         for row in rows:
-            record.add(row)
-            if row["epoch"] > known and record.name in self.study.trials:
+            record.add(row, known.get(row["epoch"]))
+            if row["epoch"] > max(known, default=0) and record.name in self.study.trials:
                 action = self.study.report(record)
                 if action != CONTINUE:
                     return action

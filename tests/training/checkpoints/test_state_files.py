@@ -106,7 +106,7 @@ def test_a_missing_key_is_also_a_key_error_that_reads_as_a_sentence():
 
 def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(CheckpointError, match="not a mapping"):
+    with pytest.raises(CheckpointError, match="must be a mapping"):
         read_state(tmp_path / "list.pt")
 
 

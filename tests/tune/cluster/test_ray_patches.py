@@ -5,6 +5,7 @@ import json
 import signal
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import ray
 
@@ -80,6 +81,7 @@ def test_ray_asks_for_its_node_by_the_function_that_is_replaced(monkeypatch):
     answers = iter([RuntimeError("not there")])
     monkeypatch.undo()
     monkeypatch.setattr(services, "get_node", ask)
+    monkeypatch.setattr(psutil.Process, "children", lambda process: [])
     with patient_start(60), pytest.raises(ConnectionError, match=ray_patches.RAYLET_ENDED):
         services.get_node("here", "1")  # and this process has started no raylet
 

@@ -119,7 +119,9 @@ def test_what_a_trial_was_made_with_stays_with_it(create_tuner, monkeypatch):
         train_by_hand(runner, [], resuming)
         for record in unfinished:
             row = {"val_char_accuracy": 0.5, "val_seq_accuracy": 0.5, "seconds": 1.0}
-            runner.run.report(record, {"epoch": 1, **row, "made_with": {"torch": record.name}})
+            for epoch in (1, 2):
+                made_with = {"torch": record.name}
+                runner.run.report(record, {"epoch": epoch, **row, "made_with": made_with})
             runner.run.report(record, {"stop_reason": "max_epochs"})
 
     monkeypatch.setattr(TrialRunner, "train", train_with)

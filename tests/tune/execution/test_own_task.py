@@ -195,7 +195,7 @@ def test_a_population_changes_the_parameters_that_may_change(tmp_path):
 
 
 def test_a_population_asks_which_parameters_may_change(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"changeable: must name the parameters"):
+    with pytest.raises(ConfigurationError, match=r"changeable: must list the parameters"):
         ByHand(tmp_path, SEARCH, scheduler="pbt")
 
 
@@ -217,7 +217,7 @@ def test_an_edited_function_is_told_at_a_resume(tmp_path, caplog):
     run = ByHand(tmp_path, SEARCH, resume=True).run
     with caplog.at_level(logging.WARNING):
         run.note_code({f"{HOME}:finetune": "another"})
-    assert "the source of tests.fixtures.own_training:finetune was edited" in caplog.text
+    assert "the source of tests.fixtures.own_training:finetune has changed since" in caplog.text
 
 
 def test_confirming_seeds_train_the_same_parameters(tmp_path):

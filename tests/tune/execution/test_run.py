@@ -125,6 +125,19 @@ def test_epochs_that_the_journal_lost_are_judged_as_in_an_undisturbed_run(start_
     run.journal.close()
 
 
+def test_what_epochs_cost_stays_where_a_resumed_trial_reports_them_again(start_run):
+    run = start_run(presets("a"))
+    record = run.records["a"]
+    cost = {"cpus": 2.0, "cpu_kwh": 0.5, "ended_at": 100.0}
+    for row in ({**r, **cost} for r in [*again(2, 0.1, 0.2)["history"], again(2, 0.1, 0.2)]):
+        run.report(record, {name: value for name, value in row.items() if name != "history"})
+    run.report(record, {**again(3, 0.1, 0.25, 0.3), "cpus": 4.0})
+    assert [row["cpus"] for row in record.epochs] == [2.0, 2.0, 4.0]
+    assert [row.get("ended_at") for row in record.epochs] == [100.0, 100.0, None]
+    assert [row["val_char_accuracy"] for row in record.epochs] == [0.1, 0.25, 0.3]
+    run.journal.close()
+
+
 CONFIRMED = {
     "scheduler": "none",
     "target": Target("character_accuracy", 0.9),

@@ -170,7 +170,7 @@ def test_a_storage_that_fails_costs_one_warning(tmp_path, caplog, monkeypatch):
         patch.setattr(writer._storage, "create_new_trial", fail)
         for _ in range(2):
             writer.note(trial("a", [0.2]))
-    assert caplog.text.count("--optuna-storage: not written") == 1
+    assert caplog.text.count("--optuna-storage: cannot be written now") == 1
     writer.note(trial("a", [0.2]))
     assert len(trials_in(str(tmp_path / "optuna.log"))) == 1
 

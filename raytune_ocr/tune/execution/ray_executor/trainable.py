@@ -90,7 +90,8 @@ def run_trial(
     def report_epoch(row: dict[str, Any], folder: str | None) -> None:
         nonlocal has_epochs
         has_epochs = True
-        of_epoch = {"ended_at": time.time(), **meter.read()} if "epoch" in row else {}
+        is_new = "epoch" in row and "history" not in row  # a resumed trial reports its last again
+        of_epoch = {"ended_at": time.time(), **meter.read()} if is_new else {}
         report({**about, **row, **of_epoch}, folder)
 
     try:
