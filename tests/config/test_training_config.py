@@ -161,3 +161,11 @@ def test_whatever_is_saved_is_read_back_the_same(tmp_path_factory, name, path, r
     file = tmp_path_factory.getbasetemp() / "round.yaml"
     config.save_yaml(file)
     assert TrainingConfig.from_yaml(file) == config
+
+
+def test_a_monitor_of_no_known_direction_needs_a_mode():
+    for make in (TrainingConfig, lambda **given: TrainingConfig.from_dict(given, environment={})):
+        with pytest.raises(ConfigurationError, match="must be given for the metric 'quality'"):
+            make(early_stopping_monitor="quality")
+        made = make(early_stopping_monitor="quality", early_stopping_mode="min")
+        assert made.early_stopping_mode == "min"

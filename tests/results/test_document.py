@@ -2,6 +2,7 @@ import json
 import math
 
 from raytune_ocr.config.training_config import TrainingConfig
+from raytune_ocr.results.aggregate import trials_table
 from raytune_ocr.results.document import result_of, results_document, write_json
 from tests.fixtures.records import record_of, row
 
@@ -74,3 +75,20 @@ def test_the_json_never_holds_nan(tmp_path):
     document = json.loads(path.read_text(), parse_constant=refuse)
     assert document["best_result"]["best_val_char_accuracy"] == 0.3
     assert document["best_result"]["final_train_loss"] is None
+
+
+def test_every_result_has_an_error_message_that_is_empty_where_it_completed():
+    failed = record_of("two", (0.1,))
+    failed.fail("ValueError: no")
+    document = results_document([record_of(), failed], {}, "now")
+    told = [result["error_message"] for result in document["all_results"]]
+    assert told == ["", "ValueError: no"]
+    assert document["best_result"]["error_message"] == ""
+
+
+def test_the_table_and_the_json_have_the_parameters_of_the_model():
+    record = record_of()
+    for epoch in record.epochs:
+        epoch |= {"model_parameters": 117}
+    assert trials_table([record]).iloc[0]["model_parameters"] == 117
+    assert result_of(record)["model_parameters"] == 117

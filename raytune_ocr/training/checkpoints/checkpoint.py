@@ -57,6 +57,7 @@ class CheckpointManager:
         self.keep_n_checkpoints = _at_least_one("keep_n_checkpoints", keep_n_checkpoints, number, 3)
         self.save_frequency = _at_least_one("save_frequency", save_frequency, number, 10)
         self._newest: int | None = None
+        self._own: set[int] = set()  # epochs that this object has saved
         self._best_accuracy: float | None = None
 
     @property
@@ -130,9 +131,13 @@ class CheckpointManager:
         write_state(path, state)
         if is_best and self.save_best:
             write_state(self.best_path, state)
-        self._newest = epoch
+        self._saved(epoch)
         self.cleanup_old_checkpoints()
         return str(path)
+
+    def _saved(self, epoch: int) -> None:
+        self._newest = epoch
+        self._own.add(epoch)
 
     # The next three are document 002's: each saves the same state as `save_checkpoint` under a
     # different name.
@@ -193,7 +198,7 @@ class CheckpointManager:
         }
         path = self.path_of(epoch)
         self.save_checkpoint(model, optimizer, epoch=epoch, filepath=path, **about)
-        self._newest = epoch
+        self._saved(epoch)
         if not self.keeps_all_epochs:
             self.cleanup_old_checkpoints()
         return str(path)
@@ -290,13 +295,16 @@ class CheckpointManager:
     def cleanup_old_checkpoints(self) -> None:
         """Remove all but the newest `keep_n_checkpoints` numbered files.
 
-        Numbers above the one saved last are of an earlier, longer training: these go first.
+        Numbers above the one saved last that are not of this training are of an earlier, longer
+        one in the same folder: all of these go, or they would be taken for the latest.
         """
         newest = math.inf if self._newest is None else self._newest
+        above = {path for path in self.list_checkpoints() if _epoch_of(path) > newest}
+        older = {path for path in above if _epoch_of(path) not in self._own}
         oldest_first = sorted(
-            self.list_checkpoints(), key=lambda path: (_epoch_of(path) <= newest, _epoch_of(path))
+            set(self.list_checkpoints()) - older, key=lambda p: (p not in above, _epoch_of(p))
         )
-        for path in oldest_first[: -self.keep_n_checkpoints]:
+        for path in (*older, *oldest_first[: -self.keep_n_checkpoints]):
             path.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from raytune_ocr.errors import ConfigurationError
@@ -22,7 +23,7 @@ def check_devices(trials: Iterable[tuple[Experiment, Point]], options: TuneOptio
         gpus = options.gpus_per_trial if gpus is None else gpus
         if device.startswith("cuda") and gpus == 0:
             problems[place] = f"{place}: must not be {device} for trials with 0 GPUs"
-        elif options.address is None:
+        elif not (options.address or os.environ.get("RAY_ADDRESS")):
             try:
                 get_device(device)
             except ConfigurationError as error:

@@ -120,3 +120,14 @@ def test_a_checkpoint_without_weights_is_a_key_error(tmp_path):
     write_state(tmp_path / "a.pt", {"epoch": 1})
     with pytest.raises(KeyError, match="must have model_state_dict"):
         CheckpointManager(tmp_path).load_checkpoint(tmp_path / "a.pt", nn.Linear(2, 2))
+
+
+def test_a_shorter_training_with_fewer_checkpoints_than_are_kept_leaves_none_of_the_older_one(
+    tmp_path,
+):
+    saved(tmp_path, [38, 39, 40])
+    manager = CheckpointManager(tmp_path, keep_n_checkpoints=3)
+    for epoch in (1, 2):
+        manager.save_checkpoint(nn.Linear(2, 2), None, None, epoch, {})
+    assert epochs_in(manager) == [1, 2]
+    assert manager.load_latest()["epoch"] == 2

@@ -1,3 +1,4 @@
+import pytest
 from torch import nn
 
 from raytune_ocr.config.training_config import TrainingConfig
@@ -16,3 +17,10 @@ def test_a_rate_that_was_loaded_becomes_that_of_the_schedule_there_is():
         group["lr"] = 1e-6
     align_learning_rate(optimizer, scheduler)
     assert [group["lr"] for group in optimizer.param_groups] == reached
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val_char_accuracy", "max"), ("val_loss", "min")])
+def test_a_plateau_schedule_follows_its_metric_in_the_direction_of_that(monitor, mode):
+    config = TrainingConfig(scheduler_type="plateau", early_stopping_monitor=monitor)
+    _, scheduler = setup_optimizer_and_scheduler(nn.Linear(2, 2), config)
+    assert scheduler.mode == mode

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.training import CrossEntropyLoss, FocalLoss, OCRMetrics, OCRTrainer
+from raytune_ocr.training import CrossEntropyLoss, CTCLoss, FocalLoss, OCRMetrics, OCRTrainer
 from raytune_ocr.training.checkpoints.state_files import read_state
 from raytune_ocr.vocabulary import DEFAULT_CHAR_TO_IDX, DIGITS, encode
 
@@ -169,3 +169,35 @@ def test_metrics_of_a_subclass_need_no_vocabulary(tmp_path):
 
     assert len(trainer(tmp_path, Custom).train()["training_history"]) == 3
     assert isinstance(trainer(tmp_path).metrics, OCRMetrics)
+
+
+def test_the_ctc_loss_of_a_subclass_is_what_is_trained(tmp_path):
+    class Custom(OCRTrainer):
+        def _create_loss_function(self):
+            return CTCLoss()
+
+    history = trainer(tmp_path, Custom, model=Net(13, 20)).train()["training_history"]
+    losses = [row["train_loss"] for row in history]
+    assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
+
+
+def test_the_config_decides_which_checkpoints_a_training_leaves(tmp_path):
+    config = TrainingConfig(
+        model_name="net",
+        device="cpu",
+        num_epochs=7,
+        save_every_n_epochs=2,
+        keep_n_checkpoints=2,
+        augmentation=False,
+        use_tensorboard=False,
+        output_dir=str(tmp_path),
+    )
+    instance = OCRTrainer(Net(), batches(), batches(), config, "cpu")
+    instance.train()
+    left = [read_state(path)["epoch"] for path in instance.checkpoints.list_checkpoints()]
+    assert left == [6, 7]  # of 2, 4, 6 and the last one
+
+
+def test_each_epoch_tells_the_number_of_parameters_of_the_model(tmp_path):
+    history = trainer(tmp_path).train()["training_history"]
+    assert {row["model_parameters"] for row in history} == {9 * 13}

@@ -200,10 +200,30 @@ def test_what_no_node_of_a_cluster_without_autoscaler_has_is_an_error(monkeypatc
     monkeypatch.setattr(Cluster, "nodes", lambda self: offers)
     monkeypatch.setattr(Cluster, "may_autoscale", lambda self: False)
     monkeypatch.setattr(cluster.time, "sleep", lambda seconds: offers.append({"CPU": 1, "GPU": 1}))
-    assert cluster.JOIN_SECONDS <= 45
+    assert cluster.JOIN_SECONDS <= 20
     Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})  # a node joins meanwhile
     del offers[1:]
     monkeypatch.setattr(cluster, "JOIN_SECONDS", -1.0)
     said = "at most 0 GPUs, the most that a node has, got 0.25, and the cluster has no autoscaler"
     with pytest.raises(ConfigurationError, match=said):
         Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})
+
+
+def with_a_clock_of_its_own(monkeypatch, cluster):
+    clock = [0.0]
+
+    def sleep(seconds):
+        clock[0] += seconds
+
+    monkeypatch.setattr(cluster, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    return clock
+
+
+def test_what_no_node_has_is_given_up_within_half_a_minute(monkeypatch, tmp_path):
+    clock = with_a_clock_of_its_own(monkeypatch, cluster)
+    monkeypatch.setattr(cluster, "node_types", lambda: None)
+    monkeypatch.setattr(cluster.Cluster, "nodes", lambda self: [{"CPU": 4.0}])
+    monkeypatch.setattr(cluster.Cluster, "may_autoscale", lambda self: False)
+    with pytest.raises(ConfigurationError, match="at most 0 GPUs"):
+        cluster.Cluster("auto", tmp_path).check({"cpu": 1.0, "gpu": 0.25})
+    assert 0 < clock[0] <= 22

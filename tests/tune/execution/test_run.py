@@ -1,6 +1,7 @@
 """What a run does next, and after a resume, without a Ray: its trials are trained by hand."""
 
 import errno
+import json
 from dataclasses import replace
 
 import pytest
@@ -369,3 +370,25 @@ def test_a_clone_with_settings_that_cannot_be_is_named_with_the_file(start_run):
     run.journal.close()
     with pytest.raises(ConfigurationError, match=r"run_state\.jsonl: a_g1: .*learning_rate"):
         start_run(presets("a", "b"), resume=True, **POPULATION)
+
+
+@pytest.mark.parametrize(("given", "left"), [(1, ["a"]), ("all", ["a", "b", "c"])])
+def test_a_run_keeps_the_models_of_as_many_trials_as_the_option_says(
+    start_run, tmp_path, monkeypatch, given, left
+):
+    monkeypatch.setattr("raytune_ocr.tune.execution.run.read_test_split", lambda *given: None)
+    run = start_run(presets("a", "b", "c"), scheduler="none", keep_models=given)
+    for name, value in (("a", 0.9), ("b", 0.5), ("c", 0.1)):
+        model = tmp_path / "out" / name / "checkpoints" / "best_model.pt"
+        model.parent.mkdir(parents=True)
+        model.touch()
+        train(run, run.records[name], EPOCHS, value)
+    run.end()
+    found = sorted(path.parent.name for path in (tmp_path / "out").glob("*/checkpoints"))
+    assert found == left
+    results = json.loads((tmp_path / "results.json").read_text())["all_results"]
+    told = {r["experiment_name"]: (r["checkpoint"], r.get("checkpoint_missing")) for r in results}
+    for name, (checkpoint, why) in told.items():
+        assert (checkpoint is None) == (name not in left)
+        expected = "removed: not among the best 1 (--keep-models keeps more)"
+        assert why == (None if name in left else expected)

@@ -12,7 +12,7 @@ from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.ray_executor.out_of_memory import memory_needed
 from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.execution.throttle import Throttle
-from raytune_ocr.tune.options import TuneOptions
+from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
 
 COUNT_SECONDS = 2.0  # between two counts of free resources
 
@@ -36,9 +36,12 @@ class TrialRequests:
         """Return the request: `cpu`, and if they matter `gpu` and `memory` (bytes)."""
         asked, options = record.resources, self.options
         cpus = options.cpus_per_trial if asked.cpus is None else asked.cpus
+        gpus = options.gpus_per_trial if asked.gpus is None else asked.gpus
+        if gpus is None and record.config.device.startswith("cuda"):
+            gpus = SHARED_GPU  # also where no node has one yet: then the check of resources says so
         request = self.cluster.request(
             1.0 if cpus is None else cpus,
-            options.gpus_per_trial if asked.gpus is None else asked.gpus,
+            gpus,
             memory_needed(record, self.run.records.values()),
         )
         request |= {"memory": asked.memory} if asked.memory else {}

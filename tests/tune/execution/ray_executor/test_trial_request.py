@@ -114,3 +114,8 @@ def test_a_search_that_learns_asks_a_cluster_that_may_grow_for_what_it_can_draw_
     searcher = RaySearcher(requests.run.next_trial, requests.settings, requests.max_concurrent())
     given = [searcher.suggest(str(number)) for number in range(20)]
     assert sum(settings is not None for settings in given) == asked
+
+
+def test_a_trial_that_names_cuda_asks_a_cluster_for_a_gpu(requests_of):
+    requests = requests_of({"a": {"training": {"device": "cuda"}}}, address="auto")
+    assert requests.resources(requests.run.records["a"]).get("gpu")
