@@ -57,17 +57,21 @@ def fanova_of(document: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """Return fANOVA's importance of each setting, and why there is none."""
     try:
         import optuna
+        import sklearn  # noqa: F401, which Optuna needs for fANOVA alone
         from optuna.importance import FanovaImportanceEvaluator
     except ImportError:
-        return [], "fANOVA needs Optuna: pip install 'raytune-ocr[optuna]'"
+        return [], "fANOVA needs Optuna and scikit-learn: pip install 'raytune-ocr[optuna]'"
     rows, drawn = _complete_rows(document)
     if len(rows) < FEWEST_TRIALS or not drawn:
         return [], FEW
+    if len({row["score"] for row in rows}) == 1:
+        return [], "All trials have the same score."
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="minimize" if document["mode"] == "min" else "maximize")
     kinds = {name: _distribution([row[name] for row in rows]) for name in drawn}
+    numeric = {n for n in drawn if all(_is_number(row[n]) for row in rows)}
     for row in rows:
-        values = {n: float(row[n]) if _is_number(row[n]) else str(row[n]) for n in drawn}
+        values = {n: float(row[n]) if n in numeric else str(row[n]) for n in drawn}
         study.add_trial(
             optuna.trial.create_trial(params=values, distributions=kinds, value=row["score"])
         )

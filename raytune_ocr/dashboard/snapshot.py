@@ -88,7 +88,7 @@ class RunSnapshot:
             for decision in entry.get("decisions", []):
                 self._note_decision(Decision(**decision))
             if "trial" in entry:
-                self._metrics |= metrics_of(entry["rows"][:1])
+                self._metrics |= metrics_of(entry["rows"])
                 self._changed[entry["trial"]] = self.version
         for name in [n for n, version in self._changed.items() if version == self.version]:
             self._note_settings(name)

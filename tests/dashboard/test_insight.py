@@ -34,11 +34,12 @@ def test_fanova_stands_beside_our_estimate_with_its_spread(run, monkeypatch):
         assert row["low"] <= row["importance"] <= row["high"]
 
 
-def test_without_optuna_the_page_says_how_to_get_it(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "optuna", None)
+@pytest.mark.parametrize("missing", ["optuna", "sklearn"])
+def test_without_optuna_the_page_says_how_to_get_it(run, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     assert fanova_of(run.document()) == (
         [],
-        "fANOVA needs Optuna: pip install 'raytune-ocr[optuna]'",
+        "fANOVA needs Optuna and scikit-learn: pip install 'raytune-ocr[optuna]'",
     )
 
 
@@ -67,3 +68,19 @@ def test_a_reader_run_has_a_confusion_matrix_and_its_worst_readings(confirmed_ru
         assert each["image"].startswith("data:image/png;base64,")
     sure = [each["confidence"] for each in found["worst"]]
     assert sure == sorted(sure, reverse=True)
+
+
+def document_of(rows):
+    """A run's document with a score and the settings `width` and `kind` of each trial."""
+    kinds = {"trial": "info", "score": "info", "width": "setting", "kind": "setting"}
+    columns = [{"id": name, "kind": kind} for name, kind in kinds.items()]
+    return {"mode": "max", "columns": columns, "trials": rows}
+
+
+def test_fanova_takes_settings_of_mixed_types_and_needs_scores_that_differ(monkeypatch):
+    monkeypatch.setattr(insight, "FORESTS", 1)
+    rows = [[f"t{n}", n / 10, (64, "auto")[n % 2], float(n)] for n in range(8)]
+    found, note = fanova_of(document_of(rows))
+    assert {row["setting"] for row in found} == {"width", "kind"} and note == ""
+    same = [[name, 0.0, *settings] for name, _, *settings in rows]
+    assert fanova_of(document_of(same)) == ([], "All trials have the same score.")

@@ -84,8 +84,7 @@ export async function refresh() {
 }
 
 function merged(run, document, number) {
-  const same = run && run.columns.length === document.columns.length;
-  const trials = same ? run.trials : new Map();
+  const trials = run ? run.trials : new Map(); // each row has the columns of its time
   const index = new Map(document.columns.map((column, at) => [column.id, at]));
   for (const row of document.trials) trials.set(row[0], trialOf(row, index, number));
   return { ...document, number, trials, index, curves: run?.curves ?? new Map() };

@@ -24,6 +24,7 @@ from raytune_ocr.results.document_check import integer
 from raytune_ocr.results.journal import STATE_FILE, Journal
 from raytune_ocr.results.steering.orders import (
     ANNOTATIONS,
+    STOP_TRIAL,
     TIMEOUT,
     Answer,
     Order,
@@ -111,6 +112,8 @@ class Inbox:
                 if folder is None:
                     raise FileNotFoundError(2, "no such folder")
                 _write(folder, order.id + WAITING, asdict(order))
+        except ValueError:
+            raise ConfigurationError(f"{order.action}: numbers must be finite") from None
         except OSError as error:
             raise ConfigurationError(
                 f"{self.folder}: cannot leave an order there: {error.strerror or error}; give "
@@ -183,7 +186,7 @@ def send_order(
         return _ask(folder, order, timeout)
     if order.action in ANNOTATIONS:
         return _annotate(folder, order)
-    if not queue:
+    if not queue or (order.action == STOP_TRIAL and order.trial is None):
         return Answer(False, "no process runs it: resume it first, or queue the order for a resume")
     Inbox(folder).send(order)
     return Answer(True, "no process runs it: queued for its next --resume")

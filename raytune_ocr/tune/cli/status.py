@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,10 +72,11 @@ def read_status(folder: Path) -> Status:
 
 def _begun(replay: Replay, end: float) -> float:
     """Return when the run began, in seconds since 1970."""
-    try:
+    with suppress(KeyError, TypeError, ValueError):
+        return float(replay.facts["command"][0]["began"])
+    with suppress(KeyError, ValueError, OverflowError):  # an older run: in its own time zone
         return time.mktime(time.strptime(str(replay.about["timestamp"]), "%Y%m%d_%H%M%S"))
-    except (KeyError, ValueError, OverflowError):
-        return end
+    return end
 
 
 def page(status: Status, width: int = WIDTH) -> str:
@@ -153,11 +155,11 @@ def waiting(status: Status) -> list[str]:
         trial = status.trials.get(name)
         if trial is not None and not trial.is_finished:
             lines.append(f"{name} waits for an order to resume it ({order.who} paused it)")
+    rungs = states["paused"] - len(lines)
     if status.holder and states["pending"]:
         lines.append(
             f"{states['pending']} queued: {states['running']} running trials use the resources"
         )
-    rungs = states["paused"] - len(lines)
     if status.holder and rungs > 0:
         lines.append(f"{rungs} paused by the scheduler until it has compared them")
     if not status.holder and states:

@@ -14,6 +14,7 @@ from rich.live import Live
 from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.record import TrialRecord
+from raytune_ocr.text import printable
 from raytune_ocr.tune.execution.terminal.live_table import (
     figure,
     figures,
@@ -81,8 +82,9 @@ class ProgressReport:
 
     def say(self, text: str) -> None:
         """Print a line about the run."""
+        text = printable(text)
         if self._live is not None:
-            self._live.console.print(text)
+            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif not self.quiet:
             print(text, file=self._lines, flush=True)
 

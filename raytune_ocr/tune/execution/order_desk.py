@@ -29,7 +29,7 @@ class OrderDesk:
         self.run = run
         self.say = say
         self.inbox = Inbox(run.output_dir)
-        self._throttle = Throttle(seconds=POLL_SECONDS)
+        self._throttle = Throttle(share=1.0, seconds=POLL_SECONDS)  # also after a slow order
         self._warned = False
 
     def poll(self) -> None:
@@ -66,5 +66,8 @@ class OrderDesk:
             words = self.run.orders.carry_out(order)
         except RaytuneOCRError as error:
             return Answer(False, str(error))
+        except Exception as error:  # of a user's own task; an order never ends the run
+            logger.exception("%s: %s", order.who, order)
+            return Answer(False, f"{type(error).__name__}: {error}")
         self.say(f"{order.who}: {order}: {words}")
         return Answer(True, words)

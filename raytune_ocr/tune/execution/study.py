@@ -101,8 +101,8 @@ class Study(Generic[TrialT]):
                 self._steering.repeat(decision)
             elif decision.scheduler == self.scheduler.name:
                 self._take_in(decision)
-                if decision.decision != STOP or number > extended.get(decision.trial, -1):
-                    self._carry_out(decision)
+                ended = decision.state.get("replaces", decision.trial)
+                self._carry_out(decision, stops=number > extended.get(ended, -1))
 
     def restart(self) -> None:
         """Make running trials pending again."""
@@ -236,12 +236,16 @@ class Study(Generic[TrialT]):
                 f"{error!r}; restore the file from a backup, or start a new run"
             ) from error
 
-    def _carry_out(self, decision: Decision) -> None:
-        """Carry out a decision; replaying it changes nothing more."""
-        if decision.decision == STOP:
+    def _carry_out(self, decision: Decision, stops: bool = True) -> None:
+        """Carry out a decision; replaying it changes nothing more.
+
+        Args:
+            stops: whether the trial that it ends stays ended; an order may have extended it since.
+        """
+        if decision.decision == STOP and stops:
             self._stop(decision.trial)
         elif decision.decision == EXPLOIT:
-            self._exploit(decision)
+            self._exploit(decision, stops)
 
     def _stop(self, name: str) -> None:
         trial = self.trials.get(name)  # None if its experiment is left out this time
@@ -255,11 +259,12 @@ class Study(Generic[TrialT]):
         trial.stop()
         self.executor.changed(trial)
 
-    def _exploit(self, decision: Decision) -> None:
+    def _exploit(self, decision: Decision, stops: bool) -> None:
         parent = self.trials.get(decision.state["parent"])
         if parent is None or decision.state["replaces"] not in self.trials:
             return  # its experiment is left out this time
-        self._stop(decision.state["replaces"])
+        if stops:
+            self._stop(decision.state["replaces"])
         if not _has_begun(self.trials.get(decision.trial)):
             clone = self.executor.clone(parent, decision)
             self.trials[clone.name] = clone

@@ -55,14 +55,14 @@ def add_to_library(folder: str | os.PathLike[str], run_id: str, results: Path) -
     Args:
         results: the run's results JSON.
     """
-    known = read_known([results])
-    if not known.points:
-        return
     try:
+        known = read_known([results])
+        if not known.points:
+            return
         make_folder(Path(folder))
         file = Path(folder) / f"{run_id}.json"
         write_json(file, {"version": VERSION, "trials": known.kept()})
-    except OSError as error:
+    except (OSError, RaytuneOCRError) as error:
         logger.warning("--library: %s: the run was not added: %s", folder, error)
 
 

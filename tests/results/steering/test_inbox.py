@@ -152,3 +152,12 @@ def test_an_order_can_wait_for_the_next_resume(run):
 def test_a_folder_without_a_run_takes_no_order(tmp_path):
     with pytest.raises(ConfigurationError, match="holds no run"):
         send_order(tmp_path, Order("stop"))
+
+
+def test_numbers_that_are_not_finite_are_refused_where_the_order_is_given(run):
+    with RunLock(run), pytest.raises(ConfigurationError, match="clone: numbers must be finite"):
+        send_order(run, new_order("clone", "fast", set={"lr": float("nan")}), timeout=0.1)
+
+
+def test_the_end_of_a_run_cannot_be_queued(run):
+    assert not send_order(run, new_order("stop"), queue=True).accepted

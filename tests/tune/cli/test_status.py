@@ -1,5 +1,6 @@
 """The status of a run is read from its folder alone."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.steering.orders import entry_of, new_order
 from raytune_ocr.results.steering.run_lock import RunLock
 from raytune_ocr.tune.__main__ import main
-from raytune_ocr.tune.cli.status import page, read_status
+from raytune_ocr.tune.cli.status import page, read_status, waiting
 
 METRIC = "val_char_accuracy"
 
@@ -76,3 +77,14 @@ def test_neither_ray_nor_torch_is_imported(run):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_trials_that_a_scheduler_has_paused_are_counted_apart_from_queued_ones(run):
+    status = read_status(run)
+    status.trials["queued"].status = status.trials["fast"].status = "paused"
+    status.trials["done"].status = "pending"
+    with RunLock(run):
+        held = read_status(run)
+    lines = waiting(dataclasses.replace(held, trials=status.trials))
+    assert "2 paused by the scheduler until it has compared them" in lines
+    assert any(line.startswith("1 queued") for line in lines)

@@ -1,4 +1,7 @@
+import io
+
 import pytest
+from rich.console import Console
 
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.aggregate import trials_table
@@ -110,3 +113,12 @@ def test_the_summary_names_the_file_of_a_failed_trials_traceback(told, tmp_path)
 
 def test_the_summary_says_how_many_models_were_removed_and_how_to_keep_them(told):
     assert "Model of 1 trial removed: not among the best 1 (--keep-models keeps more)\n" in told
+
+
+def test_brackets_and_escapes_of_a_note_are_text(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    report = ProgressReport({record.name: record for record in records(a="running")})
+    report.console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with report:
+        report.say("me: note: see [/tmp/x] \x1b[2J")
+    assert "me: note: see [/tmp/x] \\x1b[2J" in report.console.file.getvalue()

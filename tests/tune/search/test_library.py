@@ -120,3 +120,10 @@ def test_a_run_tries_the_best_of_its_library_first_and_a_resume_what_it_began_wi
     add_to_library(library, "two", write_run(tmp_path / "two", score=0.9))
     again, resumed = begin(resume=True)
     assert again == rates and resumed.study.scheduler.setup.earlier == [trials]
+
+
+def test_results_that_cannot_be_read_are_a_warning_at_the_end_of_a_run(tmp_path, caplog):
+    results = tmp_path / "results.json"
+    results.write_text("{")
+    add_to_library(tmp_path / "library", "id", results)
+    assert "--library" in caplog.text and "the run was not added" in caplog.text

@@ -146,7 +146,8 @@ class RayCallback(Callback):
         return dict.fromkeys(vars(self))
 
     def _record(self, trial: Any) -> TrialRecord:
-        return self.run.records[trial.config["experiment_name"]]
+        name = trial.config["experiment_name"]
+        return self.run.records.get(name) or self.run.study.orders.withdrawn[name]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         record = self._record(trial)

@@ -156,6 +156,7 @@ class Steering(Generic[TrialT]):
             self.executor.end_run()
             return "the run ends; --resume continues it"
         trial = unfinished(order, self._trials)
+        self.orders.paused.discard(trial.name)
         done = epochs_of(trial)
         if done:
             trial.stop(USER)
@@ -199,7 +200,7 @@ class Steering(Generic[TrialT]):
         done, ended, epochs = epochs_of(trial), trial.is_finished, order.arguments["epochs"]
         self.executor.extend(trial, epochs)
         if ended:
-            self.orders.apart[trial.name] = AsOf(trial, done)
+            self.orders.apart.setdefault(trial.name, AsOf(trial, done))
             trial.retry()
         elif self.study.is_active(trial):
             self.study.restarting.add(trial.name)
@@ -276,9 +277,12 @@ class Steering(Generic[TrialT]):
 
     def _repeat_on(self, action: str, entry: Decision, trial: TrialT) -> None:
         if action == EXTEND and entry.state.get("ended"):
-            self.orders.apart[trial.name] = AsOf(trial, entry.epoch)
+            self.orders.apart.setdefault(trial.name, AsOf(trial, entry.epoch))
         elif action == STOP_TRIAL and not trial.curve:
             self._withdraw(trial)
+        elif action == STOP_TRIAL and trial.name in self.orders.paused:
+            self.orders.paused.discard(trial.name)
+            trial.retry()  # it was extended since, or it is not finished now
         elif action == PAUSE_TRIAL and not trial.is_finished:
             self.orders.paused.add(trial.name)
             trial.pause()

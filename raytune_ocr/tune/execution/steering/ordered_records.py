@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.changes import PARAMETER
-from raytune_ocr.config.rules import LONGEST_NAME
+from raytune_ocr.config.rules import LONGEST_NAME, shown
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError, unknown_name
 from raytune_ocr.results.decision import ORDER, Decision
@@ -19,8 +19,8 @@ from raytune_ocr.tune.execution.planning import record_of, restore_clones
 from raytune_ocr.tune.space.search_space import Space, read_space
 from raytune_ocr.tune.storage.mirror import RunCopy, newest_state
 
-IMPORTING = ("imports", "trainable")
-"""Settings that name modules, which are imported."""
+IMPORTING = ("imports", "trainable", "task")
+"""Settings that name modules, which are imported; the latter two as `module:name`."""
 NOT_CLONED = ("experiment_name", "output_dir", *IMPORTING)
 
 
@@ -65,7 +65,8 @@ class OrderedRecords:
         own = {n: v for n, v in changes.items() if n.startswith(PARAMETER)}
         parameters = {name.removeprefix(PARAMETER): value for name, value in own.items()}
         if parameters:
-            preset = {**preset, "parameters": {**preset.get("parameters", {}), **parameters}}
+            parameters = {**_mapping(order, preset.get("parameters")), **parameters}
+            preset = {**preset, "parameters": parameters}
         shared = {n: v for n, v in self.space.shared.items() if n != "num_samples"}  # it is one
         space = read_space(
             {**shared, "experiments": {str(order.trial): preset}},
@@ -98,10 +99,10 @@ class OrderedRecords:
                 )
             parameters[own] = changes.pop(name)
         if parameters:
-            changes["parameters"] = {**parameters, **changes.get("parameters", {})}
+            changes["parameters"] = {**parameters, **_mapping(order, changes.get("parameters"))}
         named = order.arguments.get("name") or clone_name(parent.name, taken)
         config = {**was, **changes, "experiment_name": named}
-        if "early_stopping_monitor" in changes:
+        if "early_stopping_monitor" in changes and "early_stopping_mode" not in changes:
             config.pop("early_stopping_mode")
         made = TrainingConfig.from_dict(config, environment={})
         return TrialRecord(made, resources=parent.resources)
@@ -139,14 +140,25 @@ class OrderedRecords:
                 trial.config = extended(trial.config, order.arguments["epochs"])
 
 
+def _mapping(order: Order, value: Any) -> dict[str, Any]:
+    """Return parameters as a mapping; None stands for none."""
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigurationError(
+            f"{order.action}: parameters: must be a mapping, got {shown(value)}"
+        )
+    return dict(value or {})
+
+
 def modules_in(content: Any) -> Iterator[str]:
     """Yield the modules that settings at any depth name."""
     if not isinstance(content, Mapping):
         return
     for key, value in content.items():
-        if str(key).rpartition(".")[2] in IMPORTING:
-            names = value if isinstance(value, list) else [value]
-            yield from (str(name).partition(":")[0] for name in names if name)
+        setting = str(key).rpartition(".")[2]
+        if setting in IMPORTING:
+            names = [str(name) for name in (value if isinstance(value, list) else [value]) if name]
+            # A task by its registered name has no module.
+            yield from (n.partition(":")[0] for n in names if ":" in n or setting == "imports")
         else:
             yield from modules_in(value)
 

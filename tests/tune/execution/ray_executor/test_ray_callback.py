@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from raytune_ocr.results.decision import PAUSE
+from raytune_ocr.results.decision import CONTINUE, PAUSE
+from raytune_ocr.results.steering.orders import new_order
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.console import ProgressReport
 from raytune_ocr.tune.execution.ray_executor import ray_callback
@@ -238,3 +239,20 @@ def test_trials_whose_processes_are_just_starting_wait_for_nothing(
     said = "b waits for 1 CPU on one node: 2 of 2 CPUs are in use\n"
     assert capsys.readouterr().out == ("" if status == "PENDING" else said)
     assert bool(progress.waiting) == (status == "RUNNING")
+
+
+def test_a_trial_that_is_stopped_before_its_first_epoch_ends_alone(callback, tmp_path, monkeypatch):
+    killed = []
+    monkeypatch.setattr(ray_callback.ray, "kill", killed.append)
+    monkeypatch.setattr(ray_callback, "actor_id", lambda trial: trial.trial_id)
+    first, second = RayTrial("a", tmp_path), RayTrial("b", tmp_path)
+    for trial in (first, second):
+        callback.on_trial_start(1, [first, second], trial)
+    run = callback.run
+    run.orders.on_release = callback.release
+    assert run.orders.carry_out(new_order("stop", "a")) == "removed before its first epoch"
+    assert killed == [first.temporary_state.ray_actor] and list(run.records) == ["b"]
+    assert callback.report(first, {"epoch": 1, "val_char_accuracy": 0.5}) == CONTINUE
+    first.fails(WENT_AWAY)
+    callback.on_trial_error(1, [first, second], first)
+    assert list(run.records) == ["b"] and run.failure == ""

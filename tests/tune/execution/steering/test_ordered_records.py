@@ -75,3 +75,34 @@ def test_an_extended_config_has_another_last_epoch_and_nothing_else():
     was, now = TrainingConfig(num_epochs=4).to_dict(), extended(TrainingConfig(num_epochs=4), 9)
     changed = [name for name, value in now.to_dict().items() if value != was[name]]
     assert changed == ["num_epochs"] and now.num_epochs == 9
+
+
+def test_a_registered_task_has_no_module_and_one_of_a_module_must_be_of_the_run():
+    assert list(modules_in({"task": "classifier"})) == []
+    for key in ("task", "trainable"):
+        order = new_order("add", "slow", preset={}, set={key: "not_of_this_run:Thing"})
+        with pytest.raises(ConfigurationError, match="must name modules that the run has imported"):
+            RECORDS.make(order, None)
+        order = new_order("clone", "fast", set={key: "not_of_this_run:Thing"})
+        with pytest.raises(ConfigurationError, match=f"{key} must not be changed in a clone"):
+            RECORDS.make(order, fast())
+
+
+@pytest.mark.parametrize("parameters", [5, [1]])
+def test_parameters_that_are_no_mapping_are_refused(parameters):
+    preset = {"parameters": parameters}
+    order = new_order("add", "slow", preset=preset, set={"parameters.lr": 0.1})
+    with pytest.raises(ConfigurationError, match="parameters: must be a mapping"):
+        RECORDS.make(order, None)
+    order = new_order("clone", "fast", set={"parameters.lr": 0.1, "parameters": parameters})
+    with pytest.raises(ConfigurationError, match="parameters: must be a mapping"):
+        RECORDS.make(order, fast(parameters={"lr": 0.2}))
+
+
+def test_a_clone_may_follow_another_metric_in_its_direction():
+    changes = {"early_stopping_monitor": "quality", "early_stopping_mode": "max"}
+    clone = RECORDS.make(new_order("clone", "fast", set=changes), fast())
+    assert clone.config.early_stopping_mode == "max"
+    changes = {"early_stopping_monitor": "val_loss"}
+    clone = RECORDS.make(new_order("clone", "fast", set=changes), fast())
+    assert clone.config.early_stopping_mode == "min"

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.results.steering.orders import new_order, orders_of
+from raytune_ocr.results.steering.orders import Answer, new_order, orders_of
+from raytune_ocr.tune.execution.order_desk import OrderDesk
 from tests.tune.execution.test_own_task import HOME, ByHand
 
 SPACE = {
@@ -144,3 +145,27 @@ def test_an_order_can_end_the_run(start):
     first.run.orders.on_end = lambda: ended.append(True)
     assert give(first, "stop") == "the run ends; --resume continues it" and ended
     assert not start(resume=True).run.budget.reason
+
+
+def test_a_trial_that_was_paused_stopped_and_extended_trains_also_after_a_resume(start):
+    first = start()
+    first.train(killed_after=4)
+    give(first, "pause", "second")
+    assert give(first, "stop", "second") == "stopped after epoch 1"
+    give(first, "extend", "second", epochs=5)
+    assert not first.run.study.waits_for_orders
+    again = start(resume=True)
+    assert not again.run.study.waits_for_orders
+    again.train()
+    assert epochs(again) == {"first": 3, "second": 5}
+
+
+def test_an_order_that_raises_anything_is_refused_and_the_run_trains_on(start, monkeypatch):
+    first = start()
+    desk = OrderDesk(first.run)
+
+    def odd(order):
+        raise TypeError("odd")
+
+    monkeypatch.setattr(first.run.orders, "carry_out", odd)
+    assert desk._answer(new_order("stop", "first")) == Answer(False, "TypeError: odd")
