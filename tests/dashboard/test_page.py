@@ -11,6 +11,7 @@ import pytest
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.steering.orders import orders_of
 from tests.fixtures.browser import CHROMIUM, chromium_page, until
+from tests.fixtures.materials import wait_until
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium or google-chrome on the PATH"
@@ -28,7 +29,7 @@ def slow(parameters, context):
 SPACE = """
 trainable: slow_train:slow
 metric: {name: val_mae, mode: min}
-epochs: 400
+epochs: 9999
 num_samples: 3
 early_stopping: {patience: 0}
 tuning: {scheduler: none, max_concurrent: 2}
@@ -46,18 +47,19 @@ def running(tmp_path):
     (tmp_path / "slow_train.py").write_text(MODULE)
     (tmp_path / "space.yaml").write_text(SPACE)
     words = ["--config", "space.yaml", "--output-dir", "out", "--dashboard"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "raytune_ocr.tune", *words],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    line = next(line for line in process.stdout if line.startswith("dashboard: "))
-    yield tmp_path / "out", re.search(r"http\S+", line)[0], process
+    log = tmp_path / "log.txt"  # a pipe that nobody reads would stop the run when it is full
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "raytune_ocr.tune", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    wait_until(lambda: "dashboard: http" in log.read_text(), process)
+    yield tmp_path / "out", re.search(r"http\S+", log.read_text())[0], process
     process.terminate()
-    process.communicate(timeout=120)
+    process.wait(timeout=120)
 
 
 @needs_browser
@@ -85,7 +87,8 @@ def test_a_run_in_progress_is_seen_brushed_and_steered(running):
         page.wait_for_selector("[data-trial=mine]", timeout=60_000)
         assert page.problems == []
     process.terminate()
-    output = process.communicate(timeout=120)[0]
+    process.wait(timeout=120)
+    output = (folder.parent / "log.txt").read_text()
     replay = Journal(folder).read()
     stop, add = orders_of(replay.decisions)
     assert (stop.action, stop.trial) == ("stop", "slow_0001"), output
