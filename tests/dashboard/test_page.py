@@ -64,6 +64,10 @@ def running(tmp_path):
 
 @needs_browser
 @pytest.mark.slow
+@pytest.mark.skipif(
+    "PYTEST_XDIST_WORKER" in os.environ,
+    reason="a browser beside other tests answers too late; .ci/run runs it alone",
+)
 def test_a_run_in_progress_is_seen_brushed_and_steered(running):
     folder, url, process = running
     with chromium_page() as page:
