@@ -17,7 +17,7 @@ settings.register_profile("repeatable", derandomize=True, max_examples=200, dead
 settings.register_profile("explore", max_examples=10_000, deadline=None)
 settings.load_profile("repeatable")
 
-pytest_plugins = ["tests.fixtures.runs"]
+pytest_plugins = ["tests.fixtures.runs", "tests.fixtures.by_hand"]
 
 RUNS = ("confirmed_run", "finished_run", "stored_population")
 """Fixtures that take as long as the tests that share them: those stay side by side."""

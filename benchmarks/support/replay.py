@@ -132,7 +132,12 @@ class TableSimulator(Simulator):
         self._rows.begin(trial)
         super().start(trial)
 
-    def clone(self, parent: SimulatedTrial, decision: Decision) -> SimulatedTrial:
+    def clone(
+        self,
+        parent: SimulatedTrial,
+        decision: Decision,
+        restored: SimulatedTrial | None = None,
+    ) -> SimulatedTrial:
         """Continue a trial on the curve of the config nearest to its new settings."""
         clone = super().clone(parent, decision)
         clone.sampled = {name: clone.settings[name] for name in parent.sampled}

@@ -231,7 +231,7 @@ class HyperparameterTuner:
             )
         run.start(space, known, resuming)
         note_command(run.journal.facts)
-        run.observer = self._observer(space)
+        run.recorder.observer = self._observer(space)
         if not (resuming or options.overwrite):
             self._in_folder.check_replaceable(run.records)
         if options.warm_start or options.refine or options.library:
@@ -246,8 +246,8 @@ class HyperparameterTuner:
         if unfinished:
             self.runner.train(unfinished, resuming)
         run.cut()
-        if run.failure:
-            raise disk_full(run.failure)
+        if run.recorder.failure:
+            raise disk_full(run.recorder.failure)
         run.end()
         if options.library:
             add_to_library(options.library, run.id, run.results_file)

@@ -9,15 +9,13 @@ import datetime
 import logging
 import secrets
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.files import is_disk_full
 from raytune_ocr.results.aggregate import Aggregator
-from raytune_ocr.results.decision import CONTINUE, Decision
+from raytune_ocr.results.decision import CONTINUE
 from raytune_ocr.results.document import results_document
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import LIMITS, TARGET, TrialRecord
@@ -27,21 +25,15 @@ from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.chosen_options import KEPT_OPTIONS, check_comparable
 from raytune_ocr.tune.execution.budget import Budget, most_trials
 from raytune_ocr.tune.execution.circumstances import MadeWith, note_code, note_data
-from raytune_ocr.tune.execution.cleanup import copy_checkpoint, fetch_models, forget, tidy
+from raytune_ocr.tune.execution.cleanup import fetch_models, forget, tidy
 from raytune_ocr.tune.execution.earlier_run import (
     check_links,
     clear_folder,
     free_file,
     trusted_file,
 )
-from raytune_ocr.tune.execution.planning import (
-    clone_of,
-    describe_clone,
-    inherit,
-    record_of,
-    scheduler_of,
-    settle_scheduler,
-)
+from raytune_ocr.tune.execution.planning import record_of, scheduler_of, settle_scheduler
+from raytune_ocr.tune.execution.recorder import Recorder
 from raytune_ocr.tune.execution.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.steering.ordered_records import OrderedRecords
 from raytune_ocr.tune.execution.steering.run_orders import RunOrders
@@ -57,13 +49,6 @@ from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.storage.mirror import RunCopy
 
 logger = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Hears of each change of a trial after it is in the journal."""
-
-    def note(self, record: TrialRecord) -> None:
-        """A trial has changed, or is as it was."""
 
 
 class Run:
@@ -84,9 +69,8 @@ class Run:
         confirming: trials that train the best ones again with other seeds, by name.
         kept: finished trials of earlier parts of the run, of experiments that are left out now.
         records: all of these, by name.
-        observer: notes each change of a trial, if there is one.
+        recorder: writes each change of a trial to the journal and the results.
         orders: carries out orders of users; the study's executor of them.
-        failure: an error that ends all trials, such as a full disk, or "".
     """
 
     def __init__(
@@ -105,11 +89,8 @@ class Run:
         self.id = secrets.token_hex(8)
         self._results_file = results_file
         self.budget = Budget(options.time_budget, options.target, options.max_cost)
-        self.failure = ""
-        self.observer: Observer | None = None
-        self._resuming = False
         self.orders = RunOrders(self)
-        self._prepare(Space({}), KnownPoints())
+        self._prepare(Space({}), KnownPoints(), resuming=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles the objects of bound methods; nothing reads this one
@@ -129,10 +110,9 @@ class Run:
             ConfigurationError: every trial is known already, the scheduler cannot compare the
                 trials, or the resumed run does not match.
         """
-        self.failure, self._resuming = "", resuming
         if not resuming:
             self.timestamp = self._timestamp or _now()
-        self._prepare(space, known)
+        self._prepare(space, known, resuming)
         replay = self.journal.read() if resuming else Replay()
         plan, study = self.study.plan, self.study
         study.add(plan.initial(replay.trials))
@@ -147,25 +127,28 @@ class Run:
         if not (self.searching() or self.records or self.study.never_begun):
             raise ConfigurationError(f"--warm-start: {known.summary(space)}")
 
-    def _prepare(self, space: Space, known: KnownPoints) -> None:
+    def _prepare(self, space: Space, known: KnownPoints, resuming: bool) -> None:
         """Set the attributes that each start makes anew."""
         plan = Plan(space, self.options.search, known, self.options.max_trials, record_of)
         self.options = options = settle_scheduler(plan, self.options)
         self.targets, self.prices = space.targets, space.prices
         self.orders.records = OrderedRecords(str(self.output_dir), space)
         self.budget.prices = space.prices
-        self.journal = Journal(self.output_dir)
-        self.study: Study[TrialRecord] = Study(plan, scheduler_of(plan, options), self, self.orders)
         self.confirming: dict[str, TrialRecord] = {}
         self.kept: dict[str, TrialRecord] = {}
         self.made_with = MadeWith()
-        self.records: MutableMapping[str, TrialRecord] = ChainMap(
-            self.confirming, self.study.trials, self.kept
-        )
+        self.records: ChainMap[str, TrialRecord] = ChainMap(self.confirming, self.kept)
         self.aggregator = Aggregator(self.records, self.targets, options.models_kept, self.prices)
         self.writer = ResultsWriter(
             self.output_dir, self.results_file, self.aggregator, self.document
         )
+        self.journal = Journal(self.output_dir)
+        self.recorder = Recorder(
+            self.output_dir, self.copy, self.journal, self.writer, self.budget, resuming
+        )
+        scheduler = scheduler_of(plan, options)
+        self.study: Study[TrialRecord] = Study(plan, scheduler, self.recorder, self.orders)
+        self.records.maps.insert(1, self.study.trials)
 
     def _resume(self, replay: Replay) -> None:
         about = self.journal.load(self.study.trials)
@@ -201,25 +184,25 @@ class Run:
 
     def next(self) -> list[TrialRecord]:
         """Return the trials to train now: the search's, and after it the confirming ones."""
-        if not (self.failure or self.budget.reason):
+        if not (self.recorder.failure or self.budget.reason):
             self.study.settle()  # an earlier part of the run may have ended before its decisions
         return ([] if self.budget.reason else self.searching()) or self.unconfirmed_records()
 
     def searching(self) -> list[TrialRecord]:
         """Return the search's unfinished trials, as far as they are known."""
-        if not (self.study.unfinished or self.failure or self.budget.reason):
+        if not (self.study.unfinished or self.recorder.failure or self.budget.reason):
             self.study.is_over()  # adds a new trial if there is one
         return self.study.unfinished
 
     def next_trial(self) -> TrialRecord | None:
         """Return the search's next trial to train; None: none before another report."""
-        with self._disk_full_ends_run():
+        with self.recorder.disk_full_ends_run():
             return self.study.ask()
         return None
 
     def unconfirmed_records(self) -> list[TrialRecord]:
         """Return the unfinished confirming trials; none before the search is over."""
-        if self.failure or self.budget.reason in LIMITS or self.searching():
+        if self.recorder.failure or self.budget.reason in LIMITS or self.searching():
             return []
         made = self._made_to_confirm()
         new = {name: record for name, record in made.items() if name not in self.records}
@@ -273,7 +256,7 @@ class Run:
             if "epoch" in result:
                 return self.study.report(record)
             self.study.end(record)
-        self.changed(record)
+        self.recorder.changed(record)
         return CONTINUE
 
     def _record_history(
@@ -299,54 +282,7 @@ class Run:
         """Mark a trial as pending after the loss of its process."""
         if not record.is_finished:
             record.status = "pending"
-        self.changed(record)
-
-    def fail(self, failure: str) -> None:
-        """End the run in order, for an error that all trials would meet."""
-        self.failure = self.failure or failure
-
-    # The study's `Executor`
-
-    def keep(self, decisions: Sequence[Decision], trial: TrialRecord | None = None) -> None:
-        """Write decisions to the journal, with the latest report of `trial`."""
-        if trial is not None:
-            self.changed(trial, decisions)
-            return
-        with self._disk_full_ends_run():
-            if self.journal.is_open:  # else they are written when it opens
-                self.journal.append_decisions(decisions)
-            else:
-                self.journal.decisions += decisions
-
-    def added(self, trial: TrialRecord) -> None:
-        """Remove the files of an older trial with a new trial's name, and record the new one."""
-        if self.journal.is_open or self._resuming:  # else `forget_old` does
-            forget(self.output_dir, self.copy, [trial.name])
-        self.changed(trial)
-
-    def clone(self, parent: TrialRecord, decision: Decision) -> TrialRecord:
-        """Make a trial that continues from the parent's state with other settings."""
-        child = self.study.trials.get(decision.trial) or clone_of(parent, decision)
-        forget(self.output_dir, self.copy, [child.name])
-        with self._disk_full_ends_run():  # a resume makes a clone without epochs again
-            copy_checkpoint(self.output_dir, self.copy, child)
-            inherit(child, parent)
-        logger.info("%s", describe_clone(child, decision))
-        return child
-
-    def changed(self, trial: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
-        """Append a trial's changes to the journal, and update the results if that is due."""
-        if not self.journal.is_open:  # `save_state` writes it when the journal opens
-            return
-        self.budget.note(trial)
-        with self._disk_full_ends_run():
-            self.journal.append(trial, decisions)
-            if trial.is_finished:
-                self.copy.pull_trial(trial.name)
-        if self.observer is not None:
-            self.observer.note(trial)
-        self.writer.note(trial)
-        self.write_due()
+        self.recorder.changed(record)
 
     # Its end
 
@@ -366,9 +302,8 @@ class Run:
     def end(self) -> None:
         """Read the test split, remove files that are not kept, and write the results."""
         self.save_state()
-        if self.observer is not None:
-            for record in self.records.values():
-                self.observer.note(record)
+        for record in self.records.values():
+            self.recorder.observe(record)
         searched = self.budget.reason not in LIMITS and not self.searching()
         if searched and not self.unconfirmed:
             best = winner(list(self.records.values()))
@@ -392,15 +327,9 @@ class Run:
 
     # Its files
 
-    def write_due(self) -> None:
-        """Update the results if that is due; the journal is always up to date."""
-        with self._disk_full_ends_run():
-            self.writer.write_due()
-            self.copy.push()
-
     def write_finished(self) -> None:
         """Write the JSON if it lacks a finished trial."""
-        if not self.failure:
+        if not self.recorder.failure:
             self.writer.write_finished()
 
     def save_results(self) -> None:
@@ -421,15 +350,6 @@ class Run:
             prices=self.prices,
         )
         return {**document, "run_id": self.id}
-
-    @contextmanager
-    def _disk_full_ends_run(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if not is_disk_full(error):
-                raise
-            self.fail(str(error))
 
     def save_state(self) -> None:
         """Rewrite the journal, and open it for further entries."""

@@ -161,7 +161,12 @@ class Simulator:
         """Record a clone, or a trial that was stopped."""
         self.journal.append(SimulatedEntry((), entry_of(trial)))
 
-    def clone(self, parent: SimulatedTrial, decision: Decision) -> SimulatedTrial:
+    def clone(
+        self,
+        parent: SimulatedTrial,
+        decision: Decision,
+        restored: SimulatedTrial | None = None,
+    ) -> SimulatedTrial:
         """Make a trial with the parent's epochs up to the decision, and its curve after that."""
         settings = {**parent.settings, **decision.state["settings"]}
         shared = {e: s for e, s in parent.curve.items() if e <= decision.epoch}

@@ -28,8 +28,12 @@ class Executor(Protocol[TrialT]):
     def keep(self, decisions: Sequence[Decision], trial: TrialT | None = None) -> None:
         """Write decisions to the journal, with the latest report of `trial`."""
 
-    def clone(self, parent: TrialT, decision: Decision) -> TrialT:
-        """Make a trial that continues from the parent's state at the decision's epoch."""
+    def clone(self, parent: TrialT, decision: Decision, restored: TrialT | None = None) -> TrialT:
+        """Make a trial that continues from the parent's state at the decision's epoch.
+
+        Args:
+            restored: the same trial, which a resume restored without its epochs.
+        """
 
     def added(self, trial: TrialT) -> None:
         """Record a new trial."""
@@ -265,8 +269,9 @@ class Study(Generic[TrialT]):
             return  # its experiment is left out this time
         if stops:
             self._stop(decision.state["replaces"])
-        if not _has_begun(self.trials.get(decision.trial)):
-            clone = self.executor.clone(parent, decision)
+        restored = self.trials.get(decision.trial)
+        if not _has_begun(restored):
+            clone = self.executor.clone(parent, decision, restored)
             self.trials[clone.name] = clone
             self.executor.changed(clone)
 

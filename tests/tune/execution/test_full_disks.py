@@ -126,18 +126,21 @@ def test_a_journal_without_room_ends_the_run_and_has_all_before(small_disk, tmp_
     report(run, "a", 1)
     small_disk.fill()
     epoch = 1
-    while not run.failure:  # what is left of the last block takes some lines
+    while not run.recorder.failure:  # what is left of the last block takes some lines
         epoch += 1
         report(run, "b", epoch)
         assert epoch < 100
-    assert "No space left on device" in run.failure and "run_state.jsonl" in run.failure
+    assert (
+        "No space left on device" in run.recorder.failure
+        and "run_state.jsonl" in run.recorder.failure
+    )
     run.journal.close()
     small_disk.make_room()
     again = started(folder, tmp_path / "results.json", resume=True)
     assert [len(again.records[name].epochs) for name in ("a", "b")] >= [1, 0]
     assert again.unfinished == ["a", "b"]
     report(again, "a", 2)
-    assert not again.failure
+    assert not again.recorder.failure
 
 
 def test_a_results_file_without_room_ends_the_run_and_is_whole_afterwards(small_disk, tmp_path):
@@ -149,9 +152,9 @@ def test_a_results_file_without_room_ends_the_run_and_is_whole_afterwards(small_
     for epoch in (1, 2, 3):
         report(run, "a", epoch)
     until = time.monotonic() + allowed(60)
-    while not run.failure and time.monotonic() < until:  # not more often than it takes
-        run.write_due()
-    assert "No space left on device" in run.failure and str(path) in run.failure
+    while not run.recorder.failure and time.monotonic() < until:  # not more often than it takes
+        run.recorder.write_due()
+    assert "No space left on device" in run.recorder.failure and str(path) in run.recorder.failure
     assert path.read_text() == before
     assert run.journal.read().trials["a"].is_finished
     small_disk.make_room()

@@ -24,7 +24,7 @@ class Executor:
         words = [(d.trial, d.decision) for d in decisions]
         self.log.append(("keep", words, trial.name if trial else None))
 
-    def clone(self, parent, decision):
+    def clone(self, parent, decision, restored=None):
         shared = {e: s for e, s in parent.curve.items() if e <= decision.epoch}
         return SimulatedTrial(decision.trial, parent.recorded, curve=shared)
 

@@ -167,7 +167,7 @@ class RayCallback(Callback):
         if trial.trial_id in self._released:  # its process is ending
             return CONTINUE
         if result.get("disk_full"):
-            self.run.fail(result["disk_full"])
+            self.run.recorder.fail(result["disk_full"])
             return CONTINUE
         action = self.run.report(record, result)
         if last_epoch(record) > self._furthest.get(record.name, 0):
@@ -200,12 +200,12 @@ class RayCallback(Callback):
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._trials = trials
         self.poll()
-        self.run.write_due()
+        self.run.recorder.write_due()
         self._resources.look(trials)
         for name in self._watch.hanging():
             self._end_hanging(name, trials)
         self.progress.refresh()
-        if self.run.failure and not self.is_ending():
+        if self.run.recorder.failure and not self.is_ending():
             self.end_run()
 
     def release(self, record: TrialRecord) -> None:
@@ -260,7 +260,7 @@ class RayCallback(Callback):
         halve_batch(record, KERNEL)
         trial.config["config"] = without_model_file(record.config_used).to_dict()
         set_failures(trial, failures_of(trial) - 1)
-        self.run.changed(record)
+        self.run.recorder.changed(record)
 
     def _log_lost_process(self, name: str, error: str) -> None:
         """Log the death of a process, which it could not log itself."""
@@ -283,7 +283,7 @@ class RayCallback(Callback):
             return
         error = latest_error(trial)
         if SAYS_DISK_FULL.search(error):
-            self.run.fail(f"{record.name}: {shown(message_of(error))}")
+            self.run.recorder.fail(f"{record.name}: {shown(message_of(error))}")
             return
         if self._is_to_continue(record, error):
             self.lost.add(record.name)

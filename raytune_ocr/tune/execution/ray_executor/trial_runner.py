@@ -107,7 +107,7 @@ class TrialRunner:
             futile = 0
             while unfinished and futile < FUTILE_ROUNDS:
                 before = run.progress
-                if not self._fit(unfinished, data) or self.ending or run.failure:
+                if not self._fit(unfinished, data) or self.ending or run.recorder.failure:
                     return
                 futile = 0 if run.progress > before else futile + 1
                 self.desk.take_all()  # the last ones may add or extend a trial
@@ -284,10 +284,15 @@ class TrialRunner:
     def _wait_for_order(self) -> bool:
         """Wait a moment for an order to resume a trial; False if there is no such trial."""
         run = self.run
-        if self.ending or run.failure or run.budget.spent() or not run.study.waits_for_orders:
+        if (
+            self.ending
+            or run.recorder.failure
+            or run.budget.spent()
+            or not run.study.waits_for_orders
+        ):
             return False
         self.desk.wait()
-        run.write_due()
+        run.recorder.write_due()
         return True
 
     def _check_resources(self, record: TrialRecord) -> None:

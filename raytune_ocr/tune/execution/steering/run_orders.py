@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from raytune_ocr.results.steering.orders import ADD, ANNOTATIONS, CLONE, EXTEND,
 from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.budget import Budget
 from raytune_ocr.tune.execution.cleanup import forget
+from raytune_ocr.tune.execution.recorder import Recorder
 from raytune_ocr.tune.execution.steering.ordered_records import (
     OrderedRecords,
     check_state,
@@ -32,18 +33,13 @@ class SteeredRun(Protocol):
     copy: RunCopy
     budget: Budget
     journal: Journal
+    recorder: Recorder
     study: Any
     confirming: dict[str, TrialRecord]
 
     @property
     def records(self) -> Mapping[str, TrialRecord]:
         """All trials, by name."""
-
-    def keep(self, decisions: Sequence[Decision], trial: TrialRecord | None = None) -> None:
-        """Write decisions to the journal."""
-
-    def changed(self, trial: TrialRecord, decisions: Sequence[Decision] = ()) -> None:
-        """Write a trial and decisions to the journal."""
 
 
 def _nothing(trial: TrialRecord) -> None:
@@ -103,13 +99,13 @@ class RunOrders:
         """Write an order to the journal, in one line with the trial that it adds or changes."""
         run, action = self.run, entry.state["action"]
         if trial is None or not run.journal.is_open:
-            run.keep([entry])
+            run.recorder.keep([entry])
             return
         if action in (ADD, CLONE):
             forget(run.output_dir, run.copy, [trial.name])
         if action == EXTEND:
             run.journal.write_settings_again(trial.name)
-        run.changed(trial, [entry])
+        run.recorder.changed(trial, [entry])
 
     def make(self, order: Order, parent: TrialRecord | None) -> TrialRecord:
         """Make the record of a trial to add; raise ConfigurationError if it cannot train here."""

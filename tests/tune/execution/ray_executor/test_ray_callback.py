@@ -148,7 +148,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_trial_unfinished(callback, tmp_
     trial = RayTrial("a", tmp_path)
     trial.fails(f"RuntimeError: {words}")
     callback.on_trial_error(1, [trial], trial)
-    assert words in callback.run.failure
+    assert words in callback.run.recorder.failure
     assert callback.run.records["a"].status != "failed"
 
 
@@ -255,4 +255,4 @@ def test_a_trial_that_is_stopped_before_its_first_epoch_ends_alone(callback, tmp
     assert callback.report(first, {"epoch": 1, "val_char_accuracy": 0.5}) == CONTINUE
     first.fails(WENT_AWAY)
     callback.on_trial_error(1, [first, second], first)
-    assert list(run.records) == ["b"] and run.failure == ""
+    assert list(run.records) == ["b"] and run.recorder.failure == ""
