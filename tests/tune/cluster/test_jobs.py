@@ -68,12 +68,16 @@ def head(ray_folder, no_shared_ray):
         ).returncode:
             assert process.poll() is None and time.monotonic() < until, "no agent runs jobs"
             time.sleep(0.3)
-        for _ in range(2):
+        for number in range(2):
             join = [
                 *(BIN / "ray", "start", "--block", f"--address=127.0.0.1:{port}", "--num-cpus=1"),
                 *("--node-ip-address=127.0.0.1", f"--dashboard-agent-listen-port={free_port()}"),
             ]
-            started.append(subprocess.Popen(join, env=environment, stdout=log, stderr=log))
+            # One after the other: of two that join at once on one machine, one may wait for ever.
+            its_log = Path(ray_folder) / f"worker{number}.log"
+            with its_log.open("w") as out:
+                started.append(subprocess.Popen(join, env=environment, stdout=out, stderr=out))
+            wait_until(lambda file=its_log: "Ray runtime started" in file.read_text(), seconds=90)
         yield dashboard, environment, started[1:]
     finally:
         for each in reversed(started):
