@@ -46,13 +46,16 @@ def is_drawn(name: str, names: Iterable[str]) -> bool:
 
 
 def monitor_of(trial: TrialState) -> tuple[str, str]:
-    """Return the metric by which a trial is judged, and its mode."""
+    """Return the metric by which a trial is judged, and its mode; "" if nothing tells it."""
     metric = str(trial.config.get("early_stopping_monitor", ""))
-    return metric, trial.config.get("early_stopping_mode") or known_mode(metric) or "max"
+    return metric, trial.config.get("early_stopping_mode") or known_mode(metric)
 
 
 def best_row(trial: TrialState) -> Mapping[str, Any]:
-    """Return the row of the best epoch by the monitored metric; ties by the lower `val_loss`."""
+    """Return the row of the best epoch by the monitored metric; ties by the lower `val_loss`.
+
+    It is empty if no epoch has the metric, or nothing tells whether higher is better.
+    """
     metric, mode = monitor_of(trial)
 
     def merit(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -60,7 +63,7 @@ def best_row(trial: TrialState) -> Mapping[str, Any]:
         return score_of(row[metric], mode), -math.inf if math.isnan(loss) else -loss
 
     known = [row for row in trial.epochs if not math.isnan(number(row.get(metric)))]
-    return max(known, key=merit) if known else {}
+    return max(known, key=merit) if known and mode else {}
 
 
 def number(value: Any) -> float:

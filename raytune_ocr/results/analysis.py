@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from raytune_ocr.config.metrics import MODES, known_mode
+from raytune_ocr.config.metrics import MODES, mode_of
 from raytune_ocr.config.metrics import score_of as oriented
 from raytune_ocr.errors import DataLoaderError, DataNotFoundError
 from raytune_ocr.results.aggregate import epochs_table
@@ -103,11 +103,15 @@ def score_name(table: pd.DataFrame) -> str:
 
 
 def score_mode(table: pd.DataFrame) -> str:
-    """Whether a higher ("max") or a lower ("min") value of `score_name(table)` is better."""
+    """Whether a higher ("max") or a lower ("min") value of `score_name(table)` is better.
+
+    Raises:
+        ConfigurationError: the table does not say it, and the score's name does not imply it.
+    """
     name = score_name(table)
     if "best_metric" in table and (of_it := table["best_metric"] == name).any():
         return str(table.loc[of_it, "best_mode"].iloc[0])
-    return known_mode(name) or "max"
+    return mode_of(name)
 
 
 def ranked(table: pd.DataFrame) -> pd.DataFrame:

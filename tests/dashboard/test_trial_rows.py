@@ -47,6 +47,14 @@ def test_a_mode_that_is_not_given_is_that_of_the_name():
     )
 
 
+def test_nothing_is_best_where_neither_a_mode_nor_the_name_tells_the_direction():
+    unknown = {"early_stopping_monitor": "quality", "early_stopping_mode": ""}
+    trial = TrialState(epochs=[{"epoch": 1, "quality": 0.5}], config=unknown)
+    assert monitor_of(trial) == ("quality", "") and best_row(trial) == {}
+    trial.config["early_stopping_mode"] = "max"
+    assert best_row(trial)["epoch"] == 1
+
+
 def test_a_row_has_the_cost_and_the_times_of_a_trial():
     info = info_of("one", state(0.3, 0.1), ("", 0))
     assert (info["score"], info["best_epoch"], info["epochs"], info["max_epochs"]) == (0.1, 2, 2, 5)

@@ -107,7 +107,7 @@ def with_derived(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return `fields` with the defaults that follow from other fields."""
     values = with_derived_parts(fields)
     monitor = values.setdefault("early_stopping_monitor", monitors_of(values)[0])
-    values.setdefault("early_stopping_mode", known_mode(monitor) or "max")
+    values.setdefault("early_stopping_mode", known_mode(monitor))
     return values
 
 
