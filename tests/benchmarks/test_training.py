@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks import training
-from benchmarks.support import report
+from benchmarks.support import contestants, report
 from benchmarks.support.limits import Kernel, fastest
 
 
@@ -20,9 +20,10 @@ def test_operations_of_a_product_and_a_convolution_are_counted():
 @pytest.mark.slow
 def test_a_race_tells_ratios_and_shares_of_one_model(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "RESULTS", tmp_path)
-    monkeypatch.setattr(training, "STEPS", 4)
+    for module in (training, contestants):
+        monkeypatch.setattr(module, "STEPS", 4)
     monkeypatch.setattr(training, "WARM", 1)
-    monkeypatch.setattr(training, "OTHERS", {})  # a process of each, twice with other settings
+    monkeypatch.setattr(contestants, "OTHERS", {})  # a process of each, twice with other settings
     given = ["--models", "ctc_small", "--epochs", "2", "--threads", "1", "--precisions", "fp32"]
     training.main(given)
     found = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
