@@ -37,7 +37,6 @@ INBOX = "orders"
 """Name of the folder in a run's output folder."""
 MOST_BYTES = 65_536  # of an order
 MOST_AT_ONCE = 50  # orders that are taken together
-KEPT_SECONDS = 3600.0  # answers that nobody fetches
 POLL_SECONDS = 0.05
 WAITING, CLAIMED, ANSWER = ".json", ".taken", ".answer"
 FILE = re.compile(r"[0-9a-f]{16}(\.json|\.taken)")
@@ -84,14 +83,13 @@ class Inbox:
                 with suppress(FileNotFoundError):
                     os.unlink(order_id + CLAIMED, dir_fd=folder)
 
-    def clear(self, *, orders: bool = False) -> None:
-        """Remove old answers; `orders`: also everything else, before a new run starts."""
+    def clear(self) -> None:
+        """Remove all orders and answers, before a new run starts."""
         with self._opened() as folder:
             if folder is None:
                 return
             for name in _names(folder):
-                is_old = name.endswith(ANSWER) and _age(folder, name) > KEPT_SECONDS
-                if is_old or (orders and re.fullmatch(r"[0-9a-f]{16}\.\w+", name)):
+                if re.fullmatch(r"\.?[0-9a-f]{16}\.\w+", name):
                     with suppress(OSError):
                         os.unlink(name, dir_fd=folder)
         with suppress(OSError):

@@ -364,7 +364,7 @@ class Run:
     def forget_old(self) -> None:
         """Remove or set aside an earlier run in the folder, before a new one starts."""
         overwrite = self.options.overwrite
-        Inbox(self.output_dir).clear(orders=True)  # they were given to an earlier run
+        Inbox(self.output_dir).clear()  # they were given to an earlier run
         clear_folder(self.output_dir, self.copy, self.journal, self.records, overwrite)
         if self._results_file is None:
             self._results_file = free_file(self.results_file)

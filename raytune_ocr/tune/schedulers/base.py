@@ -212,6 +212,10 @@ class Scheduler:
         """Return how many trials train in parallel now; None: as many as fit."""
         return None
 
+    def keeps_name(self, name: str) -> bool:
+        """Whether the scheduler may give `name` to a trial that it makes."""
+        return False
+
     def check_resume(self, begun: Trials, added: Trials) -> None:
         """Raise ConfigurationError if `added` trials cannot join those that had begun."""
 

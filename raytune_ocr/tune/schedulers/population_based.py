@@ -77,6 +77,10 @@ class PopulationBased(Synchronous):
         if decision.decision == EXPLOIT:
             self._clones.add(decision.trial)
 
+    def keeps_name(self, name: str) -> bool:
+        """Whether `name` ends as the names of clones do."""
+        return root_name(name) != name
+
     def _pairs(self, ranked: list[Trial], trials: Trials) -> dict[str, tuple[Trial, random.Random]]:
         """Return, by replaced trial, the trial to copy and the generator of its settings."""
         count = max(1, len(ranked) // SHARE) if len(ranked) > 1 else 0

@@ -112,6 +112,11 @@ class RunOrders:
         run = self.run
         taken = {*run.records, *run.study.orders.withdrawn, *run.journal.names}
         record = self.records.make(order, parent, taken)
+        if run.study.scheduler.keeps_name(record.name):
+            raise ConfigurationError(
+                f"{order.action}: name: must not end as the names of clones do, which the "
+                f"scheduler {run.study.scheduler.name} makes, got {record.name!r}; choose another"
+            )
         trials = run.study.trials.values()
         compared = [(each.search or each.name, each.config) for each in [*trials, record]]
         check_comparable(compared, run.options.scheduler)

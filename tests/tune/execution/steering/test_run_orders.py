@@ -22,8 +22,8 @@ SPACE = {
 
 @pytest.fixture
 def start(tmp_path):
-    def begin(resume=False, **options):
-        return ByHand(tmp_path, SPACE, resume, **{"scheduler": "none", **options})
+    def begin(space=SPACE, resume=False, **options):
+        return ByHand(tmp_path, space, resume, **{"scheduler": "none", **options})
 
     return begin
 
@@ -158,6 +158,35 @@ def test_a_trial_that_was_paused_stopped_and_extended_trains_also_after_a_resume
     assert not again.run.study.waits_for_orders
     again.train()
     assert epochs(again) == {"first": 3, "second": 5}
+
+
+POPULATION = {"scheduler": "pbt", "grace_period": 2, "max_concurrent": 1}
+SEARCH = {
+    **{name: value for name, value in SPACE.items() if name != "experiments"},
+    "changeable": ["lr"],
+    "epochs": 6,
+    "experiments": {
+        "found": {"num_samples": 4, "parameters": {"lr": {"loguniform": [0.001, 0.1]}}}
+    },
+}
+
+
+def test_names_that_the_scheduler_makes_are_not_those_of_ordered_trials(start):
+    population = start(SEARCH, **POPULATION)
+    for name in ("found_g1", "found_0001_g2_3"):
+        with pytest.raises(ConfigurationError, match=rf"names of clones do.*pbt.*'{name}'"):
+            give(population, "add", name, preset={})
+
+
+def test_a_trial_that_was_replaced_and_then_extended_trains_on_after_a_kill(start):
+    first = start(SEARCH, **POPULATION)
+    first.train(killed_after=8)  # two epochs of each; then it decides who is replaced
+    (replaced,) = (n for n, r in first.run.records.items() if r.stop_reason == "scheduler")
+    give(first, "extend", replaced, epochs=8)
+    again = start(SEARCH, resume=True, **POPULATION)
+    assert not again.run.records[replaced].is_finished
+    again.train()
+    assert epochs(again)[replaced] == 8
 
 
 def test_an_order_that_raises_anything_is_refused_and_the_run_trains_on(start, monkeypatch):
