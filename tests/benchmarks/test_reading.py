@@ -65,6 +65,7 @@ def test_what_the_others_write_is_taken_for_digits():
 
 
 def test_reserved_faces_are_not_rendered_and_the_groups_do_not_mix(faces):
+    assert faces and all(faces.values())
     for group, members in faces.items():
         for face in members:
             assert not judged.belongs_to(face.name, judged.RESERVED_FAMILIES)

@@ -176,6 +176,7 @@ def test_refining_a_preset_searches_around_its_config(results):
     domains = experiment.domains
     assert domains["learning_rate"].low == pytest.approx(best.learning_rate / 3, rel=1e-3)
     assert domains["batch_size"].values == tuple(best.batch_size * x // 2 for x in (1, 2, 4))
+    assert near.points["refined"]
     for point in near.points["refined"]:
         assert point.config.optimizer_type == best.optimizer_type
         assert point.config.optimizer_betas == best.optimizer_betas
