@@ -15,6 +15,7 @@ from raytune_ocr.results.aggregate import ranking
 from raytune_ocr.results.cost import costs_in_words
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.text import printable
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 from raytune_ocr.tune.execution.terminal.live_table import (
     figure,
     figures,
@@ -23,7 +24,6 @@ from raytune_ocr.tune.execution.terminal.live_table import (
     plain_line,
 )
 from raytune_ocr.tune.execution.terminal.notebook import NotebookOutput, html_table, in_notebook
-from raytune_ocr.tune.execution.throttle import Throttle
 
 
 class ProgressReport:

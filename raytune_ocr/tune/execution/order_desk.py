@@ -9,8 +9,8 @@ from collections.abc import Callable
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.results.steering.inbox import Inbox
 from raytune_ocr.results.steering.orders import Answer, Order
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.throttle import Throttle
 
 logger = logging.getLogger(__name__)
 

@@ -33,8 +33,8 @@ from raytune_ocr.tune.execution.earlier_run import (
     trusted_file,
 )
 from raytune_ocr.tune.execution.planning import record_of, scheduler_of, settle_scheduler
-from raytune_ocr.tune.execution.recorder import Recorder
-from raytune_ocr.tune.execution.results_writer import ResultsWriter
+from raytune_ocr.tune.execution.recording.recorder import Recorder
+from raytune_ocr.tune.execution.recording.results_writer import ResultsWriter
 from raytune_ocr.tune.execution.steering.ordered_records import OrderedRecords
 from raytune_ocr.tune.execution.steering.run_orders import RunOrders
 from raytune_ocr.tune.execution.study import Study

@@ -24,10 +24,10 @@ from raytune_ocr.tune.schedulers.base import (
     epochs_of,
     living,
 )
-from raytune_ocr.tune.schedulers.curve_choice import FACTOR, CurveChoice, Progress
-from raytune_ocr.tune.schedulers.earlier_studies import EarlierStudies
+from raytune_ocr.tune.schedulers.curves.choice import FACTOR, CurveChoice, Progress
+from raytune_ocr.tune.schedulers.curves.earlier_studies import EarlierStudies
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
 
 class FreezeThaw(Scheduler):

@@ -14,8 +14,8 @@ import pytest
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.__main__ import main
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 from raytune_ocr.tune.execution.signals import STOPPING
-from raytune_ocr.tune.execution.throttle import Throttle
 from tests.fixtures.materials import allowed
 
 SLEEPY = """

@@ -9,7 +9,7 @@ from typing import Any
 
 from raytune_ocr.errors import NodeDrainedError
 from raytune_ocr.training.callbacks.base import Callback
-from raytune_ocr.tune.execution.throttle import Throttle
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 
 LOOK_SECONDS = 1.0  # between two checks of the notice
 SPARE_SECONDS = 5.0  # before the deadline, for the process to end

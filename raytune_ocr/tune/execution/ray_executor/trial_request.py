@@ -10,8 +10,8 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.training.model_config import without_model_file
 from raytune_ocr.tune.cluster.cluster import Cluster
 from raytune_ocr.tune.execution.ray_executor.out_of_memory import memory_needed
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 from raytune_ocr.tune.execution.run import Run
-from raytune_ocr.tune.execution.throttle import Throttle
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
 
 COUNT_SECONDS = 2.0  # between two counts of free resources

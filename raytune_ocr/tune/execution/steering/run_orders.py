@@ -14,7 +14,7 @@ from raytune_ocr.results.steering.orders import ADD, ANNOTATIONS, CLONE, EXTEND,
 from raytune_ocr.tune.chosen_options import check_comparable
 from raytune_ocr.tune.execution.budget import Budget
 from raytune_ocr.tune.execution.cleanup import forget
-from raytune_ocr.tune.execution.recorder import Recorder
+from raytune_ocr.tune.execution.recording.recorder import Recorder
 from raytune_ocr.tune.execution.steering.ordered_records import (
     OrderedRecords,
     check_state,

@@ -9,8 +9,8 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.document import RESULTS_COPY, results_document
 from raytune_ocr.results.record import EPOCHS_TABLE, TRIALS_TABLE, TrialRecord
-from raytune_ocr.tune.execution import throttle
-from raytune_ocr.tune.execution.results_writer import TABLES_SECONDS, ResultsWriter
+from raytune_ocr.tune.execution.recording import throttle
+from raytune_ocr.tune.execution.recording.results_writer import TABLES_SECONDS, ResultsWriter
 from tests.fixtures.materials import train_record
 
 

@@ -1,7 +1,7 @@
 import pytest
 
-from raytune_ocr.tune.execution import throttle
-from raytune_ocr.tune.execution.throttle import Throttle
+from raytune_ocr.tune.execution.recording import throttle
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 
 
 @pytest.fixture

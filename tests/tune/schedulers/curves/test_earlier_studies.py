@@ -7,9 +7,9 @@ import pytest
 
 from raytune_ocr.tune.execution.simulator import SimulatedTrial, Simulator
 from raytune_ocr.tune.schedulers.base import EarlierTrial, Setup
-from raytune_ocr.tune.schedulers.earlier_studies import Advice, EarlierStudies
+from raytune_ocr.tune.schedulers.curves.earlier_studies import Advice, EarlierStudies
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 from raytune_ocr.tune.schedulers.freeze_thaw import FreezeThaw
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 from raytune_ocr.tune.space.domains import Domain
 from tests.fixtures.simulated import plan_of, simulated
 

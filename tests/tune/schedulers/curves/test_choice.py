@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from raytune_ocr.results.decision import START, Decision
-from raytune_ocr.tune.schedulers.curve_choice import (
+from raytune_ocr.tune.schedulers.curves.choice import (
     FIRST_STARTS,
     HEDGE_AFTER,
     CurveChoice,
     Progress,
     milestones_up_to,
 )
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 from raytune_ocr.tune.space.domains import Domain
 from tests.fixtures.simulated import simulated
 

@@ -21,7 +21,8 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from raytune_ocr.tune.schedulers.base import Decision, Trial, Trials, best_score, epochs_of
-from raytune_ocr.tune.schedulers.curve_model import (
+from raytune_ocr.tune.schedulers.curves.earlier_studies import Advice, EarlierStudies
+from raytune_ocr.tune.schedulers.curves.model import (
     Array,
     CurveModel,
     Indices,
@@ -32,9 +33,8 @@ from raytune_ocr.tune.schedulers.curve_model import (
     quantiles,
     scaled,
 )
-from raytune_ocr.tune.schedulers.earlier_studies import Advice, EarlierStudies
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 from raytune_ocr.tune.schedulers.rungs import rung_epochs
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
 
 GROWTH = 1.5
 """Ratio of a milestone to the one before."""

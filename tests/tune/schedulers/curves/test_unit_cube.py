@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 from raytune_ocr.tune.space.domains import Domain
 from tests.fixtures.simulated import simulated
 

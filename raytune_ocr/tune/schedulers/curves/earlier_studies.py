@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from raytune_ocr.tune.schedulers.base import EarlierTrial, Trial, best_score
-from raytune_ocr.tune.schedulers.curve_model import (
+from raytune_ocr.tune.schedulers.curves.model import (
     Array,
     CurveModel,
     Indices,
@@ -21,7 +21,7 @@ from raytune_ocr.tune.schedulers.curve_model import (
     prior,
     quantiles,
 )
-from raytune_ocr.tune.schedulers.unit_cube import UnitCube
+from raytune_ocr.tune.schedulers.curves.unit_cube import UnitCube
 
 GRID = np.linspace(0.15, 1.0, 4)
 """Scaled log epochs of the predictions; between them they are interpolated."""

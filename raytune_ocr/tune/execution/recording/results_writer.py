@@ -10,7 +10,7 @@ from raytune_ocr.results.aggregate import Aggregator
 from raytune_ocr.results.document import RESULTS_COPY, write_json
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.tables import write_tables
-from raytune_ocr.tune.execution.throttle import Throttle
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 
 TABLES_SECONDS = 1.0  # at least, between two writes of the tables
 

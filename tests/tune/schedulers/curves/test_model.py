@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 
-from raytune_ocr.tune.schedulers.curve_model import (
+from raytune_ocr.tune.schedulers.curves.model import (
     CurveModel,
     Evidence,
     encode,

@@ -15,7 +15,7 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune.execution.budget import Budget
 from raytune_ocr.tune.execution.cleanup import copy_checkpoint, forget
 from raytune_ocr.tune.execution.planning import clone_of, describe_clone, inherit
-from raytune_ocr.tune.execution.results_writer import ResultsWriter
+from raytune_ocr.tune.execution.recording.results_writer import ResultsWriter
 from raytune_ocr.tune.storage.mirror import RunCopy
 
 logger = logging.getLogger(__name__)

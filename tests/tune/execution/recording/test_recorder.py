@@ -126,7 +126,7 @@ def test_a_clone_that_the_disk_had_no_room_for_is_made_by_the_resume(start_run, 
         raise OSError(errno.ENOSPC, "No space left on device", "a_g1/state.pt")
 
     with monkeypatch.context() as patch:
-        patch.setattr("raytune_ocr.tune.execution.recorder.copy_checkpoint", fill)
+        patch.setattr("raytune_ocr.tune.execution.recording.recorder.copy_checkpoint", fill)
         train_population(run, 2)
         run.study.settle()
     assert "No space left on device: 'a_g1/state.pt'" in run.recorder.failure

@@ -1,0 +1,1 @@
+"""Write what trials do to the journal, its copy in a storage, and the results."""
