@@ -13,7 +13,7 @@
     |   |-- CheckpointNotFoundError   (FileNotFoundError)  a named checkpoint is absent
     |   `-- IncompleteCheckpointError (KeyError)           it lacks a part that is needed
     `-- ExperimentFailedError         (RuntimeError)       a trial could not be finished
-        |-- BlindNodeError          (OSError)            a node cannot reach the run's files
+        |-- StorageUnreachableError   (OSError)            a node cannot reach the run's files
         |-- DivergenceError                                the loss became NaN or infinite
         |-- NodeDrainedError                               the trial's node is being drained
         `-- TrialTimeoutError         (TimeoutError)       a trial reached its timeout
@@ -90,7 +90,7 @@ class ExperimentFailedError(RaytuneOCRError, RuntimeError):
     """An experiment failed while it ran."""
 
 
-class BlindNodeError(ExperimentFailedError, OSError):
+class StorageUnreachableError(ExperimentFailedError, OSError):
     """A node of a cluster cannot reach the run's files; another node may."""
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from raytune_ocr.errors import ConfigurationError, unknown_name
 
@@ -39,16 +39,28 @@ def load_plugin(group: str, name: str) -> Any:
     return None
 
 
+class Home(NamedTuple):
+    """Where a class of a registry is.
+
+    Attributes:
+        path: `module:Class`.
+        summary: what it does, for `--help`.
+    """
+
+    path: str
+    summary: str = ""
+
+
 class Registry(Generic[Kind]):
     """A mapping from names to classes, which are imported on first use.
 
     Args:
         what: the kind of class in a word, for messages.
         group: the group of entry points for classes of other packages.
-        homes: by name `module:Class`.
+        homes: the classes of this package by name.
     """
 
-    def __init__(self, what: str, group: str, homes: Mapping[str, str]) -> None:
+    def __init__(self, what: str, group: str, homes: Mapping[str, Home]) -> None:
         self.what = what
         self.group = group
         self._homes = dict(homes)
@@ -57,6 +69,10 @@ class Registry(Generic[Kind]):
         """Return all names: those of this package, then those of plugins."""
         return list(dict.fromkeys([*self._homes, *plugin_names(self.group)]))
 
+    def summary(self) -> str:
+        """Return what each one does, in one line for `--help`."""
+        return "; ".join(f"{name}: {home.summary}" for name, home in self._homes.items())
+
     def __getitem__(self, name: str) -> Kind:
         """Return the class of that name.
 
@@ -64,7 +80,7 @@ class Registry(Generic[Kind]):
             ConfigurationError: for an unknown name, or a plugin that cannot be imported.
         """
         if name in self._homes:
-            module, _, attribute = self._homes[name].partition(":")
+            module, _, attribute = self._homes[name].path.partition(":")
             found: Kind = getattr(importlib.import_module(module), attribute)
             return found
         plugin: Kind | None = load_plugin(self.group, name)

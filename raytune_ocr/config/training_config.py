@@ -41,6 +41,9 @@ ATTENTION_PRESETS = ("small", "medium", "large")
 
 C = TypeVar("C", bound=type)
 
+DATA_FIELDS = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
+"""Settings that say which data a trial reads."""
+
 
 def _defaults_from_environment(config_class: C) -> C:
     """Make `RAYTUNE_OCR_<SETTING>` variables override defaults in the constructor."""
@@ -250,8 +253,7 @@ def with_derived(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def data_key(config: TrainingConfig) -> str:
     """Return a key that is equal for experiments that can share a dataset in memory."""
-    names = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
-    return json.dumps([getattr(config, name) for name in names], sort_keys=True, default=str)
+    return json.dumps([getattr(config, name) for name in DATA_FIELDS], sort_keys=True, default=str)
 
 
 def _checked(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -209,7 +209,7 @@ class RunSnapshot:
     # Runs without a journal
 
     def _read_results(self) -> None:
-        """Take the trials of a results JSON, whose journal is gone or never was."""
+        """Take the trials of a results JSON without a journal."""
         self.version += 1
         _, document = read_document(self.source)
         curves = learning_curves(self.source, confirming=True)

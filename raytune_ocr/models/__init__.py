@@ -11,7 +11,6 @@ from raytune_ocr.models.registry import (
     ModelRegistry,
     check_settings,
     create_model,
-    is_ctc,
     parameter_count,
     settings_of_file,
 )
@@ -34,7 +33,6 @@ __all__ = [
     "folded",
     "format_models",
     "greedy_decode",
-    "is_ctc",
     "log_likelihood",
     "parameter_count",
     "settings_of_file",

@@ -151,17 +151,6 @@ def check_settings(
         raise ModelCreationError(f"model {name!r}: {unknown}")
 
 
-def is_ctc(name: str) -> bool:
-    """Whether the model `name` answers column by column and needs the CTC loss.
-
-    Raises:
-        ModelCreationError: for an unknown name.
-    """
-    preset = PRESETS.get(ALIASES.get(name, name))
-    kind = preset.kind if preset else getattr(ModelRegistry.factory(name), "kind", None)
-    return kind == "ctc"
-
-
 def parameter_count(model: nn.Module) -> int:
     """Return the number of trainable parameters."""
     return sum(weight.numel() for weight in model.parameters() if weight.requires_grad)

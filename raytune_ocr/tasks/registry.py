@@ -9,16 +9,16 @@ from functools import cache
 from raytune_ocr.config.metrics import task_name
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
-from raytune_ocr.plugins import Registry
+from raytune_ocr.plugins import Home, Registry
 from raytune_ocr.tasks.base import Task
 
 TASKS: Registry[type[Task]] = Registry(
     "task",
     "raytune_ocr.tasks",
     {
-        "reader": "raytune_ocr.tasks.reader:ReaderTask",
-        "classifier": "raytune_ocr.tasks.classifier:ClassifierTask",
-        "function": "raytune_ocr.tasks.function:FunctionTask",
+        "reader": Home("raytune_ocr.tasks.reader:ReaderTask"),
+        "classifier": Home("raytune_ocr.tasks.classifier:ClassifierTask"),
+        "function": Home("raytune_ocr.tasks.function:FunctionTask"),
     },
 )
 GENERAL_TARGETS = {

@@ -28,7 +28,7 @@ __getattr__, __all__ = lazy_names(
             "OCRLoss",
             "create_loss_function",
         ],
-        "raytune_ocr.training.optim.lr_schedules": ["create_scheduler"],
+        "raytune_ocr.training.optim.lr_schedules": ["create_lr_scheduler", "create_scheduler"],
         "raytune_ocr.training.metrics": [
             "ClassificationMetrics",
             "MetricsTracker",

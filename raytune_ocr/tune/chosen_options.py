@@ -11,6 +11,7 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.options import TUNING, TuneOptions, read_option
 from raytune_ocr.tune.registries import AUTO, SCHEDULERS, SEARCHERS
+from raytune_ocr.tune.schedulers.base import Scheduler
 
 KEPT_OPTIONS = (
     *("search", "num_samples", "warm_start", "refine", "library"),
@@ -100,6 +101,13 @@ def _check_scheduler(options: Mapping[str, Any], earlier: Mapping[str, Any]) -> 
         raise ConfigurationError(
             f"--scheduler: {scheduler} must be used with --search random, because it starts all "
             f"trials before any of them ends, got --search {search}"
+        )
+    budget = options.get("epoch_budget")
+    has_budget = SCHEDULERS[scheduler].is_spent is not Scheduler.is_spent
+    if budget not in (None, earlier.get("epoch_budget")) and not has_budget:
+        raise ConfigurationError(
+            f"--epoch-budget: must be left out with --scheduler {scheduler}, which has no budget "
+            "of epochs; use --scheduler freeze-thaw, or limit the run by --time-budget"
         )
     before = str(earlier.get("scheduler", scheduler))
     if scheduler != before and (SCHEDULERS[scheduler].pauses or SCHEDULERS[before].pauses):

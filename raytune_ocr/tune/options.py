@@ -76,26 +76,16 @@ class TuneOptions:
 
     search: str = option(
         "random",
-        "random: all trials are drawn at the start; optuna: Optuna's TPE draws each trial from the "
-        "results before it; optuna-gp: its Gaussian process does, for at most some hundred trials "
-        "(extra `optuna`). The same seed draws the same trials; with optuna only "
-        "if trials also end in the same order (--max-concurrent 1) (default random)",
+        f"how trials are drawn. {SEARCHERS.summary()}. The same seed draws the same trials; with a "
+        "search that learns from results only if trials also end in the same order "
+        "(--max-concurrent 1) (default random)",
         name_in(SEARCHERS),
         metavar="|".join(SEARCHERS.names()),
         group="search",
     )
     scheduler: str = option(
         "asha",
-        "which trials stop early. asha: a trial that is worse than the top 1/N at a rung stops; "
-        "halving: all trials pause at each rung and the best 1/N continue: fewer epochs, for a "
-        "handful of trials; hyperband: asha with later first rungs for some trials; median: a "
-        "trial below the median of the others stops; pbt (population based training): every "
-        "--grace-period epochs copies of the best quarter replace the worst quarter, "
-        "named NAME_g1, NAME_g2, ..., with changed learning rates and other settings that may "
-        "change during training; use as many trials as run at the same time, and a grace period of "
-        "a tenth of their epochs; freeze-thaw: a model of all learning curves chooses which trial "
-        "starts, or continues from its pause, until --epoch-budget is spent: the fewest epochs if "
-        "there are many samples; none: no trial stops; auto: picks one of these and its grace "
+        f"which trials stop early. {SCHEDULERS.summary()}; auto: picks one of these and its grace "
         "period by the number of trials and epochs, and logs which and why (default asha)",
         name_in(SCHEDULERS, AUTO),
         metavar="|".join([*SCHEDULERS.names(), AUTO]),
@@ -260,7 +250,7 @@ class TuneOptions:
     )
     keep_models: int | str = option(
         BEST_MODELS_KEPT,
-        "number of best trials, or all, whose models are kept at the end of the run: the "
+        "how many of the best trials, or all, keep their models at the end of the run: the "
         "checkpoint of the best epoch, and the numbered ones by save_every_n_epochs and "
         f"keep_n_checkpoints (default {BEST_MODELS_KEPT})",
         integer_or_all(1),

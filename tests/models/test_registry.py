@@ -10,11 +10,9 @@ from torch import nn
 from raytune_ocr.config.training_config import DEFAULT_MODEL_CONFIG_PATH
 from raytune_ocr.errors import ConfigurationNotFoundError, ModelCreationError
 from raytune_ocr.models import (
-    AttentionReader,
     CTCReader,
     ModelRegistry,
     create_model,
-    is_ctc,
     parameter_count,
 )
 
@@ -47,13 +45,7 @@ def test_ctc_is_an_alias_of_ctc_small() -> None:
     assert ModelRegistry.create("ctc").config == model.config
 
 
-def test_kinds_are_told_by_name() -> None:
-    assert [name for name in ModelRegistry.names() if is_ctc(name)] == ["ctc_small", "ctc_medium"]
-    assert is_ctc("ctc")
-    assert isinstance(create_model("small"), AttentionReader)
-
-
-@pytest.mark.parametrize("build", [create_model, ModelRegistry.create, is_ctc])
+@pytest.mark.parametrize("build", [create_model, ModelRegistry.create])
 def test_an_unknown_name_suggests_the_nearest(build: object) -> None:
     with pytest.raises(ModelCreationError, match=r"'smal' .*did you mean 'small'\?"):
         build("smal")  # type: ignore[operator]
@@ -155,7 +147,6 @@ def test_a_registered_model_gets_every_keyword() -> None:
     assert isinstance(model, MyNet)
     assert model.linear.out_features == 10
     assert "mynet" in ModelRegistry.names()
-    assert not is_ctc("mynet")
 
 
 def test_a_registered_model_gets_only_the_arguments_that_it_names() -> None:

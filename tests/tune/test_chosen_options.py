@@ -20,6 +20,14 @@ def test_a_scheduler_that_needs_all_trials_refuses_a_search_that_suggests_them(s
         chosen_options({"scheduler": scheduler, "search": "optuna"})
 
 
+def test_a_budget_of_epochs_needs_a_scheduler_that_spends_it():
+    for scheduler in ("asha", "none", "pbt"):
+        with pytest.raises(ConfigurationError, match=f"left out with --scheduler {scheduler}"):
+            chosen_options({"scheduler": scheduler, "epoch_budget": 90})
+    assert chosen_options({"scheduler": "freeze-thaw", "epoch_budget": 90}).epoch_budget == 90
+    assert chosen_options({"scheduler": "auto", "epoch_budget": 90}).scheduler == "auto"
+
+
 def test_a_run_keeps_a_scheduler_that_pauses_trials():
     for one, other in (("halving", "asha"), ("pbt", "asha"), ("asha", "pbt")):
         with pytest.raises(ConfigurationError, match=f"must be {other}, as at the start"):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn, optim
 
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.training.optim.lr_schedules import create_scheduler
+from raytune_ocr.training.optim.lr_schedules import create_lr_scheduler
 from raytune_ocr.training.optim.optimizers import SGD, Adam, AdamW, Muon
 
 
@@ -35,9 +35,9 @@ def create_optimizer(model: nn.Module, config: TrainingConfig) -> optim.Optimize
 def setup_optimizer_and_scheduler(
     model: nn.Module, config: TrainingConfig
 ) -> tuple[optim.Optimizer, Any]:
-    """`create_optimizer` and `create_scheduler` in one call."""
+    """`create_optimizer` and `create_lr_scheduler` in one call."""
     optimizer = create_optimizer(model, config)
-    return optimizer, create_scheduler(optimizer, config)
+    return optimizer, create_lr_scheduler(optimizer, config)
 
 
 def set_weight_decay(optimizer: optim.Optimizer, weight_decay: float) -> None:

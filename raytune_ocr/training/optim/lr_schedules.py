@@ -12,7 +12,7 @@ from torch.optim import lr_scheduler
 from raytune_ocr.config.training_config import TrainingConfig
 
 
-def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
+def create_lr_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
     """The schedule of `config`, stepped once an epoch; None for "none".
 
     "plateau" follows `early_stopping_monitor`. Apart from a warm-up, no schedule goes below
@@ -29,6 +29,9 @@ def create_scheduler(optimizer: optim.Optimizer, config: TrainingConfig) -> Any:
             min_lr=config.min_lr,
         )
     return lr_scheduler.LambdaLR(optimizer, _shape(config))
+
+
+create_scheduler = create_lr_scheduler  # the name in the documents
 
 
 def _shape(config: TrainingConfig) -> Callable[[int], float]:
@@ -57,7 +60,7 @@ def apply_changes(
     its reductions: its rate is multiplied by the ratio of the new rate to the one before.
 
     Args:
-        optimizer, scheduler: of `create_optimizer` and `create_scheduler`.
+        optimizer, scheduler: of `create_optimizer` and `create_lr_scheduler`.
     """
     now = config.after(epochs)
     for group in optimizer.param_groups:

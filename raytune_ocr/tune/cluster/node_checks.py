@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from raytune_ocr.errors import BlindNodeError, ConfigurationError
+from raytune_ocr.errors import ConfigurationError, StorageUnreachableError
 from raytune_ocr.plugins import import_modules
 from raytune_ocr.tune.storage.storage import Storage
 
@@ -26,7 +26,7 @@ PROBE_SECONDS = 60.0
 TRIES, PAUSE = 4, 3.0  # a node may be going away; seconds
 CRASHED, IMPORT = "cannot run this package", "cannot do this: import"
 ELSEWHERE = "--storage: name a folder or a URI that every node can read and write"
-BLIND = re.compile(r"BlindNodeError: (?P<problem>.*: node \S+ \((?P<node>\w+)\) .*)")
+BLIND = re.compile(r"StorageUnreachableError: (?P<problem>.*: node \S+ \((?P<node>\w+)\) .*)")
 
 
 class Mark:
@@ -63,12 +63,16 @@ class Mark:
         return ""
 
     def look(self) -> None:
-        """Raise BlindNodeError if this node cannot read the file; called before each trial."""
+        """Check that this node can read the file; called before each trial.
+
+        Raises:
+            StorageUnreachableError: it cannot.
+        """
         import ray
 
         if why := self.problem():
             node, address = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-            raise BlindNodeError(f"{self.storage.place}: node {address} ({node}) {why}")
+            raise StorageUnreachableError(f"{self.storage.place}: node {address} ({node}) {why}")
 
 
 def check_nodes(mark: Mark, imports: Sequence[str]) -> None:

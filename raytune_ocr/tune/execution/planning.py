@@ -60,8 +60,9 @@ def scheduler_of(plan: Plan[TrialRecord], options: TuneOptions) -> Scheduler:
         changeable=(*CHANGEABLE, *_parameters_that_change(configs)),
         earlier=earlier_studies(plan.known, plan.space.experiments.values()),
     )
-    name = "none" if options.scheduler == AUTO else options.scheduler  # of no trials yet
-    scheduler: Scheduler = SCHEDULERS[name](setup)
+    if options.scheduler == AUTO:  # of no trials yet
+        return Scheduler(setup)
+    scheduler: Scheduler = SCHEDULERS[options.scheduler](setup)
     return scheduler
 
 

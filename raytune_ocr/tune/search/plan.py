@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from raytune_ocr.config.training_config import DATA_FIELDS
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.registries import SEARCHERS
 from raytune_ocr.tune.schedulers.base import Trial
@@ -14,8 +15,6 @@ from raytune_ocr.tune.search.warm_start import KnownPoints
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.space.search_space import Space
 from raytune_ocr.tune.space.sections import dotted
-
-DATA_FIELDS = ("dataset_name", "dataset_options", "metadata_path", "train_split", "val_split")
 
 TrialT = TypeVar("TrialT", bound=Trial)
 

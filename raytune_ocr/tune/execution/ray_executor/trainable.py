@@ -174,7 +174,7 @@ def trial(
         mark: the driver's marker file, which every node must be able to read.
 
     Raises:
-        BlindNodeError: this node cannot read the marker file.
+        StorageUnreachableError: this node cannot read the marker file.
         NodeDrainedError: this node is being drained.
     """
     os.environ.setdefault("PL_DISABLE_FORK", "1")  # as Ray Tune sets it, for models of Lightning

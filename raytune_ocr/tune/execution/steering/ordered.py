@@ -1,7 +1,7 @@
 """What orders have changed about the trials of a study: who waits, who comes first, who is apart.
 
-Trials apart train to their ends by an order alone. The scheduler and the searcher see such a trial
-as it was when the order came, so a scheduler needs no line for orders.
+Trials apart train to their ends by an order alone. The scheduler and the searcher see these
+trials as they were when the order came, so a scheduler needs no line for orders.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class SteeredRun(Protocol):
 
 
 def _nothing(trial: TrialRecord) -> None:
-    """A run whose trials have no processes."""
+    """Do nothing: trials of this run have no processes."""
 
 
 class RunOrders:
