@@ -148,8 +148,8 @@ class TuneOptions:
     )
     max_cost: float | None = option(
         None,
-        "end the run once its epochs have cost this much at the file's `prices`; includes resumed "
-        "parts, and epochs in progress as the run ends (default: no limit)",
+        "end the run once its finished epochs have cost this much at the file's `prices`, those of "
+        "resumed parts included (default: no limit)",
         at_least(0),
         metavar="AMOUNT",
         group="search",

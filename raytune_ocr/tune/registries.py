@@ -40,8 +40,8 @@ SCHEDULERS: Registry[Any] = Registry(
             f"{_SCHEDULERS}.population_based:PopulationBased",
             "population based training, where every --grace-period epochs copies of the best "
             "quarter replace the worst quarter, named NAME_g1, NAME_g2, ..., with changed learning "
-            "rates and other settings that may change during training; use as many trials as run at the "
-            "same time, and a grace period of a tenth of their epochs",
+            "rates and other settings that may change during training; use as many trials as run "
+            "at the same time, and a grace period of a tenth of their epochs",
         ),
         "none": Home(f"{_SCHEDULERS}.fifo:FIFO", "no trial stops"),
     },

@@ -14,6 +14,7 @@ from raytune_ocr.tune.option_rules import goal_rule
 from raytune_ocr.tune.options import OPTIONS, TUNING
 from raytune_ocr.tune.space.domains import DIGITS
 from raytune_ocr.tune.space.experiment_parser import DEFAULT_SAMPLES, MOST_TRIALS, RUN_FILES
+from raytune_ocr.tune.space.sections import dotted
 
 HEAD = """# The YAML of experiments
 
@@ -103,15 +104,15 @@ def yaml_reference() -> str:
 
 
 def _section(section: str) -> str:
-    rows = [_row(key, name) for key, name in SECTIONS[section].items()]
+    rows = [_row(section, key, name) for key, name in SECTIONS[section].items()]
     head = f"### {section}\n\n" if section else OWN_HEAD
     return f"\n{head}" + _table(("key", "value", "default", "what it does"), rows)
 
 
-def _row(key: str, name: str) -> tuple[str, str, str, str]:
+def _row(section: str, key: str, name: str) -> tuple[str, str, str, str]:
     about = ABOUT[name]
     doc = about.doc
-    if f"{path_of(name).partition('.')[2]}" == key and path_of(name) != about.paths[0]:
+    if path_of(name) == dotted(section, key) and path_of(name) != about.paths[0]:
         doc += f" (wins over `{about.paths[0]}`)"
     unit = f", {about.unit}" if about.unit else ""
     default = about.derived or f"`{_yaml(getattr(Settings(), name))}`"
@@ -164,7 +165,7 @@ def _others() -> str:
     return (
         "\n## Fields that no section has\n\n`TrainingConfig` has every setting above as a field, "
         "and these. `--set FIELD=VALUE` and the variable `RAYTUNE_OCR_<FIELD>` set a field in "
-        "every experiment, except these two, which the run sets.\n\n"
+        "every experiment, except `experiment_name` and `output_dir`, which the run sets.\n\n"
         + _table(("field", "value", "default", "what it does"), rows)
     )
 
