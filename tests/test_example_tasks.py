@@ -14,8 +14,6 @@ SMALL = {
 
 @pytest.mark.parametrize("name", SMALL)
 def test_an_example_gets_better_and_is_resumed_to_the_bit(name, tmp_path):
-    if name == "cross_validation":
-        pytest.importorskip("sklearn")
     module = example(name)
     parameters, sizes = SMALL[name]
     data = module.prepare(**sizes)
@@ -33,9 +31,6 @@ def test_an_example_gets_better_and_is_resumed_to_the_bit(name, tmp_path):
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_file_of_an_example_names_its_function_and_its_metric(file, monkeypatch):
-    for package in ("lightning", "sklearn", "transformers"):
-        if package in file.with_suffix(".py").read_text():
-            pytest.importorskip(package)
     monkeypatch.chdir(FOLDER)
     space = load_space(file)
     (config,) = {each.trainable for each in space.configs.values()}

@@ -33,6 +33,7 @@ def test_a_frozen_page_asks_nothing_of_the_network():
 def test_a_live_page_runs_only_the_scripts_of_the_package():
     page = live_page("n0nce")
     scripts = re.findall(r"<script([^>]*)>", page)
+    assert scripts
     assert all('nonce="n0nce"' in each or 'src="/assets/' in each for each in scripts)
     assert "unsafe" not in LIVE_POLICY
 

@@ -1,10 +1,9 @@
+import optuna
 import pytest
 
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, DataNotFoundError
 from raytune_ocr.results.optuna_storage import is_optuna_storage, open_storage
 from raytune_ocr.tune import load_results
-
-optuna = pytest.importorskip("optuna")
 
 
 @pytest.fixture(params=["journal", "database"])

@@ -15,7 +15,7 @@ def test_tables_are_written_for_pandas(tmp_path):
 
     write_tables(tmp_path, [record_of(), record_of("two")], {})
     epochs = pd.read_csv(tmp_path / "epochs.csv")
-    assert list(epochs["epoch"]) == [1, 2, 3, 1, 2, 3] or len(epochs) == 6
+    assert list(epochs["epoch"]) == [1, 2, 3, 1, 2, 3]
     assert list(pd.read_csv(tmp_path / "trials.csv")["experiment_name"]) == ["one", "two"]
 
 

@@ -4,8 +4,6 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tasks.context import FunctionContext
 from tests.fixtures.own_tasks import example, train, train_with_a_break, without_cost
 
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
 PARAMETERS = {"learning_rate": 2e-3, "width": 16, "layers": 1}
 
 

@@ -1,11 +1,8 @@
-import pytest
 import torch
 
 from raytune_ocr.tasks.context import FunctionContext
 from tests.fixtures.own_tasks import example, train, train_with_a_break, without_cost
 
-pytest.importorskip("lightning")
-pytest.importorskip("sklearn")
 PARAMETERS = {"learning_rate": 0.01, "width": 16, "batch_size": 32}
 
 

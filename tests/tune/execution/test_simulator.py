@@ -93,6 +93,8 @@ def test_no_trial_is_lost_judged_twice_or_left_paused(scheduler, search, workers
     assert len(set(judged)) == len(judged), "a trial was judged twice at a rung"
     stops = [d.trial for d in decided(simulator) if d.decision == STOP]
     assert all(simulator.study.trials[name].is_finished for name in stops)
+    may_stop_none = scheduler in ("none", "pbt", "freeze-thaw", "median")
+    assert stops or may_stop_none
 
 
 @pytest.mark.parametrize(("scheduler", "search"), PAIRS)

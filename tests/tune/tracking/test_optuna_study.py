@@ -1,3 +1,4 @@
+import optuna
 import pytest
 
 from raytune_ocr.config.training_config import TrainingConfig
@@ -7,8 +8,6 @@ from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tune import load_results
 from raytune_ocr.tune.space.domains import Domain
 from raytune_ocr.tune.tracking.optuna_study import OptunaStudies, distributions, plain_names
-
-optuna = pytest.importorskip("optuna")
 
 DOMAINS = {
     "learning_rate": Domain("loguniform", (1e-4, 1e-1)),
