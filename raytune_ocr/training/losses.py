@@ -43,7 +43,7 @@ class CrossEntropyLoss(nn.Module):
 
         Where there are more predictions than targets, the others have to answer EOS.
         """
-        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id)
+        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id, self.pad_token_id)
         if (targets == self.pad_token_id).all():
             return _zero(predictions)
         return functional.cross_entropy(
@@ -88,7 +88,7 @@ class FocalLoss(nn.Module):
 
         Where there are more predictions than targets, the others have to answer EOS.
         """
-        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id)
+        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id, self.pad_token_id)
         log_probs = functional.log_softmax(predictions.float(), dim=-1)
         counted = targets != self.pad_token_id
         of_target = targets.where(counted, torch.zeros_like(targets)).unsqueeze(-1)
@@ -312,10 +312,17 @@ def _home(function: Any) -> str:
     return getattr(function, "__module__", None) or ""
 
 
-def _lengthened(targets: Tensor, length: int, eos_token_id: int) -> Tensor:
-    """Targets [B, L] filled with EOS to [B, length]; a longer one stays as it is."""
+def _lengthened(targets: Tensor, length: int, eos_token_id: int, pad_token_id: int) -> Tensor:
+    """Targets [B, L] filled with EOS to [B, length], rows of PAD alone with PAD.
+
+    Targets that are at least as long stay as they are.
+    """
     missing = length - targets.shape[1]
-    return functional.pad(targets, (0, missing), value=eos_token_id) if missing > 0 else targets
+    if missing <= 0:
+        return targets
+    empty = (targets == pad_token_id).all(dim=1, keepdim=True)
+    filled = functional.pad(targets, (0, missing), value=eos_token_id)
+    return filled.masked_fill(empty, pad_token_id)
 
 
 def _zero(predictions: Tensor) -> Tensor:
