@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn.modules.loss import _Loss
 from raytune_ocr.config.settings import LOSS_TYPES, check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
+from raytune_ocr.training.loop_settings import member
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, PAD_TOKEN_ID
 
 
@@ -265,7 +267,8 @@ def create_loss_function(
 def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
     """Return the result of `loss_fn` on a model's outputs: a tensor, or a mapping with "loss".
 
-    The losses of `torch.nn` and `torch.nn.functional` get the `logits` of outputs that have some.
+    The losses of `torch.nn` and `torch.nn.functional`, also in a `functools.partial`, get the
+    `logits` of outputs that have some, as an attribute or a key.
 
     Raises:
         ConfigurationError: for a batch without targets, and for logits of sequences that a loss
@@ -276,11 +279,12 @@ def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
             "loss_fn: needs targets, but the batch has none; name them labels or label in it, or "
             "give loss_fn=None to a model that computes its own loss"
         )
-    of_torch = isinstance(loss_fn, _Loss) or _home(loss_fn) == functional.__name__
-    logits = getattr(outputs, "logits", None)
+    plain = loss_fn.func if isinstance(loss_fn, functools.partial) else loss_fn
+    of_torch = isinstance(plain, _Loss) or _home(plain) == functional.__name__
+    logits = member(outputs, "logits")
     if not of_torch or logits is None:
         return loss_fn(outputs, targets)
-    by_class = isinstance(loss_fn, nn.CrossEntropyLoss) or loss_fn is functional.cross_entropy
+    by_class = isinstance(plain, nn.CrossEntropyLoss) or plain is functional.cross_entropy
     if by_class and logits.ndim == 3 and targets.ndim == 2:
         raise ConfigurationError(
             f"loss_fn: must take logits [B, L, C], as the model returns them (here "

@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 from typing import NamedTuple
 
@@ -320,9 +321,15 @@ def with_logits(shape=()):
     return Model()
 
 
-@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy])
-def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn):
+SMOOTHED = functools.partial(nn.functional.cross_entropy, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy, SMOOTHED])
+def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn, as_dict):
     model = with_logits()
+    if as_dict:
+        model.register_forward_hook(lambda _, inputs, output: output._asdict())
     batches = [{"x": torch.randn(8, 10), "label": torch.randint(0, 3, (8,))}]
     instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), loss_fn, device="cpu")
     losses = instance.train(batches, 20)["train_loss"]
