@@ -39,7 +39,7 @@ class TrainingState:
         device: torch.device | str | None,
         settings: LoopSettings,
     ) -> None:
-        self.device = get_device() if device is None else torch.device(device)
+        self.device = get_device("auto" if device is None else device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.model = model.to(self.device)

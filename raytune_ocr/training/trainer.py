@@ -55,12 +55,12 @@ class Trainer(TrainingState):
         config: anything with the settings of `LoopSettings` under `training`, as attributes or
             keys. `weight_decay` is set for the optimizer's groups, but for those without weight
             decay beside others with it.
-        device: a device or its name; default: CUDA, MPS or CPU, the first there is.
+        device: a device or its name; default, and auto: CUDA, MPS or CPU, the first there is.
         scheduler: stepped each epoch, or each optimizer step with `scheduler_step_per_batch`.
 
     Raises:
-        ConfigurationError: for a config that `LoopSettings.of` refuses, and for a plateau schedule
-            that is to be stepped each optimizer step.
+        ConfigurationError: for a config that `LoopSettings.of` refuses, a device that is not there,
+            and a plateau schedule that is to be stepped each optimizer step.
     """
 
     eval_prefix = "eval"

@@ -14,7 +14,7 @@ from raytune_ocr.errors import (
     DivergenceError,
     ExperimentFailedError,
 )
-from raytune_ocr.training import Callback, Trainer, seed_everything
+from raytune_ocr.training import Callback, Trainer, get_device, seed_everything
 from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
 from tests.fixtures.trainers import loader, trainer
 
@@ -273,6 +273,9 @@ def test_the_device_may_be_a_text():
     instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), nn.MSELoss(), device="cpu")
     assert instance.device == torch.device("cpu")
     assert len(instance.train(loader(), 1)["train_loss"]) == 1
+    assert Trainer(model, instance.optimizer, None, device="auto").device == get_device()
+    with pytest.raises(ConfigurationError, match=r"device: must be auto, cpu, .*, got 'gpu'"):
+        Trainer(model, instance.optimizer, None, device="gpu")
 
 
 def test_a_plateau_schedule_cannot_be_stepped_each_batch():
