@@ -171,6 +171,8 @@ class TrainingState:
         """
         state = read_state(path, self.device)
         if load_optimizer and load_scheduler:
+            for name in ("model_state_dict", "optimizer_state_dict", "epoch"):
+                part_of(state, name, path)  # before any part is loaded
             self.load_state_dict(state)
         else:
             self.load_weights(part_of(state, "model_state_dict", path))
