@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 
 DIGITS = "០១២៣៤៥៦៧៨៩"
 
@@ -98,8 +99,14 @@ class Vocabulary:
         """The vocabulary of a mapping that may name `<EOS>`, `<PAD>` and `<BLANK>`.
 
         Raises:
-            ValueError: when an id is given two meanings.
+            ValueError: when an id is given two meanings, or is no integer >= 0.
         """
+        for index in (*idx_to_char, pad_token_id, eos_token_id):
+            if not isinstance(index, Integral) or index < 0:
+                raise ValueError(
+                    "idx_to_char, pad_token_id, eos_token_id: ids must be integers >= 0, got "
+                    f"{index!r}"
+                )
         named = {char: index for index, char in idx_to_char.items()}
         if len(named) != len(idx_to_char):
             raise ValueError("idx_to_char: must give each character one id")

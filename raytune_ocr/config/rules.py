@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import reprlib
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ class Rule(NamedTuple):
     """The rule of a value.
 
     Attributes:
-        kind: its Python type; float takes integers, list takes tuples.
+        kind: its Python type; float takes integers, list takes tuples, str takes `pathlib` paths.
         text: the rule in words, after "must be".
         schema: the same as a JSON Schema.
         holds: whether a value of that type obeys the rule.
@@ -51,6 +52,8 @@ def _typed(kind: type, value: Any) -> Any:
         return int(value) if is_number(value) and isinstance(value, int) else None
     if kind is list:
         return list(value) if isinstance(value, (list, tuple)) else None
+    if kind is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)  # bytes for some
     return kind(value) if isinstance(value, kind) else None
 
 

@@ -67,9 +67,10 @@ def inputs_and_targets(batch: Any, model: nn.Module) -> tuple[Any, Any]:
 def _of_mapping(batch: Mapping[str, Any], model: nn.Module) -> tuple[Any, Any]:
     key = next((key for key in LABEL_KEYS if key in batch), None)
     targets = None if key is None else batch[key]
-    taken = _arguments(model)
-    if taken is None:  # it takes any
-        return batch, targets
+    taken, takes_any = _arguments(model)
+    if takes_any:
+        renamed = key == "label" and "labels" in taken and "label" not in taken
+        return {LABEL_KEYS[0] if renamed and n == key else n: v for n, v in batch.items()}, targets
     inputs = {name: value for name, value in batch.items() if name != key}
     if key is not None and key in taken:
         inputs[key] = targets
@@ -87,9 +88,8 @@ def _of_mapping(batch: Mapping[str, Any], model: nn.Module) -> tuple[Any, Any]:
     return inputs, targets
 
 
-def _arguments(model: nn.Module) -> list[str] | None:
-    """Return the names that the model's `forward` takes; None if it takes any."""
+def _arguments(model: nn.Module) -> tuple[list[str], bool]:
+    """Return the names that the model's `forward` takes, and whether it takes any other too."""
     parameters = inspect.signature(model.forward).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return [parameter.name for parameter in parameters]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    return [parameter.name for parameter in parameters], takes_any

@@ -6,29 +6,33 @@ import logging
 
 import torch
 
+from raytune_ocr.config.rules import DEVICE
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
 
-def get_device(name: str = "auto") -> torch.device:
+def get_device(name: str | torch.device = "auto") -> torch.device:
     """The device of that name; "auto" takes CUDA, then MPS, then the CPU.
 
     Raises:
-        ConfigurationError: for a device that this machine does not have.
+        ConfigurationError: for a device that does not exist or that this machine does not have.
     """
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigurationError(f"device: must be {DEVICE.text}, got {name!r}") from None
     missing = {
         "cuda": not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count(),
         "mps": not torch.backends.mps.is_available(),
     }
     if missing.get(device.type, False):
-        raise ConfigurationError(f"device: this machine has no {name!r}; use auto or cpu")
+        raise ConfigurationError(f"device: this machine has no {str(name)!r}; use auto or cpu")
     return device
 
 

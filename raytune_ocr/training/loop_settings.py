@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from raytune_ocr.config.rules import shown
 from raytune_ocr.config.settings import RULES, check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
@@ -19,6 +20,8 @@ FIELD_OF = {
     "ema_decay": "ema_decay",
 }
 """Settings of the loop, and the field of `TrainingConfig` with the same rule."""
+
+OF_FIELD = {field: name for name, field in FIELD_OF.items()}
 
 SETTINGS = (*FIELD_OF, "scheduler_step_per_batch")
 
@@ -56,10 +59,12 @@ class LoopSettings:
         """
         if config is None or isinstance(config, cls):
             return config or cls()
+        _check_settings("config", config)
         _refuse_flat(config)
         training = member(config, "training")
         if training is None:
             return cls()
+        _check_settings("config.training", training)
         for name in _names(training):
             if name not in SETTINGS and name not in OF_OTHERS:
                 problem = unknown_name("setting", name, SETTINGS)
@@ -81,10 +86,18 @@ def member(owner: Any, name: str) -> Any:
     return getattr(owner, name, None)
 
 
+def _check_settings(place: str, owner: Any) -> None:
+    """Raise for what has no settings: a text, a number, a list."""
+    if isinstance(owner, (str, bytes, int, float, list, tuple)):
+        raise ConfigurationError(
+            f"{place}: must be a mapping, or an object with attributes, got {shown(owner)}"
+        )
+
+
 def _refuse_flat(config: Any) -> None:
     """Raise where settings are not under `training`, since they would be ignored."""
     for name in _names(config):
-        plain = name.removeprefix("training.")
+        plain = OF_FIELD.get(name, name).removeprefix("training.")
         near = difflib.get_close_matches(plain, SETTINGS, n=1, cutoff=0.8)
         if near or name.startswith("training."):
             setting = near[0] if near else plain

@@ -96,10 +96,10 @@ class ReaderLoop(Loop):
 
     def _compute_loss(self, outputs: Any, targets: Tensor) -> Tensor:
         loss_fn, logits = self.loss_fn, getattr(outputs, "logits", outputs)
-        if isinstance(loss_fn, (nn.CrossEntropyLoss, nn.NLLLoss)):
-            return loss_fn(logits.flatten(0, 1).float(), targets.flatten())
         auxiliary = getattr(outputs, "ctc_logits", None)
         if loss_fn is None or auxiliary is None or not self._trains_encoder(loss_fn):
+            if isinstance(loss_fn, (nn.CrossEntropyLoss, nn.NLLLoss)):
+                return loss_fn(logits.flatten(0, 1).float(), targets.flatten())
             return super()._compute_loss(outputs if loss_fn is None else logits, targets)
         loss = loss_fn(logits, targets, ctc_logits=auxiliary)
         return loss["loss"] if isinstance(loss, Mapping) else loss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn.modules.loss import _Loss
 from raytune_ocr.config.settings import LOSS_TYPES, check
 from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.errors import ConfigurationError, unknown_name
+from raytune_ocr.training.loop_settings import member
 from raytune_ocr.vocabulary import BLANK_TOKEN_ID, EOS_TOKEN_ID, PAD_TOKEN_ID
 
 
@@ -43,7 +45,7 @@ class CrossEntropyLoss(nn.Module):
 
         Where there are more predictions than targets, the others have to answer EOS.
         """
-        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id)
+        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id, self.pad_token_id)
         if (targets == self.pad_token_id).all():
             return _zero(predictions)
         return functional.cross_entropy(
@@ -88,7 +90,7 @@ class FocalLoss(nn.Module):
 
         Where there are more predictions than targets, the others have to answer EOS.
         """
-        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id)
+        targets = _lengthened(targets, predictions.shape[1], self.eos_token_id, self.pad_token_id)
         log_probs = functional.log_softmax(predictions.float(), dim=-1)
         counted = targets != self.pad_token_id
         of_target = targets.where(counted, torch.zeros_like(targets)).unsqueeze(-1)
@@ -265,7 +267,8 @@ def create_loss_function(
 def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
     """Return the result of `loss_fn` on a model's outputs: a tensor, or a mapping with "loss".
 
-    The losses of `torch.nn` and `torch.nn.functional` get the `logits` of outputs that have some.
+    The losses of `torch.nn` and `torch.nn.functional`, also in a `functools.partial`, get the
+    `logits` of outputs that have some, as an attribute or a key.
 
     Raises:
         ConfigurationError: for a batch without targets, and for logits of sequences that a loss
@@ -276,11 +279,12 @@ def loss_of(loss_fn: Callable[..., Any], outputs: Any, targets: Any) -> Any:
             "loss_fn: needs targets, but the batch has none; name them labels or label in it, or "
             "give loss_fn=None to a model that computes its own loss"
         )
-    of_torch = isinstance(loss_fn, _Loss) or _home(loss_fn) == functional.__name__
-    logits = getattr(outputs, "logits", None)
+    plain = loss_fn.func if isinstance(loss_fn, functools.partial) else loss_fn
+    of_torch = isinstance(plain, _Loss) or _home(plain) == functional.__name__
+    logits = member(outputs, "logits")
     if not of_torch or logits is None:
         return loss_fn(outputs, targets)
-    by_class = isinstance(loss_fn, nn.CrossEntropyLoss) or loss_fn is functional.cross_entropy
+    by_class = isinstance(plain, nn.CrossEntropyLoss) or plain is functional.cross_entropy
     if by_class and logits.ndim == 3 and targets.ndim == 2:
         raise ConfigurationError(
             f"loss_fn: must take logits [B, L, C], as the model returns them (here "
@@ -312,10 +316,17 @@ def _home(function: Any) -> str:
     return getattr(function, "__module__", None) or ""
 
 
-def _lengthened(targets: Tensor, length: int, eos_token_id: int) -> Tensor:
-    """Targets [B, L] filled with EOS to [B, length]; a longer one stays as it is."""
+def _lengthened(targets: Tensor, length: int, eos_token_id: int, pad_token_id: int) -> Tensor:
+    """Targets [B, L] filled with EOS to [B, length], rows of PAD alone with PAD.
+
+    Targets that are at least as long stay as they are.
+    """
     missing = length - targets.shape[1]
-    return functional.pad(targets, (0, missing), value=eos_token_id) if missing > 0 else targets
+    if missing <= 0:
+        return targets
+    empty = (targets == pad_token_id).all(dim=1, keepdim=True)
+    filled = functional.pad(targets, (0, missing), value=eos_token_id)
+    return filled.masked_fill(empty, pad_token_id)
 
 
 def _zero(predictions: Tensor) -> Tensor:

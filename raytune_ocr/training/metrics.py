@@ -115,7 +115,7 @@ class OCRMetrics:
         kind: how logits are decoded, "attention" or "ctc".
 
     Raises:
-        ConfigurationError: when an id is given two meanings.
+        ConfigurationError: when an id is given two meanings, or is no integer >= 0.
     """
 
     def __init__(

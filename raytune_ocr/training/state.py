@@ -39,7 +39,7 @@ class TrainingState:
         device: torch.device | str | None,
         settings: LoopSettings,
     ) -> None:
-        self.device = get_device() if device is None else torch.device(device)
+        self.device = get_device("auto" if device is None else device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.model = model.to(self.device)
@@ -171,6 +171,8 @@ class TrainingState:
         """
         state = read_state(path, self.device)
         if load_optimizer and load_scheduler:
+            for name in ("model_state_dict", "optimizer_state_dict", "epoch"):
+                part_of(state, name, path)  # before any part is loaded
             self.load_state_dict(state)
         else:
             self.load_weights(part_of(state, "model_state_dict", path))

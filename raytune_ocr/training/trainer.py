@@ -55,12 +55,12 @@ class Trainer(TrainingState):
         config: anything with the settings of `LoopSettings` under `training`, as attributes or
             keys. `weight_decay` is set for the optimizer's groups, but for those without weight
             decay beside others with it.
-        device: a device or its name; default: CUDA, MPS or CPU, the first there is.
+        device: a device or its name; default, and auto: CUDA, MPS or CPU, the first there is.
         scheduler: stepped each epoch, or each optimizer step with `scheduler_step_per_batch`.
 
     Raises:
-        ConfigurationError: for a config that `LoopSettings.of` refuses, and for a plateau schedule
-            that is to be stepped each optimizer step.
+        ConfigurationError: for a config that `LoopSettings.of` refuses, a device that is not there,
+            and a plateau schedule that is to be stepped each optimizer step.
     """
 
     eval_prefix = "eval"
@@ -172,9 +172,8 @@ class Trainer(TrainingState):
         metrics = _prefixed("train", figures)
         if eval_dataloader is not None:
             metrics |= _prefixed(self.eval_prefix, self._eval_figures(eval_dataloader))
-        metrics["learning_rate"] = learning_rate
-        metrics["seconds"] = seconds
-        metrics["samples_per_second"] = (self._samples or math.nan) / max(seconds, 1e-9)
+        speed = (self._samples or math.nan) / max(seconds, 1e-9)
+        metrics |= {"learning_rate": learning_rate, "seconds": seconds, "samples_per_second": speed}
         return metrics
 
     def _train_figures(self, dataloader: Iterable[Any], epoch: int) -> Mapping[str, float]:
@@ -372,7 +371,8 @@ class Trainer(TrainingState):
 
     def _update_metrics(self, calculator: Metrics, outputs: Any, targets: Any) -> None:
         """Show a batch's outputs, or their `logits` where they have some, to the calculator."""
-        calculator.update(getattr(outputs, "logits", outputs), targets)
+        logits = member(outputs, "logits")
+        calculator.update(outputs if logits is None else logits, targets)
 
 
 class _Means:

@@ -169,3 +169,10 @@ def test_a_monitor_of_no_known_direction_needs_a_mode():
             make(early_stopping_monitor="quality")
         made = make(early_stopping_monitor="quality", early_stopping_mode="min")
         assert made.early_stopping_mode == "min"
+
+
+def test_a_path_may_be_one_of_pathlib(tmp_path):
+    config = TrainingConfig(output_dir=tmp_path, metadata_path=tmp_path / "metadata.yaml")
+    assert (config.output_dir, type(config.metadata_path)) == (str(tmp_path), str)
+    config.save_yaml(tmp_path / "config.yaml")
+    assert TrainingConfig.from_yaml(tmp_path / "config.yaml") == config

@@ -22,6 +22,13 @@ class OwnLoss(nn.Module):
         return input_ids
 
 
+class OwnLossAndMore(nn.Module):
+    """As Hugging Face's models are since Transformers 5."""
+
+    def forward(self, input_ids, labels=None, **kwargs):
+        return input_ids
+
+
 class Anything(nn.Module):
     def forward(self, **inputs):
         return inputs
@@ -38,9 +45,10 @@ def test_the_only_input_of_a_mapping_may_have_any_name():
     assert inputs is X and targets is Y
 
 
+@pytest.mark.parametrize("model", [OwnLoss(), OwnLossAndMore()])
 @pytest.mark.parametrize("key", ["labels", "label"])
-def test_a_model_that_computes_its_own_loss_gets_its_labels(key):
-    inputs, targets = inputs_and_targets({"input_ids": X, key: Y}, OwnLoss())
+def test_a_model_that_computes_its_own_loss_gets_its_labels(key, model):
+    inputs, targets = inputs_and_targets({"input_ids": X, key: Y}, model)
     assert inputs["labels"] is Y and targets is Y and set(inputs) == {"input_ids", "labels"}
     batch = {"x": X, key: Y}
     assert inputs_and_targets(batch, Anything()) == (batch, Y)

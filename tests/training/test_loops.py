@@ -51,8 +51,9 @@ def test_any_loss_of_predictions_and_targets_trains_a_ctc_reader():
         assert reader_loop(loss_fn, "ctc_small").train_pass([(IMAGES, TARGETS)])["loss"] > 0
 
 
-def test_a_loss_that_leaves_the_encoders_head_untrained_says_so_once(caplog):
-    loop = reader_loop(CrossEntropyLoss())
+@pytest.mark.parametrize("loss_fn", [CrossEntropyLoss(), nn.CrossEntropyLoss()])
+def test_a_loss_that_leaves_the_encoders_head_untrained_says_so_once(caplog, loss_fn):
+    loop = reader_loop(loss_fn)
     loop.train_pass([(IMAGES, TARGETS)] * 2)
     assert caplog.text.count("CrossEntropyLoss takes no ctc_logits") == 1
 

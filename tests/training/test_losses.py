@@ -101,6 +101,15 @@ def test_a_batch_of_padding_alone_has_the_loss_0_and_no_gradient(loss):
     value = value_of(loss(logits, torch.full((2, 20), PAD_TOKEN_ID)))
     value.backward()
     assert value == 0 and (logits.grad == 0).all()
+    assert value_of(loss(logits, torch.full((2, 9), PAD_TOKEN_ID))) == 0  # fewer than predictions
+
+
+@pytest.mark.parametrize("loss", [CrossEntropyLoss(), FocalLoss()])
+def test_rows_of_padding_do_not_count_beside_shorter_targets(loss):
+    logits = torch.randn(3, 12, 13)
+    padded = torch.cat([TARGETS, torch.full_like(TARGETS[:1], PAD_TOKEN_ID)])
+    assert TARGETS.shape[1] < logits.shape[1]
+    torch.testing.assert_close(loss(logits, padded), loss(logits[:2], TARGETS))
 
 
 def test_rows_of_padding_do_not_count_for_ctc():

@@ -159,6 +159,18 @@ def test_ids_with_two_meanings_are_refused(mapping, ids, told):
         OCRMetrics(mapping, **ids)
 
 
+@pytest.mark.parametrize(
+    ("mapping", "ids"), [({"0": "a"}, {}), ({"a": 0}, {}), ({0: "a"}, {"pad_token_id": -100})]
+)
+def test_ids_that_are_no_places_of_logits_are_refused(mapping, ids):
+    with pytest.raises(ConfigurationError, match=r"ids must be integers >= 0, got ('0'|'a'|-100)"):
+        OCRMetrics(mapping, **ids)
+
+
+def test_ids_may_be_integers_of_numpy():
+    assert OCRMetrics({np.int64(0): "a"}, np.int64(2), np.int64(1)).pad_token_id == 2
+
+
 def test_targets_with_ids_that_the_vocabulary_does_not_know_are_an_error():
     metrics = OCRMetrics({0: "a", 1: "b"})
     metrics.update(ids("1"), ids("5"))

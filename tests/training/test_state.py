@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -71,3 +72,12 @@ def test_a_state_without_weights_is_a_key_error(tmp_path):
         trainer().load_checkpoint(str(tmp_path / "a.pt"))
     with pytest.raises(FileNotFoundError):
         trainer().load_checkpoint(str(tmp_path / "b.pt"))
+
+
+def test_a_checkpoint_that_lacks_a_part_is_named_and_changes_nothing(tmp_path):
+    instance, path = trainer(), tmp_path / "weights.pt"
+    before = copy.deepcopy(instance.model.state_dict())
+    write_state(path, {"model_state_dict": {n: torch.zeros_like(w) for n, w in before.items()}})
+    with pytest.raises(KeyError, match=r"weights\.pt: must have optimizer_state_dict"):
+        instance.load_checkpoint(str(path))
+    assert all(torch.equal(w, before[n]) for n, w in instance.model.state_dict().items())

@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from raytune_ocr.errors import (
     DivergenceError,
     ExperimentFailedError,
 )
-from raytune_ocr.training import Callback, Trainer, seed_everything
+from raytune_ocr.training import Callback, Trainer, get_device, seed_everything
 from raytune_ocr.training.callbacks.epoch_log import EpochLog, read_epoch_log
 from tests.fixtures.trainers import loader, trainer
 
@@ -272,6 +273,9 @@ def test_the_device_may_be_a_text():
     instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), nn.MSELoss(), device="cpu")
     assert instance.device == torch.device("cpu")
     assert len(instance.train(loader(), 1)["train_loss"]) == 1
+    assert Trainer(model, instance.optimizer, None, device="auto").device == get_device()
+    with pytest.raises(ConfigurationError, match=r"device: must be auto, cpu, .*, got 'gpu'"):
+        Trainer(model, instance.optimizer, None, device="gpu")
 
 
 def test_a_plateau_schedule_cannot_be_stepped_each_batch():
@@ -320,9 +324,15 @@ def with_logits(shape=()):
     return Model()
 
 
-@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy])
-def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn):
+SMOOTHED = functools.partial(nn.functional.cross_entropy, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(), nn.functional.cross_entropy, SMOOTHED])
+def test_cross_entropy_uses_the_logits_of_an_output_that_has_some(loss_fn, as_dict):
     model = with_logits()
+    if as_dict:
+        model.register_forward_hook(lambda _, inputs, output: output._asdict())
     batches = [{"x": torch.randn(8, 10), "label": torch.randint(0, 3, (8,))}]
     instance = Trainer(model, torch.optim.SGD(model.parameters(), 0.1), loss_fn, device="cpu")
     losses = instance.train(batches, 20)["train_loss"]

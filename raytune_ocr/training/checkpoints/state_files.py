@@ -8,9 +8,12 @@ can make a reader take a member for an empty folder and load whatever is in memo
 from __future__ import annotations
 
 import hashlib
+import io
+import operator
 import os
 import struct
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,20 +22,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raytune_ocr.errors import CheckpointError, CheckpointNotFoundError, IncompleteCheckpointError
+from raytune_ocr.config.rules import shown
+from raytune_ocr.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    ConfigurationError,
+    IncompleteCheckpointError,
+)
 from raytune_ocr.files import naming_disk_full, replacing
 
 DIGEST = "digest"  # of all other entries
+PLAIN = (str, int, float, bool, bytes, type(None))
 
 
 def write_state(
     path: str | os.PathLike[str], state: Mapping[str, Any], *, aside: bool = True
 ) -> None:
-    """Write tensors and plain values with their digest; NumPy's numbers become Python's.
+    """Write tensors and plain values with their digest.
+
+    NumPy's numbers become Python's and its arrays tensors, named tuples become tuples.
 
     Args:
         aside: write a temporary file, flush it to the disk and then replace `path`, which holds
             the old state or the new one, never half. Without it, `path` must be nobody's yet.
+
+    Raises:
+        ConfigurationError: for a value that `read_state` could not read.
     """
     content = _plain(dict(state))
     content[DIGEST] = digest_of(content)
@@ -88,15 +103,44 @@ def part_of(state: Mapping[str, Any], name: str, path: str | os.PathLike[str] = 
     return state[name]
 
 
-def _plain(value: Any) -> Any:
-    """`value` with NumPy's numbers as Python's, which `weights_only` loads."""
+def _plain(value: Any, place: str = "") -> Any:
+    """`value` as tensors and plain values, which `weights_only` loads.
+
+    Args:
+        place: the keys that lead to it, for messages.
+    """
     if isinstance(value, np.generic):
-        return value.item()
-    if type(value) is dict:
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_plain, value))
+        value = value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return torch.tensor(value)
+    if isinstance(value, Mapping):
+        items = {
+            _plain(k): _plain(v, f"{place}.{k}" if place else str(k)) for k, v in value.items()
+        }
+        same = all(map(operator.is_, items.values(), value.values()))
+        return value if same and type(value) is OrderedDict else items  # a model's has metadata
+    if type(value) is list:
+        return [_plain(item, f"{place}[{index}]") for index, item in enumerate(value)]
+    if type(value) is tuple or hasattr(value, "_fields"):
+        return tuple(_plain(item, f"{place}[{index}]") for index, item in enumerate(value))
+    if not (type(value) in PLAIN or isinstance(value, Tensor) or _is_readable(value)):
+        raise ConfigurationError(
+            f"{place}: must be a tensor, a plain value, or a mapping or list of these to be loaded "
+            f"again, got {shown(value)}; save its state_dict() or its text"
+        )
     return value
+
+
+def _is_readable(value: Any) -> bool:
+    """Whether a checkpoint that holds `value` can be read again."""
+    content = io.BytesIO()
+    try:
+        torch.save(value, content)
+        content.seek(0)
+        torch.load(content, weights_only=True)
+    except Exception:  # pickle and torch raise many kinds
+        return False
+    return True
 
 
 def digest_of(state: Any) -> str:

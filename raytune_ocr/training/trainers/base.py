@@ -30,6 +30,7 @@ from raytune_ocr.training.callbacks.tensorboard import TensorBoardLogger
 from raytune_ocr.training.checkpoints.checkpoint import CheckpointManager
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 from raytune_ocr.training.checkpoints.state_files import read_state, write_state
+from raytune_ocr.training.device import get_device
 from raytune_ocr.training.loop_settings import LoopSettings
 from raytune_ocr.training.loops import Augment, Loop
 from raytune_ocr.training.optim.build import setup_optimizer_and_scheduler
@@ -53,7 +54,7 @@ class BaseTrainer(ABC):
     what these return stands in each epoch's metrics.
 
     Raises:
-        ConfigurationError: when the config breaks a rule.
+        ConfigurationError: when the config breaks a rule, and for a device that is not there.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class BaseTrainer(ABC):
     ) -> None:
         config.validate()
         self.config = config
-        self.device = torch.device(device)
+        self.device = get_device(device)
         self.model = model.to(self.device)
         self.train_loader = train_loader
         self.val_loader = val_loader

@@ -1,4 +1,6 @@
 import pickle
+from collections import OrderedDict, defaultdict
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +56,10 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     manager = saved(tmp_path, [1])
     path = manager.list_checkpoints()[0]
     before = path.read_bytes()
+    bad = torch.ones(1)
+    bad.hook = lambda: None  # is pickled with it
     with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
-        manager.save_state({"epoch": 1, "bad": lambda: None}, 1)
+        manager.save_state({"epoch": 1, "bad": bad}, 1)
     assert path.read_bytes() == before
     assert list(tmp_path.glob(".*")) == []
 
@@ -109,6 +113,26 @@ def test_metrics_may_be_numbers_of_numpy(tmp_path):
     assert manager.load_checkpoint(path)["metrics"] == {"accuracy": 0.5, "epoch": 1}
     assert manager.save_best_model(nn.Linear(2, 2), None, 2, np.float32(0.1), np.float64(90.0))
     assert CheckpointManager(tmp_path).best_accuracy == 90.0
+
+
+def test_metrics_may_be_numbers_of_numpy_in_any_nesting(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    deep = {"pair": (np.float32(0.5), [np.int64(3)]), "counts": np.array([[1, 2]])}
+    metrics = OrderedDict(deep=defaultdict(dict, deep), flag=np.bool_(True))
+    path = manager.save_checkpoint(nn.Linear(2, 2), None, None, np.int64(1), metrics)
+    read = manager.load_checkpoint(path)["metrics"]
+    assert read["deep"]["pair"] == (0.5, [3]) and read["flag"] is True
+    assert read["deep"]["counts"].tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("value", [Path("a"), object(), lambda: 0, datetime(2020, 1, 1)])
+def test_what_could_not_be_loaded_again_is_refused_by_name_when_it_is_saved(tmp_path, value):
+    manager = CheckpointManager(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"extra\.of\[1\]: must be a tensor"):
+        manager.save_checkpoint(
+            nn.Linear(2, 2), None, epoch=1, extra_state={"extra": {"of": [1, value]}}
+        )
+    assert manager.list_checkpoints() == []
 
 
 def test_a_missing_checkpoint_is_a_file_not_found_error(tmp_path):
