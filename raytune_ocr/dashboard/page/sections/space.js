@@ -2,9 +2,9 @@
 
 import { axisOf, Chart, colorScale, css, extent, runColor, tooltip, upright } from "page/charts.js";
 import { choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
-import { get, select, set, store, visible } from "page/store.js";
-import { shownSettings } from "page/parallel.js";
-import { scoreLabel } from "page/table.js";
+import { get, scored, select, set, store, visible } from "page/store.js";
+import { shownSettings } from "page/sections/parallel.js";
+import { scoreLabel } from "page/sections/table.js";
 
 const CELLS = 28; // of the contour, along each axis
 const POWER = 3; // of the inverse distance
@@ -15,8 +15,6 @@ export function makeSpace() {
   const contour = new Chart("Score over two settings", drawContour);
   for (const chart of [slice, contour]) chart.on("click", ({ value }) => value?.[3] && select([value[3]]));
   const note = h("p", { class: "hover" });
-
-  const scored = () => visible().filter((trial) => trial.get("score") !== null);
 
   function chosen() {
     const ids = shownSettings(store.trials);
@@ -29,7 +27,7 @@ export function makeSpace() {
     const { ids, a, b } = chosen();
     const options = ids.map((id) => [id, labelOf(id)]);
     const change = (name) => (value) => { set(name, value); update(); };
-    fillIfNew(controls, [ids, a, b], () => [choice("setting", options, a, change("a")), choice("and", options, b, change("b"))]);
+    fillIfNew(controls, [ids, a, b], () => [choice("setting", options, a, change("a")), b ? choice("and", options.filter(([id]) => id !== a), b, change("b")) : null]);
     slice.render();
     contour.render();
     fill(note, b ? "The surface is interpolated between the trials (points) by their distance: between far points it is a guess."
@@ -37,7 +35,7 @@ export function makeSpace() {
   }
 
   function drawSlice() {
-    const [trials, { a }] = [scored(), chosen()];
+    const [trials, { a }] = [scored(visible()), chosen()];
     if (!a || !trials.length) return null;
     const x = axisOf(labelOf(a), trials.map((trial) => trial.get(a)));
     const points = (some) => some.filter((trial) => trial.get(a) !== null)
@@ -53,7 +51,7 @@ export function makeSpace() {
   }
 
   function drawContour() {
-    const [all, { a, b }] = [scored(), chosen()];
+    const [all, { a, b }] = [scored(visible()), chosen()];
     const trials = all.filter((trial) => b && trial.get(a) !== null && trial.get(b) !== null);
     if (trials.length < 3) return null;
     const x = axisOf(labelOf(a), trials.map((trial) => trial.get(a)));
@@ -70,7 +68,7 @@ export function makeSpace() {
     };
   }
 
-  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update };
+  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update, has: () => scored().length > 0 && shownSettings(store.trials).length > 0 };
 }
 
 const named = ({ value }) => (value[3] ? `${value[3].replace(/^\d+\//, "")}\n${scoreLabel()} ${shown(value[2])}` : "");
