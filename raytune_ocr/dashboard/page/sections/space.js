@@ -81,22 +81,24 @@ function surface(points, xAxis, yAxis) {
   for (let i = 0; i < xs.cells; i++) {
     for (let j = 0; j < ys.cells; j++) {
       const score = interpolated(known, (i + 0.5) / xs.cells, (j + 0.5) / ys.cells);
-      cells.push([xs.value(i / xs.cells), ys.value(j / ys.cells), score, null, xs.value((i + 1) / xs.cells), ys.value((j + 1) / ys.cells)]);
+      const [[x0, x1], [y0, y1]] = [xs.edges(i), ys.edges(j)];
+      cells.push([x0, y0, score, null, x1, y1]);
     }
   }
   return cells;
 }
 
-/** Places of values between 0 and 1, and back. */
+/** Places of values between 0 and 1, and the edges of a cell; of a category, both are its number. */
 function scaleOf(values, { type, data }) {
   if (type === "category") {
     const size = data.length;
-    return { cells: size, unit: (v) => (data.indexOf(v) + 0.5) / size, value: (u) => u * size - 0.5 };
+    return { cells: size, unit: (v) => (data.indexOf(v) + 0.5) / size, edges: (i) => [i, i] };
   }
   const [into, back] = type === "log" ? [Math.log, Math.exp] : [(v) => v, (v) => v];
   const [low, high] = extent(values.map(into));
   const range = high - low || 1;
-  return { cells: CELLS, unit: (v) => (into(v) - low) / range, value: (u) => back(low + u * range) };
+  const value = (u) => back(low + u * range);
+  return { cells: CELLS, unit: (v) => (into(v) - low) / range, edges: (i) => [value(i / CELLS), value((i + 1) / CELLS)] };
 }
 
 function interpolated(known, x, y) {
@@ -110,8 +112,10 @@ function interpolated(known, x, y) {
 }
 
 function drawCell(parameters, api) {
-  const [x0, y0] = api.coord([api.value(0), api.value(1)]).map(Math.round);
-  const [x1, y1] = api.coord([api.value(4), api.value(5)]).map(Math.round);
+  const band = api.size([1, 1]); // of a category
+  const half = [[0, 4], [1, 5]].map(([low, high], at) => (api.value(low) === api.value(high) ? band[at] / 2 : 0));
+  const [x0, y0] = api.coord([api.value(0), api.value(1)]).map((place, at) => Math.round(place + (at ? half[1] : -half[0])));
+  const [x1, y1] = api.coord([api.value(4), api.value(5)]).map((place, at) => Math.round(place + (at ? -half[1] : half[0])));
   const shape = { x: Math.min(x0, x1), y: Math.min(y0, y1), width: Math.abs(x1 - x0), height: Math.abs(y1 - y0) };
   return { type: "rect", shape, style: { fill: api.visual("color") } };
 }
