@@ -71,6 +71,12 @@ def test_a_frozen_page_is_whole_at_three_widths_and_runs_no_script_of_its_data(f
             page.wait_for_selector("[data-trial=trial_7]")
             page.get_by_text("Error of trial_8").wait_for()
             assert NASTY in page.locator("#section-trial pre").inner_text()
+            links = page.locator("nav a:visible").all_inner_texts()
+            assert "Failures" in links and "Slice and contour" in links
+            assert not {"Timeline of trials", "Confirmation and test split"} & set(links)
+            heads = page.locator(".head .cell").all_inner_texts()
+            first = ["trial", "val_char_accuracy ▼"] if width < 640 else ["trial", "status"]
+            assert heads[:2] == first and heads.index("learning rate") < heads.index("epochs")
             page.locator("#section-pareto").scroll_into_view_if_needed()
             page.wait_for_selector("#section-pareto canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -22,7 +22,7 @@ export function makeTimeline() {
     chart.element.style.height = `${Math.min(MOST_HEIGHT, 90 + LANE * 1.5 * lanes.length)}px`;
     chart.plot?.resize();
     chart.render();
-    fill(note, "A bar lasts from the start of a trial's first epoch to the end of its last one; the empty parts of a bar are pauses.");
+    fill(note, "A bar lasts from the start of a trial's first epoch to the end of its last one; thin parts are pauses.");
   }
 
   const trials = () => visible().filter((trial) => trial.get("began") !== null);
@@ -42,7 +42,7 @@ export function makeTimeline() {
       yAxis: axis("", { type: "category", scale: false, inverse: true, data: lanes.map(({ name }) => name) }),
       series: [
         { type: "custom", renderItem: bar, encode: { x: [1, 2], y: 0 }, data },
-        { type: "custom", name: "paused", silent: true, z: 4, tooltip: { show: false }, renderItem: bar, encode: { x: [1, 2], y: 0 }, color: css("--back"), data: pauses(lanes) },
+        { type: "custom", name: "paused", silent: true, z: 4, tooltip: { show: false }, renderItem: pause, encode: { x: [1, 2], y: 0 }, data: pauses(lanes) },
       ],
     };
   }
@@ -76,6 +76,18 @@ function bar(parameters, api) {
   return {
     type: "rect", shape: { x: x0, y: y - height / 2, width: Math.max(2, x1 - x0), height },
     style: { fill: api.visual("color"), stroke: css("--card"), lineWidth: 1 },
+  };
+}
+
+/** The part of a bar in which its trial is paused: a line in the place of the bar. */
+function pause(parameters, api) {
+  const { shape, ...rest } = bar(parameters, api);
+  const y = shape.y + shape.height / 2;
+  return {
+    type: "group", children: [
+      { ...rest, shape, style: { fill: css("--back"), stroke: css("--back"), lineWidth: 1 } },
+      { type: "line", shape: { x1: shape.x, x2: shape.x + shape.width, y1: y, y2: y }, style: { stroke: css("--soft-line"), lineWidth: 2 } },
+    ],
   };
 }
 
