@@ -1,4 +1,4 @@
-"""Take from a results JSON what the journal does not have: costs, targets, confirmation, test."""
+"""Read for the page what a results JSON has and the journal does not, or no longer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 
 from raytune_ocr.results.analysis import held_out
 from raytune_ocr.results.journal_lines import finite
+from raytune_ocr.results.replay import TrialState
 from raytune_ocr.results.run_folders import why_gone
+from raytune_ocr.tasks.registry import all_tasks
 
 KEPT = ("costs", "environment", "timestamp")
 CANDIDATE = ("experiment_name", "mean", "std", "interval", "scores", "failed_seeds")
@@ -60,3 +62,51 @@ def _confirmation(found: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": found["verdict"],
         "candidates": finite(candidates),
     }
+
+
+# Trials without a journal
+
+
+def trial_of(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> TrialState:
+    """Return the trial of a result.
+
+    Args:
+        rows: its epochs.
+    """
+    return TrialState(
+        status=result["status"],
+        stop_reason=result.get("stop_reason") or "",
+        error_message=result.get("error_message") or result.get("error") or "",
+        epochs=rows,
+        search=result.get("search") or "",
+        sampled=result.get("sampled") or {},
+        made_with=result.get("made_with") or {},
+        config=config_of(result),
+    )
+
+
+def config_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a result, with its monitored metric."""
+    metric, mode, _ = _judged_by(result)
+    monitor = {"early_stopping_monitor": metric, "early_stopping_mode": mode} if metric else {}
+    return {**monitor, **(result.get("config") or result.get("hyperparameters") or {})}
+
+
+def outcome_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of the page has of a result whose epochs are gone."""
+    metric, _, value = _judged_by(result)
+    return {
+        "score": value if config_of(result).get("early_stopping_monitor") == metric else None,
+        "best_epoch": result.get("best_epoch"),
+        "epochs": result.get("total_epochs") or 0,
+        "seconds": result.get("training_time") or 0,
+    }
+
+
+def _judged_by(result: Mapping[str, Any]) -> tuple[str, str | None, Any]:
+    """Return the metric by which a trial is judged, its mode and its best value."""
+    if result.get("best_metric"):
+        return result["best_metric"], result.get("best_mode"), result.get("best_value")
+    figures = (pair for task in all_tasks() for pair in task.figures.items())
+    there = ((metric, None, result[key]) for key, metric in figures if result.get(key) is not None)
+    return next(there, ("", None, None))

@@ -10,7 +10,12 @@ from typing import Any
 
 from raytune_ocr.dashboard.annotations import Annotations
 from raytune_ocr.dashboard.journal_tail import JournalTail
-from raytune_ocr.dashboard.results_summary import results_summary
+from raytune_ocr.dashboard.results_summary import (
+    config_of,
+    outcome_of,
+    results_summary,
+    trial_of,
+)
 from raytune_ocr.dashboard.trial_rows import (
     INFO,
     TIMES,
@@ -75,6 +80,7 @@ class RunSnapshot:
         self._parents: dict[str, tuple[str, int]] = {}
         self._pauses: dict[str, list[int]] = {}
         self._rungs: set[int] = set()
+        self._outcomes: dict[str, dict[str, Any]] = {}  # of trials whose epochs are gone
         self._annotations = Annotations()
         self._rows: dict[str, tuple[tuple[int, int, int], list[Any]]] = {}
 
@@ -110,7 +116,7 @@ class RunSnapshot:
         for result in document["all_results"]:
             trial = self.replay.trials.get(result["experiment_name"])
             if trial and not trial.config:
-                trial.config = _config_of(result)
+                trial.config = config_of(result)
 
     def _note_decision(self, decision: Decision) -> None:
         if decision.decision in (CONTINUE, EXPLOIT):
@@ -167,6 +173,7 @@ class RunSnapshot:
     def _new_row(self, name: str, trial: TrialState) -> list[Any]:
         info = info_of(name, trial, self._parents.get(name, NO_PARENT))
         info |= {"tags": self._annotations.tags_of(name), "notes": self._annotations.notes_of(name)}
+        info |= self._outcomes.get(name, {})
         settings, best = self._settings.get(name, {}), best_row(trial)
         idle = self._drawn.get(trial.search, set()) - set(trial.sampled) if trial.search else ()
         return [
@@ -242,10 +249,12 @@ class RunSnapshot:
         }
         self.replay.about = {k: v for k, v in document.items() if isinstance(v, str)}
         for result in document["all_results"]:
-            trial = _trial_of(result, rows.get(result["experiment_name"], []))
-            self.replay.trials[result["experiment_name"]] = trial
+            name = result["experiment_name"]
+            trial = self.replay.trials[name] = trial_of(result, rows.get(name, []))
+            if not trial.epochs:
+                self._outcomes[name] = outcome_of(result)
             self._metrics |= metrics_of(trial.epochs)
-            self._changed[result["experiment_name"]] = self.version
+            self._changed[name] = self.version
         for name in list(self.replay.trials):
             self._note_settings(name)
 
@@ -290,31 +299,6 @@ def folder_of(source: Path) -> Path:
 def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row of a table without the columns that it has no value in."""
     return {str(k): v for k, v in row.items() if v == v}
-
-
-def _config_of(result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a result, with its monitored metric."""
-    config = result.get("config") or result.get("hyperparameters") or {}
-    if result.get("best_metric"):
-        config = {
-            "early_stopping_monitor": result["best_metric"],
-            "early_stopping_mode": result.get("best_mode"),
-            **config,
-        }
-    return dict(config)
-
-
-def _trial_of(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> TrialState:
-    return TrialState(
-        status=result["status"],
-        stop_reason=result.get("stop_reason") or "",
-        error_message=result.get("error_message") or result.get("error") or "",
-        epochs=rows,
-        search=result.get("search") or "",
-        sampled=result.get("sampled") or {},
-        made_with=result.get("made_with") or {},
-        config=_config_of(result),
-    )
 
 
 def snapshots(sources: Iterable[str | os.PathLike[str]], wait: bool = False) -> list[RunSnapshot]:

@@ -1,4 +1,4 @@
-from raytune_ocr.dashboard.results_summary import results_summary
+from raytune_ocr.dashboard.results_summary import config_of, outcome_of, results_summary
 from raytune_ocr.results.document import RESULTS_COPY, read_document, results_document, write_json
 from raytune_ocr.tune.selection.confirmation import confirmation
 from tests.fixtures.records import record_of, searched_run
@@ -24,3 +24,14 @@ def test_a_confirmation_has_its_candidates_without_the_results_of_their_trials(t
     assert set(found) == {"metric", "verdict", "candidates"}
     (candidate,) = found["candidates"]
     assert candidate["scores"] == {"101": 0.7, "102": 0.7} and candidate["mean"] == 0.7
+
+
+def test_a_result_of_the_original_system_is_judged_by_its_character_accuracy():
+    result = {"status": "completed", "best_val_char_accuracy": 0.3, "training_time": 9.0}
+    assert config_of(result)["early_stopping_monitor"] == "val_char_accuracy"
+    assert outcome_of(result) == {"score": 0.3, "best_epoch": None, "epochs": 0, "seconds": 9.0}
+    own = {"best_metric": "val_mae", "best_mode": "min", "best_value": 0.2, "total_epochs": 4}
+    assert config_of(own) == {"early_stopping_monitor": "val_mae", "early_stopping_mode": "min"}
+    assert (outcome_of(own)["score"], outcome_of(own)["epochs"]) == (0.2, 4)
+    other = {**result, "config": {"early_stopping_monitor": "val_loss"}}
+    assert outcome_of(other)["score"] is None  # its best loss is not recorded

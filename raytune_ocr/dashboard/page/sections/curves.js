@@ -134,7 +134,7 @@ export function makeCurves() {
   }
 
   when("clear", () => rectangle.clear());
-  return { element: h("div", {}, controls, chart.element, hover), update, chart, has: () => store.trials.some((trial) => trial.get("epochs")) };
+  return { element: h("div", {}, controls, chart.element, hover), update, chart, has: () => columns().some(({ kind }) => kind === "metric") };
 }
 
 function sampled(some) {
