@@ -12,15 +12,13 @@ from raytune_ocr.cli import add_imports, add_version, answer, at_least
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.plugins import import_modules
 
-PAGE = "page.html"
-
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m raytune_ocr.analyze",
-        description="Write report.html and page.html (the dashboard in one file), without network "
-        "access, figures and tables; of several runs, print in what they differ.",
+        description="Write report.html, the dashboard in one file without network access, and its "
+        "tables; of several runs, print in what they differ.",
         epilog="example: python -m raytune_ocr.analyze training_output --output report --watch",
     )
     add_version(parser)
@@ -75,15 +73,13 @@ def _analyze(arguments: argparse.Namespace) -> int:
 
 
 def _write(arguments: argparse.Namespace) -> None:
-    """Write report and page, and print their paths."""
+    """Write the report, and print its path and what differs between runs."""
     from raytune_ocr.dashboard.comparison import comparison
-    from raytune_ocr.dashboard.freeze import freeze
     from raytune_ocr.dashboard.snapshot import snapshots
     from raytune_ocr.report.report_page import write_report
 
     refresh = arguments.every if arguments.watch else 0
     print(write_report(arguments.results, arguments.output, arguments.data, refresh))
-    print(freeze(arguments.results, arguments.output / PAGE, arguments.data, refresh))
     if len(arguments.results) > 1:
         print(comparison(snapshots(arguments.results)))
 

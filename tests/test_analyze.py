@@ -1,12 +1,11 @@
 import pytest
 
 from raytune_ocr import analyze
-from raytune_ocr.dashboard import freeze
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.report import report_page
 from tests.fixtures.records import searched_run
 
-PATHS = "{0}/report.html\n{0}/page.html\n"
+PATHS = "{0}/report.html\n"
 
 
 class Stopped(Exception):
@@ -25,7 +24,6 @@ def written(monkeypatch):
         return output / "report.html"
 
     monkeypatch.setattr(report_page, "write_report", write_report)
-    monkeypatch.setattr(freeze, "freeze", lambda results, path, data, refresh: path)
     return asked
 
 
@@ -68,5 +66,5 @@ def test_of_several_runs_what_differs_is_printed(tmp_path, capsys):
     runs = [str(searched_run(tmp_path / name)) for name in ("one", "two")]
     assert analyze.main([*runs, "--output", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [f"{tmp_path}/out/report.html", f"{tmp_path}/out/page.html"]
-    assert lines[2].split() == ["one", "two"] and lines[-1].startswith("the same in all runs")
+    assert lines[0] == f"{tmp_path}/out/report.html"
+    assert lines[1].split() == ["one", "two"] and lines[-1].startswith("the same in all runs")

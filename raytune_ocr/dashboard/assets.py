@@ -26,7 +26,8 @@ FROZEN_POLICY = (
 @cache
 def assets() -> dict[str, tuple[str, bytes]]:
     """Return type and content of each file that the page loads, by its path in the URL."""
-    files = [FOLDER / PLOTS, *sorted(FOLDER.glob("*.js")), *sorted(FOLDER.glob("*.css"))]
+    own = sorted([*FOLDER.glob("*.js"), *FOLDER.glob("sections/*.js")])
+    files = [FOLDER / PLOTS, *own, FOLDER / "style.css"]
     return {
         file.relative_to(FOLDER).as_posix(): (TYPES[file.suffix], file.read_bytes())
         for file in files

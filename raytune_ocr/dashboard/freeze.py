@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from raytune_ocr.dashboard.assets import frozen_page
-from raytune_ocr.dashboard.insight import importances, reader_errors
+from raytune_ocr.dashboard.importances import importances
+from raytune_ocr.dashboard.reader import reader_errors
 from raytune_ocr.dashboard.snapshot import RunSnapshot, snapshots
 from raytune_ocr.errors import RaytuneOCRError
-from raytune_ocr.files import replacing
+from raytune_ocr.files import make_folder, replacing
 
 MOST_CURVES = 1_000_000  # figures in the file; beyond it only curves of the monitored metric
 
 
 def freeze(
     sources: Sequence[str | os.PathLike[str]], path: Path, data: str | None = None, refresh: int = 0
-) -> Path:
+) -> dict[str, Any]:
     """Write the page of runs as one file, which needs neither a server nor a network.
 
     Args:
@@ -27,15 +28,19 @@ def freeze(
         data: images that the best reader reads (default: the config's).
         refresh: seconds after which a browser loads the file again; 0: never.
 
+    Returns:
+        The data of the page, by `frozen_data`.
+
     Raises:
         DataNotFoundError, DataLoaderError: a source has no results.
     """
     runs = snapshots(sources)
     content = frozen_data(runs, data)
     title = ", ".join(run.folder.name for run in runs)
+    make_folder(path.parent)
     with replacing(path) as aside:
         aside.write_text(frozen_page(content, title, refresh), encoding="utf-8")
-    return path
+    return content
 
 
 def frozen_data(runs: Sequence[RunSnapshot], data: str | None) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from raytune_ocr.dashboard.assets import LIVE_POLICY, assets, live_page
 from raytune_ocr.dashboard.guard import Guard
-from raytune_ocr.dashboard.insight import importances, reader_errors
+from raytune_ocr.dashboard.importances import importances
+from raytune_ocr.dashboard.reader import reader_errors
 from raytune_ocr.dashboard.snapshot import RunSnapshot
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
 from raytune_ocr.results.steering.inbox import send_order

@@ -10,11 +10,18 @@ from typing import Any
 
 from raytune_ocr.dashboard.annotations import Annotations
 from raytune_ocr.dashboard.journal_tail import JournalTail
+from raytune_ocr.dashboard.results_summary import (
+    config_of,
+    outcome_of,
+    results_summary,
+    trial_of,
+)
 from raytune_ocr.dashboard.trial_rows import (
     INFO,
     TIMES,
     best_row,
     curve_of,
+    idle_times,
     info_of,
     is_drawn,
     metrics_of,
@@ -30,6 +37,7 @@ from raytune_ocr.results.journal import STATE_FILE
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.replay import Replay, TrialState
 from raytune_ocr.results.run_folders import run_folders
+from raytune_ocr.results.steering.orders import PAUSE_TRIAL
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 NO_PARENT = ("", 0)
@@ -72,6 +80,7 @@ class RunSnapshot:
         self._parents: dict[str, tuple[str, int]] = {}
         self._pauses: dict[str, list[int]] = {}
         self._rungs: set[int] = set()
+        self._outcomes: dict[str, dict[str, Any]] = {}  # of trials whose epochs are gone
         self._annotations = Annotations()
         self._rows: dict[str, tuple[tuple[int, int, int], list[Any]]] = {}
 
@@ -90,8 +99,24 @@ class RunSnapshot:
             if "trial" in entry:
                 self._metrics |= metrics_of(entry["rows"])
                 self._changed[entry["trial"]] = self.version
-        for name in [n for n, version in self._changed.items() if version == self.version]:
+        changed = [n for n, version in self._changed.items() if version == self.version]
+        self._add_configs(changed)
+        for name in changed:
             self._note_settings(name)
+
+    def _add_configs(self, names: Iterable[str]) -> None:
+        """Take the configs from the results JSON where an earlier version's journal has none."""
+        trials = (self.replay.trials.get(name) for name in names)
+        if not any(trial and trial.epochs and not trial.config for trial in trials):
+            return
+        try:
+            document = read_document(self._results_file)[1]
+        except (DataLoaderError, DataNotFoundError):
+            return
+        for result in document["all_results"]:
+            trial = self.replay.trials.get(result["experiment_name"])
+            if trial and not trial.config:
+                trial.config = config_of(result)
 
     def _note_decision(self, decision: Decision) -> None:
         if decision.decision in (CONTINUE, EXPLOIT):
@@ -101,7 +126,7 @@ class RunSnapshot:
         if decision.decision == ORDER:
             self._annotations.note(decision)
             self._changed[decision.trial] = self.version
-        if decision.decision == PAUSE:
+        if decision.decision == PAUSE or decision.state.get("action") == PAUSE_TRIAL:
             self._pauses.setdefault(decision.trial, []).append(decision.epoch)
             self._changed[decision.trial] = self.version
 
@@ -148,6 +173,7 @@ class RunSnapshot:
     def _new_row(self, name: str, trial: TrialState) -> list[Any]:
         info = info_of(name, trial, self._parents.get(name, NO_PARENT))
         info |= {"tags": self._annotations.tags_of(name), "notes": self._annotations.notes_of(name)}
+        info |= self._outcomes.get(name, {})
         settings, best = self._settings.get(name, {}), best_row(trial)
         idle = self._drawn.get(trial.search, set()) - set(trial.sampled) if trial.search else ()
         return [
@@ -187,10 +213,14 @@ class RunSnapshot:
     def curves(self, metric: str, since: int = 0) -> dict[str, Any]:
         """Return the curve of a metric, and the pauses, of trials that changed after `since`."""
         return {
-            name: {**curve_of(trial, metric), "pauses": self._pauses.get(name, [])}
+            name: self._curve(name, trial, metric)
             for name, trial in self.replay.trials.items()
             if trial.epochs and self._changed.get(name, 0) > since
         }
+
+    def _curve(self, name: str, trial: TrialState, metric: str) -> dict[str, Any]:
+        pauses = self._pauses.get(name, [])
+        return {**curve_of(trial, metric), "pauses": pauses, "idle": idle_times(trial, pauses)}
 
     def log(self, name: str) -> str:
         """Return the error log of a trial; "" if it has none.
@@ -219,27 +249,31 @@ class RunSnapshot:
         }
         self.replay.about = {k: v for k, v in document.items() if isinstance(v, str)}
         for result in document["all_results"]:
-            trial = _trial_of(result, rows.get(result["experiment_name"], []))
-            self.replay.trials[result["experiment_name"]] = trial
+            name = result["experiment_name"]
+            trial = self.replay.trials[name] = trial_of(result, rows.get(name, []))
+            if not trial.epochs:
+                self._outcomes[name] = outcome_of(result)
             self._metrics |= metrics_of(trial.epochs)
-            self._changed[result["experiment_name"]] = self.version
+            self._changed[name] = self.version
         for name in list(self.replay.trials):
             self._note_settings(name)
 
+    @property
+    def _results_file(self) -> Path:
+        return self.source if self.source.is_file() else self.folder / RESULTS_COPY
+
     def _summary(self) -> dict[str, Any]:
-        """Return what only the results JSON has: costs, targets, confirmation, environment."""
-        path = self.source if self.source.is_file() else self.folder / RESULTS_COPY
+        """Return what only the results JSON has, read again when it has changed."""
+        path = self._results_file
         try:
             modified = path.stat().st_mtime_ns
             if modified != self._results[0]:
-                document = read_document(path)[1]
-                self._results = modified, {k: document[k] for k in SUMMARY if k in document}
+                self._results = modified, results_summary(*read_document(path))
         except (OSError, DataLoaderError):
             return {}
         return self._results[1]
 
 
-SUMMARY = ("costs", "targets", "confirmation", "environment", "timestamp")
 LOG_CHARACTERS = 100_000
 
 
@@ -265,26 +299,6 @@ def folder_of(source: Path) -> Path:
 def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return a row of a table without the columns that it has no value in."""
     return {str(k): v for k, v in row.items() if v == v}
-
-
-def _trial_of(result: Mapping[str, Any], rows: list[dict[str, Any]]) -> TrialState:
-    config = result.get("config") or result.get("hyperparameters") or {}
-    if result.get("best_metric"):
-        config = {
-            "early_stopping_monitor": result["best_metric"],
-            "early_stopping_mode": result.get("best_mode"),
-            **config,
-        }
-    return TrialState(
-        status=result["status"],
-        stop_reason=result.get("stop_reason") or "",
-        error_message=result.get("error_message") or result.get("error") or "",
-        epochs=rows,
-        search=result.get("search") or "",
-        sampled=result.get("sampled") or {},
-        made_with=result.get("made_with") or {},
-        config=dict(config),
-    )
 
 
 def snapshots(sources: Iterable[str | os.PathLike[str]], wait: bool = False) -> list[RunSnapshot]:

@@ -131,6 +131,17 @@ def curve_of(trial: TrialState, metric: str) -> dict[str, list[Any]]:
     return curve
 
 
+def idle_times(trial: TrialState, pauses: Iterable[int]) -> list[list[float]]:
+    """Return when each pause after these epochs began and ended, as Unix times."""
+    rows = {row["epoch"]: row for row in trial.epochs if row.get("ended_at")}
+    times = [
+        [rows[epoch]["ended_at"], rows[epoch + 1]["ended_at"] - rows[epoch + 1]["seconds"]]
+        for epoch in sorted(set(pauses))
+        if epoch in rows and epoch + 1 in rows
+    ]
+    return [[began, ended] for began, ended in times if ended > began]
+
+
 def short(value: Any) -> Any:
     """Return a number with seven digits, which halves the text; NaN and infinities as None."""
     if isinstance(value, float):

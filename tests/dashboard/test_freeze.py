@@ -7,12 +7,21 @@ from raytune_ocr.dashboard import freeze as module
 from raytune_ocr.dashboard.freeze import freeze, frozen_data
 from raytune_ocr.dashboard.snapshot import snapshots
 from raytune_ocr.errors import DataNotFoundError
-from tests.fixtures.browser import CHROMIUM, chromium_page, until
+from tests.fixtures.browser import CHROMIUM, chromium_page, page_data, until
 from tests.fixtures.records import searched_run
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium or google-chrome on the PATH"
 )
+CONTROLS = "a, button, input, select, summary, [tabindex='0']"
+FOCUSED = """() => {
+    const e = document.activeElement;
+    e.wasFocused = true;
+    return e === document.body || getComputedStyle(e).outlineStyle !== 'none';
+}"""
+NUMBER_FOCUSED = "[...document.querySelectorAll('*')].filter(e => e.wasFocused).length"
+MISSED = f"""[...document.querySelectorAll("{CONTROLS}")]
+    .filter(e => e.checkVisibility() && !e.wasFocused && !e.disabled).map(e => e.outerHTML)"""
 NASTY = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"
 
 
@@ -27,10 +36,10 @@ def folder(tmp_path_factory):
 
 
 def test_a_frozen_page_has_the_data_of_its_runs(folder, tmp_path):
-    path = freeze([folder, folder], tmp_path / "page.html")
-    text = path.read_text("utf-8")
-    content = re.search(r'id="frozen">(.*?)</script>', text)[1]
-    data = json.loads(content)
+    path = tmp_path / "new" / "page.html"
+    content = freeze([folder, folder], path)
+    data = page_data(path)
+    assert data == json.loads(json.dumps(content))
     assert [len(run["trials"]) for run in data["runs"]] == [9, 9]
     assert data["curves"][0]["val_loss"]["trial_0"]["epoch"] == [1, 2, 3]
     assert data["importance"][1]["ours"][0]["setting"] == "learning_rate"
@@ -51,7 +60,8 @@ def test_a_source_without_results_writes_nothing(tmp_path):
 
 @needs_browser
 def test_a_frozen_page_is_whole_at_three_widths_and_runs_no_script_of_its_data(folder, tmp_path):
-    path = freeze([folder], tmp_path / "page.html")
+    path = tmp_path / "page.html"
+    freeze([folder], path)
     for width, dark in ((390, False), (768, True), (1280, False)):
         with chromium_page(width, dark=dark) as page:
             asked = []
@@ -61,6 +71,12 @@ def test_a_frozen_page_is_whole_at_three_widths_and_runs_no_script_of_its_data(f
             page.wait_for_selector("[data-trial=trial_7]")
             page.get_by_text("Error of trial_8").wait_for()
             assert NASTY in page.locator("#section-trial pre").inner_text()
+            links = page.locator("nav a:visible").all_inner_texts()
+            assert "Failures" in links and "Slice and contour" in links
+            assert not {"Timeline of trials", "Confirmation and test split"} & set(links)
+            heads = page.locator(".head .cell").all_inner_texts()
+            first = ["trial", "val_char_accuracy ▼"] if width < 640 else ["trial", "status"]
+            assert heads[:2] == first and heads.index("learning rate") < heads.index("epochs")
             page.locator("#section-pareto").scroll_into_view_if_needed()
             page.wait_for_selector("#section-pareto canvas")
             assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -71,7 +87,8 @@ def test_a_frozen_page_is_whole_at_three_widths_and_runs_no_script_of_its_data(f
 
 @needs_browser
 def test_a_filter_a_brush_and_a_selection_are_in_the_url(folder, tmp_path):
-    url = freeze([folder], tmp_path / "page.html").as_uri()
+    freeze([folder], tmp_path / "page.html")
+    url = (tmp_path / "page.html").as_uri()
     with chromium_page() as page:
         page.goto(url)
         page.get_by_label("Filter trials").fill("learning_rate>=0.005 status=completed")
@@ -85,3 +102,18 @@ def test_a_filter_a_brush_and_a_selection_are_in_the_url(folder, tmp_path):
         page.goto(linked)
         until(page, "document.querySelector('.count').textContent === '4 of 9 trials'")
         page.wait_for_selector("[data-trial=trial_6][aria-selected=true]")
+
+
+@needs_browser
+def test_the_tab_key_reaches_every_control_and_shows_where_it_is(folder, tmp_path):
+    freeze([folder], tmp_path / "page.html")
+    with chromium_page() as page:
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_selector("[data-trial=trial_7]")
+        for _ in range(150):
+            page.keyboard.press("Tab")
+            assert page.evaluate(FOCUSED), page.evaluate("document.activeElement.outerHTML")
+            if page.evaluate("document.activeElement === document.body"):
+                break
+        assert page.evaluate(MISSED) == []
+        assert page.evaluate(NUMBER_FOCUSED) > 30

@@ -7,6 +7,7 @@ from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.results.decision import EXPLOIT, PAUSE, Decision
 from raytune_ocr.results.document import RESULTS_COPY
 from raytune_ocr.results.journal import STATE_FILE, Journal
+from raytune_ocr.results.steering.orders import entry_of, new_order
 from tests.fixtures.records import searched_run, trial
 
 
@@ -68,6 +69,26 @@ def test_pauses_and_parents_come_from_the_decisions(journal, tmp_path):
     assert run.curves("val_loss")["trial_0"]["pauses"] == [2]
     assert by_name(run.document())["trial_1"]["parent"] == "trial_0"
     assert run.document()["rungs"] == [2]
+
+
+def test_configs_that_a_journal_of_an_earlier_version_lacks_come_from_the_results(tmp_path):
+    folder = searched_run(tmp_path / "run")
+    state = folder / STATE_FILE
+    lines = [json.loads(line) for line in state.read_text("utf-8").splitlines()]
+    for line in lines:
+        line.pop("digest", None)
+        line.pop("config", None)
+    state.write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    (run,) = snapshots([folder])
+    rows = by_name(run.document())
+    assert rows["trial_7"]["score"] == pytest.approx(0.85)
+    assert rows["trial_7"]["settings.learning_rate"] == pytest.approx(0.008)
+
+
+def test_an_order_may_pause_a_trial_too(journal, tmp_path):
+    append(journal, 0, 0.5, [entry_of(new_order("pause", "trial_0"), epoch=1)])
+    (run,) = snapshots([tmp_path])
+    assert run.curves("val_loss")["trial_0"]["pauses"] == [1]
 
 
 def test_a_document_is_json_without_nan(journal, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from raytune_ocr.dashboard.trial_rows import (
     best_row,
     curve_of,
+    idle_times,
     info_of,
     is_drawn,
     metrics_of,
@@ -85,3 +86,12 @@ def test_metrics_are_what_epochs_report_besides_names_and_times():
 def test_a_part_of_a_drawn_mapping_is_drawn():
     assert is_drawn("model_options.hidden", {"model_options"}) and is_drawn("a", {"a"})
     assert not is_drawn("model_optionsx", {"model_options"})
+
+
+def test_a_pause_lasts_from_the_end_of_an_epoch_to_the_start_of_the_next_one():
+    trial = state(0.3, 0.2, 0.1)
+    trial.epochs[2]["ended_at"] += 60.0
+    assert idle_times(trial, [2]) == [[104.0, 164.0]]
+    assert idle_times(trial, [1, 3, 9]) == []  # no time between epochs, not continued, unknown
+    del trial.epochs[1]["ended_at"]  # of an earlier version
+    assert idle_times(trial, [2]) == []

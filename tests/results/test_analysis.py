@@ -1,13 +1,11 @@
-"""Tables about runs, and the page that shows them."""
+"""Tables about runs."""
 
 import json
 import math
-import re
 from dataclasses import replace
 
 import pandas as pd
 import pytest
-from PIL import Image
 
 from raytune_ocr.analyze import main
 from raytune_ocr.config.training_config import TrainingConfig
@@ -20,14 +18,6 @@ from raytune_ocr.tune import best, compare, learning_curves, load_results
 from raytune_ocr.tune.selection.confirmation import winner
 from raytune_ocr.tune.selection.reproduce import recorded_epochs
 from tests.fixtures.records import searched_run, trial
-
-SECTIONS = [
-    *("Ranking and targets", "Confirmation with fresh seeds", "Learning curves"),
-    *("Parallel coordinates", "Importance of settings"),
-    "Pareto front: score against cost",
-    *("Confusion matrix and worst readings of the best model", "Calibration of the confidence"),
-    *("Time and resources", "Cost", "Failures"),
-]
 
 
 @pytest.fixture
@@ -142,47 +132,6 @@ def test_a_dearer_trial_is_on_the_front_only_if_it_is_better(tmp_path):
     write_json(tmp_path / "r.json", results_document(records, {}, "20260101_000000"))
     front = pareto(load_results(tmp_path / "r.json"))
     assert front[front["on_front"]]["experiment_name"].tolist() == ["trial_0", "trial_1"]
-
-
-def test_the_page_shows_every_section_or_says_why_not(run, tmp_path):
-    output = tmp_path / "report"
-    assert main([str(run), "--output", str(output)]) == 0
-    page = (output / "report.html").read_text(encoding="utf-8")
-    assert re.findall(r"<h2>(.*?)</h2>", page) == SECTIONS
-    for section in re.findall(r"<section.*?</section>", page, re.DOTALL):
-        assert any(part in section for part in ("<img", "<table", 'class="none"'))
-    assert "http://" not in page
-    assert "https://" not in page
-    assert "&lt;loss&gt; must be finite" in page  # told, and escaped
-    assert "rungs at epochs 2" in page
-    for name in ("curves", "parallel", "importance", "pareto"):
-        with Image.open(output / f"{name}.png") as picture:
-            assert picture.width > 300
-    for name in ("trials", "epochs", "pareto", "failures", "targets", "importance", "settings"):
-        table = pd.read_csv(output / f"{name}.csv")
-        assert len(pd.read_parquet(output / f"{name}.parquet")) == len(table) > 0
-
-
-def test_a_run_whose_first_trial_is_under_way_has_a_page(tmp_path):
-    folder = tmp_path / "run"
-    records = [trial(folder, 0, 0.5, status="running")]
-    write_json(folder / RESULTS_COPY, results_document([], {}, "20260101_000000"))
-    write_tables(folder, records, {})
-    assert main([str(folder), "--output", str(tmp_path / "out")]) == 0
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "Still training: trial_0 (epoch 3)" in page
-    assert page.count("data:image/png") == 2  # the curves, for light and dark
-
-
-def test_several_runs_stand_side_by_side_and_watching_reloads(run, tmp_path):
-    from raytune_ocr.report.report_page import write_report
-
-    page = write_report([run, run], tmp_path / "two", refresh=7).read_text(encoding="utf-8")
-    assert "Runs side by side" in page
-    assert re.findall(r"<h2>(Run \d: .*?)</h2>", page) == [
-        f"Run {number}: {title}" for number in (1, 2) for title in SECTIONS
-    ]
-    assert 'http-equiv="refresh" content="7"' in page
 
 
 def test_results_of_the_original_system_make_a_page(tmp_path):

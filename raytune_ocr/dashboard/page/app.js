@@ -1,18 +1,21 @@
 // The page: its sections, drawn when they are seen, and the clock that asks for news.
 
 import { frozen } from "page/api.js";
-import { makeCurves } from "page/curves.js";
 import { fill, h } from "page/dom.js";
-import { makeHistory, makePareto } from "page/history.js";
-import { makeImportance, makeReader } from "page/insight.js";
 import { runOrders } from "page/orders.js";
-import { makeParallel } from "page/parallel.js";
-import { makeOverview, makeRuns } from "page/runs.js";
-import { makeSpace } from "page/space.js";
+import { makeConfirmation } from "page/sections/confirmation.js";
+import { makeCurves } from "page/sections/curves.js";
+import { makeFailures } from "page/sections/failures.js";
+import { makeHistory, makePareto } from "page/sections/history.js";
+import { makeImportance } from "page/sections/importance.js";
+import { makeParallel } from "page/sections/parallel.js";
+import { makeReader } from "page/sections/reader.js";
+import { makeOverview, makeRuns } from "page/sections/runs.js";
+import { makeSpace } from "page/sections/space.js";
+import { makeTable } from "page/sections/table.js";
+import { makeCosts, makeTimeline } from "page/sections/timeline.js";
+import { makeTrial } from "page/sections/trial.js";
 import { clearFilters, filter, get, refresh, select, set, store, visible, when } from "page/store.js";
-import { makeTable } from "page/table.js";
-import { makeCosts, makeTimeline } from "page/timeline.js";
-import { makeTrial } from "page/trial.js";
 
 const EVERY = 1000; // milliseconds between two questions for news
 const SECTIONS = [
@@ -25,9 +28,11 @@ const SECTIONS = [
   ["importance", "Importance of settings", makeImportance, "data"],
   ["history", "History", makeHistory, "data filter"],
   ["pareto", "Pareto front", makePareto, "data filter"],
+  ["confirmation", "Confirmation and test split", makeConfirmation, "data"],
   ["timeline", "Timeline of trials", makeTimeline, "data filter"],
   ["costs", "Resources and cost", makeCosts, "data"],
   ["reader", "Errors of the best reader", makeReader, "data"],
+  ["failures", "Failures", makeFailures, "data"],
   ["runs", "What made each run", makeRuns, "data"],
 ];
 
@@ -35,27 +40,30 @@ function start() {
   const state = h("span", { class: "state", role: "status" });
   const count = h("span", { class: "count", "aria-live": "polite" });
   const search = h("input", {
-    type: "search", placeholder: "filter: words, lr<0.01, status=failed", "aria-label": "Filter trials", value: get("q"),
+    type: "search", placeholder: "filter, such as lr<0.01", "aria-label": "Filter trials", value: get("q"),
     oninput: () => filter(search.value),
   });
   const clear = h("button", { type: "button", onclick: () => { search.value = ""; clearFilters(); } }, "Clear");
-  const links = SECTIONS.map(([id, title]) => h("a", { href: `#section=${id}`, onclick: (event) => go(event, id) }, title));
   const sections = SECTIONS.map(makeSection);
   fill(document.getElementById("page"),
     h("a", { class: "skip", href: "#main", onclick: (event) => { event.preventDefault(); document.getElementById("main").focus(); } }, "Skip to the content"),
     h("header", {}, h("h1", {}, "raytune_ocr"), state, h("div", { class: "filter" }, search, clear, count)),
-    h("nav", { "aria-label": "Sections" }, links),
-    h("main", { id: "main", tabindex: "-1" }, sections));
+    h("nav", { "aria-label": "Sections" }, sections.map(({ link }) => link)),
+    h("main", { id: "main", tabindex: "-1" }, sections.map(({ section }) => section)));
   when("data filter", () => { count.textContent = `${visible().length} of ${store.trials.length} trials`; });
   const first = refresh().then(() => { markFirst(); shown(state); });
   first.then(() => get("section") && document.getElementById(`section-${get("section")}`)?.scrollIntoView());
   if (!frozen) first.finally(() => setTimeout(() => news(state), EVERY));
 }
 
-/** A section that is drawn when it is seen, and drawn again when something changed meanwhile. */
+/**
+ * A section and the link to it. It is drawn when it is seen, and drawn again when something changed
+ * meanwhile; both are hidden while the runs have no such data.
+ */
 function makeSection([id, title, make, kinds]) {
   const section = h("section", { id: `section-${id}`, "aria-labelledby": `title-${id}` }, h("h2", { id: `title-${id}` }, title));
-  let view = null;
+  const link = h("a", { href: `#section=${id}`, onclick: (event) => go(event, id) }, title);
+  const view = make();
   let seen = false;
   let due = true;
   const draw = (kind) => {
@@ -72,14 +80,14 @@ function makeSection([id, title, make, kinds]) {
       }
     }, id);
   };
+  if (view.has) when("data", () => { section.hidden = link.hidden = !view.has(); });
   if (kinds) when(`${kinds} clear`, draw);
-  view = make();
   section.append(view.element);
   new IntersectionObserver(([entry]) => {
     seen = entry.isIntersecting;
     if (seen && due) draw("data");
   }, { rootMargin: "100px" }).observe(section);
-  return section;
+  return { section, link };
 }
 
 const waiting = new Map();

@@ -7,8 +7,8 @@ const echarts = window.echarts;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const LIGHT_LINES = ["#0b62c4", "#b3470c", "#1b7a3d", "#8a3ab9", "#a3123f", "#00748c", "#6b5b00", "#3d4650"];
 const DARK_LINES = ["#6cb0ff", "#ff9f6b", "#63d18b", "#cf9bff", "#ff8aa8", "#54cfe6", "#e0c64a", "#c3cad2"];
-const LIGHT_SCALE = ["#b9c7d6", "#5b95d6", "#0a4a9c"];
-const DARK_SCALE = ["#46525f", "#4d8fd9", "#bfe0ff"];
+const LIGHT_SCALE = ["#7d8fa3", "#3f7fcb", "#0a3f8a"];
+const DARK_SCALE = ["#66788a", "#4d8fd9", "#bfe0ff"];
 const SMALL = 560; // pixels of width
 
 /** The colours of lines, best told apart first. */

@@ -189,6 +189,9 @@ function compares(held, operator, value) {
 
 // Scores
 
+/** The trials that have a score. */
+export const scored = (trials = store.trials) => trials.filter((trial) => trial.get("score") !== null);
+
 /** Compare two trials: the better one first, those without a score last. */
 export function byScore(a, b) {
   if (a.run !== b.run && store.runs[a.run].metric !== store.runs[b.run].metric) return a.run - b.run;

@@ -13,14 +13,16 @@ from raytune_ocr.config.settings import DEFAULT_METADATA_PATH, Settings
 from raytune_ocr.config.training_config import TrainingConfig, data_key
 from raytune_ocr.config.yaml_files import to_yaml, to_yaml_line
 from raytune_ocr.data import DatasetRegistry
-from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.tasks.registry import task_of
 from raytune_ocr.tune.chosen_options import check_comparable
+from raytune_ocr.tune.cli.estimates import estimates
 from raytune_ocr.tune.execution.planning import record_of, settle_scheduler
 from raytune_ocr.tune.options import SHARED_GPU, TuneOptions
 from raytune_ocr.tune.registries import SCHEDULERS, SEARCHERS
 from raytune_ocr.tune.schedulers.base import Setup
 from raytune_ocr.tune.search.plan import Plan
+from raytune_ocr.tune.search.warm_start import Known, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.experiment import Experiment, Point
 from raytune_ocr.tune.tuner import HyperparameterTuner
@@ -96,7 +98,18 @@ def dry_run(tuner: HyperparameterTuner, names: Sequence[str] | None, *, every: b
     check_data(point.config for _, point in trials)
     if every:
         return "\n".join(to_yaml({p.name: trial_plan(e, p, options)}) for e, p in trials)
-    return _page(tuner.config_file, options, drawn, trials)
+    configs = [point.config for _, point in trials]
+    expected = estimates(configs, options, space.prices, _earlier(tuner.output_dir, known))
+    return _page(tuner.config_file, options, drawn, trials, expected)
+
+
+def _earlier(folder: Path, known: KnownPoints) -> list[Known]:
+    """The trials of the named sources, and of a run that the output folder has."""
+    try:
+        there = read_known([folder]).points
+    except RaytuneOCRError:  # it has none
+        there = []
+    return [*known.points, *known.library, *there]
 
 
 def _first(drawn: Mapping[str, list[Point]], most: int | None) -> dict[str, list[Point]]:
@@ -114,8 +127,9 @@ def _page(
     options: TuneOptions,
     drawn: Mapping[str, list[Point]],
     trials: Sequence[tuple[Experiment, Point]],
+    expected: Sequence[str],
 ) -> str:
-    """Counts, ranges and example trials."""
+    """Counts, ranges, estimates and example trials."""
     experiments = {experiment.name: experiment for experiment, _ in trials}
     epochs = sum(point.config.num_epochs for _, point in trials)
     count = f"{len(experiments)} experiment{'s' * (len(experiments) > 1)}"
@@ -134,6 +148,13 @@ def _page(
                 )
         else:
             lines.append(f"# {config_line(name, drawn[name][0].config)}")
+    lines += [
+        line
+        for text in expected
+        for line in textwrap.wrap(
+            text, PAGE_WIDTH, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False
+        )
+    ]
     shown = trials[:EXAMPLES]
     what = "the trials" if len(shown) == len(trials) else f"{len(shown)} of {len(trials)} trials"
     lines.append(f"# {what}, with the settings that differ from the defaults (--all: everything)")

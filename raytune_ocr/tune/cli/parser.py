@@ -273,7 +273,8 @@ def _add_previews(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry-run",
         action="store_true",
-        help="show what would run: trials, ranges, rungs, resources, three example trials",
+        help="show what would run: trials, ranges, three example trials with rungs and resources; "
+        "hours and cost by earlier trials (--output-dir, --warm-start, --library), and disk space",
     )
     group.add_argument(
         "--all", action="store_true", help="with --dry-run: every trial with its whole config"

@@ -4,6 +4,7 @@ import yaml
 from raytune_ocr.errors import DataNotFoundError
 from raytune_ocr.tune import HyperparameterTuner
 from raytune_ocr.tune.cli.dry_run import dry_run, list_experiments
+from tests.fixtures.records import searched_run
 
 FEW = """
 experiments:
@@ -41,6 +42,18 @@ def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
     assert first["rungs"] == [2, 6] and "learning_rate" in first["sampled"]
     settings = {"num_workers": 0, "mixed_precision": True, "num_epochs": 9, "loss_type": "ctc"}
     assert first["config"] == settings
+
+
+def test_the_page_estimates_by_the_run_in_the_output_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").touch()  # the data of the earlier run
+    asked = tuner(space(tmp_path, FEW.replace("ctc_small", "medium")), tmp_path, data="none")
+    assert "# hours: unknown, no earlier trial" in dry_run(asked, None)
+    searched_run(tmp_path / "out")
+    page = dry_run(asked, None)
+    assert "# hours: about 0.0367 of training" in page  # 24 epochs of 5.5 s
+    assert "# disk: about 0.0" in page
+    assert "# cost: unknown, the file has no prices" in page
 
 
 def test_the_page_names_the_scheduler_that_auto_picks(tmp_path):

@@ -25,6 +25,7 @@ from raytune_ocr.tune.search.warm_start import KnownPoints, read_known
 from raytune_ocr.tune.selection.reproduce import reproduce
 from raytune_ocr.tune.space.search_space import read_space
 from raytune_ocr.tune.storage.mirror import RunCopy, keep_state
+from tests.fixtures.browser import page_data
 
 HOME = "tests.fixtures.own_training"
 SEARCH = {
@@ -126,12 +127,11 @@ def test_tables_report_and_page_know_the_direction(tmp_path, capsys):
     front = pareto(table)
     assert front.loc[front["on_front"], "score"].min() == table["best_value"].min()
     assert analyze([str(tmp_path / "out"), "--output", str(tmp_path / "page")]) == 0
-    page = (tmp_path / "page" / "report.html").read_text("utf-8")
-    assert (
-        "val_mae" in page
-        and "parameters.lr" in page
-        and "Only for digit recognition models." in page
-    )
+    data = page_data(tmp_path / "page" / "report.html")
+    (shown,) = data["runs"]
+    assert (shown["metric"], shown["mode"]) == ("val_mae", "min")
+    assert "settings.parameters.lr" in [column["id"] for column in shown["columns"]]
+    assert "Only readers of digits" in data["reader"][0]["error"]
 
 
 def test_the_best_is_known_refined_and_reproduced(tmp_path):

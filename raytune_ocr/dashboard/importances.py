@@ -1,31 +1,19 @@
-"""Estimates for the page: importance of settings, and what the best reader misreads."""
+"""Estimate the importance of settings for the page: ours, and fANOVA."""
 
 from __future__ import annotations
 
-import base64
-import io
 import random
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from raytune_ocr.config.metrics import READER, task_name
-from raytune_ocr.data.split_files import load_split
-from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
-from raytune_ocr.inference.locate import find_checkpoint
-from raytune_ocr.inference.reading import read_images
-from raytune_ocr.results.document import read_document
+from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance
 from raytune_ocr.results.journal_lines import finite
-from raytune_ocr.training import load_reader
-from raytune_ocr.training.evaluate import measure
 
 FORESTS = 5  # of fANOVA, each with another seed
 TREES = 32
 MOST_OF_FOREST = 500  # trials: its time grows faster than their number
 LOG_FROM = 50  # the ratio of the largest to the smallest value, from which the scale is a log
-WORST = 12
 FEW = f"An estimate needs at least {FEWEST_TRIALS} trials with a score."
 
 
@@ -115,45 +103,3 @@ def _spread(name: str, values: list[float]) -> dict[str, Any]:
         "low": min(values),
         "high": max(values),
     }
-
-
-def reader_errors(source: Path, data: str | None = None) -> dict[str, Any]:
-    """Return what the best reader misreads on its validation split.
-
-    Args:
-        data: images to read (default: the config's).
-
-    Returns:
-        `matrix` (row: the digit that was there, column: the digit that was read), `worst` (the
-        wrong readings with the highest confidence, each with its image as a PNG), and counts.
-
-    Raises:
-        DataNotFoundError: the best trial is no reader.
-    """
-    path, document = read_document(source)
-    config = (document.get("best_result") or {}).get("config") or {}
-    if config and task_name(config) != READER:
-        raise DataNotFoundError("Only readers of digits have a confusion matrix.")
-    model, trained = load_reader(find_checkpoint(path))
-    split = load_split(data or trained.metadata_path, trained.val_split)
-    read = zip(read_images(model, split.images), split.texts, split.images, strict=True)
-    wrong = [(sure, is_, was, image) for (is_, sure), was, image in read if is_ != was]
-    worst = sorted(wrong, key=lambda each: -each[0])[:WORST]
-    return {
-        "trial": trained.experiment_name,
-        "split": trained.val_split,
-        "images": len(split),
-        "wrong": len(wrong),
-        "matrix": measure(model, split).get_confusion_matrix().tolist(),
-        "worst": [
-            {"confidence": float(sure), "read": is_, "there": was, "image": _png(image)}
-            for sure, is_, was, image in worst
-        ],
-    }
-
-
-def _png(image: Any) -> str:
-    """Return a grey image uint8 [H, W] as a data URL."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -35,9 +35,14 @@ function card(run) {
     h("p", {}, best?.get("score") === null || !best ? "" : `by ${best.name} after epoch ${shown(best.get("best_epoch"))}`),
     h("p", {}, trials.length ? states.map(([status, number]) => h("span", { class: `badge ${status}` }, `${number} ${status}`)) : "no trial has begun"),
     h("p", {}, `training time ${duration(trials.reduce((sum, trial) => sum + trial.get("seconds"), 0))}`),
+    (run.results.targets ?? []).map(target),
+    run.results.gone ? h("p", { class: "bad" }, run.results.gone) : null,
     run.notes || run.tags ? h("p", {}, `${run.tags} ${run.notes}`) : null,
     run.damaged ? h("p", { class: "bad" }, `${run.damaged} lines of the journal could not be read`) : null);
 }
+
+const target = ({ target: name, goal, value, met, trials: all }) => h("p", { class: met ? "good" : "" },
+  `target ${name.replaceAll("_", " ")} ${shown(goal)}: ${shown(value)} by the winner; met by ${met} of ${all} trials`);
 
 /** Rows whose first cell is a name; rows that differ between runs come first and are marked. */
 function provenance() {

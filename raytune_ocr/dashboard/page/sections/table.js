@@ -4,13 +4,16 @@ import { check, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { byScore, columns, get, selection, set, store, toggle, visible, when } from "page/store.js";
 
 const ROW = 30; // pixels
+const SCROLLBAR = 20; // pixels
 const SPARE = 6; // rows above and below those that are seen
-const FIRST = ["trial", "status", "score", "epochs"];
+const FIRST = ["trial", "status", "score"];
+const FIRST_OF_NARROW = ["trial", "score"];
+const narrow = matchMedia("(max-width: 640px)");
 const HIDDEN = ["best_epoch", "max_epochs", "search", "confirms", "began", "ended", "error", "gpu_hours", "parent", "notes",
   ...["learning_rate", "batch_size", "threads", "seconds", "images_per_second", "memory_mb", "cpu_percent", "gpu_memory_mb",
     "model_parameters", "cpus", "gpus", "cpu_kwh", "gpu_kwh"].map((name) => `metrics.${name}`)];
-const WIDTHS = { trial: 190, status: 104, stop_reason: 116, score: 92, epochs: 74, tags: 130 };
-const WIDTH = 112;
+const WIDTHS = { status: 104, stop_reason: 116, epochs: 80, tags: 130 };
+const LETTER = 9; // pixels
 
 /** Make the table; `open` is called with a trial that was chosen. */
 export function makeTable(open) {
@@ -26,9 +29,10 @@ export function makeTable(open) {
 
   function shownColumns() {
     const all = columns();
+    const first = narrow.matches ? FIRST_OF_NARROW : FIRST;
     const kept = get("cols") ? new Set(get("cols").split(",")) : null;
-    const of = (kind) => all.filter((column) => column.kind === kind && !FIRST.includes(column.id));
-    const ordered = [...FIRST.map((id) => ({ id, kind: "info" })), ...of("setting"), ...of("metric"), ...of("info")];
+    const of = (kind) => all.filter((column) => column.kind === kind && !first.includes(column.id));
+    const ordered = [...first.map((id) => ({ id, kind: "info" })), ...of("setting"), ...of("info"), ...of("metric")];
     return ordered.filter(({ id }) => (kept ? kept.has(id) || id === "trial" : !isHidden(id)));
   }
 
@@ -48,6 +52,7 @@ export function makeTable(open) {
     rows = sorted();
     active = Math.min(active, Math.max(0, rows.length - 1));
     drawHead();
+    grid.style.height = `min(26rem, 65vh, ${(rows.length + 1) * ROW + SCROLLBAR}px)`;
     body.style.height = `${rows.length * ROW}px`;
     grid.setAttribute("aria-rowcount", String(rows.length + 1));
     draw();
@@ -55,14 +60,21 @@ export function makeTable(open) {
 
   function drawHead() {
     const shownNow = shownColumns();
-    grid.style.setProperty("--columns", shownNow.map(({ id }) => `${WIDTHS[id] ?? WIDTH}px`).join(" "));
+    grid.style.setProperty("--columns", shownNow.map(({ id }) => `${WIDTHS[id] ?? widthOf(id)}px`).join(" "));
     fillIfNew(head, [shownNow, get("sort"), get("desc"), scoreLabel()], () => shownNow.map(({ id, kind }) => {
       const mine = get("sort") === id;
-      const order = get("desc") === "1" ? "descending" : "ascending";
+      const highestFirst = id === "score" && store.runs[0]?.mode !== "min"; // the best is the first
+      const order = highestFirst === (get("desc") === "1") ? "ascending" : "descending";
       return h("div", { role: "columnheader", "aria-sort": mine ? order : "none", class: `cell ${kind}`, title: id },
         h("button", { type: "button", onclick: () => sortBy(id) },
           id === "score" ? scoreLabel() : labelOf(id), mine ? (order === "ascending" ? " ▲" : " ▼") : ""));
     }));
+  }
+
+  /** Wide enough for the name of a column, or for the trials' names. */
+  function widthOf(id) {
+    if (id !== "trial") return clamp((id === "score" ? scoreLabel() : labelOf(id)).length * LETTER + 34, 100, 260);
+    return clamp(Math.max(...store.trials.map(({ label }) => label.length)) * LETTER + 20, 110, narrow.matches ? 200 : 300);
   }
 
   function sortBy(id) {
@@ -144,6 +156,8 @@ function cell(trial, id) {
   if (id === "epochs") return `${shown(value)}/${shown(trial.get("max_epochs"))}`;
   return shown(value);
 }
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 function compare(a, b) {
   if (a === b) return 0;

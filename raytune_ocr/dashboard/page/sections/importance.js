@@ -1,10 +1,12 @@
-// Importance of the settings, and what the best reader misreads.
+// Importance of the settings.
 
-import { ask, frozen } from "page/api.js";
-import { axis, Chart, css, lines, scale, tooltip } from "page/charts.js";
+import { ask } from "page/api.js";
+import { axis, Chart, css, lines, tooltip } from "page/charts.js";
 import { fill, h, labelOf, shown } from "page/dom.js";
-import { store } from "page/store.js";
+import { shownSettings } from "page/sections/parallel.js";
+import { scored, store } from "page/store.js";
 
+const FEWEST = 5; // trials of an estimate
 const BAR = 15; // pixels
 const AGAIN = 30_000; // milliseconds between two estimates of a run in progress
 
@@ -36,12 +38,12 @@ export function makeImportance() {
       tooltip: tooltip(({ seriesName, name, value }) => `${name}\n${seriesName} ${shown(value)}`),
       legend: { top: 0, textStyle: { color: css("--text") } },
       xAxis: axis("importance", { min: 0, max: 1, scale: false }),
-      yAxis: axis("", { type: "category", scale: false, inverse: true, data: settings.map((name) => labelOf(`settings.${name}`)), axisLabel: { color: css("--text"), width: chart.narrow ? 90 : 190, overflow: "truncate" } }),
+      yAxis: axis("", { type: "category", scale: false, inverse: true, data: settings.map((name) => labelOf(`settings.${name}`)), axisLabel: { color: css("--text"), width: chart.narrow ? 110 : 220, overflow: "break" } }),
       series: series.flatMap(({ run, kind, of }, at) => barsOf(run, kind, of, settings, at, series.length)),
     };
   }
 
-  return { element: h("div", {}, chart.element, note), update };
+  return { element: h("div", {}, chart.element, note), update, has: () => scored().length >= FEWEST && shownSettings(scored()).length > 0 };
 }
 
 function barsOf(run, kind, rows, settings, at, number) {
@@ -69,56 +71,4 @@ function whisker(api, shift) {
     children.push({ type: "line", shape: { x1: x, y1: y + shift - 7, x2: x, y2: y + shift + 7 }, style: { stroke: css("--bad"), lineWidth: 2 } });
   }
   return { type: "group", children };
-}
-
-export function makeReader() {
-  const element = h("div");
-  const results = h("div");
-  let matrix = null;
-  const chart = new Chart("Confusion matrix", draw, 420);
-  chart.element.classList.add("square");
-
-  function update() {
-    if (element.childElementCount) return;
-    const readers = store.runs.filter((run) => [...run.trials.values()].some((trial) => trial.get("metrics.val_char_accuracy") !== null));
-    element.hidden = !readers.length;
-    element.parentElement.hidden = !readers.length;
-    if (!readers.length) return;
-    const shownRuns = frozen ? readers.slice(0, 1) : readers;
-    fill(element, h("div", { class: "controls" }, shownRuns.map((run) => h("button", { type: "button", onclick: () => read(run) }, `Read the validation images with the best model of ${run.name}`))), results);
-    if (frozen) read(readers[0]);
-  }
-
-  async function read(run) {
-    fill(results, h("p", {}, "reading …"));
-    try {
-      const found = await ask("reader", { run: run.number });
-      matrix = found.matrix;
-      fill(results,
-        h("p", {}, `${found.trial} on ${found.split}: ${found.wrong} of ${found.images} strings misread.`),
-        h("h3", {}, "Confusion matrix"), chart.element,
-        h("h3", {}, "Wrong readings with the highest confidence"),
-        h("ul", { class: "reads" }, found.worst.map((each) => h("li", {}, h("img", { src: each.image, alt: `image of ${each.there}` }),
-          `${each.read || "nothing"} for ${each.there} (${shown(each.confidence)})`))));
-      chart.render();
-    } catch (error) {
-      fill(results, h("p", { class: "bad" }, error.message));
-    }
-  }
-
-  function draw() {
-    if (!matrix) return null;
-    const digits = matrix.map((row, at) => String(at));
-    const data = matrix.flatMap((row, y) => row.map((count, x) => [x, y, Math.log1p(x === y ? 0 : count), count]));
-    return {
-      tooltip: tooltip(({ value }) => `${value[0]} read for ${value[1]}: ${value[3]}`),
-      grid: { left: 44, right: 12, top: 12, bottom: 44, containLabel: false },
-      xAxis: axis("read", { type: "category", scale: false, data: digits }),
-      yAxis: axis("there", { type: "category", scale: false, data: digits, inverse: true }),
-      visualMap: { show: false, min: 0, max: Math.max(...data.map((each) => each[2])) || 1, dimension: 2, inRange: { color: [css("--card"), scale()[1]] } },
-      series: [{ type: "heatmap", data, label: { show: true, formatter: ({ value }) => (value[3] ? String(value[3]) : ""), color: css("--text") }, itemStyle: { borderColor: css("--line"), borderWidth: 0.5 } }],
-    };
-  }
-
-  return { element, update };
 }

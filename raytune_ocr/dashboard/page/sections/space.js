@@ -2,9 +2,9 @@
 
 import { axisOf, Chart, colorScale, css, extent, runColor, tooltip, upright } from "page/charts.js";
 import { choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
-import { get, select, set, store, visible } from "page/store.js";
-import { shownSettings } from "page/parallel.js";
-import { scoreLabel } from "page/table.js";
+import { get, scored, select, set, store, visible } from "page/store.js";
+import { shownSettings } from "page/sections/parallel.js";
+import { scoreLabel } from "page/sections/table.js";
 
 const CELLS = 28; // of the contour, along each axis
 const POWER = 3; // of the inverse distance
@@ -15,8 +15,6 @@ export function makeSpace() {
   const contour = new Chart("Score over two settings", drawContour);
   for (const chart of [slice, contour]) chart.on("click", ({ value }) => value?.[3] && select([value[3]]));
   const note = h("p", { class: "hover" });
-
-  const scored = () => visible().filter((trial) => trial.get("score") !== null);
 
   function chosen() {
     const ids = shownSettings(store.trials);
@@ -29,7 +27,7 @@ export function makeSpace() {
     const { ids, a, b } = chosen();
     const options = ids.map((id) => [id, labelOf(id)]);
     const change = (name) => (value) => { set(name, value); update(); };
-    fillIfNew(controls, [ids, a, b], () => [choice("setting", options, a, change("a")), choice("and", options, b, change("b"))]);
+    fillIfNew(controls, [ids, a, b], () => [choice("setting", options, a, change("a")), b ? choice("and", options.filter(([id]) => id !== a), b, change("b")) : null]);
     slice.render();
     contour.render();
     fill(note, b ? "The surface is interpolated between the trials (points) by their distance: between far points it is a guess."
@@ -37,7 +35,7 @@ export function makeSpace() {
   }
 
   function drawSlice() {
-    const [trials, { a }] = [scored(), chosen()];
+    const [trials, { a }] = [scored(visible()), chosen()];
     if (!a || !trials.length) return null;
     const x = axisOf(labelOf(a), trials.map((trial) => trial.get(a)));
     const points = (some) => some.filter((trial) => trial.get(a) !== null)
@@ -53,7 +51,7 @@ export function makeSpace() {
   }
 
   function drawContour() {
-    const [all, { a, b }] = [scored(), chosen()];
+    const [all, { a, b }] = [scored(visible()), chosen()];
     const trials = all.filter((trial) => b && trial.get(a) !== null && trial.get(b) !== null);
     if (trials.length < 3) return null;
     const x = axisOf(labelOf(a), trials.map((trial) => trial.get(a)));
@@ -70,7 +68,7 @@ export function makeSpace() {
     };
   }
 
-  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update };
+  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update, has: () => scored().length > 0 && shownSettings(store.trials).length > 0 };
 }
 
 const named = ({ value }) => (value[3] ? `${value[3].replace(/^\d+\//, "")}\n${scoreLabel()} ${shown(value[2])}` : "");
@@ -83,22 +81,24 @@ function surface(points, xAxis, yAxis) {
   for (let i = 0; i < xs.cells; i++) {
     for (let j = 0; j < ys.cells; j++) {
       const score = interpolated(known, (i + 0.5) / xs.cells, (j + 0.5) / ys.cells);
-      cells.push([xs.value(i / xs.cells), ys.value(j / ys.cells), score, null, xs.value((i + 1) / xs.cells), ys.value((j + 1) / ys.cells)]);
+      const [[x0, x1], [y0, y1]] = [xs.edges(i), ys.edges(j)];
+      cells.push([x0, y0, score, null, x1, y1]);
     }
   }
   return cells;
 }
 
-/** Places of values between 0 and 1, and back. */
+/** Places of values between 0 and 1, and the edges of a cell; of a category, both are its number. */
 function scaleOf(values, { type, data }) {
   if (type === "category") {
     const size = data.length;
-    return { cells: size, unit: (v) => (data.indexOf(v) + 0.5) / size, value: (u) => u * size - 0.5 };
+    return { cells: size, unit: (v) => (data.indexOf(v) + 0.5) / size, edges: (i) => [i, i] };
   }
   const [into, back] = type === "log" ? [Math.log, Math.exp] : [(v) => v, (v) => v];
   const [low, high] = extent(values.map(into));
   const range = high - low || 1;
-  return { cells: CELLS, unit: (v) => (into(v) - low) / range, value: (u) => back(low + u * range) };
+  const value = (u) => back(low + u * range);
+  return { cells: CELLS, unit: (v) => (into(v) - low) / range, edges: (i) => [value(i / CELLS), value((i + 1) / CELLS)] };
 }
 
 function interpolated(known, x, y) {
@@ -112,8 +112,10 @@ function interpolated(known, x, y) {
 }
 
 function drawCell(parameters, api) {
-  const [x0, y0] = api.coord([api.value(0), api.value(1)]).map(Math.round);
-  const [x1, y1] = api.coord([api.value(4), api.value(5)]).map(Math.round);
+  const band = api.size([1, 1]); // of a category
+  const half = [[0, 4], [1, 5]].map(([low, high], at) => (api.value(low) === api.value(high) ? band[at] / 2 : 0));
+  const [x0, y0] = api.coord([api.value(0), api.value(1)]).map((place, at) => Math.round(place + (at ? half[1] : -half[0])));
+  const [x1, y1] = api.coord([api.value(4), api.value(5)]).map((place, at) => Math.round(place + (at ? -half[1] : half[0])));
   const shape = { x: Math.min(x0, x1), y: Math.min(y0, y1), width: Math.abs(x1 - x0), height: Math.abs(y1 - y0) };
   return { type: "rect", shape, style: { fill: api.visual("color") } };
 }

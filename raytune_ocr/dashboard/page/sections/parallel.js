@@ -2,10 +2,12 @@
 
 import { axisOf, Chart, colorScale, css } from "page/charts.js";
 import { h, labelOf } from "page/dom.js";
-import { brush, columns, store, visible, when } from "page/store.js";
-import { scoreLabel } from "page/table.js";
+import { brush, columns, scored, store, visible, when } from "page/store.js";
+import { scoreLabel } from "page/sections/table.js";
 
 const MOST_AXES = 12;
+const APART = 96; // pixels between upright axes, at least; else they lie
+const [LYING, NAME] = [46, 110]; // pixels: the height of an axis that lies, the width of its name
 const MOST_CATEGORIES = 30;
 
 export function makeParallel() {
@@ -37,11 +39,15 @@ export function makeParallel() {
     if (trials.length < 2 || ids.length < 2) return null;
     const axes = ids.map((id) => axisOf(id === "score" ? scoreLabel() : labelOf(id), trials.map((trial) => trial.get(id))));
     const scores = trials.map((trial) => trial.get("score"));
+    const apart = (chart.element.clientWidth - 120) / (ids.length - 1);
+    const lies = apart < APART;
+    chart.element.style.height = `${lies ? 90 + LYING * ids.length : 380}px`;
+    chart.plot?.resize();
     return {
-      parallel: { left: 56, right: 64, top: 64, bottom: 24, axisExpandable: ids.length > 8, axisExpandCount: 8 },
+      parallel: lies ? { layout: "vertical", left: NAME + 18, right: 24, top: 56, bottom: 30 } : { left: 56, right: 64, top: 84, bottom: 24 },
       parallelAxis: axes.map(({ axis }, dim) => ({
-        ...axis, dim, nameLocation: "end", nameGap: 12,
-        nameTextStyle: { color: css("--text"), fontSize: 11, width: chart.narrow ? 56 : 110, overflow: "truncate" },
+        ...axis, dim, nameLocation: lies ? "start" : "end", nameGap: 12,
+        nameTextStyle: { color: css("--text"), fontSize: 11, width: lies ? NAME : apart - 12, overflow: "break" },
         areaSelectStyle: { width: 22, borderColor: css("--accent"), color: css("--accent"), opacity: 0.3 },
         axisLine: { lineStyle: { color: css("--text") } },
       })),
@@ -56,7 +62,7 @@ export function makeParallel() {
 
   when("clear", () => chart.plot && chart.render());
   const hint = h("p", { class: "hover" }, "Drag along an axis to keep the trials in that range; click the axis to release it.");
-  return { element: h("div", {}, chart.element, hint), update, chart };
+  return { element: h("div", {}, chart.element, hint), update, chart, has: () => scored().length > 1 && shownSettings(scored()).length > 0 };
 }
 
 /** The settings that are worth an axis. */

@@ -2,7 +2,7 @@
 
 import { axis, Chart, css, tooltip } from "page/charts.js";
 import { duration, fill, h, plainTable, shown } from "page/dom.js";
-import { select, store, visible } from "page/store.js";
+import { curvesOf, select, store, visible } from "page/store.js";
 
 const LANE = 14; // pixels
 const MOST_HEIGHT = 900;
@@ -12,14 +12,17 @@ export function makeTimeline() {
   const chart = new Chart("Trials on nodes over time", draw, 260);
   chart.on("click", ({ value }) => value?.[4] && select([value[4]]));
 
-  function update() {
+  let idle = []; // by run, the times of a trial's pauses
+
+  async function update() {
+    const curves = await Promise.all(store.runs.map((run) => curvesOf(run, run.metric)));
+    idle = curves.map((each) => Object.fromEntries(Object.entries(each).map(([name, curve]) => [name, curve.idle ?? []])));
     const timed = trials();
     const lanes = lanesOf(timed);
     chart.element.style.height = `${Math.min(MOST_HEIGHT, 90 + LANE * 1.5 * lanes.length)}px`;
     chart.plot?.resize();
     chart.render();
-    fill(note, timed.length ? "A bar lasts from the start of a trial's first epoch to the end of its last one; pauses are inside it."
-      : "The journal of this run has no times: it was written by an earlier version, or no epoch has ended yet.");
+    fill(note, "A bar lasts from the start of a trial's first epoch to the end of its last one; thin parts are pauses.");
   }
 
   const trials = () => visible().filter((trial) => trial.get("began") !== null);
@@ -37,11 +40,17 @@ export function makeTimeline() {
       tooltip: tooltip(({ value }) => `${value[3]}\n${duration((value[2] - value[1]) / 1000)}`),
       xAxis: axis("", { type: "time", scale: true }),
       yAxis: axis("", { type: "category", scale: false, inverse: true, data: lanes.map(({ name }) => name) }),
-      series: [{ type: "custom", renderItem: bar, encode: { x: [1, 2], y: 0 }, data }],
+      series: [
+        { type: "custom", renderItem: bar, encode: { x: [1, 2], y: 0 }, data },
+        { type: "custom", name: "paused", silent: true, z: 4, tooltip: { show: false }, renderItem: pause, encode: { x: [1, 2], y: 0 }, data: pauses(lanes) },
+      ],
     };
   }
 
-  return { element: h("div", {}, chart.element, note), update };
+  const pauses = (lanes) => lanes.flatMap(({ bars }, lane) => bars.flatMap((trial) =>
+    (idle[trial.run]?.[trial.name] ?? []).map(([began, ended]) => [lane, began * 1000, ended * 1000])));
+
+  return { element: h("div", {}, chart.element, note), update, has: () => store.trials.some((trial) => trial.get("began") !== null) };
 }
 
 /** Lanes of a node, so that no two bars of a lane overlap. */
@@ -70,23 +79,47 @@ function bar(parameters, api) {
   };
 }
 
+/** The part of a bar in which its trial is paused: a line in the place of the bar. */
+function pause(parameters, api) {
+  const { shape, ...rest } = bar(parameters, api);
+  const y = shape.y + shape.height / 2;
+  return {
+    type: "group", children: [
+      { ...rest, shape, style: { fill: css("--back"), stroke: css("--back"), lineWidth: 1 } },
+      { type: "line", shape: { x1: shape.x, x2: shape.x + shape.width, y1: y, y2: y }, style: { stroke: css("--soft-line"), lineWidth: 2 } },
+    ],
+  };
+}
+
 export function makeCosts() {
   const element = h("div");
 
   function update() {
-    const rows = store.runs.map((run) => {
+    const figures = store.runs.map((run) => {
       const trials = [...run.trials.values()];
-      const sum = (id) => trials.reduce((total, trial) => total + (trial.get(id) ?? 0), 0);
+      const sum = (id) => trials.reduce((total, trial) => (trial.get(id) === null ? total : total + trial.get(id)), null);
       const costs = run.results.costs ?? {};
       const energy = (costs.cpu_kwh ?? 0) + (costs.gpu_kwh ?? 0);
       const epochs = sum("epochs");
       return [run.name, trials.length, epochs, duration(sum("seconds")), sum("cpu_hours"), sum("gpu_hours"),
         energy || null, money(costs.money, costs), costs.saved_cpu_hours ?? null, money(costs.saved_money, costs), peak(run)];
     });
-    fill(element, plainTable(["run", "trials", "epochs", "training time", "CPU-hours", "GPU-hours", "kWh", "cost", "CPU-hours saved by early stopping", "saved", "peak memory (MiB)"], rows, "Resources and cost"));
+    const rows = ["", "trials", "epochs", "training time", "CPU-hours", "GPU-hours", "kWh", "cost", "CPU-hours saved by early stopping", "cost saved", "peak memory (MiB)"]
+      .map((name, at) => [name, ...figures.map((each) => each[at])]);
+    fill(element, plainTable(rows[0], rows.slice(1), "Resources and cost"),
+      h("p", { class: "hover" }, "Hours are the time of epochs by the resources reserved; saved is what the epochs that were not trained would have cost."),
+      store.runs.flatMap(presets));
   }
 
-  return { element, update };
+  return { element, update, has: () => store.trials.some((trial) => trial.get("seconds")) };
+}
+
+/** A row for each experiment of a run that has several. */
+function presets({ name, results }) {
+  const { presets: rows = [], currency } = results.costs ?? {};
+  if (rows.length < 2) return [];
+  const cells = rows.map((row) => [row.experiment_name, row.trials, row.cpu_hours, row.gpu_hours, money(row.money, { currency })]);
+  return [h("h3", {}, `By experiment of ${name}`), plainTable(["experiment", "trials", "CPU-hours", "GPU-hours", "cost"], cells, `Cost by experiment of ${name}`)];
 }
 
 const money = (amount, costs) => (amount === null || amount === undefined ? null : `${shown(amount)} ${costs.currency}`);

@@ -66,10 +66,10 @@ export function makeCurves() {
       ...rectangle.option,
       tooltip: tooltip(({ seriesName, value }) => `${seriesName}\n${shown(value[1])} at ${shown(value[0])}`),
       legend: { type: "scroll", top: 0, textStyle: { color: css("--text") }, data: named.map(({ trial }) => trial.label) },
-      grid: { left: 8, right: 16, top: 48, bottom: 42, containLabel: true },
+      grid: { left: 8, right: 16, top: 62, bottom: 42, containLabel: true },
       dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl", moveOnMouseMove: false }],
       xAxis: axis(Object.fromEntries(X)[get("x")], log("logx")),
-      yAxis: upright(labelOf(metric()), log("logy")),
+      yAxis: upright(labelOf(metric()), { ...log("logy"), nameGap: 22 }), // above the names of rungs
       series: [...others(named), ...named.map(line), pauses(), rungs()],
     };
   }
@@ -134,7 +134,7 @@ export function makeCurves() {
   }
 
   when("clear", () => rectangle.clear());
-  return { element: h("div", {}, controls, chart.element, hover), update, chart };
+  return { element: h("div", {}, controls, chart.element, hover), update, chart, has: () => columns().some(({ kind }) => kind === "metric") };
 }
 
 function sampled(some) {

@@ -2,8 +2,8 @@
 
 import { axis, Chart, css, runColor, tooltip, upright } from "page/charts.js";
 import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
-import { columns, get, meritOf, select, set, store, visible } from "page/store.js";
-import { scoreLabel } from "page/table.js";
+import { columns, get, meritOf, scored, select, set, store, visible } from "page/store.js";
+import { scoreLabel } from "page/sections/table.js";
 
 const LOWER = /loss|error|cer|wer|mae|mse|seconds|hours|memory|epochs|parameters|time|kwh|cost|latency/;
 
@@ -43,7 +43,7 @@ export function makeHistory() {
     ];
   }
 
-  return { element: h("div", {}, chart.element), update: () => chart.render() };
+  return { element: h("div", {}, chart.element), update: () => chart.render(), has: () => scored().length > 0 };
 }
 
 export function makePareto() {
@@ -94,7 +94,7 @@ export function makePareto() {
     };
   }
 
-  return { element: h("div", {}, controls, chart.element, note), update };
+  return { element: h("div", {}, controls, chart.element, note), update, has: () => scored().length > 0 };
 }
 
 const number = (value) => typeof value === "number" && Number.isFinite(value);

@@ -2,10 +2,9 @@ import sys
 
 import pytest
 
-from raytune_ocr.dashboard import insight
-from raytune_ocr.dashboard.insight import fanova_of, importances, reader_errors
+from raytune_ocr.dashboard import importances as module
+from raytune_ocr.dashboard.importances import fanova_of, importances
 from raytune_ocr.dashboard.snapshot import snapshots
-from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.journal import Journal
 from tests.fixtures.records import searched_run, trial
@@ -24,7 +23,7 @@ def run(tmp_path_factory):
 
 
 def test_fanova_stands_beside_our_estimate_with_its_spread(run, monkeypatch):
-    monkeypatch.setattr(insight, "FORESTS", 2)
+    monkeypatch.setattr(module, "FORESTS", 2)
     found = importances(run.source, run.document())
     assert found["ours"][0]["setting"] == "learning_rate"
     fanova = {row["setting"]: row for row in found["fanova"]}
@@ -50,26 +49,6 @@ def test_few_trials_have_no_importance(tmp_path):
     assert found["ours"] == [] and "at least 5 trials" in found["note"]
 
 
-def test_only_a_reader_has_a_confusion_matrix(tmp_path):
-    record = trial(tmp_path, 0, 0.5, trainable="my_train:finetune")
-    document = results_document([record], {}, "now")
-    write_json(tmp_path / RESULTS_COPY, document)
-    with pytest.raises(RaytuneOCRError):
-        reader_errors(tmp_path)
-
-
-@pytest.mark.slow
-def test_a_reader_run_has_a_confusion_matrix_and_its_worst_readings(confirmed_run):
-    found = reader_errors(confirmed_run)
-    assert len(found["matrix"]) == 10 and found["images"] > 0
-    assert found["wrong"] >= len(found["worst"])
-    for each in found["worst"]:
-        assert each["read"] != each["there"]
-        assert each["image"].startswith("data:image/png;base64,")
-    sure = [each["confidence"] for each in found["worst"]]
-    assert sure == sorted(sure, reverse=True)
-
-
 def document_of(rows):
     """A run's document with a score and the settings `width` and `kind` of each trial."""
     kinds = {"trial": "info", "score": "info", "width": "setting", "kind": "setting"}
@@ -78,7 +57,7 @@ def document_of(rows):
 
 
 def test_fanova_takes_settings_of_mixed_types_and_needs_scores_that_differ(monkeypatch):
-    monkeypatch.setattr(insight, "FORESTS", 1)
+    monkeypatch.setattr(module, "FORESTS", 1)
     rows = [[f"t{n}", n / 10, (64, "auto")[n % 2], float(n)] for n in range(8)]
     found, note = fanova_of(document_of(rows))
     assert {row["setting"] for row in found} == {"width", "kind"} and note == ""
