@@ -54,7 +54,7 @@ def test_weights_without_their_config_or_of_another_model_are_refused(weights):
     path, _ = weights
     config = path.with_name("config.yaml")
     config.write_text(config.read_text().replace("hidden: 4", "hidden: 5"))
-    with pytest.raises(CheckpointError, match="config.yaml: its weights do not fit its config"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml: its weights do not fit its config"):
         load_exported(path)
     config.write_text("learning_rate: -1\n")
     with pytest.raises(CheckpointError, match=r"config.yaml: learning_rate: must be a number > 0"):

@@ -78,7 +78,7 @@ def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu")
 def _check_archive(path: str | os.PathLike[str]) -> None:
     """Raise CheckpointError for wrong checksums, or parts that are larger than the file."""
     with zipfile.ZipFile(path) as archive:
-        size, parts = os.path.getsize(path), sum(part.file_size for part in archive.infolist())
+        size, parts = Path(path).stat().st_size, sum(p.file_size for p in archive.infolist())
         if parts > size:  # compressed or overlapping, which `write_state` does not write
             raise CheckpointError(
                 f"{path}: its parts must not be larger than the file of {size:,} bytes, got "
@@ -91,7 +91,7 @@ def _check_archive(path: str | os.PathLike[str]) -> None:
 def _check_tensors(value: Any, path: str | os.PathLike[str]) -> None:
     """Raise CheckpointError for a tensor that needs far more memory than the file has bytes."""
     if isinstance(value, Tensor):
-        most = os.path.getsize(path) + MOST_UNWRITTEN
+        most = Path(path).stat().st_size + MOST_UNWRITTEN
         if value.numel() * value.element_size() > most:
             raise CheckpointError(
                 f"{path}: a tensor must have at most {most:,} bytes in a file of this size, got "

@@ -102,7 +102,7 @@ def as_shown(error: Exception) -> Exception:
 
 
 def log_error(folder: Path, error: str) -> Path | None:
-    """Append an error's text, `bounded`, to the log of the trial in `folder`; return the log's path.
+    """Append an error's text, `bounded`, to the log of the trial in `folder`; return its path.
 
     If the log cannot be written, log a warning and return None: the trial's status matters more.
     """
