@@ -63,7 +63,7 @@ def test_the_task_trains_by_its_name_in_the_yaml(installed, tmp_path):
     content = {
         "task": "sine",
         "epochs": 5,
-        "training": {"learning_rate": 0.03, "batch_size": 32},
+        "training": {"learning_rate": 0.002, "batch_size": 32},
         "early_stopping": {"patience": 0},
     }
     space = read_space(content, "sine.yaml", output_dir=str(tmp_path))

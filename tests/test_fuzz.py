@@ -144,7 +144,7 @@ def test_the_journal(old, tmp_path, monkeypatch):
         lines = [line if isinstance(line, dict) and line else {"": line} for line in changed]
         return b"".join(map(_line, lines))
 
-    for _, content in given(f"journal {old}", [entries], change, DOCUMENTS // 3):
+    for _, content in given(f"journal {old.parent.name}", [entries], change, DOCUMENTS // 3):
         Journal(folder).path.write_bytes(content)
         reads(taken_up, folder, space)
     assert {path.name for path in tmp_path.iterdir()} <= {"run"} | {

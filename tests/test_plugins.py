@@ -1,14 +1,16 @@
 """Packages of users bring models and datasets by entry points or by being imported."""
 
 import sys
+from importlib import metadata
 
 import pytest
 from torch import nn
 
+from raytune_ocr import plugins
 from raytune_ocr.data import DatasetRegistry
 from raytune_ocr.errors import ConfigurationError, DataLoaderError, ModelCreationError
 from raytune_ocr.models import ModelRegistry, create_model
-from raytune_ocr.plugins import import_modules
+from raytune_ocr.plugins import import_modules, plugin_names
 
 CODE = """
 from torch import nn
@@ -55,6 +57,25 @@ def test_entry_points_are_listed_and_created_like_the_packages_own(installed):
     assert isinstance(model, nn.Linear)
     assert model.out_features == 4
     assert DatasetRegistry.create("their_data", size=2).get_dataloaders() == ([0, 0], [1, 1])
+
+
+def test_names_are_searched_for_once_until_a_package_is_installed(installed, monkeypatch):
+    searched = []
+
+    def search(**arguments):
+        searched.append(arguments)
+        return metadata.entry_points(**arguments)
+
+    monkeypatch.setattr(plugins, "entry_points", search)
+    plugin_names("raytune_ocr.trackers")
+    searched.clear()
+    assert plugin_names("raytune_ocr.trackers") == plugin_names("raytune_ocr.trackers")
+    assert not searched
+    later = installed / "later-1.0.dist-info"
+    later.mkdir()
+    (later / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
+    (later / "entry_points.txt").write_text("[raytune_ocr.trackers]\nlater = later:Tracker\n")
+    assert "later" in plugin_names("raytune_ocr.trackers") and len(searched) == 1
 
 
 def test_an_entry_point_that_cannot_be_loaded_is_named(installed):

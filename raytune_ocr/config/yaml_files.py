@@ -6,7 +6,7 @@ import functools
 import io
 import os
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,24 @@ _BROKEN = (
 """Exceptions of PyYAML for a broken document: `!!bool maybe` is a KeyError, for example."""
 
 
+class YamlDocument(dict[str, Any]):
+    """The mapping in a YAML file.
+
+    Attributes:
+        anchored: its keys with an anchor in their values, which other parts may merge from.
+    """
+
+    def __init__(self, content: Mapping[str, Any], anchored: frozenset[str] = frozenset()) -> None:
+        super().__init__(content)
+        self.anchored = anchored
+
+
 def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the mapping in a YAML file; see `load_document`."""
+    return dict(load_document(path))
+
+
+def load_document(path: str | os.PathLike[str]) -> YamlDocument:
     """Read the mapping in a YAML file: safe tags, no duplicate keys, `1e-6` as a number.
 
     Raises:
@@ -51,11 +68,11 @@ def load_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationNotFoundError(f"{path}: no such configuration file ({reason})") from None
-    content = parse_yaml(text, path)
+    content, anchored = _parse(text, path, StrictLoader, MOST_NODES)
     if not isinstance(content, dict):
         got = type(content).__name__
         raise ConfigurationSyntaxError(f"{path}: must be a mapping of keys to values, got {got}")
-    return content
+    return YamlDocument(content, anchored)
 
 
 def _text_of(path: str | os.PathLike[str]) -> str:
@@ -82,16 +99,24 @@ def parse_yaml(
     Raises:
         ConfigurationSyntaxError: naming the file and the line or the limit.
     """
+    return _parse(text, name, loader or StrictLoader, most_nodes)[0]
+
+
+def _parse(
+    text: str, name: str | os.PathLike[str], loader: type[Any], most_nodes: int
+) -> tuple[Any, frozenset[str]]:
+    """Return the value of a document, and its top-level keys with anchors (of `StrictLoader`)."""
     stream = io.StringIO(text)
     stream.name = str(name)  # PyYAML names it in its messages
     try:
-        reader = (loader or StrictLoader)(stream)
+        reader = loader(stream)
         try:
             if isinstance(reader, StrictLoader):
                 reader.most_nodes = most_nodes
             node = reader.get_single_node()
             _check_size(node, most_nodes)
-            return None if node is None else reader.construct_document(node)
+            value = None if node is None else reader.construct_document(node)
+            return value, frozenset(getattr(reader, "anchored", ()))
         finally:
             reader.dispose()
     except _BROKEN as error:
@@ -179,8 +204,10 @@ class StrictLoader(yaml.SafeLoader):
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
+        self.anchored: set[str] = set()
         self._nodes = 0
         self._depth = 0
+        self._top_key = ""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose one node; stop before the document outgrows its limits."""
@@ -189,10 +216,19 @@ class StrictLoader(yaml.SafeLoader):
             raise ValueError(f"must have at most {self.most_nodes:,} keys and values")
         self._depth += 1
         _check_nesting(self._depth - 1)
+        self._find_anchor(index)
         try:
             return super().compose_node(parent, index)
         finally:
             self._depth -= 1
+
+    def _find_anchor(self, index: Any) -> None:
+        """Note the top-level key that the next node belongs to, if the node has an anchor."""
+        if self._depth == 2 and isinstance(index, yaml.ScalarNode):
+            self._top_key = index.value
+        event = self.peek_event()
+        if self._depth >= 2 and event.anchor and not isinstance(event, yaml.AliasEvent):
+            self.anchored.add(self._top_key)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Construct a mapping; raise ConstructorError for a duplicate key."""

@@ -81,12 +81,16 @@ def load_safetensors(path: Path, imports: Sequence[str] = ()) -> nn.Module:
         config = TrainingConfig.from_dict(load_yaml(beside), environment={})
     except ConfigurationError as error:
         raise CheckpointError(f"{beside}: {str(error).removeprefix(f'{beside}: ')}") from None
-    model = rebuild_model(config, beside, imports)
     try:
-        model.load_state_dict(load_file(str(path)))
+        weights = load_file(str(path))
         with library.safe_open(str(path), "pt") as file:
             about = file.metadata() or {}
     except Exception as error:  # the library has many exception classes
+        raise CheckpointError(f"{path}: not a complete safetensors file: {error}") from None
+    model = rebuild_model(config, beside, imports, weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
         raise CheckpointError(f"{path}: does not match {beside}: {error}") from None
     _take_calibration(model, about, path)
     return model.eval()

@@ -100,8 +100,8 @@ def _problems_of(name: str, value: Any, here: str) -> Iterator[str]:
         yield f"{here}: must be {rule}, got {str(value)[:40]!r}"
     elif name in REQUIRED and not all(_holds(part, REQUIRED[name]) for part in _list(value)):
         yield f"{here}: must be mappings with the keys {', '.join(REQUIRED[name]) or '(any)'}"
-    elif here.endswith("].targets") and not all(_holds(part) for part in (value or {}).values()):
-        yield f"{here}: must have a mapping for each goal"
+    elif here.endswith("].targets") and not all(_is_met(part) for part in (value or {}).values()):
+        yield f"{here}: must have a mapping with `met`, true or false, for each goal"
     elif name == "scores" and not all(seed.isdecimal() for seed in value or {}):
         yield f"{here}: must have a score for each seed"
     elif name.endswith("interval") and not _is_interval(value):
@@ -114,6 +114,10 @@ def _list(value: Any) -> list[Any]:
 
 def _holds(value: Any, names: Iterable[str] = ()) -> bool:
     return isinstance(value, dict) and all(value.get(name) is not None for name in names)
+
+
+def _is_met(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("met"), bool)
 
 
 def _is_number(value: Any) -> bool:

@@ -54,5 +54,5 @@ def why_gone(document: Mapping[str, Any]) -> str:
 def _named(document: Mapping[str, Any]) -> list[Path]:
     """Return the output folders in the configs of the results, each once."""
     configs = [result.get("config") or {} for result in document["all_results"]]
-    names = [config["output_dir"] for config in configs if "output_dir" in config]
-    return [Path(name) for name in dict.fromkeys(names)]
+    names = [config.get("output_dir") for config in configs]
+    return [Path(name) for name in dict.fromkeys(n for n in names if isinstance(n, str))]

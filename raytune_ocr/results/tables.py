@@ -33,7 +33,16 @@ def results_table(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for name in (*figure_names(), "best_value"):
         if name in table:
             table[name] = pd.to_numeric(table[name], errors="coerce")
-    return table.astype({name: "Int64" for name in INTEGERS if name in table})
+    for name in INTEGERS:
+        if name in table:
+            table[name] = _integers(table[name])
+    return table
+
+
+def _integers(values: pd.Series) -> pd.Series:
+    """Return values as Int64; those that are no integers of a float's precision are `<NA>`."""
+    numbers = pd.to_numeric(values, errors="coerce")
+    return numbers.where((numbers % 1 == 0) & (numbers.abs() <= 2**53)).astype("Int64")
 
 
 def _flat(result: Mapping[str, Any]) -> dict[str, Any]:

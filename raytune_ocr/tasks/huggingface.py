@@ -67,6 +67,7 @@ class TrialCallback(TrainerCallback):
         folder = context.load_folder()
         self.checkpoint = None if folder is None else str(folder)
         self._metrics: dict[str, float] = {}
+        self._is_evaluated = False
 
     def on_train_begin(
         self,
@@ -111,6 +112,7 @@ class TrialCallback(TrainerCallback):
         """Take the metrics of the evaluation."""
         measured = metrics or {}
         self._metrics |= {n: value for n, value in measured.items() if n not in NO_METRICS}
+        self._is_evaluated = True
 
     def on_save(
         self,
@@ -124,6 +126,11 @@ class TrialCallback(TrainerCallback):
         Raises:
             TrialStopped: the trial ends here; the trainer passes it on.
         """
+        if (
+            not self._is_evaluated
+        ):  # Transformers 4 also saves at the last step, before it evaluates
+            return
+        self._is_evaluated = False
         self.context.save_folder(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
         metrics, self._metrics = self._metrics, {}
         self.context.report(metrics)

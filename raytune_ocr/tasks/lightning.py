@@ -52,10 +52,20 @@ class TrialCallback(Callback):
         self.context = context
         folder = context.load_folder()
         self.checkpoint = None if folder is None else str(folder / CHECKPOINT)
+        self._is_resuming = folder is not None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Give the generators the state that they had, before Lightning begins to read batches."""
         self.context.load()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Give the generators their state again in the first epoch of a resume.
+
+        Older versions of Lightning begin to read batches again after this.
+        """
+        if self._is_resuming and not hasattr(trainer.fit_loop, "is_resuming"):
+            self.context.load()
+        self._is_resuming = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the checkpoint and report; Lightning has validated before.

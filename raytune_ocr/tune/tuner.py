@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.config.yaml_files import load_yaml
+from raytune_ocr.config.yaml_files import load_document
 from raytune_ocr.errors import ConfigurationError, ExperimentFailedError
 from raytune_ocr.files import is_disk_full, why_not_writable
 from raytune_ocr.results.journal import Journal
@@ -33,9 +33,9 @@ from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.search_space import (
     Space,
-    anchor_homes,
     find_space,
     goal_problems,
+    merge_sources,
     read_space,
 )
 from raytune_ocr.tune.storage.mirror import RunCopy
@@ -112,13 +112,12 @@ class HyperparameterTuner:
 
     def load_config(self, config_file: str) -> dict[str, Any]:
         """Return the YAML as a mapping; raise yaml.YAMLError if it is not valid."""
-        content = load_yaml(find_space(config_file))
-        homes = anchor_homes(content)
-        if homes:
+        content = load_document(find_space(config_file))
+        if sources := merge_sources(content):
             logger.info(
-                "%s: not trained, because they are only merged into other experiments: %s",
+                "%s: only have an effect where an experiment merges them: %s",
                 config_file,
-                ", ".join(homes),
+                ", ".join(sources),
             )
         return content
 

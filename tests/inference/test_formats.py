@@ -54,13 +54,28 @@ def test_weights_without_their_config_or_of_another_model_are_refused(weights):
     path, _ = weights
     config = path.with_name("config.yaml")
     config.write_text(config.read_text().replace("hidden: 4", "hidden: 5"))
-    with pytest.raises(CheckpointError, match="does not match"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml: its weights do not fit its config"):
         load_exported(path)
     config.write_text("learning_rate: -1\n")
     with pytest.raises(CheckpointError, match=r"config.yaml: learning_rate: must be a number > 0"):
         load_exported(path)
     config.unlink()
     with pytest.raises(CheckpointError, match=r"config.yaml: does not exist; model.safetensors"):
+        load_exported(path)
+
+
+def test_a_config_of_sizes_that_no_memory_holds_is_refused_before_the_model_is_made(weights):
+    path, _ = weights
+    config = path.with_name("config.yaml")
+    config.write_text(config.read_text().replace("temporal_width: 4", "temporal_width: 200000"))
+    with pytest.raises(CheckpointError, match=r"config\.yaml: its weights do not fit its config"):
+        load_exported(path)  # its convolutions would take 480 GB
+
+
+def test_damaged_weights_are_refused_by_their_own_name(weights):
+    path, _ = weights
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not a complete safetensors"):
         load_exported(path)
 
 

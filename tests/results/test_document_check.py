@@ -21,7 +21,8 @@ def read(folder, **document):
     [
         ({"all_results": [{**RESULT, "config": 3}]}, r"all_results\[0\].config: must be a mapping"),
         ({"all_results": [{**RESULT, "status": []}]}, r"all_results\[0\].status: must be text"),
-        ({"all_results": [{**RESULT, "targets": {"a": 1}}]}, "must have a mapping for each goal"),
+        ({"all_results": [{**RESULT, "targets": {"a": 1}}]}, "must have a mapping with `met`"),
+        ({"all_results": [{**RESULT, "targets": {"a": {"goal": 1}}}]}, "must have a mapping with"),
         ({"all_results": [{**RESULT, "x_interval": [1]}]}, "x_interval: must be two numbers"),
         ({"confirmation": "a"}, "confirmation: must be a mapping, got 'a'"),
         ({"confirmation": {"candidates": [{}]}}, r"confirmation.candidates: must be mappings"),

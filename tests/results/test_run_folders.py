@@ -13,7 +13,7 @@ from raytune_ocr.results.decision import CONTINUE, Decision
 from raytune_ocr.results.document import RESULTS_COPY, read_document, results_document, write_json
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.results.record import TrialRecord
-from raytune_ocr.results.run_folders import taken
+from raytune_ocr.results.run_folders import run_folders, taken
 from raytune_ocr.results.tables import write_tables
 from raytune_ocr.tune import learning_curves
 from raytune_ocr.tune.__main__ import main
@@ -119,3 +119,9 @@ def test_a_run_that_is_gone_on_with_is_the_same_run(tmp_path):
         run.journal.close()
         document = read_document(tmp_path / RESULTS_COPY)[1]
         assert document["timestamp"] == "first" and not taken(tmp_path, document)
+
+
+@pytest.mark.parametrize("folder", [1e-06, None, ["x"], {}])
+def test_a_config_with_no_text_as_its_folder_names_none(tmp_path, folder):
+    document = {"all_results": [{"config": {"output_dir": folder}}], "timestamp": "now"}
+    assert list(run_folders(tmp_path / "r.json", document)) == []

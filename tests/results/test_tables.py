@@ -85,6 +85,15 @@ def test_results_of_the_original_system_load(tmp_path):
     assert math.isnan(table.loc["a", "best_val_loss"])
 
 
+@pytest.mark.parametrize("number", [1.5, 1e300, "x", True, None])
+def test_a_number_of_others_that_is_no_integer_is_missing_in_its_column(tmp_path, number):
+    document = results_document([record_of("a", (0.1,)), record_of("b", (0.7,))], {}, "now")
+    document["all_results"][0]["total_epochs"] = number
+    write_json(tmp_path / "results.json", document)
+    epochs = load_results(tmp_path).set_index("experiment_name")["total_epochs"]
+    assert epochs.dtype == "Int64" and epochs.isna().sum() == 1 and set(epochs.dropna()) == {1}
+
+
 def test_missing_results_are_told(tmp_path):
     with pytest.raises(DataNotFoundError, match="contains neither"):
         load_results(tmp_path)

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from raytune_ocr.errors import ConfigurationError
@@ -19,6 +21,20 @@ def test_a_resumed_training_continues_as_if_it_had_never_stopped(tmp_path, data)
     assert "eval_runtime" not in whole.history
     parts = train_with_a_break(module, PARAMETERS, 3, tmp_path, data)
     assert without_cost(parts.rows) == without_cost(whole.rows)
+
+
+def test_a_checkpoint_before_the_evaluation_of_its_epoch_is_not_reported(tmp_path):
+    from raytune_ocr.tasks.huggingface import TrialCallback
+
+    context = FunctionContext(2)
+    callback, arguments = TrialCallback(context), SimpleNamespace(output_dir=tmp_path)
+    state = SimpleNamespace(global_step=7)
+    (tmp_path / "checkpoint-7").mkdir()
+    for epoch in (1, 2):
+        callback.on_save(arguments, state, None)  # as Transformers 4 does after the last step
+        callback.on_evaluate(arguments, state, None, {"eval_loss": 1 / epoch})
+        callback.on_save(arguments, state, None)
+    assert context.history == {"eval_loss": [1.0, 0.5]}
 
 
 def test_arguments_that_do_not_save_each_epoch_are_told(tmp_path):

@@ -66,7 +66,8 @@ class ProgressBar(Callback):
             self._next(epoch + 1)
 
     def on_train_end(self, trainer: TrainingLoop) -> None:
-        self.bar.stop()
+        if not self.bar.disable:  # Rich 13.0 prints an empty line otherwise
+            self.bar.stop()
 
 
 class InterruptAfterBatch(Callback):

@@ -33,6 +33,7 @@ from raytune_ocr.files import naming_disk_full, replacing
 
 DIGEST = "digest"  # of all other entries
 PLAIN = (str, int, float, bool, bytes, type(None))
+MOST_UNWRITTEN = 2**26  # bytes of a tensor that a file may leave out, as of an expanded one
 
 
 def write_state(
@@ -71,10 +72,7 @@ def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu")
     if not Path(path).is_file():
         raise CheckpointNotFoundError(f"{path}: no such checkpoint")
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise CheckpointError(f"{path}: damaged (the checksum of {damaged} differs)")
+        _check_archive(path)
         state = torch.load(path, map_location=device, weights_only=True)
     except CheckpointError:
         raise
@@ -86,9 +84,40 @@ def read_state(path: str | os.PathLike[str], device: torch.device | str = "cpu")
             f"{path}: not a checkpoint: must be a mapping, got {type(state).__name__}"
         )
     written = state.pop(DIGEST, None)
+    _check_tensors(state, path)
     if written is not None and written != digest_of(state):
         raise CheckpointError(f"{path}: damaged (what is loaded differs from what was written)")
     return state
+
+
+def _check_archive(path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError for wrong checksums, or parts that are larger than the file."""
+    with zipfile.ZipFile(path) as archive:
+        size, parts = Path(path).stat().st_size, sum(p.file_size for p in archive.infolist())
+        if parts > size:  # compressed or overlapping, which `write_state` does not write
+            raise CheckpointError(
+                f"{path}: its parts must not be larger than the file of {size:,} bytes, got "
+                f"{parts:,} bytes"
+            )
+        if damaged := archive.testzip():
+            raise CheckpointError(f"{path}: damaged (the checksum of {damaged} differs)")
+
+
+def _check_tensors(value: Any, path: str | os.PathLike[str]) -> None:
+    """Raise CheckpointError for a tensor that needs far more memory than the file has bytes."""
+    if isinstance(value, Tensor):
+        most = Path(path).stat().st_size + MOST_UNWRITTEN
+        if value.numel() * value.element_size() > most:
+            raise CheckpointError(
+                f"{path}: a tensor must have at most {most:,} bytes in a file of this size, got "
+                f"the shape {list(value.shape)} of {value.dtype}"
+            )
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _check_tensors(item, path)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _check_tensors(item, path)
 
 
 def part_of(state: Mapping[str, Any], name: str, path: str | os.PathLike[str] = "") -> Any:

@@ -34,6 +34,7 @@ from raytune_ocr.tune.cluster.ray_patches import (
     RAYLET_ENDED,
     free_resources,
     no_signal_handlers,
+    own_process_group,
     patient_start,
 )
 from raytune_ocr.tune.options import SHARED_GPU
@@ -100,7 +101,7 @@ class Cluster:
             patience: AbstractContextManager[None] = (
                 nullcontext() if self.address else patient_start(_start_seconds())
             )
-            with no_signal_handlers(), patience:
+            with no_signal_handlers(), own_process_group(), patience:
                 context = _join(settings)
         with nullcontext() if self.address else own_session(context.address_info["session_dir"]):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -109,6 +110,25 @@ def no_signal_handlers() -> Iterator[None]:
     from ray._private import utils
 
     with standing_in(utils, "set_sigterm_handler", lambda handler: None):
+        yield
+
+
+@contextmanager
+def own_process_group() -> Iterator[None]:
+    """Start Ray's processes in a session of their own.
+
+    A signal to the process group of a run, as of `tini -g` or a closed terminal, then reaches this
+    process alone, which ends them in order. Ray ends a driver at once if its raylet is gone.
+    """
+    from ray._private import utils
+
+    die_with_parent = utils.set_kill_on_parent_death_linux
+
+    def prepare() -> None:  # called in the new process
+        os.setsid()
+        die_with_parent()
+
+    with standing_in(utils, "set_kill_on_parent_death_linux", prepare):
         yield
 
 

@@ -14,7 +14,8 @@ from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 2000  # characters of a shown message; the log has all of it
+LONGEST = 2000  # characters of a shown message; the log has more of it
+LONGEST_LOGGED = 1_000_000  # characters of one failure in the log: its first and last half
 FRAMES = 3  # of a user's code that are shown
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 FRAME = re.compile(r'^ *File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>.+)$')
@@ -74,12 +75,21 @@ def shown(text: str) -> str:
     text = CONTROL.sub("", text[: 2 * LONGEST].encode("utf-8", "replace").decode())
     if len(text) <= LONGEST:
         return text
-    return f"{text[:LONGEST]} ... (cut; the full text is in {ERROR_LOG})"
+    return f"{text[:LONGEST]} ... (cut; {ERROR_LOG} has more)"
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return the full traceback of an error, its causes included."""
-    return "".join(traceback.format_exception(error))
+    """Return the traceback of an error, its causes included; `bounded`."""
+    return bounded("".join(map(bounded, traceback.format_exception(error))))
+
+
+def bounded(text: str) -> str:
+    """Return `text`, or its start and end with a line that says how much was cut between them."""
+    if len(text) <= LONGEST_LOGGED:
+        return text
+    half = LONGEST_LOGGED // 2
+    cut = f"\n... ({len(text) - 2 * half:,} characters cut here) ...\n"
+    return text[:half] + cut + text[-half:]
 
 
 def as_shown(error: Exception) -> Exception:
@@ -92,7 +102,7 @@ def as_shown(error: Exception) -> Exception:
 
 
 def log_error(folder: Path, error: str) -> Path | None:
-    """Append an error's full text to the log of the trial in `folder`; return the log's path.
+    """Append an error's text, `bounded`, to the log of the trial in `folder`; return its path.
 
     If the log cannot be written, log a warning and return None: the trial's status matters more.
     """
@@ -100,7 +110,7 @@ def log_error(folder: Path, error: str) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8", errors="replace", opener=follow_no_link) as log:
-            log.write(error.rstrip("\n") + "\n\n")
+            log.write(bounded(error.rstrip("\n")) + "\n\n")
     except OSError as problem:
         logger.warning("%s: cannot be written: %s", path, problem.strerror)
         return None

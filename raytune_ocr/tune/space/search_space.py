@@ -16,7 +16,7 @@ from raytune_ocr.config.prices import Prices, parse_prices
 from raytune_ocr.config.rules import shown
 from raytune_ocr.config.settings import OWN, SECTIONS, check
 from raytune_ocr.config.training_config import TrainingConfig
-from raytune_ocr.config.yaml_files import load_yaml
+from raytune_ocr.config.yaml_files import YamlDocument, load_document
 from raytune_ocr.errors import (
     ConfigurationError,
     ConfigurationNotFoundError,
@@ -34,10 +34,13 @@ from raytune_ocr.tune.space.registered_names import (
     name_problems,
     task_problems,
 )
-from raytune_ocr.tune.space.sections import with_derived
+from raytune_ocr.tune.space.sections import settings_in, with_derived
 
-SHARED = (*SECTIONS[OWN], "metric", "resources", "num_samples")
-"""Keys of an experiment that may stand at the top of a file, for all of its experiments."""
+SHARED = (*SECTIONS[OWN], *filter(None, SECTIONS), "resources", "num_samples")
+"""Keys of an experiment that may stand at the top of a file, for all of its experiments.
+
+A section with an anchor is a merge source instead.
+"""
 
 KEYS = ("experiments", "targets", "tuning", "prices", *SHARED)
 """Known top-level keys of a file."""
@@ -193,17 +196,14 @@ def read_space(
     Raises:
         ConfigurationError: with all problems, one a line.
     """
+    shared = _shared_in(content)
+    problems = _foreign_keys(content, place) + _override_problems(overrides or {})
     content = with_shared(content)
     written = _experiments_in(content, place)
-    tuning, problems = read_tuning(content.get("tuning"), f"{place}: tuning")
-    targets, faults = _targets(content.get("targets"), place)
+    tuning, faults = read_tuning(content.get("tuning"), f"{place}: tuning")
+    targets, target_problems = _targets(content.get("targets"), place)
     prices, price_problems = parse_prices(content.get("prices"), f"{place}: prices")
-    problems += (
-        faults
-        + price_problems
-        + _foreign_keys(content, place)
-        + _override_problems(overrides or {})
-    )
+    problems = faults + target_problems + price_problems + problems
     default_samples = tuning.get("num_samples", DEFAULT_SAMPLES)
     base = {} if output_dir is None else {"output_dir": output_dir}
     experiments: dict[str, Experiment] = {}
@@ -221,7 +221,6 @@ def read_space(
             targets, target_keys(), experiments.values(), f"{place}: targets."
         )
     seed = (overrides or {}).get("seed", 0)
-    shared = {key: content[key] for key in SHARED if key in content}
     space = Space(experiments, targets, seed, tuning, place, prices, shared, overrides or {})
     try:
         space.points  # noqa: B018  (draw once, to find invalid combinations)
@@ -317,11 +316,12 @@ def goal_problems(
 
 def _foreign_keys(content: Mapping[str, Any], place: str) -> list[str]:
     """Return a problem for each top-level key that is neither known nor a merge source."""
+    anchored = content.anchored if isinstance(content, YamlDocument) else content.keys()
     return [
-        f"{place}: {unknown_name('key', key, KEYS)} (other top-level keys "
-        "must be mappings that experiments merge from)"
+        f"{place}: {unknown_name('key', key, KEYS)} (other top-level keys must be mappings with "
+        "anchors that experiments merge from)"
         for key, value in content.items()
-        if key not in KEYS and not isinstance(value, Mapping)
+        if key not in KEYS and not (isinstance(value, Mapping) and key in anchored)
     ]
 
 
@@ -330,7 +330,7 @@ def with_shared(content: Mapping[str, Any]) -> Mapping[str, Any]:
 
     A file with a function or a task and no experiments has one, named after that.
     """
-    shared = {key: content[key] for key in SHARED if content.get(key) is not None}
+    shared = _shared_in(content)
     named = str(shared.get("trainable") or shared.get("task") or "").rpartition(":")[2]
     alone: dict[str, Any] = {"experiments": {named: {}}} if named else {}
     whole = {**alone, **content}
@@ -340,12 +340,24 @@ def with_shared(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**whole, "experiments": {n: _over(shared, e) for n, e in experiments.items()}}
 
 
+def _shared_in(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file's top has for all of its experiments."""
+    sources = merge_sources(content)
+    return {k: content[k] for k in SHARED if content.get(k) is not None and k not in sources}
+
+
 def _over(shared: Mapping[str, Any], experiment: Any) -> Any:
-    """An experiment over what all share; mappings are joined key by key."""
+    """An experiment over what all share; mappings are joined key by key.
+
+    A setting that may stand in two sections is the experiment's, in whichever it has it.
+    """
     if not isinstance(experiment, Mapping | None):
         return experiment
     own = dict(experiment or {})
+    settings = settings_in(own)
     for key, value in shared.items():
+        if key in SECTIONS and isinstance(value, Mapping):
+            value = {k: v for k, v in value.items() if SECTIONS[key].get(k) not in settings}
         if isinstance(value, Mapping) and isinstance(own.get(key), Mapping):
             own[key] = {**value, **own[key]}
         else:
@@ -353,12 +365,16 @@ def _over(shared: Mapping[str, Any], experiment: Any) -> Any:
     return own
 
 
-def anchor_homes(content: Mapping[str, Any]) -> list[str]:
-    """Return the top-level keys that are only merge sources."""
-    return [str(key) for key in content if key not in KEYS]
+def merge_sources(content: Mapping[str, Any]) -> list[str]:
+    """Return the top-level keys that only have parts for experiments to merge.
+
+    A section is one if it has an anchor, which only the content of a file tells.
+    """
+    anchored = content.anchored if isinstance(content, YamlDocument) else frozenset()
+    return [str(k) for k in content if k not in KEYS or (k in anchored and SECTIONS.get(k))]
 
 
 def load_space(path: str | os.PathLike[str], **options: Any) -> Space:
     """Parse a file, or the shipped space of that name; options as in `read_space`."""
     file = find_space(path)
-    return read_space(load_yaml(file), str(file), **options)
+    return read_space(load_document(file), str(file), **options)

@@ -45,6 +45,18 @@ def in_sections(experiment: Any) -> Any:
     return {**{key: v for key, v in experiment.items() if key not in own}, OWN: own}
 
 
+def settings_in(experiment: Mapping[str, Any]) -> set[str]:
+    """Return the settings that an experiment's sections and own keys have."""
+    return {
+        names[key]
+        for section, names in SECTIONS.items()
+        for content in [experiment if section == OWN else experiment.get(section)]
+        if isinstance(content, Mapping)
+        for key in content
+        if key in names
+    }
+
+
 def dotted(*path: Any) -> str:
     """Return a path in the file; the section of own keys has no name."""
     return ".".join(str(key) for key in path if key != OWN)

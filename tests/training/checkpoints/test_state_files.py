@@ -77,6 +77,27 @@ def test_an_attribute_that_makes_a_tensor_an_empty_folder_is_found(tmp_path):
         assert "state.pt: damaged" in str(error)
 
 
+def test_a_tensor_of_more_elements_than_its_file_can_hold_is_refused_without_memory(tmp_path):
+    path = tmp_path / "state.pt"
+    torch.save({"w": {"list": [torch.zeros(1).expand(2**40)]}, "digest": "0" * 64}, path)
+    with pytest.raises(CheckpointError, match=r"state\.pt: a tensor must have at most .* bytes"):
+        read_state(path)
+    torch.save({"w": torch.zeros(1).expand(1000)}, path)  # as a person's own state may have it
+    assert read_state(path)["w"].shape == (1000,)
+
+
+def test_a_compressed_checkpoint_that_unpacks_to_more_than_its_size_is_refused(tmp_path):
+    write_state(tmp_path / "whole.pt", {"w": torch.zeros(1_000_000)})
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pt") as whole,
+        zipfile.ZipFile(tmp_path / "small.pt", "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for name in whole.namelist():
+            small.writestr(name, whole.read(name))
+    with pytest.raises(CheckpointError, match=r"small\.pt: its parts must not be larger"):
+        read_state(tmp_path / "small.pt")
+
+
 def test_a_checkpoint_of_an_earlier_version_has_no_digest_and_loads(tmp_path):
     state = example()
     torch.save(state, tmp_path / "old.pt")

@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import os
 import signal
+import subprocess
 from types import SimpleNamespace
 
 import psutil
@@ -18,6 +20,7 @@ from raytune_ocr.tune.cluster.ray_patches import (
     lean_controller,
     mlflow_runs,
     no_signal_handlers,
+    own_process_group,
     patient_start,
     reuse_idle_workers,
     set_failures,
@@ -45,6 +48,23 @@ def test_trials_take_processes_that_wait(monkeypatch):
     monkeypatch.setattr(class_cache, "DEFAULT_ENV_VARS", variables)
     reuse_idle_workers()
     assert class_cache.DEFAULT_ENV_VARS == {}
+
+
+def test_ray_starts_its_processes_in_a_session_of_their_own():
+    from ray._private import services, utils
+
+    def session():  # of a process that is prepared as Ray prepares one
+        process = subprocess.Popen(["sleep", "9"], preexec_fn=utils.set_kill_on_parent_death_linux)
+        found = os.getsid(process.pid) == process.pid
+        process.kill()
+        process.wait()
+        return found
+
+    begin = inspect.getsource(services.start_ray_process)
+    assert "ray._private.utils.set_kill_on_parent_death_linux()" in begin
+    with own_process_group():
+        assert session()
+    assert not session()
 
 
 def test_ray_sets_its_handler_of_sigterm_by_the_function_that_is_replaced():

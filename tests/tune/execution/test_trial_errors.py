@@ -6,6 +6,7 @@ from raytune_ocr.errors import ExperimentFailedError
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.trial_errors import (
     LONGEST,
+    LONGEST_LOGGED,
     as_shown,
     log_error,
     message_of,
@@ -42,10 +43,29 @@ def test_frames_of_libraries_are_left_out():
     ]
 
 
-def test_a_huge_message_is_bounded_on_screen_and_whole_in_the_log(tmp_path):
-    huge = "x" * 10_000_000
-    assert len(shown(huge)) < LONGEST + 100 and ERROR_LOG in shown(huge)
-    assert log_error(tmp_path, huge).read_text().strip() == huge
+def test_a_huge_message_is_bounded_on_screen_and_in_the_log_which_say_what_is_cut(tmp_path):
+    huge = "first" + "x" * 10_000_000 + "last"
+    assert len(shown(huge)) < LONGEST + 100 and f"cut; {ERROR_LOG} has more" in shown(huge)
+    log = log_error(tmp_path, huge).read_text()
+    assert len(log) < LONGEST_LOGGED + 100 and "\n... (9,000,009 characters cut here) ...\n" in log
+    assert log.startswith("first") and log.endswith("last\n\n")
+    assert (
+        log_error(tmp_path / "b", "y" * LONGEST_LOGGED).read_text() == "y" * LONGEST_LOGGED + "\n\n"
+    )
+
+
+def test_a_traceback_with_a_huge_message_keeps_the_frames_and_the_cause():
+    def fail():
+        try:
+            raise KeyError("first " + "x" * 5_000_000)
+        except KeyError as error:
+            raise ValueError("second " + "y" * 5_000_000) from error
+
+    with pytest.raises(ValueError, match="second") as raised:
+        fail()
+    text = traceback_of(raised.value)
+    assert len(text) < LONGEST_LOGGED + 100 and "KeyError: 'first xx" in text
+    assert "characters cut here" in text and text.endswith("yyy\n")
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "a\rb", "\ud800"])

@@ -140,6 +140,53 @@ def test_anchors_merge_into_experiments(tmp_path):
     assert read_space(load_yaml(path)).configs["one"].batch_size == 7
 
 
+TOP = """
+early_stopping: {patience: 2}
+training: {batch_size: 8, num_epochs: 4, learning_rate: 0.5}
+optimizer: {learning_rate: 0.25}
+experiments:
+  one: {}
+  two: {epochs: 3, training: {batch_size: 16, learning_rate: 0.125}}
+"""
+
+
+@pytest.mark.parametrize("head", ["", "trainable: operator:add\nmetric: {name: val_loss}\n"])
+def test_a_section_at_the_top_is_for_all_experiments_which_override_it(tmp_path, head):
+    path = tmp_path / "space.yaml"
+    path.write_text(head + TOP)
+    space = load_space(path)
+    values = {
+        name: (c.early_stopping_patience, c.batch_size, c.num_epochs, c.learning_rate)
+        for name, c in space.configs.items()
+    }
+    assert values == {"one": (2, 8, 4, 0.25), "two": (2, 16, 3, 0.125)}
+    assert space.shared["early_stopping"] == {"patience": 2}  # of a trial that is added later
+
+
+def test_a_section_with_an_anchor_is_for_the_experiments_that_merge_it(tmp_path, caplog):
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "training: &training {batch_size: 8}\n"
+        "experiments: {one: {}, two: {training: {<<: *training, num_epochs: 4}}}\n"
+    )
+    sizes = {name: config.batch_size for name, config in load_space(path).configs.items()}
+    assert sizes == {"one": 32, "two": 8}
+    caplog.set_level("INFO")
+    HyperparameterTuner(str(path), output_dir=tmp_path / "out")
+    assert "only have an effect where an experiment merges them: training" in caplog.text
+
+
+def test_an_unknown_mapping_that_nothing_can_merge_is_refused(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("early_stoping: {patience: 2}\nexperiments: {one: {}}\n")
+    with pytest.raises(ConfigurationError, match="did you mean 'early_stopping'"):
+        load_space(path)
+    path.write_text(
+        "common:\n  inner: &inner {num_epochs: 4}\nexperiments: {a: {training: *inner}}"
+    )
+    assert load_space(path).configs["a"].num_epochs == 4
+
+
 def test_a_monitor_that_is_set_over_the_file_is_followed_in_its_own_direction(monkeypatch):
     def modes(**overrides):
         configs = load_space("presets", overrides=overrides).configs  # which write `mode: max`
