@@ -152,11 +152,12 @@ def _noting_lines(
     """Return a function that reads canvases and flags readings that cannot be right."""
 
     def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
-        readings = read_batch(np.stack(canvases))
-        for canvas, (text, confidence) in zip(canvases, readings, strict=True):
+        images = np.stack(canvases)
+        found = zip(read_batch(images), count_lines(images), strict=True)
+        for (text, confidence), lines in found:
             if len(text) > MAX_DIGITS:
                 yield ("", 0.0), TOO_LONG
-            elif count_lines(canvas) > 1:
+            elif lines > 1:
                 yield (text, 0.0), SEVERAL_LINES
             else:
                 yield (text, confidence), ""
