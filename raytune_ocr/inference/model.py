@@ -46,7 +46,7 @@ class Model:
 
     @cached_property
     def _fast_network(self) -> nn.Module:
-        """The network folded, once for all readings: folding takes as long as reading ten images."""
+        """The network, folded once: that takes as long as to read ten images."""
         return folded(self.network)
 
     def read(self, image: ImageSource, top_k: int = 1) -> Reading:

@@ -42,7 +42,7 @@ def _percentile_99(values: np.ndarray) -> float:
 
 
 def _count(ink: np.ndarray, inked: np.ndarray) -> int:
-    """Count the lines in an image by its ink, bool [H, W], and the rows that hold some, bool [H]."""
+    """Count the lines in an image by its ink, bool [H, W], and by the rows with ink, bool [H]."""
     rows = np.concatenate([[False], inked, [False]])
     bands = np.flatnonzero(rows[1:] != rows[:-1]).reshape(-1, 2).tolist()
     lines = [(top, end) for top, end in bands if _is_line(ink[top:end])]
