@@ -59,18 +59,20 @@ def folded(model: nn.Module) -> nn.Module:
     Logits differ only by rounding; inference is about a quarter faster. A model without `ConvNorm`,
     or a folded one, is returned as it is.
     """
-    if not any(map(_is_foldable, model.modules())):
+    if not _foldable(model):
         return model
     reader = copy.deepcopy(model).eval()
-    for block in filter(_is_foldable, reader.modules()):
-        convolution, norm, _ = block  # type: ignore[misc]
-        block[0] = fuse_conv_bn_eval(convolution, norm)  # type: ignore[index]
-        block[1] = nn.Identity()  # type: ignore[index]
+    for block in _foldable(reader):
+        convolution, norm, _ = block
+        block[0] = fuse_conv_bn_eval(convolution, norm)  # type: ignore[arg-type, type-var]
+        block[1] = nn.Identity()
     return reader
 
 
-def _is_foldable(module: nn.Module) -> bool:
-    return isinstance(module, ConvNorm) and isinstance(module[1], nn.BatchNorm2d)
+def _foldable(model: nn.Module) -> list[ConvNorm]:
+    """The blocks with a batch norm that is not folded yet."""
+    blocks = (module for module in model.modules() if isinstance(module, ConvNorm))
+    return [block for block in blocks if isinstance(block[1], nn.BatchNorm2d)]
 
 
 class CollapseRows(nn.Module):
