@@ -3,6 +3,7 @@
     python -m benchmarks.reading --ours hyperparameter_tuning_results_20250101_120000.json
     python -m benchmarks.reading --ours best_model.pt --no-others             # seconds
     python -m benchmarks.reading --ours reader/ --real scans/ --fonts-dir fonts/
+    python -m benchmarks.reading --speed ctc_small small --against v0.1      # speed alone, paired
 
 Strings are rendered from font files by Pillow (`judged.py` says how), saved as PNGs, and read by
 all from there: by our checkpoints, by Tesseract and by khmer-ocr-ocm, on one core each. What is
@@ -12,20 +13,20 @@ left out of training are the development families; a checkpoint of the default d
 from __future__ import annotations
 
 import argparse
-import functools
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.support import judged_images as judged
+from benchmarks.support.checkouts import ROOT, checkout
 from benchmarks.support.judged_images import LEFT_OUT, TRAINED, Cell
 from benchmarks.support.other_readers import (
     KhmerOcrOcm,
@@ -35,12 +36,10 @@ from benchmarks.support.other_readers import (
     Reader,
     Tesseract,
 )
+from benchmarks.support.reading_speed import HERE, measure, write_images
 from benchmarks.support.report import paired_ratio, table, write
-from raytune_ocr.data.images import to_canvas
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.inference.locate import find_checkpoint
-from raytune_ocr.inference.reading import predict
-from raytune_ocr.models import create_model
 from raytune_ocr.statistics import wilson
 from raytune_ocr.training.device import autocast_dtype
 
@@ -165,46 +164,6 @@ def against_targets(rows: Iterable[dict[str, Any]], real: str | None) -> list[di
     ]
 
 
-def speed(name: str, cell: Cell, mixed_precision: bool = False, rounds: int = 5) -> dict[str, Any]:
-    """Images a second in batches and milliseconds of one image of the preset `name`, one core.
-
-    Untrained: it finds no digit, so that nothing is looked at twice; how fast a trained one is
-    with its second looks stands in the rows of the readers. `of processor time` is what an idle
-    machine would give; `decoding` is the share of that time that goes into opening the PNGs.
-    """
-    model = create_model(name).eval()
-    read = functools.partial(predict, model, mixed_precision=mixed_precision)
-    whole, processor, decoding, single = [], [], [], []
-    list(read(cell.files))  # warms up
-    for _ in range(rounds):
-        wall, cpu = _timed(lambda: list(read(cell.files)))
-        whole.append(wall)
-        processor.append(cpu)
-        decoding.append(_timed(lambda: [_decoded(file) for file in cell.files])[1] / cpu)
-    for file in cell.files[:200]:
-        single.append(_timed(lambda file=file: list(read([file])))[0])
-    return {
-        "model": f"{name}, bf16" if mixed_precision else name,
-        "images/s": len(cell.files) / statistics.median(whole),
-        "of processor time": len(cell.files) / statistics.median(processor),
-        "decoding": statistics.median(decoding),
-        "ms, one image": 1e3 * statistics.median(single),
-        "95 % of them below": 1e3 * sorted(single)[int(0.95 * len(single))],
-    }
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds by the clock and of this thread's processor time."""
-    started = time.perf_counter(), time.thread_time()
-    work()
-    return time.perf_counter() - started[0], time.thread_time() - started[1]
-
-
-def _decoded(file: Path) -> Any:
-    with Image.open(file) as image:
-        return to_canvas(image)
-
-
 def speeds(rows: Sequence[dict[str, Any]], ours: str, others: Iterable[str]) -> dict[str, float]:
     """How many times as fast as the others one of ours is, median over the cells."""
     by = {
@@ -256,6 +215,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--real", metavar="DIR", help="real images: labels.csv or folder per class")
     parser.add_argument("--no-others", action="store_true", help="our readers alone")
     parser.add_argument("--images", metavar="DIR", help="keep the judged images there")
+    parser.add_argument(
+        "--speed",
+        nargs="+",
+        metavar="MODEL",
+        help="measure nothing but how fast presets (untrained, one look) or checkpoints predict",
+    )
+    parser.add_argument(
+        "--against", metavar="REV", help="for --speed: a git revision to take turns with"
+    )
+    parser.add_argument(
+        "--pairs", type=int, default=7, help="for --speed: rounds of turns (default 7)"
+    )
     parser.add_argument("--no-write", action="store_true", help="leave results/reading.json alone")
     return parser
 
@@ -271,11 +242,31 @@ def newest_results() -> list[str]:
     return [str(found[-1])]
 
 
+def speed_alone(arguments: argparse.Namespace, precisions: Sequence[bool]) -> None:
+    """Measure, print and write what `--speed` asks for, on composed images."""
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as until_the_end:
+        files = write_images(Path(temporary), arguments.samples, arguments.seed)
+        sources = {HERE: ROOT}
+        if arguments.against:
+            sources[arguments.against] = until_the_end.enter_context(checkout(arguments.against))
+        rows = [
+            measure(model, files, sources, mixed, arguments.pairs)
+            for model in arguments.speed
+            for mixed in precisions
+        ]
+    print(table(rows))
+    if not arguments.no_write:
+        print(write("reading_speed", {"images": arguments.samples, "rows": rows}))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Render, read, print, write."""
     arguments = build_parser().parse_args(argv)
     torch.set_num_threads(1)
     precisions = (False, True) if autocast_dtype(torch.device("cpu")) else (False,)
+    if arguments.speed:
+        speed_alone(arguments, precisions)
+        return
     checkpoints = [find_checkpoint(name) for name in arguments.ours or newest_results()]
     variants = [(mixed, True) for mixed in precisions] + [(False, False)]
     own = named([Ours(path, *variant) for path in checkpoints for variant in variants])
@@ -292,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             except NotInstalledError as error:
                 print(f"{name} is left out: {error}")
         rows = race(readers, cells)
-        fast = [speed("ctc_small", cells[0], mixed) for mixed in precisions]
+        fast = [measure("ctc_small", cells[0].files, {HERE: ROOT}, mixed) for mixed in precisions]
     ours = [row for row in rows if row["reader"] in own]
     judgement = against_targets(ours, Path(arguments.real).name if arguments.real else None)
     ratios = {reader: speeds(rows, reader, prepared) for reader in own}

@@ -7,7 +7,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -20,17 +20,24 @@ Kind = TypeVar("Kind")
 
 
 def plugin_names(group: str) -> list[str]:
-    """Return the names of the entry points in `group`.
+    """Return the names of the entry points in `group`."""
+    return sorted({point.name for point in _points(group)})
 
-    Every table of results asks for them, and a search through the installed packages takes 70 ms.
+
+def _points(group: str, **name: str) -> EntryPoints:
+    path = tuple((folder, _changed(folder)) for folder in sys.path)
+    found: EntryPoints = _installed(path).select(group=group, **name)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _installed(path: tuple[tuple[str, int], ...]) -> Any:
+    """Return the entry points of all groups, which a start would else read 32 times, in 0.4 s.
+
+    Args:
+        path: `sys.path`, with the time of the last installation in each folder.
     """
-    return list(_names_on(tuple((entry, _changed(entry)) for entry in sys.path), group))
-
-
-@lru_cache(maxsize=64)
-def _names_on(path: tuple[tuple[str, int], ...], group: str) -> tuple[str, ...]:
-    """Return the sorted names of a group; `path` is `sys.path` with times of its folders."""
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return entry_points()
 
 
 def _changed(folder: str) -> int:
@@ -47,7 +54,7 @@ def load_plugin(group: str, name: str) -> Any:
     Raises:
         ConfigurationError: it cannot be imported.
     """
-    for point in entry_points(group=group, name=name):
+    for point in _points(group, name=name):
         try:
             return point.load()
         except Exception as error:  # whatever a foreign module raises while it is imported

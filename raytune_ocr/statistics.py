@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest, ttest_rel
 
 RESAMPLES = 9999
 LEVEL = 0.95  # of every interval
@@ -50,6 +49,8 @@ def wilson(right: int, total: int) -> Interval:
     """
     if total == 0:
         return Interval(0.0, 1.0)
+    from scipy.stats import binomtest  # takes a second, and training needs it once at its end
+
     found = binomtest(right, total).proportion_ci(LEVEL, method="wilson")
     return Interval(float(found.low), float(found.high))
 
@@ -84,4 +85,6 @@ def paired_lead(first: Sequence[float], second: Sequence[float]) -> Lead:
     mean = float(differences.mean())
     if np.ptp(differences) < 1e-12:
         return Lead(mean, None, len(differences))
+    from scipy.stats import ttest_rel  # as above
+
     return Lead(mean, float(ttest_rel(first, second).pvalue), len(differences))

@@ -104,3 +104,13 @@ def test_a_module_that_is_not_there_or_raises_is_named(tmp_path, monkeypatch):
     for name, why in (("absent_module", "No module"), ("faulty_module", "division by zero")):
         with pytest.raises(ConfigurationError, match=f"'{name}': cannot be imported: .*{why}"):
             import_modules([name])
+
+
+def test_installed_packages_are_searched_once_for_all_registries(installed, monkeypatch):
+    searched, search = [], plugins.entry_points
+    monkeypatch.setattr(plugins, "entry_points", lambda: searched.append(1) or search())
+    monkeypatch.syspath_prepend(str(installed / "other"))
+    assert "their_net" in plugins.plugin_names(plugins.MODELS)
+    assert "their_data" in plugins.plugin_names(plugins.DATASETS)
+    assert plugins.load_plugin(plugins.MODELS, "no_such") is None
+    assert len(searched) == 1

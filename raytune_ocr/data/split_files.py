@@ -27,6 +27,7 @@ from raytune_ocr.data.metadata_files import (
     samples_in_metadata,
 )
 from raytune_ocr.data.packed import PackedSplit
+from raytune_ocr.data.plain_png import decode_plain_png
 from raytune_ocr.data.samples import Sample, samples_of
 from raytune_ocr.data.splits import SPLITS, by_hash, split_of, splits_by_name
 from raytune_ocr.data.tables import TABLE_SUFFIXES, find_table, read_table, shortened_lines
@@ -303,6 +304,9 @@ def _pack(
 def _decode(sample: Sample) -> np.ndarray | str:
     """Return the canvas, or the problem with the file."""
     try:
+        canvas = decode_plain_png(sample.path)
+        if canvas is not None:
+            return canvas
         with open_image(sample.path) as image:
             return to_canvas(image)
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from raytune_ocr.errors import DataLoaderError
 from raytune_ocr.inference.formats import CONFIG, load_exported
 from raytune_ocr.inference.locate import find_checkpoint
 from raytune_ocr.inference.reading import ImageSource, Reading, predict
+from raytune_ocr.models import folded
 from raytune_ocr.training.model_config import load_model
 
 if TYPE_CHECKING:
@@ -41,6 +43,11 @@ class Model:
         """The classes of a classifier, in the order of its logits; None of a reader."""
         names = getattr(self.network, "class_names", None)
         return None if names is None else list(map(str, names))
+
+    @cached_property
+    def _fast_network(self) -> nn.Module:
+        """The network, folded once: that takes as long as to read ten images."""
+        return folded(self.network)
 
     def read(self, image: ImageSource, top_k: int = 1) -> Reading:
         """Return what is read in an image: a path, a PIL image or an array.
@@ -71,7 +78,7 @@ class Model:
         """
         unreadable: list[str] = []
         readings = predict(
-            self.network,
+            self._fast_network,
             list(images),
             batch_size=batch_size,
             unreadable=unreadable,

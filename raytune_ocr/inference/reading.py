@@ -20,6 +20,7 @@ from raytune_ocr.data.images import (
     to_canvas,
     to_pixels,
 )
+from raytune_ocr.data.plain_png import decode_plain_png
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.inference.calibration import KEY, Calibration
 from raytune_ocr.inference.second_look import read_carefully, read_once
@@ -120,7 +121,7 @@ def predict(
     if hasattr(model, "class_names"):
         shape = cast("list[int]", model.image_shape)
         read = _batch_classifier(model, mixed_precision, batch_size, top_k)
-        pictures = _decoded(files, lambda image: to_pixels(image, shape), unreadable, first_only)
+        pictures = _decoded(files, lambda source: _pixels(source, shape), unreadable, first_only)
     else:
         if top_k != 1:
             raise ConfigurationError(
@@ -128,7 +129,7 @@ def predict(
                 "classifier has further classes"
             )
         read = _noting_lines(_batch_reader(model, mixed_precision, second_look, batch_size))
-        pictures = _decoded(files, to_canvas, unreadable, first_only)
+        pictures = _decoded(files, _canvas, unreadable, first_only)
     calibrated = getattr(model, KEY, Calibration())
     for part in _batches(pictures, BATCHES_AT_ONCE * batch_size):
         names, images = zip(*part, strict=True)
@@ -152,11 +153,12 @@ def _noting_lines(
     """Return a function that reads canvases and flags readings that cannot be right."""
 
     def read(canvases: Sequence[np.ndarray]) -> Iterator[tuple[Any, ...]]:
-        readings = read_batch(np.stack(canvases))
-        for canvas, (text, confidence) in zip(canvases, readings, strict=True):
+        images = np.stack(canvases)
+        found = zip(read_batch(images), count_lines(images), strict=True)
+        for (text, confidence), lines in found:
             if len(text) > MAX_DIGITS:
                 yield ("", 0.0), TOO_LONG
-            elif count_lines(canvas) > 1:
+            elif lines > 1:
                 yield (text, 0.0), SEVERAL_LINES
             else:
                 yield (text, confidence), ""
@@ -187,17 +189,19 @@ def _batch_classifier(
 
 def _decoded(
     files: Sequence[ImageSource],
-    to_input: Callable[[Image.Image], np.ndarray],
+    to_input: Callable[[ImageSource], tuple[np.ndarray, bool]],
     unreadable: list[str] | None,
     first_only: list[str] | None,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and the input of each file that is an image."""
+    """The name and the input of each file that is an image.
+
+    Args:
+        to_input: returns an input, and whether the file has further images.
+    """
     for number, source in enumerate(files):
         file = source if isinstance(source, (str, Path)) else f"image {number}"
         try:
-            with _opened(source) as image:
-                pixels = to_input(image)
-                several = holds_several(image)
+            pixels, several = to_input(source)
         except UNREADABLE as error:
             if unreadable is not None:
                 unreadable.append(f"{file}: {error}")
@@ -205,6 +209,18 @@ def _decoded(
         if several and first_only is not None:
             first_only.append(str(file))
         yield str(file), pixels
+
+
+def _canvas(source: ImageSource) -> tuple[np.ndarray, bool]:
+    if isinstance(source, (str, Path)) and (canvas := decode_plain_png(source)) is not None:
+        return canvas, False
+    with _opened(source) as image:
+        return to_canvas(image), holds_several(image)
+
+
+def _pixels(source: ImageSource, shape: Sequence[int]) -> tuple[np.ndarray, bool]:
+    with _opened(source) as image:
+        return to_pixels(image, shape), holds_several(image)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Count the lines of text in an image; a reader handles a single line."""
+"""Count the lines of text in images; a reader handles a single line."""
 
 from __future__ import annotations
 
@@ -14,24 +14,40 @@ LEAST_HEIGHT, LEAST_INK = 0.6, 0.35  # of the largest line; less is an underline
 LEAST_GAP = 2  # rows between two lines
 
 
-def count_lines(canvas: np.ndarray) -> int:
-    """Count the lines of text in a grey image, uint8 [H, W]; 0 if there are none.
+def count_lines(canvases: np.ndarray) -> list[int]:
+    """Count the lines of text in each grey image, uint8 [N, H, W]; 0 if there are none.
 
     Edges from column to column are counted, so that a ground that grows darker is no line. Of
     4,000 composed images of one line, two were counted as two; of 300 of two or three lines, 289
     were found.
     """
-    grey = canvas.astype(np.float32)
-    edges = np.abs(grey[:, 2:] - grey[:, :-2])
-    strongest = np.percentile(edges, 99)
-    if strongest < WEAKEST:
-        return 0
-    ink = edges > EDGE * strongest
-    inked = np.concatenate([[False], ink.sum(axis=1) >= 2, [False]])
-    bands = np.flatnonzero(inked[1:] != inked[:-1]).reshape(-1, 2)
+    left, right = canvases[:, :, :-2], canvases[:, :, 2:]
+    edges = np.maximum(left, right) - np.minimum(left, right)  # stays uint8, which is fast
+    strongest = np.array([_percentile_99(each.ravel()) for each in edges])
+    faintest = np.floor(EDGE * strongest).astype(np.uint8)
+    ink = edges > faintest[:, None, None]
+    inked = np.add.reduce(ink, axis=2, dtype=np.uint8) >= 2
+    return [
+        0 if level < WEAKEST else _count(*each)
+        for level, *each in zip(strongest, ink, inked, strict=True)
+    ]
+
+
+def _percentile_99(values: np.ndarray) -> float:
+    """The 99th percentile of uint8 values, as `np.percentile` finds it, by counting."""
+    up_to = np.bincount(values, minlength=256).cumsum()
+    rank = 0.99 * (len(values) - 1)
+    below, above = np.searchsorted(up_to, [int(rank), int(rank) + 1], side="right").tolist()
+    return float(below + (rank - int(rank)) * (above - below))
+
+
+def _count(ink: np.ndarray, inked: np.ndarray) -> int:
+    """Count the lines in an image by its ink, bool [H, W], and by the rows with ink, bool [H]."""
+    rows = np.concatenate([[False], inked, [False]])
+    bands = np.flatnonzero(rows[1:] != rows[:-1]).reshape(-1, 2).tolist()
     lines = [(top, end) for top, end in bands if _is_line(ink[top:end])]
-    if not lines:
-        return 0
+    if len(lines) < 2:
+        return len(lines)
     tallest = max(end - top for top, end in lines)
     most = max(ink[top:end].sum() for top, end in lines)
     kept = [
@@ -45,5 +61,7 @@ def count_lines(canvas: np.ndarray) -> int:
 
 def _is_line(ink: np.ndarray) -> bool:
     """Whether a band of rows, bool [R, W], is as high and as wide as two digits."""
+    if len(ink) < LEAST_ROWS:
+        return False
     columns = np.flatnonzero(ink.any(axis=0))
-    return len(ink) >= LEAST_ROWS and columns[-1] - columns[0] >= LEAST_WIDTH * len(ink)
+    return bool(columns[-1] - columns[0] >= LEAST_WIDTH * len(ink))

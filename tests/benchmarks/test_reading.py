@@ -8,6 +8,7 @@ from PIL import Image
 from benchmarks import reading
 from benchmarks.support import judged_images as judged
 from benchmarks.support import report
+from benchmarks.support.checkouts import checkout
 from benchmarks.support.other_readers import (
     NotInstalledError,
     Preparation,
@@ -125,3 +126,15 @@ def test_without_any_results_the_command_says_what_to_name(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="--ours"):
         reading.main([])
+
+
+def test_the_speed_of_a_preset_is_measured_in_processes_that_take_turns(tmp_path, capsys):
+    reading.main(["--speed", "ctc_small", "--samples=4", "--pairs=1", "--no-write"])
+    names, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert names[0] == "model" and rows[0][0].startswith("ctc_small")
+    assert float(rows[0][1]) > 0
+
+
+def test_an_unknown_revision_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="must be a git revision"), checkout("no-such-revision"):
+        pass

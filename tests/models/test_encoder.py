@@ -70,6 +70,7 @@ def test_a_folded_reader_reads_the_same_without_batch_norms(name: str) -> None:
         torch.testing.assert_close(reader(images), model(images), rtol=1e-4, atol=1e-4)
     assert any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in reader.modules())
+    assert folded(reader) is reader
 
 
 def test_a_model_without_batch_norms_of_ours_is_left_as_it_is() -> None:

@@ -250,7 +250,7 @@ def test_rows_that_lack_a_figure_or_have_none_are_aggregated_beside_those_that_h
 
 def test_the_targets_of_trials_are_looked_up_without_searching_for_plugins(monkeypatch):
     searched = []
-    monkeypatch.setattr(plugins, "entry_points", lambda **group: searched.append(group) or [])
+    monkeypatch.setattr(plugins, "_points", lambda group, **_: searched.append(group) or [])
     records = [record_of(f"t{number}") for number in range(20)]
     document = results_document(records, {"character_accuracy": 0.7, "accuracy": 0.9}, "now")
     assert document["all_results"][0]["targets"] == {
