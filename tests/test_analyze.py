@@ -51,7 +51,7 @@ def test_results_that_are_not_there_are_an_error_unless_they_are_waited_for(
     assert slept == [3, 3] and [refresh for *_, refresh in written] == [3, 3]
 
 
-def test_a_missing_results_file_is_told(tmp_path, capsys):
+def test_a_missing_results_file_is_reported(tmp_path, capsys):
     assert analyze.main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
     assert "absent.json" in capsys.readouterr().err
 

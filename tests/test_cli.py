@@ -38,19 +38,19 @@ def test_an_unknown_command_suggests_the_nearest(capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (DataLoaderError("a: wrong\nb: wrong"), 2, "error: a: wrong\nerror: b: wrong\n"),
         (PermissionError(13, "Permission denied", "out"), 2, "Permission denied: 'out'"),
         (KeyboardInterrupt(), 130, "stopped; begin again\n"),
     ],
 )
-def test_what_ends_a_command_is_told_without_a_traceback(error, status, told, capsys):
+def test_what_ends_a_command_is_reported_without_a_traceback(error, status, message, capsys):
     def command():
         raise error
 
     assert answer(command, "stopped; begin again") == status
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_reader_that_has_enough_is_no_error():
@@ -64,23 +64,23 @@ def test_a_reader_that_has_enough_is_no_error():
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_run_goes_on_after_the_reader_of_its_output_has_gone(tmp_path, monkeypatch, unbuffered):
+def test_a_run_continues_after_the_reader_of_its_output_has_gone(tmp_path, monkeypatch, unbuffered):
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     code = (
         "import sys\nfrom pathlib import Path\nfrom raytune_ocr.cli import open_streams\n"
         "open_streams(to_the_end=True)\n"
         "for _ in range(100_000): print('line')\n"
-        "print('also told', file=sys.stderr)\nPath('done').touch()"
+        "print('also this', file=sys.stderr)\nPath('done').touch()"
     )
     words = f'{sys.executable} -c "{code}" | head -1; exit ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, cwd=tmp_path)
-    assert (done.stdout, done.stderr, done.returncode) == ("line\n", "also told\n", 0)
+    assert (done.stdout, done.stderr, done.returncode) == ("line\n", "also this\n", 0)
     assert (tmp_path / "done").exists()
 
 
-def test_a_command_to_go_on_with_can_be_pasted(monkeypatch):
-    told = _resume_command(["--data", "my images", "--resume-if-any"])
-    assert told.endswith("-m raytune_ocr.tune --data 'my images' --resume")
+def test_a_command_to_continue_with_can_be_pasted(monkeypatch):
+    found = _resume_command(["--data", "my images", "--resume-if-any"])
+    assert found.endswith("-m raytune_ocr.tune --data 'my images' --resume")
     assert subprocess.run(again("tune", ["--list"]), shell=True).returncode == 0
     monkeypatch.setattr(sys, "executable", "/somewhere/else/python3")
     assert again("train", []) == "/somewhere/else/python3 -m raytune_ocr.train"

@@ -283,8 +283,8 @@ def test_the_build_argument_chooses_the_wheels(device, tmp_path):
         capture_output=True,
         text=True,
     )
-    told = {"cpu": "whl/cpu", "cuda": "install torch", "tpu": "must be cpu or cuda, got tpu"}
-    assert told[device] in done.stdout + done.stderr
+    found = {"cpu": "whl/cpu", "cuda": "install torch", "tpu": "must be cpu or cuda, got tpu"}
+    assert found[device] in done.stdout + done.stderr
     assert bool(done.returncode) == (device == "tpu")
 
 

@@ -22,8 +22,8 @@ def test_an_error_is_in_the_drawing_and_reads_as_its_message(error):
 
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_comes_back_whole_from_another_process(error):
-    again = pickle.loads(pickle.dumps(error("told")))
-    assert (type(again), str(again)) == (error, "told")
+    again = pickle.loads(pickle.dumps(error("why")))
+    assert (type(again), str(again)) == (error, "why")
 
 
 def test_errors_derive_from_the_built_in_ones_that_the_drawing_names():
@@ -39,6 +39,6 @@ def test_what_a_node_or_the_time_ended_may_be_tried_again():
     assert issubclass(errors.DivergenceError, DETERMINISTIC_ERRORS)
 
 
-def test_an_unknown_name_is_told_with_those_there_are():
+def test_an_unknown_name_is_reported_with_those_there_are():
     assert unknown_name("key", "x", []) == "unknown key 'x' (none is known)"
     assert unknown_name("key", "far off", ["b", "a"]) == "unknown key 'far off' (known: a, b)"

@@ -61,11 +61,11 @@ def test_a_model_of_ones_own_is_trained_and_tuned_with_no_change_to_the_package(
     block = re.search(r"```bash\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
     draw, train, tune = block.strip().splitlines()
     run(draw + " 60", folder)
-    told = run(train.replace("--epochs 10", "--epochs 3"), folder)
-    assert "runs/exp1: shape_net on image_folder" in told
+    output = run(train.replace("--epochs 10", "--epochs 3"), folder)
+    assert "runs/exp1: shape_net on image_folder" in output
     # One at a time: what ASHA stops depends on the order in which trials arrive.
-    told = run(tune + " --results-file results.json --max-concurrent 1", folder)
-    assert "Ranking" in told
+    output = run(tune + " --results-file results.json --max-concurrent 1", folder)
+    assert "Ranking" in output
     document = json.loads((folder / "results.json").read_text())
     best = document["best_result"]
     assert best["hyperparameters"]["model_name"] == "shape_net"
@@ -99,11 +99,11 @@ def test_the_example_of_reading_results_runs(tmp_path):
         )
     write_json(tmp_path / "results.json", results_document([record], {}, "20260101_000000"))
     write_tables(tmp_path, [record], {})
-    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path} results.json", tmp_path)
-    assert "winner: hyperparameter_experiment at 1.0000" in told
-    assert re.search(r"trials \(1, \d+\)", told) and re.search(r"curves \(2, \d+\)", told)
-    assert re.search(r"best_score +1\.0 +1\.0", told)  # two runs side by side
-    assert re.search(r"hyperparameter_experiment +2", told)
+    found = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path} results.json", tmp_path)
+    assert "winner: hyperparameter_experiment at 1.0000" in found
+    assert re.search(r"trials \(1, \d+\)", found) and re.search(r"curves \(2, \d+\)", found)
+    assert re.search(r"best_score +1\.0 +1\.0", found)  # two runs side by side
+    assert re.search(r"hyperparameter_experiment +2", found)
 
 
 def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
@@ -123,6 +123,6 @@ def test_the_example_of_reading_results_reads_those_of_classifiers(tmp_path):
         record.add({**row, "seconds": 1.0})
     write_json(tmp_path / "results.json", results_document([record], {}, "20260101_000000"))
     write_tables(tmp_path, [record], {})
-    told = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path}", tmp_path)
-    assert "winner: hyperparameter_experiment at 1.0000" in told
-    assert re.search(r"hyperparameter_experiment +2", told)
+    found = run(f"python {EXAMPLES / 'read_results.py'} {tmp_path}", tmp_path)
+    assert "winner: hyperparameter_experiment at 1.0000" in found
+    assert re.search(r"hyperparameter_experiment +2", found)

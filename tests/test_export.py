@@ -125,7 +125,7 @@ def test_the_card_tells_data_figures_intervals_and_limits(exported):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({}, "Trained on `train`, without augmentation."),
         ({"composed": 0, "variety": 0.5}, "Trained on `train`, without augmentation."),
@@ -139,13 +139,13 @@ def test_the_card_tells_data_figures_intervals_and_limits(exported):
         ),
     ],
 )
-def test_the_card_tells_what_was_composed_instead_of_the_training_split(options, told):
+def test_the_card_tells_what_was_composed_instead_of_the_training_split(options, message):
     config = TrainingConfig(augmentation=False, dataset_options=options)
     counts, none = Counts(1, 2, 3, 4), (None, None)
     counted = Validation(counts, {1: (1, 2)}, [], none, Calibration(), (0.0, 0.0))
     data = Data("set", {"train": 8, "val": 2}, {})
     card = model_card(config, data, counted, {"images_checked": 2}, {})
-    assert told in card and "`set`: 8 train, 2 val images." in card
+    assert message in card and "`set`: 8 train, 2 val images." in card
 
 
 def test_the_card_of_a_runs_winner_tells_the_protocol_and_the_test_figures(exported, tmp_path):
@@ -184,8 +184,8 @@ def test_an_export_carries_its_calibration_and_predict_applies_it(exported):
     files = sorted((exported / "data").rglob("*.png"))[:8]
     plain, _ = load_model(exported / "t" / "checkpoints" / "best_model.pt")
     own = [reading.confidence for reading in readings_of(plain, files)]
-    told = [reading.confidence for reading in readings_of(weights, files)]
-    assert told == pytest.approx([weights.calibration(each) for each in own], abs=1e-4)
+    found = [reading.confidence for reading in readings_of(weights, files)]
+    assert found == pytest.approx([weights.calibration(each) for each in own], abs=1e-4)
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
     assert f"slope {weights.calibration.slope:.3f}" in card
 
@@ -196,10 +196,10 @@ def test_the_code_of_the_card_reads_as_this_package_does_without_it(exported, tm
     for number, image in enumerate(images):
         files.append(tmp_path / f"{number}.png")
         Image.fromarray(image).resize((60 + 20 * number, 40)).save(files[-1])
-    told = read_with_the_card(exported / "out", files)
+    output = read_with_the_card(exported / "out", files)
     reader = load_exported(exported / "out" / "model.onnx")
     canvases = np.stack([to_canvas(Image.open(file)) for file in files])
-    assert told == [text for text, _ in read_images(reader, canvases)]
+    assert output == [text for text, _ in read_images(reader, canvases)]
     config = (exported / "out" / "config.yaml").read_text()
     card = (exported / "out" / "README.md").read_text(encoding="utf-8")
     assert str(exported) not in config and str(exported) not in card

@@ -30,7 +30,7 @@ def test_other_lengths_are_refused(text, capsys):
     assert "--lengths: must be" in capsys.readouterr().err
 
 
-def test_a_folder_without_fonts_is_told_before_anything_is_written(tmp_path, capsys):
+def test_a_folder_without_fonts_is_reported_before_anything_is_written(tmp_path, capsys):
     (tmp_path / "fonts").mkdir()
     words = ["--output-dir", str(tmp_path / "out"), "--fonts-dir", str(tmp_path / "fonts")]
     assert main([*words, "--no-system-fonts"]) == 2

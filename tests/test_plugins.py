@@ -83,7 +83,7 @@ def test_an_entry_point_that_cannot_be_loaded_is_named(installed):
         create_model("broken_net")
 
 
-def test_a_wrong_option_is_told_with_the_name(installed):
+def test_a_wrong_option_is_reported_with_the_name(installed):
     with pytest.raises(DataLoaderError, match=r"dataset 'their_data': .*'colour'"):
         DatasetRegistry.create("their_data", colour=1)
     with pytest.raises(ModelCreationError, match=r"model 'their_net': .*'depth'"):

@@ -49,7 +49,7 @@ def test_a_folder_is_read_into_a_table(run, scans, tmp_path):
     assert all(0 <= float(row["confidence"]) <= 1 for row in rows)
 
 
-def test_an_unreadable_file_is_told_and_skipped(run, scans, capsys):
+def test_an_unreadable_file_is_reported_and_skipped(run, scans, capsys):
     (scans / "3.png").write_bytes(b"no image")
     assert main([str(run / "one"), str(scans)]) == 1
     printed = capsys.readouterr()
@@ -63,9 +63,9 @@ def test_only_the_first_of_several_pictures_is_read_and_that_is_said_once(run, s
         pages[0].save(scans / name, save_all=True, append_images=pages[1:])
     pages[0].save(scans / "page.tif")
     assert main([str(run / "one"), str(scans)]) == 0
-    told = capsys.readouterr().err
-    assert told.count("contains several images; only the first was read") == 3
-    assert told.count("pages.tif:") == 1 and "page.tif" not in told
+    output = capsys.readouterr().err
+    assert output.count("contains several images; only the first was read") == 3
+    assert output.count("pages.tif:") == 1 and "page.tif" not in output
 
 
 def test_a_name_that_is_not_utf_8_is_written_escaped(run, scans, tmp_path):
@@ -93,8 +93,8 @@ def test_the_polarity_and_the_size_of_an_image_do_not_change_what_is_read(run, s
 
 def test_two_results_files_that_a_wildcard_stands_for_are_refused(run, scans, capsys):
     assert main([str(run / "results.json"), str(run / "other.json"), str(scans)]) == 2
-    told = capsys.readouterr().err
-    assert "other.json: must be an image or a folder of images, got a results file" in told
+    output = capsys.readouterr().err
+    assert "other.json: must be an image or a folder of images, got a results file" in output
 
 
 def test_a_batch_of_none_is_refused(run, scans, capsys):
@@ -179,20 +179,20 @@ def test_where_half_precision_is_not_faster_it_is_said_and_float32_read(
     set_bf16(monkeypatch, False)
     command = [str(run / "results.json"), str(scans)]
     assert main([*command, "--mixed-precision"]) == 0
-    told = capsys.readouterr()
-    assert "reading in float32" in told.err
+    output = capsys.readouterr()
+    assert "reading in float32" in output.err
     assert main(command) == 0
-    assert capsys.readouterr().out == told.out
+    assert capsys.readouterr().out == output.out
 
 
 @pytest.mark.parametrize(
-    ("redirection", "told"), [(">&-", "5 read"), ("> /dev/full", "No space left")]
+    ("redirection", "message"), [(">&-", "5 read"), ("> /dev/full", "No space left")]
 )
-def test_no_state_of_standard_output_ends_in_a_traceback(run, scans, redirection, told):
+def test_no_state_of_standard_output_ends_in_a_traceback(run, scans, redirection, message):
     words = f"{sys.executable} -m raytune_ocr.predict {run / 'one'} {scans} {redirection}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 MODULE = """
@@ -285,6 +285,6 @@ def export_and_compare(folder, photos, rows, capsys):
         assert main([str(folder / "ship" / file), *photos]) == 0
         again = list(csv.DictReader(capsys.readouterr().out.splitlines()))
         assert [row["text"] for row in again] == [row["text"] for row in rows]
-    told = read_with_the_card(folder / "ship", photos)
-    assert [name for name, _ in told] == ["=dark", "light"]
+    output = read_with_the_card(folder / "ship", photos)
+    assert [name for name, _ in output] == ["=dark", "light"]
     assert str(folder) not in (folder / "ship" / "config.yaml").read_text()

@@ -23,7 +23,7 @@ def test_the_readme_is_read_in_a_few_minutes():
     ("mark", "command"),
     [
         ("run", f"{SETUP} . && .venv/bin/python -m raytune_ocr.tune\n"),
-        ("test", f"{SETUP} '.[test]' && .venv/bin/python -m pytest -n 3 --dist worksteal\n"),
+        ("test", f"{SETUP} '.[test]' && .venv/bin/python -m pytest -n 4 --dist worksteal\n"),
     ],
 )
 def test_each_main_command_is_one_line_to_paste(mark, command):

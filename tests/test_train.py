@@ -54,9 +54,9 @@ def stopping_of(experiment):
 
 def test_a_classifier_is_trained_resumed_and_forked(command, tmp_path, capsys):
     assert main(command("--epochs", "3", "--set", "learning_rate=0.01")) == 0
-    told = capsys.readouterr()
-    assert "exp1: image_classifier on image_folder, 3 epochs" in told.out
-    assert "epoch 3/3" in told.err and "it/s" in told.err
+    output = capsys.readouterr()
+    assert "exp1: image_classifier on image_folder, 3 epochs" in output.out
+    assert "epoch 3/3" in output.err and "it/s" in output.err
     runs = tmp_path / "runs"
     assert main(["--resume", "exp1", "--epochs", "5", "--base-dir", str(runs)]) == 0
     assert len(read_epoch_log(runs / "exp1" / "training.log")["val_accuracy"]) == 5
@@ -126,7 +126,7 @@ def files_of(folder):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--model", "medium"], "model_name: must stay 'image_classifier'"),
         (["--set", "model_options={widths: [8, 8]}"], "model_options: must stay {}"),
@@ -136,14 +136,14 @@ def files_of(folder):
     ],
 )
 def test_a_resume_with_another_model_or_data_is_refused_and_changes_no_file(
-    command, tmp_path, capsys, more, told
+    command, tmp_path, capsys, more, message
 ):
     runs = tmp_path / "runs"
     assert main(command("--epochs", "1")) == 0
     before = files_of(runs)
     go_on = ["--resume", "exp1", "--base-dir", str(runs)]
     assert main([*go_on, "--epochs", "2", *more]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert files_of(runs) == before
     assert main([*go_on, "--epochs", "2"]) == 0
 
@@ -193,12 +193,12 @@ def test_early_stopping_follows_the_figure_that_is_set(command, tmp_path, capsys
     follow = ["--patience", "2", "--set", "early_stopping_monitor=val_loss"]
     # No loss gets better by a hundred, whatever the accuracy does.
     assert main(command("--epochs", "9", *follow, "--set", "early_stopping_min_delta=100")) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     log = read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")
     assert len(log["val_loss"]) == 3
     best = max(log["val_accuracy"])
     epoch = log["val_accuracy"].index(best) + 1
-    assert f"best accuracy {best:.2f} % in epoch {epoch}" in told
+    assert f"best accuracy {best:.2f} % in epoch {epoch}" in output
     config = yaml.safe_load((tmp_path / "runs" / "exp1" / "config.yaml").read_text())
     assert config["early_stopping_mode"] == "min"
 
@@ -258,7 +258,7 @@ def test_a_plateau_schedule_keeps_its_direction():
 
 
 @pytest.mark.parametrize("knows_its_figure", [True, False])
-def test_more_patience_goes_on_with_what_was_stopped_early(command, tmp_path, knows_its_figure):
+def test_more_patience_continues_with_what_was_stopped_early(command, tmp_path, knows_its_figure):
     runs = tmp_path / "runs"
     stuck = ["--set", "learning_rate=1e-9", "--set", "min_lr=0", "--patience", "1"]
     assert main(command("--epochs", "9", *stuck)) == 0
@@ -300,7 +300,7 @@ def test_patience_ends_a_training_that_does_not_improve(command, tmp_path):
     assert len(read_epoch_log(tmp_path / "runs" / "exp1" / "training.log")["val_loss"]) < 20
 
 
-def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
+def test_ctrl_c_tells_how_to_continue(command, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "raytune_ocr.train", *command("--epochs", "100000")],
         stdout=subprocess.PIPE,
@@ -312,10 +312,10 @@ def test_ctrl_c_tells_how_to_go_on(command, tmp_path):
     while time.monotonic() < until and not (log.exists() and "epoch 2/" in log.read_text()):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
-    assert process.returncode == 130, told
+    _, output = process.communicate(timeout=30)
+    assert process.returncode == 130, output
     runs = tmp_path / "runs"
-    assert f"-m raytune_ocr.train --resume exp1 --base-dir {runs}" in told
+    assert f"-m raytune_ocr.train --resume exp1 --base-dir {runs}" in output
     done = len(read_epoch_log(log)["val_loss"])
     resume = ["--resume", "exp1", "--base-dir", str(runs), "--epochs", str(done + 1)]
     assert main(resume) == 0
@@ -332,15 +332,15 @@ def test_a_module_that_an_experiment_names_is_imported_only_if_the_command_names
     capsys.readouterr()
     for kind in ("--resume", "--fork"):
         assert main([kind, "exp1", "--epochs", "2", *runs]) == 2
-        told = capsys.readouterr()
-        assert "exp1/config.yaml: needs the modules" in told.err
-        assert f"--import {name}" in told.err and "imported" not in told.out
+        output = capsys.readouterr()
+        assert "exp1/config.yaml: needs the modules" in output.err
+        assert f"--import {name}" in output.err and "imported" not in output.out
     assert main(["--resume", "exp1", "--epochs", "2", "--import", name, *runs]) == 0
     sys.modules.pop(name)
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--resume", "exp4"], "unknown experiment 'exp4'"),
         (["--model", "image_clasifier"], "did you mean 'image_classifier'"),
@@ -353,9 +353,9 @@ def test_a_module_that_an_experiment_names_is_imported_only_if_the_command_names
         (["--import", "no_such_module_here"], "no_such_module_here"),
     ],
 )
-def test_what_is_wrong_is_told_and_uses_up_no_number(command, tmp_path, capsys, more, told):
+def test_what_is_wrong_is_reported_and_uses_up_no_number(command, tmp_path, capsys, more, message):
     assert main(command(*more)) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 
 

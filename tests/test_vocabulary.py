@@ -21,8 +21,8 @@ def test_decoding_ends_at_padding():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [("", "at least one"), ("1" * 9, "at most 8"), ("12a", "'a'")]
+    ("text", "message"), [("", "at least one"), ("1" * 9, "at most 8"), ("12a", "'a'")]
 )
-def test_a_bad_label_is_refused_with_its_rule(text, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_bad_label_is_refused_with_its_rule(text, message):
+    with pytest.raises(ValueError, match=message):
         encode(text)

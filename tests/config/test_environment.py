@@ -16,7 +16,7 @@ def test_a_wrong_variable_is_named():
         TrainingConfig.from_dict({}, environment={"RAYTUNE_OCR_BATCH_SIZE": "many"})
 
 
-def test_a_value_that_is_no_yaml_is_told(monkeypatch):
+def test_a_value_that_is_no_yaml_is_reported(monkeypatch):
     monkeypatch.setenv("RAYTUNE_OCR_OPTIMIZER_BETAS", "[0.9, 0.99")
     with pytest.raises(ConfigurationError, match=r"optimizer_betas: must be YAML.*\[0.9, 0.99"):
         environment_overrides()
@@ -28,9 +28,9 @@ def test_a_variable_of_no_setting_is_warned_of_once_with_the_nearest_one(caplog)
     variables = {"RAYTUNE_OCR_BATCHSIZE": "64", "RAYTUNE_OCR_SEED": "1", "OTHER": "1"}
     for _ in range(2):
         assert environment_overrides(variables) == {"seed": 1}
-    (told,) = caplog.messages
-    assert "RAYTUNE_OCR_BATCHSIZE has no effect: unknown setting 'batchsize'" in told
-    assert "did you mean 'batch_size'" in told
+    (output,) = caplog.messages
+    assert "RAYTUNE_OCR_BATCHSIZE has no effect: unknown setting 'batchsize'" in output
+    assert "did you mean 'batch_size'" in output
 
 
 def test_an_assignment_names_a_field_or_its_place_in_the_file():
@@ -42,7 +42,7 @@ def test_an_assignment_names_a_field_or_its_place_in_the_file():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("batch_size", "--set: must be KEY=VALUE, got 'batch_size'"),
         ("batchsize=3", "--set batchsize: unknown setting .* did you mean 'batch_size'"),
@@ -51,6 +51,6 @@ def test_an_assignment_names_a_field_or_its_place_in_the_file():
         ("changes=[" + "[" * 200 + "]" * 201, "at most 100 deep"),
     ],
 )
-def test_an_assignment_that_is_wrong_is_told(text, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_an_assignment_that_is_wrong_is_reported(text, message):
+    with pytest.raises(ConfigurationError, match=message):
         parse_assignments([text])

@@ -13,7 +13,7 @@ def test_prices_are_read_and_a_missing_one_is_free():
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ({"gpu_hours": 1}, "here.gpu_hours: unknown price"),
         ({"gpu_hour": -1}, "here.gpu_hour: must be a number >= 0, got -1"),
@@ -23,9 +23,9 @@ def test_prices_are_read_and_a_missing_one_is_free():
         ([1], "here: must be a mapping of gpu_hour, cpu_hour, currency"),
     ],
 )
-def test_wrong_prices_are_told_with_their_rule(content, told):
+def test_wrong_prices_are_reported_with_their_rule(content, message):
     prices, problems = parse_prices(content, "here")
-    assert prices is None and problems[0].startswith(told)
+    assert prices is None and problems[0].startswith(message)
 
 
 def test_money_is_hours_by_price():

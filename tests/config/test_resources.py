@@ -31,7 +31,7 @@ def test_a_size_is_bytes_or_text_with_a_unit(value, size):
     assert parse_bytes(value) == size
 
 
-def test_everything_that_is_wrong_is_told_at_once_with_place_rule_and_value():
+def test_everything_that_is_wrong_is_reported_at_once_with_place_rule_and_value():
     content = {"cpu": 2, "cpus": 0, "gpus": -1, "memory": "much"}
     found, problems = parse_resources(content, "space.yaml: found.resources")
     assert found == NO_RESOURCES

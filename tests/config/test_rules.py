@@ -58,7 +58,7 @@ def test_a_value_that_keeps_its_rule_is_read_as_its_type(rule, value, read):
         (rules.KEYWORDS, {"a": object()}),
     ],
 )
-def test_a_value_that_breaks_its_rule_is_told_with_place_rule_and_value(rule, value):
+def test_a_value_that_breaks_its_rule_is_reported_with_place_rule_and_value(rule, value):
     words = f"here: must be {rule.text}, got {shown(value)}"
     with pytest.raises(ConfigurationError, match=f"^{re.escape(words)}$"):
         rule.read(value, "here")

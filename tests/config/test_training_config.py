@@ -32,7 +32,7 @@ def test_numbers_with_an_exponent_are_numbers(tmp_path):
     assert (config.min_lr, config.learning_rate) == (1e-7, 2e-3)
 
 
-def test_all_problems_are_told_at_once_with_file_rule_and_value(tmp_path):
+def test_all_problems_are_reported_at_once_with_file_rule_and_value(tmp_path):
     path = written(tmp_path, "batch_size: 0\nlearning_rat: 1\nnum_epochs: true\n")
     with pytest.raises(ConfigurationError) as caught:
         TrainingConfig.from_yaml(path)
@@ -43,7 +43,7 @@ def test_all_problems_are_told_at_once_with_file_rule_and_value(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"learning_rate": "fast"}, "learning_rate: must be a number > 0, got 'fast'"),
         ({"learning_rate": float("nan")}, "got nan"),
@@ -64,8 +64,8 @@ def test_all_problems_are_told_at_once_with_file_rule_and_value(tmp_path):
         ({"model_name": "small", "ctc_weight": 0}, "ctc_weight: must be > 0"),
     ],
 )
-def test_a_broken_rule_is_refused(values, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_a_broken_rule_is_refused(values, message):
+    with pytest.raises(ConfigurationError, match=message):
         TrainingConfig.from_dict(values)
 
 

@@ -15,21 +15,21 @@ def written(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: 1\na: 2\n", "duplicate key"),
         ("a: [\n", '.yaml", line 2'),
         ("- 1\n", "must be a mapping"),
     ],
 )
-def test_a_file_that_is_no_config_is_a_syntax_error(tmp_path, text, told):
-    with pytest.raises(ConfigurationSyntaxError, match=told) as caught:
+def test_a_file_that_is_no_config_is_a_syntax_error(tmp_path, text, message):
+    with pytest.raises(ConfigurationSyntaxError, match=message) as caught:
         load_yaml(written(tmp_path, text))
     assert isinstance(caught.value, yaml.YAMLError)
     assert isinstance(caught.value, ValueError)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(ConfigurationNotFoundError, match="no such configuration file"):
         load_yaml(tmp_path / "absent.yaml")
 
@@ -85,7 +85,7 @@ MERGE_BOMB = "a0: &a0 {x0: 1}\n" + "".join(
 
 @pytest.mark.parametrize("loader", [None, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (ALIAS_BOMB, "at most 100,000 keys and values"),
         (MERGE_BOMB, "at most 100,000 keys and values"),
@@ -96,8 +96,8 @@ MERGE_BOMB = "a0: &a0 {x0: 1}\n" + "".join(
     ],
     ids=["aliases", "merges", "nodes", "nesting", "deep nesting", "circle"],
 )
-def test_a_document_that_would_fill_the_memory_is_refused(text, told, loader):
-    with pytest.raises(ConfigurationSyntaxError, match=rf"(?s)bomb\.yaml: .*({told})"):
+def test_a_document_that_would_fill_the_memory_is_refused(text, message, loader):
+    with pytest.raises(ConfigurationSyntaxError, match=rf"(?s)bomb\.yaml: .*({message})"):
         parse_yaml(text, "bomb.yaml", loader)
 
 

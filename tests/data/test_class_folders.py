@@ -4,7 +4,7 @@ from raytune_ocr.data import load_split
 from tests.fixtures.labelled import message, picture
 
 
-def test_a_folder_with_foreign_class_names_is_told(tmp_path):
+def test_a_folder_with_foreign_class_names_is_reported(tmp_path):
     picture(tmp_path / "1" / "a.png")
     picture(tmp_path / "cat" / "a.png")
     assert "named 0-9" in message(tmp_path) and "'cat'" in message(tmp_path)

@@ -19,9 +19,9 @@ def with_bad_images(tmp_path, good, bad):
 
 
 def test_more_than_one_percent_of_bad_images_is_an_error_that_names_them(tmp_path):
-    told = message(with_bad_images(tmp_path, good=98, bad=2))
-    assert "at most 1 %" in told and "got 2 of 100" in told
-    assert "bad0.png" in told and "bad1.png" in told
+    output = message(with_bad_images(tmp_path, good=98, bad=2))
+    assert "at most 1 %" in output and "got 2 of 100" in output
+    assert "bad0.png" in output and "bad1.png" in output
 
 
 def test_fewer_bad_images_are_skipped_named_and_counted(tmp_path, caplog):
@@ -33,8 +33,8 @@ def test_fewer_bad_images_are_skipped_named_and_counted(tmp_path, caplog):
 
 def test_a_missing_image_is_named(tmp_path):
     path = table(tmp_path, [("gone.png", "1", "train")], ("file", "label", "split"))
-    told = message(path)
-    assert "gone.png: no such image" in told and "line 2" in told
+    output = message(path)
+    assert "gone.png: no such image" in output and "line 2" in output
 
 
 def test_images_stay_in_order_however_many_threads_decode():

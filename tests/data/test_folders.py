@@ -31,10 +31,10 @@ def test_what_is_passed_over_is_named_with_its_reason_and_counted(folder):
     (folder / "notes.txt").touch()
     passed_over = PassedOver()
     images_below(folder, passed_over)
-    told = "\n".join(passed_over.lines())
+    output = "\n".join(passed_over.lines())
     assert passed_over.pictures == 5
-    assert "5 not used, .heic is not supported" in told and "and 2 more" in told
-    assert "1 not used, not an image (suffix .txt)" in told and "notes.txt" in told
+    assert "5 not used, .heic is not supported" in output and "and 2 more" in output
+    assert "1 not used, not an image (suffix .txt)" in output and "notes.txt" in output
 
 
 def test_a_folder_without_an_image_says_what_it_holds(tmp_path):

@@ -25,7 +25,7 @@ def test_the_original_generators_file_loads(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["a: [\n", "- 1\n", "train: 3\n", "train: {samples: 3}\n", "train: {samples: [3]}\n"]
 )
-def test_metadata_that_breaks_a_rule_is_told(tmp_path, text):
+def test_metadata_that_breaks_a_rule_is_reported(tmp_path, text):
     path = tmp_path / "metadata.yaml"
     path.write_text(text)
     assert str(path) in message(path)

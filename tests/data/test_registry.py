@@ -45,7 +45,7 @@ def test_the_seed_decides_the_order_of_training(folder):
     assert not torch.equal(first(1), first(2))
 
 
-def test_another_path_that_is_absent_is_told_and_nothing_is_made(tmp_path):
+def test_another_path_that_is_absent_is_reported_and_nothing_is_made(tmp_path):
     dataset = DatasetRegistry.create("khmer_digits", path=tmp_path / "metadata.yaml")
     with pytest.raises(DataNotFoundError, match=r"metadata\.yaml"):
         dataset.get_dataloaders()

@@ -13,14 +13,14 @@ from tests.fixtures.labelled import message, picture, table
     ("label", "rule"),
     [("12a", "only the digits"), ("123456789", "at most 8"), ("", "at least one")],
 )
-def test_a_bad_label_is_told_with_its_line(tmp_path, label, rule):
+def test_a_bad_label_is_reported_with_its_line(tmp_path, label, rule):
     picture(tmp_path / "a.png")
     path = table(tmp_path, [("a.png", "1"), ("a.png", label)])
-    told = message(path)
-    assert f"{path}: line 3" in told and rule in told
+    output = message(path)
+    assert f"{path}: line 3" in output and rule in output
 
 
-def test_a_bad_label_in_metadata_is_told_with_its_number(tmp_path):
+def test_a_bad_label_in_metadata_is_reported_with_its_number(tmp_path):
     path = tmp_path / "metadata.yaml"
     path.write_text("train: {samples: [{image_path: a.png, label: x1}]}\n")
     assert f"{path}: train.samples[0]" in message(path)
@@ -31,11 +31,11 @@ def test_a_path_that_leaves_its_folder_is_refused_unless_allowed(tmp_path, monke
     monkeypatch.chdir(picture(tmp_path / "work" / "a.png").parent)
     picture(tmp_path / "secret.png")
     path = table(tmp_path / "data", [(where, "1", "train")], ("file", "label", "split"))
-    told = message(path)
-    assert repr(where) in told and "--allow-outside" in told
+    output = message(path)
+    assert repr(where) in output and "--allow-outside" in output
     if where.startswith(".."):
         assert len(load_split(path, "train", allow_outside=True)) == 1
-        options = parse_value("dataset_options", re.search(r"dataset_options=(.*)'", told)[1])
+        options = parse_value("dataset_options", re.search(r"dataset_options=(.*)'", output)[1])
         config = TrainingConfig(metadata_path=str(path), val_split="train", dataset_options=options)
         assert len(create_dataset(config).splits["train"]) == 1
 
@@ -51,10 +51,10 @@ def test_a_link_that_leaves_its_folder_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a\0b.png", "x" * 300 + ".png"])
-def test_a_name_that_no_file_can_have_is_told_with_its_line(tmp_path, name):
-    told = message(metadata_of(tmp_path, name))
-    assert "train.samples[0]" in told
-    assert "must name a file" in told
+def test_a_name_that_no_file_can_have_is_reported_with_its_line(tmp_path, name):
+    output = message(metadata_of(tmp_path, name))
+    assert "train.samples[0]" in output
+    assert "must name a file" in output
 
 
 def metadata_of(folder, name):

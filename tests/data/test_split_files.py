@@ -71,7 +71,7 @@ def test_a_right_sized_image_is_left_as_it_is():
 # What does not
 
 
-def test_a_missing_path_is_told(tmp_path):
+def test_a_missing_path_is_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such data file or folder"):
         load_split(tmp_path / "absent")
 
@@ -85,11 +85,11 @@ def test_an_unknown_split_lists_those_there_are(tmp_path):
     assert isinstance(raised.value, DataLoaderError)
 
 
-def test_a_table_without_its_columns_is_told(tmp_path):
+def test_a_table_without_its_columns_is_reported(tmp_path):
     path = table(tmp_path, [("a", "b")], ("name", "value"))
-    told = message(path)
-    assert f"{path}: line 1: must name the columns file,label[,split]" in told
-    assert "comma, semicolon, tab or |" in told and "got ['name', 'value']" in told
+    output = message(path)
+    assert f"{path}: line 1: must name the columns file,label[,split]" in output
+    assert "comma, semicolon, tab or |" in output and "got ['name', 'value']" in output
 
 
 def test_an_empty_split_is_an_error(tmp_path):
@@ -98,7 +98,7 @@ def test_an_empty_split_is_an_error(tmp_path):
     assert "train: must have at least one image" in message(path)
 
 
-def test_a_folder_of_nothing_that_is_known_is_told(tmp_path):
+def test_a_folder_of_nothing_that_is_known_is_reported(tmp_path):
     assert "must contain metadata.yaml, labels.csv or folders" in message(tmp_path)
 
 
@@ -122,13 +122,13 @@ def test_two_spellings_of_one_split_are_read_together(tmp_path):
 def test_a_file_in_two_splits_or_with_two_labels_is_an_error_with_both_lines(tmp_path):
     picture(tmp_path / "a.png")
     header = ("file", "label", "split")
-    told = message(table(tmp_path, [("a.png", "1", "train"), ("./a.png", "1", "test")], header))
-    assert "line 3" in told and "line 2" in told and "one split, got train" in told
-    told = message(table(tmp_path, [("a.png", "1", "train"), ("a.png", "2", "train")], header))
-    assert "one label, got ១" in told
+    found = message(table(tmp_path, [("a.png", "1", "train"), ("./a.png", "1", "test")], header))
+    assert "line 3" in found and "line 2" in found and "one split, got train" in found
+    found = message(table(tmp_path, [("a.png", "1", "train"), ("a.png", "2", "train")], header))
+    assert "one label, got ១" in found
 
 
-def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_told(tmp_path, caplog):
+def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_reported(tmp_path, caplog):
     for number in range(20):
         picture(tmp_path / f"{number}.png", value=number)
     path = table(tmp_path, [(f"{n % 20}.png", str(n % 10)) for n in range(60)])
@@ -138,7 +138,7 @@ def test_a_file_that_is_listed_twice_stays_in_one_split_and_is_told(tmp_path, ca
     assert "40 rows name a file that an earlier row names" in caplog.text
 
 
-def test_what_is_used_and_what_is_passed_over_is_told(tmp_path, caplog):
+def test_what_is_used_and_what_is_passed_over_is_reported(tmp_path, caplog):
     for split in ("train", "val"):
         picture(tmp_path / split / "3" / "deep" / "a.jfif.png", value=7)
         picture(tmp_path / split / "loose.png")

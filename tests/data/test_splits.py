@@ -74,9 +74,9 @@ def test_about_eight_ninths_and_a_tenth_go_where_they_should():
 
 @given(st.sets(st.text(min_size=1), min_size=40), st.sets(st.text(min_size=1)))
 def test_an_image_stays_in_its_split_when_others_are_added(some, more):
-    before, told = by_hash(sorted(some), lambda key: key, lambda key: [])
+    before, found = by_hash(sorted(some), lambda key: key, lambda key: [])
     after, _ = by_hash(sorted(some | more), lambda key: key, lambda key: [])
-    assume(not told)  # no split was filled with what is another's
+    assume(not found)  # no split was filled with what is another's
     assert all({*keys} <= {*after[name]} for name, keys in before.items())
 
 
@@ -102,10 +102,10 @@ def test_training_knows_every_class_and_no_image_is_lost(labels):
     assert sorted(item for part in found.values() for item in part) == sorted(items)
 
 
-def test_an_image_that_is_not_where_its_hash_puts_it_is_told():
-    found, told = by_hash(["only.png"], lambda key: key, lambda key: ["cat"], {"a": 0.0, "b": 1.0})
+def test_an_image_that_is_not_where_its_hash_puts_it_is_reported():
+    found, shown = by_hash(["only.png"], lambda key: key, lambda key: ["cat"], {"a": 0.0, "b": 1.0})
     assert found == {"a": ["only.png"], "b": []}
-    assert told == ["only.png is in a, which had no image of cat"]
+    assert shown == ["only.png is in a, which had no image of cat"]
 
 
 def test_no_split_of_a_few_images_is_empty():

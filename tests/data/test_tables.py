@@ -59,7 +59,7 @@ def test_a_column_that_looks_like_splits_and_is_none_is_an_error(tmp_path):
         read_table(path)
 
 
-def test_two_columns_of_splits_are_an_error_and_other_columns_are_told(tmp_path):
+def test_two_columns_of_splits_are_an_error_and_other_columns_are_reported(tmp_path):
     path = table(tmp_path, "file,label,split,subset\n1.png,12,train,test\n")
     with pytest.raises(DataLoaderError, match="must have only one split column"):
         read_table(path)

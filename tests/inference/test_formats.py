@@ -96,14 +96,14 @@ def test_a_classifier_keeps_its_classes_and_takes_any_batch(classifier):
 
 
 @pytest.mark.parametrize(
-    ("about", "told"),
+    ("about", "message"),
     [
         ({}, "not an ONNX file that raytune_ocr.export wrote"),
         ({"kind": "classifier", "class_names": "{"}, "must be a list of names"),
         ({"kind": "classifier", "class_names": "[1]"}, "must be a list of names"),
     ],
 )
-def test_an_onnx_file_of_something_else_is_refused(classifier, tmp_path, about, told):
+def test_an_onnx_file_of_something_else_is_refused(classifier, tmp_path, about, message):
     import onnx
 
     path = tmp_path / "model.onnx"
@@ -113,11 +113,11 @@ def test_an_onnx_file_of_something_else_is_refused(classifier, tmp_path, about, 
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     onnx.save(proto, str(path))
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         load_exported(path)
 
 
-def test_a_damaged_or_missing_onnx_file_is_told(tmp_path):
+def test_a_damaged_or_missing_onnx_file_is_reported(tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(CheckpointError, match="no such ONNX file"):
         load_exported(path)
@@ -126,6 +126,6 @@ def test_a_damaged_or_missing_onnx_file_is_told(tmp_path):
         load_exported(path)
 
 
-def test_a_package_that_is_not_installed_is_told_with_how_to_get_it():
+def test_a_package_that_is_not_installed_is_reported_with_how_to_get_it():
     with pytest.raises(ConfigurationError, match=r"pip install \"raytune-ocr\[export\]\""):
         needed("a_package_that_nobody_has")

@@ -25,21 +25,21 @@ def test_a_checkpoint_is_found_in_a_json_a_folder_or_as_it_is(run):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("{", "not a results JSON"),
         ('{"best_result": null}', "has no checkpoint"),
         ('{"best_result": {"checkpoint": "gone.pt"}}', "'gone.pt' does not exist"),
     ],
 )
-def test_results_without_a_model_are_told(tmp_path, content, told):
+def test_results_without_a_model_are_reported(tmp_path, content, message):
     path = tmp_path / "results.json"
     path.write_text(content)
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         find_checkpoint(path)
 
 
-def test_missing_images_are_told(tmp_path):
+def test_missing_images_are_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such image"):
         find_images([tmp_path / "gone.png"])
     with pytest.raises(DataNotFoundError, match="contains no image"):

@@ -38,7 +38,7 @@ def test_one_model_file_is_loaded_and_what_is_none_is_an_error(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("image", "told"),
+    ("image", "message"),
     [
         (np.zeros((4, 4, 2), np.uint8), r"got uint8 \[4, 4, 2\]"),
         (np.zeros((4, 4), np.int64), r"got int64 \[4, 4\]"),
@@ -50,8 +50,8 @@ def test_one_model_file_is_loaded_and_what_is_none_is_an_error(run, tmp_path):
         ("nowhere.png", "nowhere.png"),
     ],
 )
-def test_what_is_no_image_is_told_with_the_rule(image, told):
-    with pytest.raises(DataLoaderError, match=told):
+def test_what_is_no_image_is_reported_with_the_rule(image, message):
+    with pytest.raises(DataLoaderError, match=message):
         Model("brightness.pt", Brightness()).read(image)
 
 

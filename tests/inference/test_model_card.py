@@ -86,8 +86,8 @@ def test_a_confirmed_winner_tells_its_seeds():
         "best_result": BEST,
         "confirmation": {"metric": "val_f1", "verdict": "It holds.", "candidates": [candidate]},
     }
-    told = "with 2 fresh seeds: mean `val_f1` 0.9300, standard deviation 0.0100. It holds."
-    assert told in card(document=document)
+    output = "with 2 fresh seeds: mean `val_f1` 0.9300, standard deviation 0.0100. It holds."
+    assert output in card(document=document)
 
 
 def test_the_card_of_a_classifier_names_its_classes():
@@ -97,6 +97,6 @@ def test_the_card_of_a_classifier_names_its_classes():
     assert "| val | images | 0.7500 |" in text and "cat, dog" in text
 
 
-def test_families_are_told_without_styles_unless_nothing_is_left():
+def test_families_are_reported_without_styles_unless_nothing_is_left():
     faces = ["Noto Sans Khmer ExtraBold Italic", "Noto Sans Khmer", "Black", "Moul Regular"]
     assert families(faces) == ["Black", "Moul", "Noto Sans Khmer"]

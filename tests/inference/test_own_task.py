@@ -64,10 +64,10 @@ def test_an_export_has_weights_onnx_config_and_card_and_is_loaded_again(segmenta
 
 def test_a_task_without_hooks_ships_its_state_and_says_why_there_is_no_more(tmp_path):
     path = checkpoint_of(tmp_path, "language_model", {"width": 4}, {"model": torch.ones(2)})
-    model, told = find_own(path), []
-    report = export_own(model, tmp_path / "ship", told.append)
+    model, found = find_own(path), []
+    report = export_own(model, tmp_path / "ship", found.append)
     assert report["onnx"] == "not written: the task gives no example_inputs"
-    assert "no example_inputs" in told[0]
+    assert "no example_inputs" in found[0]
     assert torch.equal(
         find_own(tmp_path / "ship" / "model.safetensors").state["model"], torch.ones(2)
     )
@@ -106,7 +106,7 @@ def test_a_module_that_only_the_file_names_is_not_imported(segmentation, monkeyp
         find_own(segmentation)
 
 
-def test_a_damaged_export_is_told_with_its_file(segmentation, tmp_path):
+def test_a_damaged_export_is_reported_with_its_file(segmentation, tmp_path):
     export_own(find_own(segmentation), tmp_path / "ship", lambda line: None)
     weights = tmp_path / "ship" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-50])

@@ -124,7 +124,7 @@ def test_a_zoom_enlarges_about_the_middle():
         assert (top + bottom, left + right) == (63, 127)
 
 
-def test_a_zoom_by_one_changes_nothing_and_the_border_goes_on_outside():
+def test_a_zoom_by_one_changes_nothing_and_the_border_continues_outside():
     generator = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (2, 3, 64, 128), dtype=torch.uint8, generator=generator)
     assert torch.equal(zoomed(images, 1.0), images)

@@ -28,6 +28,6 @@ def test_a_state_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize("text", ["", "[]", '["tensor", "none"]', '["other", 1]', "[" * 100_000])
-def test_a_text_that_is_none_is_told_with_its_file(text):
+def test_a_text_that_is_none_is_reported_with_its_file(text):
     with pytest.raises(CheckpointError, match=r"model\.safetensors: its metadata"):
         join_state({}, text, "model.safetensors")

@@ -30,8 +30,8 @@ def test_what_a_column_sees_itself_counts_most_before_training() -> None:
     local.load_state_dict(encoder.state_dict(), strict=False)
     images = torch.randn(8, 1, 64, 128)
     alone = local(images)
-    told = encoder(images) - alone
-    assert told.square().mean() < 0.1 * alone.square().mean()
+    output = encoder(images) - alone
+    assert output.square().mean() < 0.1 * alone.square().mean()
 
 
 def test_columns_are_the_same_wherever_a_row_stands() -> None:

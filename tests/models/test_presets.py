@@ -19,7 +19,7 @@ def test_an_alias_names_a_preset():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"channels": [8]}, "channels: must be a list of 2 to 6 integers >= 1, got (8,)"),
         ({"channels": [8, True]}, "channels: must be a list"),
@@ -30,8 +30,8 @@ def test_an_alias_names_a_preset():
         ({"hiden": 5}, "did you mean 'hidden'"),
     ],
 )
-def test_an_override_that_breaks_a_rule_is_told_with_its_place(settings, told):
+def test_an_override_that_breaks_a_rule_is_reported_with_its_place(settings, message):
     with pytest.raises(ModelCreationError) as caught:
         PRESETS["small"].override(settings, "model.yaml")
-    assert str(caught.value).startswith("model.yaml: ") and told in str(caught.value)
+    assert str(caught.value).startswith("model.yaml: ") and message in str(caught.value)
     assert PRESETS["small"] == Architecture("attention")

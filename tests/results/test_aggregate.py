@@ -161,9 +161,9 @@ def test_each_trial_without_a_model_says_why(tmp_path):
     model.touch()
     table = trials_table(records, keep_models=2).set_index("experiment_name")
     assert table.loc["a", "checkpoint"] == str(model)
-    told = table["checkpoint_missing"].to_dict()
-    assert pd.isna(told.pop("a"))
-    assert told == {
+    found = table["checkpoint_missing"].to_dict()
+    assert pd.isna(found.pop("a"))
+    assert found == {
         "b": "missing: moved or removed",
         "c": "removed: not among the best 2 (--keep-models keeps more)",
         "d": "removed: failed trials keep no model",
@@ -179,7 +179,7 @@ def test_with_all_models_kept_no_trial_says_that_its_model_was_removed():
     assert set(table["checkpoint_missing"]) == {"missing: moved or removed"}
 
 
-def test_a_run_that_goes_on_reads_only_the_epochs_that_are_new(monkeypatch):
+def test_a_run_that_continues_reads_only_the_epochs_that_are_new(monkeypatch):
     records = {name: record_of(name, status="running") for name in "abc"}
     aggregator = Aggregator(records, {"character_accuracy": 0.6})
     aggregator.table()

@@ -67,9 +67,9 @@ def test_the_best_is_the_one_that_was_confirmed_and_not_the_luckiest(run, tmp_pa
     document = results_document(records, {}, "20260101_000000", best=winner(records))
     write_json(tmp_path / "r.json", document)
     assert best(tmp_path / "r.json")["experiment_name"] == "trial_2"
-    told = compare([tmp_path / "r.json", run])
-    assert told["best_trial"].tolist() == ["trial_2", "trial_7"]
-    assert told["best_score"].tolist() == pytest.approx([0.8, 0.85])
+    found = compare([tmp_path / "r.json", run])
+    assert found["best_trial"].tolist() == ["trial_2", "trial_7"]
+    assert found["best_score"].tolist() == pytest.approx([0.8, 0.85])
     assert best([tmp_path / "r.json", run])["source"] == str(run)  # 0.9 won nothing
 
 
@@ -118,9 +118,9 @@ def test_epochs_that_a_clone_has_of_its_parent_are_counted_once(tmp_path):
     write_json(tmp_path / RESULTS_COPY, results_document(records, {}, "20260101_000000"))
     without_curves = compare([tmp_path])
     write_tables(tmp_path, records, {})
-    told = compare([tmp_path])
-    assert told["epochs"].tolist() == without_curves["epochs"].tolist() == [4]
-    assert told["training_time"].tolist() == [3 * 9.0 + 2.0]
+    found = compare([tmp_path])
+    assert found["epochs"].tolist() == without_curves["epochs"].tolist() == [4]
+    assert found["training_time"].tolist() == [3 * 9.0 + 2.0]
     assert without_curves["training_time"][0] == pytest.approx(27 + 20 / 3)
 
 
@@ -141,14 +141,14 @@ def test_results_of_the_original_system_make_a_page(tmp_path):
     assert main([str(tmp_path / "old.json"), "--output", str(tmp_path / "out")]) == 0
 
 
-def test_what_is_no_results_is_told(tmp_path, capsys):
+def test_what_is_no_results_is_reported(tmp_path, capsys):
     assert main([str(tmp_path / "absent.json"), "--output", str(tmp_path / "out")]) == 2
     assert "no such results file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    "damage, told",
+    "damage, message",
     [
         (lambda text: text.replace("0.5", "0.x", 1), r"line \d+: \w+ must be a number, got '0.x"),
         (lambda text: text.replace(",1,", ",,", 1), "must have epoch in each row"),
@@ -157,10 +157,10 @@ def test_what_is_no_results_is_told(tmp_path, capsys):
         (lambda text: "", "damaged: "),
     ],
 )
-def test_a_damaged_table_of_epochs_is_told_with_its_place(run, damage, told):
+def test_a_damaged_table_of_epochs_is_reported_with_its_place(run, damage, message):
     table = run / "epochs.csv"
     table.write_text(damage(table.read_text()))
-    with pytest.raises(DataLoaderError, match=rf"epochs\.csv: .*{told}"):
+    with pytest.raises(DataLoaderError, match=rf"epochs\.csv: .*{message}"):
         learning_curves(run)
 
 

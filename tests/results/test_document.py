@@ -81,8 +81,8 @@ def test_every_result_has_an_error_message_that_is_empty_where_it_completed():
     failed = record_of("two", (0.1,))
     failed.fail("ValueError: no")
     document = results_document([record_of(), failed], {}, "now")
-    told = [result["error_message"] for result in document["all_results"]]
-    assert told == ["", "ValueError: no"]
+    found = [result["error_message"] for result in document["all_results"]]
+    assert found == ["", "ValueError: no"]
     assert document["best_result"]["error_message"] == ""
 
 

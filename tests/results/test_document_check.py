@@ -17,7 +17,7 @@ def read(folder, **document):
 
 
 @pytest.mark.parametrize(
-    "document, told",
+    "document, message",
     [
         ({"all_results": [{**RESULT, "config": 3}]}, r"all_results\[0\].config: must be a mapping"),
         ({"all_results": [{**RESULT, "status": []}]}, r"all_results\[0\].status: must be text"),
@@ -29,8 +29,8 @@ def read(folder, **document):
         ({"confirmation": {"scores": {"x": 1}}}, "scores: must have a score for each seed"),
     ],
 )
-def test_a_value_of_another_kind_is_named_with_its_place(tmp_path, document, told):
-    with pytest.raises(DataLoaderError, match=rf"r\.json: .*{told}"):
+def test_a_value_of_another_kind_is_named_with_its_place(tmp_path, document, message):
+    with pytest.raises(DataLoaderError, match=rf"r\.json: .*{message}"):
         read(tmp_path, **document)
 
 

@@ -260,14 +260,14 @@ def test_a_run_with_other_settings_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("left", [slice(0, 0), slice(1, None), slice(1, 2)])
-def test_a_journal_without_its_first_line_is_told_with_the_way_out(tmp_path, left):
+def test_a_journal_without_its_first_line_is_reported_with_the_way_out(tmp_path, left):
     journal = Journal(tmp_path)
     journal.rewrite(records("a", "b"), ABOUT)
     journal.close()
     lines = journal.path.read_bytes().splitlines(keepends=True)
     journal.path.write_bytes(b"".join(lines[left]))
-    told = rf"{journal.path}: damaged: the first line, .* --warm-start {tmp_path} "
-    with pytest.raises(ConfigurationError, match=told):
+    found = rf"{journal.path}: damaged: the first line, .* --warm-start {tmp_path} "
+    with pytest.raises(ConfigurationError, match=found):
         Journal(tmp_path).load(records("a", "b"))
 
 

@@ -59,7 +59,7 @@ def test_of_several_studies_one_is_named(tmp_path):
     assert values == sorted(values, reverse=True)
 
 
-def test_what_is_no_storage_is_told(tmp_path):
+def test_what_is_no_storage_is_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"none\.log: no such"):
         load_results(tmp_path / "none.log")
     with pytest.raises(DataNotFoundError, match="has no study"):

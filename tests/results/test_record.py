@@ -95,7 +95,7 @@ def test_schedulers_see_its_length_its_cost_and_the_settings_of_an_epoch():
     assert rates == [0.1, 0.01, 0.01]
 
 
-def test_its_entry_of_the_json_tells_what_it_was_told():
+def test_its_entry_of_the_json_tells_what_it_was_reported():
     record = record_of(seed=3)
     train_record(record, 2, 0.5)
     record.search, record.sampled = "found", {"learning_rate": 0.1}

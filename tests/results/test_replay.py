@@ -33,7 +33,7 @@ def test_what_a_later_line_does_not_tell_stays():
     assert (trial.search, trial.made_with) == ("found", {"torch": "2"})
 
 
-def test_entries_are_told_apart_by_what_they_hold():
+def test_entries_are_reported_apart_by_what_they_hold():
     replay = Replay()
     decision = {"scheduler": "asha", "trial": "a", "epoch": 2, "decision": "STOP", "state": {}}
     for entry in (

@@ -66,22 +66,22 @@ def test_a_results_file_is_not_shown_with_what_a_later_run_left_in_its_folder(
     assert find_checkpoint(first).read_text() == "first"
     assert page(first, tmp_path / "report")["rungs"] == [9]
     second = leave_run("second", 0.2)
-    told = f"{tmp_path / 'out'} now has another run, started second"
+    found = f"{tmp_path / 'out'} now has another run, started second"
     assert learning_curves(first).empty
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=found):
         find_checkpoint(first)
     shown = page(first, tmp_path / "report")
-    assert shown["results"]["gone"].startswith(told)
+    assert shown["results"]["gone"].startswith(found)
     assert shown["rungs"] == [] and [row[0] for row in shown["trials"]] == ["one"]
     assert main(["--reproduce", str(first)]) == 2
-    assert told in capsys.readouterr().err
+    assert found in capsys.readouterr().err
     for source in (second, tmp_path / "out"):
         assert learning_curves(source)["val_char_accuracy"].tolist() == [0.2, 0.2]
         assert find_checkpoint(source).read_text() == "second"
         assert page(source, tmp_path / "report")["rungs"] == [2]
 
 
-def test_a_model_that_a_later_run_has_removed_is_told_of_too(leave_run, tmp_path):
+def test_a_model_that_a_later_run_has_removed_is_reported_too(leave_run, tmp_path):
     first = leave_run("first", 0.9, name="other")
     shutil.rmtree(tmp_path / "out" / "other")
     leave_run("second", 0.2)

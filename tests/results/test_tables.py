@@ -94,6 +94,6 @@ def test_a_number_of_others_that_is_no_integer_is_missing_in_its_column(tmp_path
     assert epochs.dtype == "Int64" and epochs.isna().sum() == 1 and set(epochs.dropna()) == {1}
 
 
-def test_missing_results_are_told(tmp_path):
+def test_missing_results_are_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match="contains neither"):
         load_results(tmp_path)

@@ -43,7 +43,7 @@ def test_a_model_is_looked_up_without_data_and_built_with_it(tmp_path):
         ClassifierTask().check(wrong, data)
 
 
-def test_data_that_is_not_there_is_told_when_it_is_prepared(tmp_path):
+def test_data_that_is_not_there_is_reported_when_it_is_prepared(tmp_path):
     task = ClassifierTask()
     with pytest.raises(DataNotFoundError, match="nowhere"):
         config = config_of(tmp_path / "nowhere")

@@ -56,7 +56,7 @@ def test_a_resumed_function_is_bit_equal_to_one_that_was_never_stopped():
     assert rest.history == whole.history
 
 
-def test_a_resumed_function_that_loads_nothing_is_told_to():
+def test_a_resumed_function_that_loads_nothing_is_reported_to():
     data = prepare()
     context = FunctionContext(2, data)
     finetune({"lr": 0.05}, context)

@@ -57,7 +57,7 @@ def test_a_function_is_trained_with_a_report_after_each_epoch(tmp_path):
     assert set(best["state"]) == {"model", "optimizer"}
 
 
-def test_a_function_goes_on_bit_equal_from_the_state_of_any_epoch(tmp_path):
+def test_a_function_continues_bit_equal_from_the_state_of_any_epoch(tmp_path):
     torch.manual_seed(0)
     config = config_of(tmp_path / "whole")
     task = FunctionTask()
@@ -94,28 +94,30 @@ def test_a_function_that_saves_nothing_says_so(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
         ("silent", "silent: returned without a report"),
         ("in_words", "val_mae must be one number, got 'good'"),
         ("unsavable", "must be a tensor.* got Linear"),
     ],
 )
-def test_what_a_function_does_wrong_is_an_error_that_is_not_tried_again(tmp_path, function, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_a_function_does_wrong_is_an_error_that_is_not_tried_again(
+    tmp_path, function, message
+):
+    with pytest.raises(ConfigurationError, match=message):
         trained(config_of(tmp_path, function))
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         (f"{HOME}:finetun", "unknown function 'finetun' .* 'finetune'"),
         (f"{HOME}:AbsoluteError", "must take"),
         ("not_there_at_all:f", "is not imported"),
     ],
 )
-def test_a_wrong_name_of_a_function_says_what_there_is(name, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_a_wrong_name_of_a_function_says_what_there_is(name, message):
+    with pytest.raises(ConfigurationError, match=message):
         function_named(name)
 
 

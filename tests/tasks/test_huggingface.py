@@ -37,7 +37,7 @@ def test_a_checkpoint_before_the_evaluation_of_its_epoch_is_not_reported(tmp_pat
     assert context.history == {"eval_loss": [1.0, 0.5]}
 
 
-def test_arguments_that_do_not_save_each_epoch_are_told(tmp_path):
+def test_arguments_that_do_not_save_each_epoch_are_reported(tmp_path):
     from transformers import TrainingArguments
 
     from raytune_ocr.tasks.huggingface import TrialCallback, training_options

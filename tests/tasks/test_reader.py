@@ -24,7 +24,7 @@ def test_figures_and_targets_name_columns_of_the_table():
     assert set(task.shown(TrainingConfig()).values()) <= set(task.columns)
 
 
-def test_a_reader_that_cannot_be_built_is_told_without_data():
+def test_a_reader_that_cannot_be_built_is_reported_without_data():
     ReaderTask().check(TrainingConfig(model_name="small"))
     with pytest.raises(ModelCreationError, match="temporal_width: must be an integer"):
         ReaderTask().check(TrainingConfig(model_name="small", model_options={"temporal_width": 0}))

@@ -46,9 +46,9 @@ def test_intervals_of_validation_are_those_of_as_many_images_as_were_validated_o
     record = trained(**options)
     _, loader = create_dataset(record.config).loaders(record.config)
     assert len(loader.dataset) == images
-    told = read_test_split(record.config, record.checkpoint, record.best)
-    assert told["test_images"] == 4
-    assert told["best_val_seq_accuracy_interval"] == list(wilson(images // 2, images))
+    output = read_test_split(record.config, record.checkpoint, record.best)
+    assert output["test_images"] == 4
+    assert output["best_val_seq_accuracy_interval"] == list(wilson(images // 2, images))
     digits = loader.dataset.packed.digits
     right = round(0.75 * digits)
-    assert told["best_val_char_accuracy_interval"] == list(wilson(right, digits))
+    assert output["best_val_char_accuracy_interval"] == list(wilson(right, digits))

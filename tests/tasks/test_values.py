@@ -27,7 +27,7 @@ def test_flags_integers_and_nan_are_numbers():
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         ("0.5", "f1 must be one number, got '0.5' \\(str\\)"),
         (np.ones(2), "ndarray"),
@@ -36,8 +36,8 @@ def test_flags_integers_and_nan_are_numbers():
         ({"a": 1}, "dict"),
     ],
 )
-def test_what_is_no_number_names_the_metric_and_the_type(value, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_is_no_number_names_the_metric_and_the_type(value, message):
+    with pytest.raises(ConfigurationError, match=message):
         checked_metrics({"f1": value})
 
 

@@ -54,7 +54,7 @@ def test_each_epoch_is_reported_with_its_state_and_the_best_so_far(tmp_path):
     assert [row["stop_reason"] for row in rows] == ["", "", "max_epochs"]
 
 
-def test_the_last_report_before_an_interruption_is_told_again_with_what_came_before(tmp_path):
+def test_the_last_report_before_an_interruption_is_reported_again_with_what_came_before(tmp_path):
     kept = tmp_path / "kept"
     kept.mkdir()
     rows = []

@@ -35,7 +35,7 @@ def test_without_a_config_the_defaults_hold():
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
         ({"weight_decay": 0.1}, r"config\.weight_decay: must be under training"),
         ({"training.max_grad_norm": 1.0}, r"training\.max_grad_norm: must be under training"),
@@ -54,8 +54,8 @@ def test_without_a_config_the_defaults_hold():
         ({"training": {"scheduler_step_per_batch": "yes"}}, "must be true or false, got 'yes'"),
     ],
 )
-def test_flat_settings_dotted_keys_and_typos_are_errors(config, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_flat_settings_dotted_keys_and_typos_are_errors(config, message):
+    with pytest.raises(ConfigurationError, match=message):
         LoopSettings.of(config)
 
 

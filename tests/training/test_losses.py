@@ -57,7 +57,7 @@ def test_an_impossible_ctc_target_counts_zero_instead_of_infinity():
     assert CTCLoss()(torch.zeros(1, 4, 13), torch.tensor([encode("5" * 8)])) == 0
 
 
-def test_the_auxiliary_ctc_loss_is_weighted_and_told_apart():
+def test_the_auxiliary_ctc_loss_is_weighted_and_reported_apart():
     loss = OCRLoss(ctc_weight=0.5)
     logits, columns = torch.randn(2, 9, 13), torch.randn(2, 32, 13)
     parts = loss(logits, TARGETS, ctc_logits=columns)

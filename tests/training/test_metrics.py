@@ -90,7 +90,7 @@ def test_the_confusion_matrix_counts_digits_only():
     assert metrics.get_per_class_accuracy() == {"១": 1.0, "៣": 0.5, "៤": 0.0, "៥": 0.0}
 
 
-def test_errors_are_told_apart():
+def test_errors_are_reported_apart():
     found = analyze_errors(["១២", "៣", "៤៤", "៥"], ["១៣", "៣", "៤", "៥៦"])
     kinds = (found["substitutions"], found["insertions"], found["deletions"])
     assert (found["errors"], found["total"], kinds) == (3, 4, (1, 1, 1))
@@ -146,7 +146,7 @@ def test_special_tokens_that_the_mapping_names_are_used():
 
 
 @pytest.mark.parametrize(
-    ("mapping", "ids", "told"),
+    ("mapping", "ids", "message"),
     [
         (TWENTY, {}, "<EOS>: must have a different id, got 10, which is that of 'k'"),
         (TWENTY, {"eos_token_id": 20}, "<PAD>: must have a different id, got 11"),
@@ -154,8 +154,8 @@ def test_special_tokens_that_the_mapping_names_are_used():
         ({0: "a", 1: "a"}, {}, "must give each character one id"),
     ],
 )
-def test_ids_with_two_meanings_are_refused(mapping, ids, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_ids_with_two_meanings_are_refused(mapping, ids, message):
+    with pytest.raises(ConfigurationError, match=message):
         OCRMetrics(mapping, **ids)
 
 

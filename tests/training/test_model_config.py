@@ -40,7 +40,7 @@ def checkpoint(tmp_path, monkeypatch):
     sys.modules.pop("module_of_a_sender", None)
 
 
-def test_a_module_that_a_checkpoint_names_is_not_imported_and_the_option_is_told(checkpoint):
+def test_a_module_that_a_checkpoint_names_is_not_imported_and_the_option_is_reported(checkpoint):
     with pytest.raises(ConfigurationError) as raised:
         load_reader(checkpoint)
     assert "best.pt: needs the modules" in str(raised.value)
@@ -69,15 +69,16 @@ def test_a_checkpoint_without_a_config_is_no_reader(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("size", "told"), [(10**17, "its model cannot be built: "), (10**10, "its weights do not fit")]
+    ("size", "message"),
+    [(10**17, "its model cannot be built: "), (10**10, "its weights do not fit")],
 )
 def test_a_checkpoint_with_other_sizes_than_its_weights_is_refused_without_memory(
-    tmp_path, size, told
+    tmp_path, size, message
 ):
     weights = create_model("ctc_small").state_dict()
     config = TrainingConfig(model_name="ctc_small", loss_type="ctc", vocab_size=size)
     write_state(tmp_path / "a.pt", {"model_state_dict": weights, "config": config.to_dict()})
-    with pytest.raises(CheckpointError, match=rf"a\.pt: {told}"):
+    with pytest.raises(CheckpointError, match=rf"a\.pt: {message}"):
         load_reader(tmp_path / "a.pt")
 
 

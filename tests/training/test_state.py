@@ -43,7 +43,7 @@ def test_two_callbacks_of_a_class_keep_a_state_each(tmp_path):
     assert [callback.stopping.best_score for callback in again] == best
 
 
-def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_path):
+def test_more_patience_after_a_resume_continues_with_a_run_that_was_stopped(tmp_path):
     first = trainer(learning_rate=0.0)
     evaluation = loader(shuffle=False)
     first.train(loader(), 9, evaluation, save_dir=tmp_path, early_stopping_patience=1)
@@ -54,7 +54,7 @@ def test_more_patience_after_a_resume_goes_on_with_a_run_that_was_stopped(tmp_pa
     assert (resumed.epoch, resumed.stop_reason) == (4, "early_stopping")
 
 
-def test_an_optimizer_without_its_schedule_goes_on_after_its_epoch(tmp_path):
+def test_an_optimizer_without_its_schedule_continues_after_its_epoch(tmp_path):
     trainer().train(loader(), 2, save_dir=tmp_path)
     path = str(tmp_path / "checkpoint_epoch_0002.pt")
     instance = trainer()

@@ -116,7 +116,9 @@ def test_what_is_evaluated_and_saved_is_the_moving_average_of_the_weights(tmp_pa
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.9, 0.0), (0.0, 0.9)])
-def test_a_run_goes_on_from_the_trained_weights_with_or_without_an_average(tmp_path, before, after):
+def test_a_run_continues_from_the_trained_weights_with_or_without_an_average(
+    tmp_path, before, after
+):
     first = trainer({"training": {"ema_decay": before}})
     first.train(loader(), 2, save_dir=tmp_path)
     second = trainer({"training": {"ema_decay": after}})

@@ -5,7 +5,7 @@ from tests.fixtures.materials import command
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--set", "batch_size=0"], "--set batch_size: must be an integer >= 1, got 0"),
         (["--set", "batch_size"], "must be KEY=VALUE"),
@@ -17,12 +17,12 @@ from tests.fixtures.materials import command
         (["--results-file", "/"], "--results-file: must be a file that can be written, got /"),
     ],
 )
-def test_a_wrong_command_line_is_told_before_anything_runs(
-    write_space, data, tmp_path, capsys, arguments, told
+def test_a_wrong_command_line_is_reported_before_anything_runs(
+    write_space, data, tmp_path, capsys, arguments, message
 ):
     base = command(write_space(), data, tmp_path / "new" / "out")
     assert main([*base, *arguments]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

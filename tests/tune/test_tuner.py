@@ -175,7 +175,7 @@ experiments:
 
 
 @pytest.mark.slow
-def test_a_trial_killed_again_and_again_goes_on_from_its_checkpoint_in_its_place(
+def test_a_trial_killed_again_and_again_continues_from_its_checkpoint_in_its_place(
     shared_address, write_space, data, tmp_path
 ):
     output = tmp_path / "out"
@@ -190,8 +190,8 @@ def test_a_trial_killed_again_and_again_goes_on_from_its_checkpoint_in_its_place
     assert {n: list(e) for n, e in rows} == {"first": list(range(1, 26)), "later": [1]}
     log = (output / "first" / "logs" / "training.log").read_text().splitlines()
     assert len(log) <= 31  # each time at most one epoch was done again, and one was under way
-    told = re.findall(r"^(first|later) +epoch [1-9]", printed, re.M)
-    assert told == sorted(told)  # so that a rung sees trials in the order that it would have seen
+    found = re.findall(r"^(first|later) +epoch [1-9]", printed, re.M)
+    assert found == sorted(found)  # so that a rung sees trials in the order that it would have seen
 
 
 def trial_process():
@@ -377,7 +377,7 @@ def test_a_users_own_folder_of_images_is_tuned_on(
 
 
 @pytest.mark.slow
-def test_the_same_submission_starts_a_run_and_then_goes_on_with_it(
+def test_the_same_submission_starts_a_run_and_then_continues_with_it(
     shared_ray, write_space, data, tmp_path
 ):
     output = tmp_path / "out"

@@ -24,7 +24,7 @@ def test_settings_lie_on_log_scales_and_diverged_configs_are_left_out(tmp_path):
     assert table.places == pytest.approx(np.array([[0.0, 1.0], [0.5, 0.5]]))
 
 
-def test_a_search_is_told_the_best_so_far_cut_off_at_twice_the_untrained(tmp_path):
+def test_a_search_is_reported_the_best_so_far_cut_off_at_twice_the_untrained(tmp_path):
     (table,) = read_tables(written(tmp_path / "t.npz"))
     assert table.scores == [[-0.5, -0.5], [-2.0, -0.4]]
     assert (table.best, table.scale) == (0.4, pytest.approx(1.25 - 0.4))

@@ -74,17 +74,17 @@ def test_unusual_pictures_of_a_class_are_seen_as_the_eye_sees_them(tmp_path, cha
     assert (seen(Image.fromarray(upside_down), exif=exif)[:, 0] == np.arange(8)[::-1]).all()
 
 
-def test_what_is_wrong_with_a_folder_is_told(folder, tmp_path):
-    def told(path, **options):
+def test_what_is_wrong_with_a_folder_is_reported(folder, tmp_path):
+    def output(path, **options):
         with pytest.raises(DataLoaderError) as error:
             DatasetRegistry.create("image_folder", path=path, **options).get_dataloaders()
         return str(error.value)
 
-    assert "no such folder of images" in told(tmp_path / "nowhere")
+    assert "no such folder of images" in output(tmp_path / "nowhere")
     (tmp_path / "single" / "one").mkdir(parents=True)
-    assert "at least two classes, got []" in told(tmp_path / "single")  # none has an image
+    assert "at least two classes, got []" in output(tmp_path / "single")  # none has an image
     picture(tmp_path / "single" / "one" / "1.png", value=9)
-    assert "at least two classes, got ['one']" in told(tmp_path / "single")
-    assert "channels must be 1 or 3" in told(folder, channels=2)
+    assert "at least two classes, got ['one']" in output(tmp_path / "single")
+    assert "channels must be 1 or 3" in output(folder, channels=2)
     (folder / "cat" / "bad.png").write_bytes(b"no image")
-    assert "at most 1 % of the images may be unreadable" in told(folder)
+    assert "at most 1 % of the images may be unreadable" in output(folder)

@@ -60,7 +60,7 @@ def test_a_name_leaves_out_every_family_that_it_is_a_part_of_and_says_which(digi
     assert "Moul Regular" in names and "Khmer OS Muol Regular" not in names
 
 
-def test_a_family_that_is_not_there_is_told_before_training(digits):
+def test_a_family_that_is_not_there_is_reported_before_training(digits):
     left_out = ["Mondulkri", "Moul", "Hanuman", "ខ្មែរ", ""]
     data = DatasetRegistry.create("khmer_digits", path=digits, composed=10, leave_out=left_out)
     with pytest.raises(DataLoaderError, match="leave_out: unknown family 'Mondulkri'") as caught:
@@ -70,7 +70,7 @@ def test_a_family_that_is_not_there_is_told_before_training(digits):
     assert "unknown family 'ខ្មែរ'" in second and "unknown family ''" in third
 
 
-def test_leaving_out_every_family_is_told_before_training(digits):
+def test_leaving_out_every_family_is_reported_before_training(digits):
     data = DatasetRegistry.create(
         "khmer_digits", path=digits, composed=10, leave_out=["a", "e", "o"]
     )
@@ -79,7 +79,7 @@ def test_leaving_out_every_family_is_told_before_training(digits):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"composed": 5, "leave_out": "Moul"}, r"leave_out must be a list .*; write \[Moul\]"),
         ({"composed": 5, "leave_out": {"Moul": 1}}, "leave_out must be a list"),
@@ -89,13 +89,13 @@ def test_leaving_out_every_family_is_told_before_training(digits):
         ({"fonts_dirs": ["fonts"]}, "fonts_dirs must be a list of names, and must be empty if"),
     ],
 )
-def test_families_and_folders_of_fonts_that_would_have_no_effect_are_told(options, told):
-    with pytest.raises(DataLoaderError, match=told):
+def test_families_and_folders_of_fonts_that_would_have_no_effect_are_reported(options, message):
+    with pytest.raises(DataLoaderError, match=message):
         DatasetRegistry.create("khmer_digits", **options)
 
 
 @pytest.mark.parametrize("options", [{"composed": -1}, {"composed": 5, "variety": 1.5}])
-def test_options_out_of_range_are_told(options):
+def test_options_out_of_range_are_reported(options):
     with pytest.raises(DataLoaderError, match="composed must be"):
         DatasetRegistry.create("khmer_digits", **options)
 

@@ -115,18 +115,18 @@ def test_the_command_line_writes_a_set_and_says_where(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--num-samples", "2"], "integer >= 3"),
         (["--lengths", "0-4"], "within 1-8"),
         (["--seed", "x"], "integer >= 0"),
     ],
 )
-def test_a_wrong_command_line_tells_the_rule(tmp_path, capsys, arguments, told):
+def test_a_wrong_command_line_tells_the_rule(tmp_path, capsys, arguments, message):
     with pytest.raises(SystemExit) as caught:
         main(["--output-dir", str(tmp_path), *arguments])
     assert caught.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_missing_folder_of_fonts_is_an_error(tmp_path, capsys):

@@ -91,7 +91,7 @@ def test_a_sheet_survives_its_file(sheet, tmp_path):
         assert tuple(stored["names"]) == sheet.names[3:5]
 
 
-def test_a_missing_folder_of_fonts_is_told(tmp_path):
+def test_a_missing_folder_of_fonts_is_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match="no such folder of fonts"):
         discover_fonts([tmp_path / "absent"])
 

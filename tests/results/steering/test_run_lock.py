@@ -53,7 +53,7 @@ def test_a_link_is_not_followed(tmp_path):
         assert target.read_text() == "of the user"
 
 
-def test_a_lock_that_a_killed_run_left_is_told(tmp_path, caplog):
+def test_a_lock_that_a_killed_run_left_is_reported(tmp_path, caplog):
     (tmp_path / LOCK_FILE).write_text('{"pid": 7, "host": "gone", "user": "me", "since": 0}')
     with RunLock(tmp_path):
         assert "replaces the lock of process 7 of me on gone" in caplog.text

@@ -97,14 +97,14 @@ def test_a_run_resumed_around_a_change_is_bit_equal(schedule):
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: s["scheduler_type"])
-def test_a_run_that_goes_on_from_anothers_state_equals_one_from_the_start(schedule):
+def test_a_run_that_continues_from_anothers_state_equals_one_from_the_start(schedule):
     parent = Run(config(CHANGES[:1], **schedule)).train()
     child = Run(config(**schedule), parent.states[4]).train()
     assert child.figures == Run(config(**schedule)).train().figures
     assert child.rates[:4] == parent.rates[:4] and child.rates[4] != parent.rates[4]
 
 
-def test_each_schedule_goes_on_with_the_new_rate():
+def test_each_schedule_continues_with_the_new_rate():
     none, steps, cosine, plateau = (Run(config(**s)).train() for s in SCHEDULES)
     assert none.rates == [0.01, 0.01, 0.02, 0.02, 0.005, 0.005]
     assert steps.rates == pytest.approx([0.01, 0.01, 0.01, 0.01, 0.00125, 0.00125])
@@ -122,7 +122,7 @@ def test_decay_clipping_and_smoothing_change_as_well():
     assert (trainer.max_grad_norm, trainer.loss_fn.label_smoothing) == (0.5, 0.2)
 
 
-def test_settings_after_an_epoch_are_told_by_the_config():
+def test_settings_after_an_epoch_are_reported_by_the_config():
     settings = config()
     assert [settings.after(n).learning_rate for n in (0, 1, 2, 4, 9)] == [
         *(0.01, 0.01, 0.02, 0.005, 0.005)

@@ -42,9 +42,9 @@ def test_hparams_has_the_settings_and_the_best_value_also_after_a_resume(tmp_pat
     seen = EventAccumulator(str(tmp_path)).Reload()
     assert seen.Scalars("best_val_loss")[-1].value == pytest.approx(0.2)
     assert seen.Scalars("best_val_f1")[-1].value == pytest.approx(0.5)
-    told = seen.PluginTagToContent("hparams")
-    assert "_hparams_/session_start_info" in told
-    assert "_hparams_/experiment" not in told  # TensorBoard lists what differs between runs first
+    output = seen.PluginTagToContent("hparams")
+    assert "_hparams_/session_start_info" in output
+    assert "_hparams_/experiment" not in output  # TensorBoard lists what differs between runs first
 
 
 def test_a_resume_leaves_the_steps_of_the_epochs_before_it(tmp_path):

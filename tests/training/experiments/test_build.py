@@ -48,5 +48,7 @@ def test_reapplying_where_nothing_can_be_reapplied_says_so(tmp_path, caplog, aug
     create_experiment_trainer(
         config, lambda: ExperimentManager(tmp_path / "runs"), reapply_transforms=True
     )
-    told = "--reapply-transforms has no effect: the dataset 'image_folder' has no random transforms"
-    assert (told in caplog.text) is not augmentation
+    found = (
+        "--reapply-transforms has no effect: the dataset 'image_folder' has no random transforms"
+    )
+    assert (found in caplog.text) is not augmentation

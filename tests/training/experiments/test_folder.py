@@ -48,7 +48,7 @@ def test_a_resume_of_what_is_not_there_lists_what_is(tmp_path):
         ExperimentManager(tmp_path, resume_exp="exp1", fork_exp="exp1")
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=r"base_dir: cannot make .* Not a directory"):
         ExperimentManager(tmp_path / "file" / "runs")
@@ -57,8 +57,8 @@ def test_a_folder_that_cannot_be_written_to_is_told(tmp_path):
 def test_one_process_at_a_time_trains_in_a_folder(tmp_path):
     manager = ExperimentManager(tmp_path)
     other = ExperimentManager(tmp_path, resume_exp=manager.name)
-    told = r"in use by another training process.*--fork exp1"
-    with manager.locked(), pytest.raises(ConfigurationError, match=told), other.locked():
+    found = r"in use by another training process.*--fork exp1"
+    with manager.locked(), pytest.raises(ConfigurationError, match=found), other.locked():
         pass
     with other.locked():
         pass

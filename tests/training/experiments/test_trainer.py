@@ -169,7 +169,7 @@ def test_a_crash_between_two_files_costs_one_epoch_and_no_bit(tmp_path, monkeypa
     assert log["val_loss"] == pytest.approx(whole.history["val_loss"], rel=1e-5)
 
 
-def test_training_again_goes_on_until_so_many_epochs_are_done_in_all(tmp_path):
+def test_training_again_continues_until_so_many_epochs_are_done_in_all(tmp_path):
     trainer = experiment(tmp_path)
     trainer.train(2)
     assert trainer.train(3)["epochs_trained"] == 1

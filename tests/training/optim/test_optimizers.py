@@ -97,7 +97,7 @@ def test_gradients_are_still_there_after_a_step_and_missing_ones_are_passed_over
     assert torch.equal(unused, before)
 
 
-def test_a_loaded_state_goes_on_to_the_same_weights() -> None:
+def test_a_loaded_state_continues_to_the_same_weights() -> None:
     whole = model()
     optimizer = Muon(whole.parameters(), lr=0.01)
     learn(whole, optimizer, steps=2)

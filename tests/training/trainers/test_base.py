@@ -137,7 +137,7 @@ def test_special_tokens_of_a_vocabulary_reach_the_loss_and_the_metrics(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("mapping", "told"),
+    ("mapping", "message"),
     [
         ({**DEFAULT_CHAR_TO_IDX, "<EOS>": 13}, "char_to_idx: must give ten digits the ids 0 to 9"),
         ({"a": 0, "b": 1}, "char_to_idx: must give ten digits"),
@@ -145,10 +145,10 @@ def test_special_tokens_of_a_vocabulary_reach_the_loss_and_the_metrics(tmp_path)
         ({"a": 10}, "<EOS>: must have a different id"),
     ],
 )
-def test_a_vocabulary_that_contradicts_the_model_is_refused(tmp_path, mapping, told):
+def test_a_vocabulary_that_contradicts_the_model_is_refused(tmp_path, mapping, message):
     from raytune_ocr.models import create_model
 
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         trainer(tmp_path, model=create_model("small"), char_to_idx=mapping)
 
 

@@ -70,7 +70,7 @@ def test_a_run_stopped_at_any_epoch_and_resumed_is_bit_equal(tmp_path, splits, m
     states = {}
 
     def keep(metrics, folder):
-        if folder is None:  # what was known before the interruption is told again
+        if folder is None:  # what was known before the interruption is reported again
             assert len(metrics["history"]) == metrics["epoch"] - 1
             return
         states[metrics["epoch"]] = torch.load(f"{folder}/state.pt", weights_only=True)
@@ -123,7 +123,9 @@ def test_the_results_and_the_best_checkpoint_tell_the_same_epoch(tmp_path, split
     assert figures["loss"] == pytest.approx(results["best_val_loss"], rel=0.2)
 
 
-def test_the_best_model_is_there_whatever_a_callback_does_and_wherever_it_goes_on(tmp_path, splits):
+def test_the_best_model_is_there_whatever_a_callback_does_and_wherever_it_continues(
+    tmp_path, splits
+):
     class Breaks(Callback):
         def on_epoch_end(self, trainer, epoch, metrics):
             if epoch == 1:
@@ -173,7 +175,7 @@ def test_a_model_that_does_not_say_how_it_is_read_is_read_as_it_was_trained(
     assert figures["cer"] == pytest.approx(results["best_val_cer"])
 
 
-def test_training_again_goes_on_where_it_ended(tmp_path, splits):
+def test_training_again_continues_where_it_ended(tmp_path, splits):
     settings = config(tmp_path, num_epochs=1)
     trainer = OCRTrainer(
         create_model("ctc_small"), *create_data_loaders(settings, splits=splits), settings, "cpu"

@@ -27,16 +27,16 @@ def space(tmp_path, text):
 
 @pytest.mark.parametrize("name", ["full", "searched_full", "searched_small", "presets"])
 def test_a_dry_run_is_a_page(name, tmp_path):
-    told = dry_run(tuner(name, tmp_path), None)
-    assert len(told.splitlines()) < 80 and max(map(len, told.splitlines())) < 200
+    output = dry_run(tuner(name, tmp_path), None)
+    assert len(output.splitlines()) < 80 and max(map(len, output.splitlines())) < 200
 
 
 def test_the_page_tells_counts_ranges_and_three_examples(tmp_path):
-    told = dry_run(tuner("searched_small", tmp_path), None)
-    assert "24 trials of 1 experiment, at most 216 epochs in all" in told
-    assert "#   batch_size             choice [16, 32, 64]" in told
-    assert "#   step_size              randint [2, 4]  when scheduler_type is steplr" in told
-    examples = yaml.safe_load(told)
+    output = dry_run(tuner("searched_small", tmp_path), None)
+    assert "24 trials of 1 experiment, at most 216 epochs in all" in output
+    assert "#   batch_size             choice [16, 32, 64]" in output
+    assert "#   step_size              randint [2, 4]  when scheduler_type is steplr" in output
+    examples = yaml.safe_load(output)
     assert list(examples) == ["reader_0001", "reader_0002", "reader_0003"]
     first = examples["reader_0001"]
     assert first["rungs"] == [2, 6] and "learning_rate" in first["sampled"]
@@ -63,7 +63,7 @@ def test_the_page_names_the_scheduler_that_auto_picks(tmp_path):
     assert first["rungs"] == [-(-first["epochs"] // 2)]
 
 
-def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
+def test_all_trials_are_reported_with_their_whole_configs_where_asked(tmp_path):
     asked = tuner("searched_small", tmp_path)
     plans = yaml.safe_load(dry_run(asked, None, every=True))
     assert {name: plan["config"] for name, plan in plans.items()} == {
@@ -73,13 +73,13 @@ def test_all_trials_are_told_with_their_whole_configs_where_asked(tmp_path):
 
 def test_the_page_and_the_list_tell_of_trials_that_there_are_not(tmp_path):
     asked = tuner(space(tmp_path, FEW), tmp_path)
-    told = "a search of 2 trials instead of 9: there are no more distinct values"
-    assert told in list_experiments(asked, None) and told in dry_run(asked, None)
+    output = "a search of 2 trials instead of 9: there are no more distinct values"
+    assert output in list_experiments(asked, None) and output in dry_run(asked, None)
 
 
-def test_max_trials_cuts_what_is_told(tmp_path):
-    told = dry_run(tuner("presets", tmp_path, max_trials=2), None)
-    assert "2 trials of 2 experiments" in told and "high_learning_rate" not in told
+def test_max_trials_cuts_what_is_reported(tmp_path):
+    output = dry_run(tuner("presets", tmp_path, max_trials=2), None)
+    assert "2 trials of 2 experiments" in output and "high_learning_rate" not in output
 
 
 def test_data_that_is_not_there_is_an_error(tmp_path):

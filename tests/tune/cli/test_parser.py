@@ -30,7 +30,7 @@ def test_times_and_targets_are_read_by_the_rules_of_the_options():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--grace-period", "0"], "--grace-period: must be an integer >= 1, got '0'"),
         (["--scheduler", "ashaa"], "--scheduler: must be one of asha, "),
@@ -39,11 +39,11 @@ def test_times_and_targets_are_read_by_the_rules_of_the_options():
         (["--time-budget", "soon"], "--time-budget: must be"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_option_and_rule(words, told, capsys):
+def test_a_wrong_value_is_reported_with_its_option_and_rule(words, message, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(*words)
     assert caught.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_home_folder_is_found_wherever_a_path_is_asked_for(monkeypatch):

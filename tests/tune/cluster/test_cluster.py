@@ -58,8 +58,8 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
             assert run.poll() is None and time.monotonic() < until
             time.sleep(0.2)
         family = psutil.Process(run.pid).children(recursive=True)
-        told = " ".join(word for process in family for word in process.cmdline())
-        address = re.search(r"--gcs-address=(\S+:\d+)", told)[1]
+        found = " ".join(word for process in family for word in process.cmdline())
+        address = re.search(r"--gcs-address=(\S+:\d+)", found)[1]
         stranger = subprocess.run(
             [sys.executable, "-c", STRANGER, address],
             env={**environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
@@ -67,7 +67,7 @@ def test_a_runs_own_ray_takes_orders_from_nobody_without_its_token(write_space, 
         )
         assert stranger.returncode == 7
         assert run.poll() is None
-        assert "RAY_AUTH_TOKEN" not in told
+        assert "RAY_AUTH_TOKEN" not in found
         assert not (tmp_path / ".ray" / "auth_token").exists()
     finally:
         run.terminate()

@@ -58,30 +58,30 @@ def test_what_is_no_address_is_refused(no_shared_ray, tmp_path, address):
         pass
 
 
-def test_a_head_that_is_away_for_long_is_told_of_once(server, monkeypatch):
+def test_a_head_that_is_away_for_long_is_reported_once(server, monkeypatch):
     monkeypatch.setattr(head, "EVERY", 0.05)
     monkeypatch.setattr(head, "PATIENCE", 0.2)
-    told = []
-    with head.watched(f"127.0.0.1:{server.getsockname()[1]}", told.append):
+    found = []
+    with head.watched(f"127.0.0.1:{server.getsockname()[1]}", found.append):
         time.sleep(0.5)
-        assert told == []
+        assert found == []
         server.close()
         time.sleep(1)
-    assert len(told) == 1 and "refused" in told[0]
+    assert len(found) == 1 and "refused" in found[0]
 
 
 def test_a_head_that_neither_answers_nor_refuses_is_away_from_its_last_answer_on(monkeypatch):
     monkeypatch.setattr(head, "EVERY", 0.4)
     monkeypatch.setattr(head, "PATIENCE", 2.0)
-    told, looks, problem = [], [], head.problem
+    found, looks, problem = [], [], head.problem
     monkeypatch.setattr(head, "problem", lambda *where: looks.append(where) or problem(*where))
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
         waiting.connect(full.getsockname())  # nobody accepts it: the next one gets no answer
         begun = time.monotonic()
-        with head.watched("{}:{}".format(*full.getsockname()), told.append):
-            while not told and time.monotonic() < begun + 20:
+        with head.watched("{}:{}".format(*full.getsockname()), found.append):
+            while not found and time.monotonic() < begun + 20:
                 time.sleep(0.02)
-    assert "timed out" in told[0]
+    assert "timed out" in found[0]
     assert len(looks) < 2.0 / 0.4  # each takes as long as the pause before it, and counts
 
 
@@ -90,7 +90,7 @@ def test_the_raylet_of_this_machine_is_found_where_it_answers(shared_ray):
 
 
 @pytest.mark.slow
-def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, tmp_path):
+def test_a_run_whose_head_node_dies_says_so_and_how_to_continue(write_space, data, tmp_path):
     from ray.cluster_utils import Cluster as Nodes
 
     output = tmp_path / "out"
@@ -105,20 +105,20 @@ def test_a_run_whose_head_node_dies_says_so_and_how_to_go_on(write_space, data, 
         text=True,
     )
     try:
-        told = ""
-        while "epoch 1/" not in told:
+        printed = ""
+        while "epoch 1/" not in printed:
             line = process.stdout.readline()
-            assert line, told
-            told += line
+            assert line, printed
+            printed += line
         for kind in nodes.head_node.all_processes.values():
             for started in kind:
                 os.kill(started.process.pid, signal.SIGKILL)
-        told += process.communicate(timeout=60)[0]
+        printed += process.communicate(timeout=60)[0]
     finally:
         process.kill()
         nodes.shutdown()
-    assert process.returncode == 1, told
-    assert f"error: --address: the cluster's head node at {address} is gone: nothing" in told
+    assert process.returncode == 1, printed
+    assert f"error: --address: the cluster's head node at {address} is gone: nothing" in printed
     again = f"-m raytune_ocr.tune {shlex.join(words)} --resume"
-    assert "stopped; resume when the cluster is back with: " in told and again in told
+    assert "stopped; resume when the cluster is back with: " in printed and again in printed
     assert Journal(output).read().trials["first"].epochs

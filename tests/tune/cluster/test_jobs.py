@@ -145,7 +145,7 @@ def submit(dashboard, environment, *words):
 
 
 @pytest.mark.slow
-def test_a_job_that_lost_a_node_and_was_stopped_goes_on_when_it_is_submitted_again(
+def test_a_job_that_lost_a_node_and_was_stopped_continues_when_it_is_submitted_again(
     head, write_space, data, tmp_path
 ):
     dashboard, environment, workers = head
@@ -175,8 +175,8 @@ def test_a_job_that_lost_a_node_and_was_stopped_goes_on_when_it_is_submitted_aga
     done = len(epochs_noted(output))
     assert 5 <= done < 40
 
-    told, _ = submit(dashboard, environment, "second", *words).communicate(timeout=allowed(240))
-    assert "succeeded" in told, told
+    printed, _ = submit(dashboard, environment, "second", *words).communicate(timeout=allowed(240))
+    assert "succeeded" in printed, printed
     assert list(pd.read_csv(output / "epochs.csv")["epoch"]) == list(range(1, 41))
     log = (output / "long" / "logs" / "training.log").read_text().splitlines()
     assert len(log) <= 42  # at most one epoch was done again each time

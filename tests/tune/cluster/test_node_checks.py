@@ -21,7 +21,7 @@ experiments:
 
 
 @pytest.mark.slow
-def test_a_module_that_only_the_driver_has_goes_with_it_or_is_told_before_trials_start(
+def test_a_module_that_only_the_driver_has_goes_with_it_or_is_reported_before_trials_start(
     shared_address, tmp_path
 ):
     work, own = tmp_path / "work", tmp_path / "own"

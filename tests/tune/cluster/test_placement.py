@@ -28,8 +28,8 @@ def test_a_trial_must_fit_on_one_node():
 
 
 def test_more_than_one_gpu_comes_whole():
-    told = problem({"cpu": 1, "gpu": 1.5}, [{"CPU": 8.0, "GPU": 4.0}])
-    assert told == "--gpus-per-trial: must be a whole number or a fraction below 1, got 1.5"
+    found = problem({"cpu": 1, "gpu": 1.5}, [{"CPU": 8.0, "GPU": 4.0}])
+    assert found == "--gpus-per-trial: must be a whole number or a fraction below 1, got 1.5"
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_trials_wait_for_a_node_that_can_run_them_and_share_its_gpu(
         rest, _ = process.communicate(timeout=240)
     finally:
         process.kill()
-    told = "".join(said) + rest
-    assert process.returncode == 0, told
-    assert "first waits for a node with 1 CPU, 0.5 GPUs to join: no node has them" in told
-    assert told.count("waits for a node") == 1 and "must be at most" not in told
+    output = "".join(said) + rest
+    assert process.returncode == 0, output
+    assert "first waits for a node with 1 CPU, 0.5 GPUs to join: no node has them" in output
+    assert output.count("waits for a node") == 1 and "must be at most" not in output
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
 

@@ -83,14 +83,14 @@ def test_a_run_through_a_client_survives_kills_and_signals_like_any_other(
     wait_for_epochs(output, killed_at + 3, second)
     begun = time.monotonic()
     second.send_signal(signal.SIGINT)
-    told, _ = second.communicate(timeout=120)
+    printed, _ = second.communicate(timeout=120)
     assert time.monotonic() - begun < allowed(10)
-    assert second.returncode == 130, told
-    assert "--resume" in told
+    assert second.returncode == 130, printed
+    assert "--resume" in printed
 
     third = driver("--resume")
-    told, _ = third.communicate(timeout=240)
-    assert third.returncode == 0, told
+    printed, _ = third.communicate(timeout=240)
+    assert third.returncode == 0, printed
     epochs = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
     assert {name: list(rows) for name, rows in epochs} == {
         "long": list(range(1, 26)),

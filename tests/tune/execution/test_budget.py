@@ -67,7 +67,7 @@ def test_trials_under_way_are_cut_and_a_resume_is_not_over_with_them():
     assert done.stop_reason == "max_epochs" and done.is_over
 
 
-def test_what_confirms_a_winner_goes_on_after_the_target_but_not_after_the_time():
+def test_what_confirms_a_winner_continues_after_the_target_but_not_after_the_time():
     budget = Budget(seconds=0.05, target=Target("character_accuracy", 0.8))
     budget.start([record(0.9, status="completed")])
     budget.begin()
@@ -88,7 +88,7 @@ def test_a_cut_trial_that_reached_the_target_of_the_resumed_run_stays_in_its_res
     assert (resumed.status, resumed.stop_reason) == ("completed", "target")
 
 
-def test_what_ended_a_run_is_told_in_words():
+def test_what_ended_a_run_is_reported_in_words():
     budget = Budget(60.0, Target("character_accuracy", 0.9))
     assert budget.ended_by(3) == ""
     budget.reason = TIME_BUDGET
@@ -98,9 +98,9 @@ def test_what_ended_a_run_is_told_in_words():
     assert budget.ended_by(0).startswith("the target character_accuracy=0.9 is reached")
 
 
-@pytest.mark.parametrize(("most", "told"), [(None, False), (5, True), (6, False), (10, False)])
-def test_a_limit_of_trials_has_ended_a_run_that_could_have_more(most, told):
-    assert bool(most_trials(most, begun=5, size=10)) is told
+@pytest.mark.parametrize(("most", "message"), [(None, False), (5, True), (6, False), (10, False)])
+def test_a_limit_of_trials_has_ended_a_run_that_could_have_more(most, message):
+    assert bool(most_trials(most, begun=5, size=10)) is message
     assert most_trials(5, begun=5, size=5) == ""
 
 
@@ -121,7 +121,7 @@ def test_money_ends_a_run_and_what_was_spent_before_a_resume_counts():
     assert budget.ended_by(0).startswith("--max-cost 2 is spent")
 
 
-def test_limits_can_change_while_the_run_goes_on_but_not_below_what_is_spent():
+def test_limits_can_change_while_the_run_continues_but_not_below_what_is_spent():
     budget = Budget(seconds=1000.0)
     budget.begin()
     with pytest.raises(ConfigurationError, match="seconds: must be above 0"):

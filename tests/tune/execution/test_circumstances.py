@@ -1,4 +1,4 @@
-"""A run that goes on elsewhere: other data are refused, other versions and devices are told."""
+"""A run that continues elsewhere: other data are refused, other versions and devices named."""
 
 import platform
 import subprocess
@@ -40,21 +40,21 @@ class Arrays(ImageDataset):
 
 
 def test_what_a_trial_is_made_with_names_versions_and_the_device():
-    told = made_with(TrialRecord(TrainingConfig(device="cpu")).config)
-    assert told == {**versions(), "device": "cpu", "node": platform.node()}
-    assert {"raytune_ocr", "torch", "ray", "numpy", "python"} <= set(told)
+    output = made_with(TrialRecord(TrainingConfig(device="cpu")).config)
+    assert output == {**versions(), "device": "cpu", "node": platform.node()}
+    assert {"raytune_ocr", "torch", "ray", "numpy", "python"} <= set(output)
 
 
-def test_other_versions_and_devices_are_told_once(caplog):
+def test_other_versions_and_devices_are_reported_once(caplog):
     earlier = TrialRecord(TrainingConfig(), made_with=NOW)
     seen = MadeWith([earlier])
     seen.note("a", NOW)
     assert not caplog.records
     for name in ("b", "c"):
         seen.note(name, {**NOW, "torch": "2.7.0", "device": "NVIDIA H200"})
-    (told,) = (record.getMessage() for record in caplog.records)
-    assert told.startswith("b: trained with other versions or devices")
-    assert "torch 2.7.0 (before: 2.6.0), device NVIDIA H200 (before: cpu)" in told
+    (found,) = (record.getMessage() for record in caplog.records)
+    assert found.startswith("b: trained with other versions or devices")
+    assert "torch 2.7.0 (before: 2.6.0), device NVIDIA H200 (before: cpu)" in found
 
 
 def test_another_node_with_the_same_versions_is_no_news(caplog):

@@ -37,27 +37,27 @@ def test_a_table_of_many_trials_shows_first_those_that_run():
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_a_failed_trial_is_told_with_its_cause_even_if_nothing_else_is(quiet, capsys):
+def test_a_failed_trial_is_reported_with_its_cause_even_if_nothing_else_is(quiet, capsys):
     some = {record.name: record for record in records(a="running", b="failed")}
     some["b"].error_message = "No module named 'mine'"
     report = ProgressReport(some, quiet)
     with report:
         for record in [*some.values(), *some.values()]:
             report.update(record)
-    told = capsys.readouterr()
-    failed = told.err if quiet else told.out
+    output = capsys.readouterr()
+    failed = output.err if quiet else output.out
     assert failed.count("b ") == failed.count("No module named 'mine'") == 1
-    assert ("running" in told.out) is not quiet
+    assert ("running" in output.out) is not quiet
 
 
 @pytest.mark.parametrize(
-    ("epochs", "told"),
+    ("epochs", "message"),
     [(61, "01:00"), (3600, "59:59"), (3601, "01:00:00"), (90_001, "25:00:00")],
 )
-def test_the_time_that_is_left_is_told_in_hours_even_if_it_is_days(epochs, told):
+def test_the_time_that_is_left_is_reported_in_hours_even_if_it_is_days(epochs, message):
     record = TrialRecord(TrainingConfig(num_epochs=epochs), status="running")
     train_record(record, 1, 0.5)  # in one second
-    assert time_left(record) == told
+    assert time_left(record) == message
 
 
 def test_a_function_that_reports_no_loss_has_no_column_of_it(capsys):
@@ -78,7 +78,7 @@ def test_a_function_that_reports_no_loss_has_no_column_of_it(capsys):
 
 
 @pytest.fixture
-def told(tmp_path):
+def output(tmp_path):
     """The summary of a run that kept the model of the better one of two trials; a third failed."""
     some = []
     for name, score in (("good", 0.9), ("better", 0.95), ("lost", 0.5)):
@@ -93,8 +93,8 @@ def told(tmp_path):
     return summary(some, [("results", "r.json")], results_document(some, targets, "t", table=table))
 
 
-def test_the_summary_ranks_the_trials_and_compares_the_winner_with_the_targets(told):
-    lines = told.splitlines()
+def test_the_summary_ranks_the_trials_and_compares_the_winner_with_the_targets(output):
+    lines = output.splitlines()
     assert [
         line.split()[1] for line in lines if line.startswith("  ") and "max_epochs" in line
     ] == [
@@ -106,13 +106,13 @@ def test_the_summary_ranks_the_trials_and_compares_the_winner_with_the_targets(t
     assert lines[-1] == "results          r.json"
 
 
-def test_the_summary_names_the_file_of_a_failed_trials_traceback(told, tmp_path):
-    assert "  failed: lost after 2 epochs: out of luck\n" in told
-    assert f"traceback in {tmp_path / 'lost' / 'logs' / 'error.log'}\n" in told
+def test_the_summary_names_the_file_of_a_failed_trials_traceback(output, tmp_path):
+    assert "  failed: lost after 2 epochs: out of luck\n" in output
+    assert f"traceback in {tmp_path / 'lost' / 'logs' / 'error.log'}\n" in output
 
 
-def test_the_summary_says_how_many_models_were_removed_and_how_to_keep_them(told):
-    assert "Model of 1 trial removed: not among the best 1 (--keep-models keeps more)\n" in told
+def test_the_summary_says_how_many_models_were_removed_and_how_to_keep_them(output):
+    assert "Model of 1 trial removed: not among the best 1 (--keep-models keeps more)\n" in output
 
 
 def test_brackets_and_escapes_of_a_note_are_text(monkeypatch):

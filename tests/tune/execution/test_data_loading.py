@@ -1,4 +1,4 @@
-"""What trials are told of their models, wherever they run."""
+"""What trials know of their models, wherever they run."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_a_flag_of_the_config_wins_over_the_file_as_where_the_model_is_made(else
     assert create_model_from_config(config).config["gradient_checkpointing"] is True
 
 
-def test_a_model_of_ones_own_is_told_where_the_file_is(elsewhere, tmp_path, monkeypatch):
+def test_a_model_of_ones_own_is_reported_where_the_file_is(elsewhere, tmp_path, monkeypatch):
     monkeypatch.setitem(ModelRegistry._factories, "theirs", lambda config_path: None)
     values = {**elsewhere.to_dict(), "model_name": "theirs"}
     config = without_model_file(TrainingConfig.from_dict(values))

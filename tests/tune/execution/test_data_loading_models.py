@@ -40,9 +40,9 @@ def records(monkeypatch):
 
 def test_single_draws_of_a_search_are_named_with_the_error(records):
     drawn = records(found={"grid": [8, 12, 16]})
-    ((record, told),) = check_models(drawn)
+    ((record, output),) = check_models(drawn)
     assert list(record.sampled.values()) == [12]
-    assert "12 cannot be divided by 8" in told and "in __init__" in told
+    assert "12 cannot be divided by 8" in output and "in __init__" in output
 
 
 def test_a_file_without_a_trial_that_can_be_built_is_refused(records):

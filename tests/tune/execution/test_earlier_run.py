@@ -83,7 +83,9 @@ def test_trials_of_a_search_that_became_smaller_stay_in_the_results(create_tuner
     assert {result["search"] for result in less["all_results"]} == {"found"}
 
 
-def test_begun_trials_of_a_search_that_became_smaller_are_told(create_tuner, monkeypatch, caplog):
+def test_begun_trials_of_a_search_that_became_smaller_are_reported(
+    create_tuner, monkeypatch, caplog
+):
     def begin(runner, unfinished, resuming):
         runner.run.save_state()
         for record in unfinished:
@@ -96,7 +98,7 @@ def test_begun_trials_of_a_search_that_became_smaller_are_told(create_tuner, mon
     assert "not in the config, stay unfinished: found_0002, found_0003" in caplog.text
 
 
-def test_a_results_file_in_a_folder_that_is_gone_is_told(create_tuner, tmp_path, caplog):
+def test_a_results_file_in_a_folder_that_is_gone_is_reported(create_tuner, tmp_path, caplog):
     gone = tmp_path / "gone" / "r.json"
     tuner = create_tuner(results_file=gone)
     tuner.run_experiments(["a"])
@@ -127,8 +129,8 @@ def test_what_a_trial_was_made_with_stays_with_it(create_tuner, monkeypatch):
     monkeypatch.setattr(TrialRunner, "train", train_with)
     create_tuner().run_experiments(["a"])
     document = create_tuner(resume=True).run_experiments(["a", "b"])
-    told = {result["experiment_name"]: result["made_with"] for result in document["all_results"]}
-    assert told == {"a": {"torch": "a"}, "b": {"torch": "b"}}
+    found = {result["experiment_name"]: result["made_with"] for result in document["all_results"]}
+    assert found == {"a": {"torch": "a"}, "b": {"torch": "b"}}
 
 
 def test_a_folder_with_trials_is_refused_with_the_ways_out(create_tuner, tmp_path):
@@ -136,9 +138,9 @@ def test_a_folder_with_trials_is_refused_with_the_ways_out(create_tuner, tmp_pat
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     with pytest.raises(ConfigurationError) as caught:
         create_tuner().run_experiments(["b"])
-    told = str(caught.value)
-    assert "1 finished and 0 unfinished trials (a)" in told
-    assert all(way in told for way in ("--resume", "--overwrite", "another --output-dir"))
+    output = str(caught.value)
+    assert "1 finished and 0 unfinished trials (a)" in output
+    assert all(way in output for way in ("--resume", "--overwrite", "another --output-dir"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 

@@ -71,7 +71,9 @@ def run(tmp_path, monkeypatch, no_shared_ray):
 
 
 @pytest.mark.slow
-def test_a_trial_that_fails_on_every_attempt_has_failed_and_the_others_go_on(run, tmp_path, capfd):
+def test_a_trial_that_fails_on_every_attempt_has_failed_and_the_others_continue(
+    run, tmp_path, capfd
+):
     results = run("raises", "crashes", "fine")
     assert {name: result["status"] for name, result in results.items()} == {
         "raises": "failed",

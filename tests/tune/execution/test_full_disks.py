@@ -70,7 +70,7 @@ def digits():
 READER = {"model_name": "ctc_small", "loss_type": "ctc", "early_stopping_patience": 0}
 
 
-def test_a_trial_without_room_for_temporary_files_is_unfinished_and_goes_on(
+def test_a_trial_without_room_for_temporary_files_is_unfinished_and_continues(
     small_disk, digits, tmp_path, monkeypatch
 ):
     trial = Trial(tmp_path, use_tensorboard=False, **READER)
@@ -80,13 +80,18 @@ def test_a_trial_without_room_for_temporary_files_is_unfinished_and_goes_on(
     assert [row["epoch"] for row in trial.rows[:-1]] == [1]
     small_disk.make_room()
     assert trial.train(digits)["stop_reason"] == "max_epochs"
-    assert [row["epoch"] for row in trial.rows if "epoch" in row] == [1, 1, 2, 3]  # one told again
+    assert [row["epoch"] for row in trial.rows if "epoch" in row] == [
+        1,
+        1,
+        2,
+        3,
+    ]  # one reported again
 
 
 # TensorBoard writes in a thread of its own, and says it again where it is called.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(("part", "epoch"), [("tensorboard", 2), ("checkpoints", 2), ("logs", 1)])
-def test_a_trial_without_room_in_a_folder_of_its_own_is_unfinished_and_goes_on(
+def test_a_trial_without_room_in_a_folder_of_its_own_is_unfinished_and_continues(
     small_disk, digits, tmp_path, part, epoch
 ):
     trial = Trial(tmp_path, use_tensorboard=True, **READER)

@@ -117,7 +117,7 @@ def test_what_it_wrote_is_the_same_in_the_present_format(resume, name):
         pd.testing.assert_frame_equal(new, old, check_exact=True)
 
 
-def test_asha_goes_on_with_the_trials_that_are_left(resume):
+def test_asha_continues_with_the_trials_that_are_left(resume):
     run = resume("asha")
     assert [run.next_trial().name for _ in range(2)] == ["second", "third"]
     assert run.next_trial() is None and len(run.records["second"].epochs) == 7
@@ -128,14 +128,14 @@ def test_asha_goes_on_with_the_trials_that_are_left(resume):
     }
 
 
-def test_halving_goes_on_to_its_next_rung_with_those_that_were_left(resume):
+def test_halving_continues_to_its_next_rung_with_those_that_were_left(resume):
     run = resume("halving")
     assert {run.next_trial().name for _ in range(2)} == {"found_0002", "found_0003"}
     assert run.next_trial() is None and run.study.scheduler.milestone == 4
     assert run.study.scheduler.cohort(run.study.trials) == 2
 
 
-def test_a_population_goes_on_with_its_clone(resume):
+def test_a_population_continues_with_its_clone(resume):
     run = resume("pbt")
     clone = run.records["found_0002_g1"]
     assert (clone.parent, clone.parent_epoch) == ("found_0002", 3)

@@ -159,7 +159,7 @@ def faulty(function, **keys):
 
 
 @pytest.mark.parametrize(
-    ("function", "told"),
+    ("function", "message"),
     [
         ("silent", "silent: returned without a report"),
         ("other_metric", r"unknown metric 'val_mae' \(known: val_mea\); did you mean 'val_mea'"),
@@ -167,10 +167,10 @@ def faulty(function, **keys):
         ("unsavable", "got Linear"),
     ],
 )
-def test_what_a_function_does_wrong_fails_its_trial_with_a_message(tmp_path, function, told):
+def test_what_a_function_does_wrong_fails_its_trial_with_a_message(tmp_path, function, message):
     run = ByHand(tmp_path, faulty(function)).train()
     (result,) = run.document["all_results"]
-    assert result["status"] == "failed" and re.search(told, result["error_message"])
+    assert result["status"] == "failed" and re.search(message, result["error_message"])
 
 
 def test_a_function_that_saves_nothing_starts_again_after_each_pause(tmp_path):
@@ -208,11 +208,11 @@ def test_a_model_that_one_value_makes_impossible_fails_that_trial_alone(tmp_path
         "num_samples": None,
     }
     run = ByHand(tmp_path, content)
-    ((record, told),) = run.invalid
-    assert record.config.parameters["width"] == -1 and "in build: nn.Linear" in told
+    ((record, output),) = run.invalid
+    assert record.config.parameters["width"] == -1 and "in build: nn.Linear" in output
 
 
-def test_an_edited_function_is_told_at_a_resume(tmp_path, caplog):
+def test_an_edited_function_is_reported_at_a_resume(tmp_path, caplog):
     ByHand(tmp_path, SEARCH).train(killed_after=2)
     run = ByHand(tmp_path, SEARCH, resume=True).run
     with caplog.at_level(logging.WARNING):

@@ -113,8 +113,8 @@ def test_a_driver_killed_again_and_again_ends_as_one_that_was_not(shared_address
     (tmp_path / "space.yaml").write_text("experiments:" + "".join(experiments))
     calm, rough = (Run(tmp_path, name, shared_address) for name in ("calm", "rough"))
     process = calm.start()
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
 
     rng = random.Random(5)
     for _ in range(KILLS):
@@ -132,8 +132,8 @@ def test_a_driver_killed_again_and_again_ends_as_one_that_was_not(shared_address
         assert finished.items() <= rough.finished().items()
         assert rough.epochs() >= before
     process = rough.start()
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
 
     assert rough.verdicts() == calm.verdicts()
     assert {reason for _, _, reason, _, _ in calm.verdicts()} == {"max_epochs", "scheduler"}
@@ -164,8 +164,8 @@ def test_trials_that_wait_for_each_other_end_alike_where_the_driver_is_killed(
         Run(tmp_path, name, shared_address, "--scheduler", scheduler) for name in ("calm", "rough")
     )
     process = calm.start()
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
 
     rng = random.Random(8)
     kills = sorted(kills[: KILLS - 1])
@@ -179,8 +179,8 @@ def test_trials_that_wait_for_each_other_end_alike_where_the_driver_is_killed(
         process.send_signal(signal.SIGKILL)
         process.communicate()
     process = rough.start()
-    told, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, told
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
 
     assert rough.verdicts() == calm.verdicts()
     assert sum(reason == "scheduler" for _, _, reason, _, _ in calm.verdicts()) == ended

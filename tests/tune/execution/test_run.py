@@ -17,9 +17,9 @@ def test_trials_whose_figures_go_opposite_ways_are_not_judged_by_each_other(star
     for scheduler in ("asha", "halving", "median", "pbt"):
         with pytest.raises(ConfigurationError) as caught:
             start_run(mixed, scheduler=scheduler)
-    told = str(caught.value)
-    assert "got reads, val_char_accuracy (max) and loses, val_loss (min)" in told
-    assert "--scheduler none" in told and "--set early_stopping.monitor" in told
+    output = str(caught.value)
+    assert "got reads, val_char_accuracy (max) and loses, val_loss (min)" in output
+    assert "--scheduler none" in output and "--set early_stopping.monitor" in output
     assert len(start_run(mixed, scheduler="none").records) == 2
     errors = presets("loses", "errs", early_stopping={"monitor": "val_loss"})
     assert len(start_run(errors).records) == 2
@@ -88,7 +88,7 @@ CONFIRMED = {
 }
 
 
-def test_what_confirms_the_best_goes_on_after_the_target_and_a_resume(start_run):
+def test_what_confirms_the_best_continues_after_the_target_and_a_resume(start_run):
     run = start_run(presets("a", "b", "c"), **CONFIRMED)
     train(run, run.records["a"], 1, 0.5)
     train(run, run.records["b"], EPOCHS, 0.95)
@@ -153,7 +153,7 @@ def test_models_of_trials_that_the_run_cut_are_taken_from_the_storage(start_run,
     assert not (tmp_path / "out" / "b" / "checkpoints").exists()  # never trained
 
 
-def test_a_run_whose_money_is_spent_goes_on_only_with_more(start_run):
+def test_a_run_whose_money_is_spent_continues_only_with_more(start_run):
     given = {"scheduler": "none", "prices": {"cpu_hour": 3600, "currency": "EUR"}}
     run = start_run(presets("a", "b"), max_cost=3, **given)
     train(run, run.next_trial(), 3, 0.5)
@@ -167,7 +167,7 @@ def test_a_run_whose_money_is_spent_goes_on_only_with_more(start_run):
     assert [record.name for record in more.next()] == ["a", "b"] and not more.budget.spent()
 
 
-def test_a_disk_that_fills_up_at_the_end_is_told_with_the_way_out(start_run, monkeypatch):
+def test_a_disk_that_fills_up_at_the_end_is_reported_with_the_way_out(start_run, monkeypatch):
     run = start_run(presets("a"), scheduler="none", target=Target("character_accuracy", 0.9))
     train(run, run.records["a"], 2, 0.95)
 
@@ -194,8 +194,8 @@ def test_a_run_keeps_the_models_of_as_many_trials_as_the_option_says(
     found = sorted(path.parent.name for path in (tmp_path / "out").glob("*/checkpoints"))
     assert found == left
     results = json.loads((tmp_path / "results.json").read_text())["all_results"]
-    told = {r["experiment_name"]: (r["checkpoint"], r.get("checkpoint_missing")) for r in results}
-    for name, (checkpoint, why) in told.items():
+    shown = {r["experiment_name"]: (r["checkpoint"], r.get("checkpoint_missing")) for r in results}
+    for name, (checkpoint, why) in shown.items():
         assert (checkpoint is None) == (name not in left)
         expected = "removed: not among the best 1 (--keep-models keeps more)"
         assert why == (None if name in left else expected)

@@ -45,7 +45,9 @@ def read(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("search", ["random", "optuna"])
-def test_a_search_goes_on_with_more_trials(shared_ray, write_space, data, tmp_path, search, capsys):
+def test_a_search_continues_with_more_trials(
+    shared_ray, write_space, data, tmp_path, search, capsys
+):
     output = tmp_path / "out"
     arguments = command(write_space(SEARCHED, search=search), data, output)
     assert main([*arguments, "--max-trials", "3"]) == 0
@@ -66,7 +68,7 @@ def test_a_search_goes_on_with_more_trials(shared_ray, write_space, data, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_run_that_a_budget_ended_goes_on_until_its_target(
+def test_a_run_that_a_budget_ended_continues_until_its_target(
     shared_ray, write_space, data, tmp_path, capsys
 ):
     output = tmp_path / "out"

@@ -99,10 +99,10 @@ def test_a_signal_in_the_midst_of_an_epoch_ends_a_run_in_seconds(
     family = psutil.Process(long_epoch.pid).children(recursive=True)
     begun = time.monotonic()
     long_epoch.send_signal(number)
-    told, _ = long_epoch.communicate(timeout=120)
+    output, _ = long_epoch.communicate(timeout=120)
     assert time.monotonic() - begun < allowed(10)
-    assert long_epoch.returncode == status, told
-    assert STOPPING in told and "--resume" in told
+    assert long_epoch.returncode == status, output
+    assert STOPPING in output and "--resume" in output
     assert json.loads((tmp_path / "r.json").read_text())["best_result"] is None
     trials = Journal(tmp_path / "out").read().trials
     assert {name: len(trial.epochs) for name, trial in trials.items()} == {"long": 1, "waiting": 0}
@@ -117,10 +117,10 @@ def test_a_second_signal_ends_it_at_once(long_epoch, tmp_path):
     time.sleep(0.3)
     begun = time.monotonic()
     long_epoch.send_signal(signal.SIGINT)
-    told, _ = long_epoch.communicate(timeout=60)
+    output, _ = long_epoch.communicate(timeout=60)
     assert time.monotonic() - begun < allowed(1.5)
     assert long_epoch.returncode == 130
-    assert "ended at once; finished epochs are saved" in told
+    assert "ended at once; finished epochs are saved" in output
     assert len(Journal(tmp_path / "out").read().trials["long"].epochs) == 1
 
 

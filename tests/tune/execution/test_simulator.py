@@ -116,7 +116,7 @@ def test_a_synchronous_scheduler_decides_alike_on_any_number_of_workers(schedule
 
 
 @pytest.mark.parametrize(("scheduler", "search"), PAIRS)
-def test_a_run_on_several_workers_goes_on_after_a_kill_at_any_line(scheduler, search):
+def test_a_run_on_several_workers_continues_after_a_kill_at_any_line(scheduler, search):
     calm = simulate(scheduler, search, workers=3)
     for cut in range(0, len(calm.journal) + 1, 3):
         rough = simulate(scheduler, search, workers=3, journal=calm.journal[:cut])

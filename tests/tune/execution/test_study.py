@@ -1,4 +1,4 @@
-"""What a study makes of a scheduler's decisions; its executor only writes down what it is told."""
+"""What a study makes of a scheduler's decisions; its executor only writes down its calls."""
 
 import pytest
 
@@ -15,7 +15,7 @@ SEARCH = {"training": {"num_epochs": 4, "learning_rate": {"loguniform": [1e-4, 1
 
 
 class Executor:
-    """Writes down what it is told, in order."""
+    """Writes down its calls, in order."""
 
     def __init__(self):
         self.log = []
@@ -145,8 +145,8 @@ def test_decisions_of_another_scheduler_or_on_experiments_left_out_are_passed_ov
 
 @pytest.mark.parametrize(("name", "state"), [("halving", {}), ("asha", {"score": "high"})])
 def test_a_decision_that_the_scheduler_cannot_take_in_is_named_with_the_way_out(name, state):
-    told = f"run_state.jsonl: decisions: {name} cannot apply .* 'a' after epoch 2, .*from a backup"
-    with pytest.raises(ConfigurationError, match=told):
+    found = f"run_state.jsonl: decisions: {name} cannot apply .* 'a' after epoch 2, .*from a backup"
+    with pytest.raises(ConfigurationError, match=found):
         study_of(name).replay([Decision(name, "a", 2, STOP, state)])
 
 

@@ -1,4 +1,4 @@
-"""What is told of a trial's error, and what is kept of it."""
+"""What is shown of a trial's error, and what is kept of it."""
 
 import pytest
 
@@ -77,8 +77,8 @@ def test_text_of_others_is_shown_without_terminal_escapes_and_as_utf8(text):
 def test_an_error_that_cannot_be_written_is_raised_as_one_that_can():
     error = ValueError("fine")
     assert as_shown(error) is error
-    told = as_shown(ValueError("\ud800"))
-    assert isinstance(told, ExperimentFailedError) and str(told) == "ValueError: ?"
+    output = as_shown(ValueError("\ud800"))
+    assert isinstance(output, ExperimentFailedError) and str(output) == "ValueError: ?"
 
 
 def test_a_traceback_holds_what_led_to_the_error():

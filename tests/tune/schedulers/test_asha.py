@@ -22,7 +22,7 @@ def stops(scheduler, *arguments, **keywords):
     return decision is not None and decision.decision == STOP
 
 
-def test_the_first_trial_at_a_rung_goes_on_and_a_worse_one_stops():
+def test_the_first_trial_at_a_rung_continues_and_a_worse_one_stops():
     scheduler = restored(ASHA)
     assert not stops(scheduler, "a", 2, 0.5)
     assert stops(scheduler, "b", 2, 0.4)

@@ -150,7 +150,7 @@ def test_an_own_searcher_runs_in_the_simulator(installed):
         assert resumed.study.trials.keys() == simulator.study.trials.keys()
 
 
-def test_a_run_keeps_the_decisions_of_an_own_scheduler_and_goes_on_by_them(installed, tmp_path):
+def test_a_run_keeps_the_decisions_of_an_own_scheduler_and_continues_by_them(installed, tmp_path):
     space = read_space({"experiments": {n: PRESETS[n] for n in "ba"}})
 
     def begin(resuming):

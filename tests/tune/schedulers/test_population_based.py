@@ -141,7 +141,7 @@ def test_a_trial_that_is_no_clone_keeps_its_whole_name():
     assert (clone.state["parent"], clone.trial) == ("b_g1", "b_g1_g1")
 
 
-def test_a_resumed_population_goes_on_with_the_next_generation():
+def test_a_resumed_population_continues_with_the_next_generation():
     scheduler, trials = trained()
     decided = scheduler.decide(trials)
     kept = [Decision(**json.loads(json.dumps(vars(decision)))) for decision in decided]

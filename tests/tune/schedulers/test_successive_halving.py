@@ -47,7 +47,7 @@ def names(decisions, action):
     return [decision.trial for decision in decisions if decision.decision == action]
 
 
-def test_one_in_three_goes_on_whichever_comes_first():
+def test_one_in_three_continues_whichever_comes_first():
     scheduler, trials = halving(), seven()
     active = []
     for value in (4, 6, 1, 0, 5, 3, 2):  # as they arrive
@@ -117,9 +117,9 @@ def test_new_trials_are_refused_once_a_rung_is_decided():
     halving(decided).check_resume({}, added)  # another run
     with pytest.raises(ConfigurationError) as caught:
         halving(decided).check_resume(begun, added)
-    told = str(caught.value)
-    assert "after a rung (here epoch 2)" in told and "got 1 more, the first is t2" in told
-    assert "another --output-dir with --scheduler asha" in told
+    output = str(caught.value)
+    assert "after a rung (here epoch 2)" in output and "got 1 more, the first is t2" in output
+    assert "another --output-dir with --scheduler asha" in output
 
 
 @pytest.mark.slow

@@ -155,8 +155,8 @@ def test_known_points_off_its_grid_inform_the_search():
         },
     }
     search = searcher(content, known=known_points({"batch_size": 60, "gradient_clip_norm": 2.5}))
-    (told,) = search.study().trials
-    assert told.params == {"batch_size": 2, "gradient_clip_norm": 2}
+    (output,) = search.study().trials
+    assert output.params == {"batch_size": 2, "gradient_clip_norm": 2}
     assert search.suggest(1, []).config.batch_size in (16, 32, 48)
 
 
@@ -188,14 +188,14 @@ def test_it_passes_over_a_combination_that_has_no_valid_point():
     assert search.suggest(1, []).config.learning_rate == 1e-3
 
 
-def test_no_value_that_had_no_effect_on_a_known_point_is_told():
+def test_no_value_that_had_no_effect_on_a_known_point_is_reported():
     gamma = {"uniform": [0.5, 3], "when": {"training.loss_type": "focal"}}
     loss = {"choice": ["crossentropy", "focal"]}
     fields = [{"loss_type": one, "focal_gamma": 2.0} for one in ("crossentropy", "focal", "ctc")]
-    fields.append({"focal_gamma": 2.0})  # of a loss that is not told, so the default
+    fields.append({"focal_gamma": 2.0})  # of a loss that is not given, so the default
     content = {"training": {"loss_type": loss, "focal_gamma": gamma}}
-    told = searcher(content, known=known_points(*fields)).study().trials
-    assert [trial.params for trial in told] == [
+    output = searcher(content, known=known_points(*fields)).study().trials
+    assert [trial.params for trial in output] == [
         {"loss_type": '"crossentropy"'},
         {"loss_type": '"focal"', "focal_gamma": 2.0},
         {},

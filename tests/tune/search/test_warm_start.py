@@ -35,7 +35,7 @@ def drawn(known=None, **experiments):
 
 
 def told_by(known, **experiments):
-    """What Optuna is told of known points before it suggests the first trial."""
+    """What Optuna knows of earlier points before it suggests the first trial."""
     plan = records_of(experiments or BOTH, "optuna", known=known)
     return plan.searchers["found"].study().trials
 
@@ -206,7 +206,7 @@ def write_clone(path, name, **result):
     write_json(path, {"all_results": [one]})
 
 
-def test_refining_goes_on_from_the_settings_that_a_population_ended_with(tmp_path):
+def test_refining_continues_from_the_settings_that_a_population_ended_with(tmp_path):
     search = {"learning_rate": {"loguniform": [1e-5, 1e-1]}}
     write_clone(tmp_path / "r.json", "found_0001_g1", search="found")
     near = refine(space(found={"training": search}), [tmp_path / "r.json"])
@@ -227,7 +227,7 @@ def test_refining_keeps_the_changes_that_the_file_has(tmp_path):
     assert all(point.config.changes for point in near.points["refined"])
 
 
-def test_refining_nothing_is_told(tmp_path):
+def test_refining_nothing_is_reported(tmp_path):
     path = tmp_path / "none.json"
     path.write_text('{"all_results": []}')
     with pytest.raises(DataNotFoundError, match="no completed trial"):
@@ -352,5 +352,5 @@ def test_a_dry_run_shows_what_a_warm_started_run_would_train(begin, tmp_path):
         HyperparameterTuner(str(path), output_dir=tmp_path / "look").space().configs.values()
     )
     write_json(old, results_document(finished([TrialRecord(config)]), {}, "t"))
-    told = dry_run(HyperparameterTuner(str(path), **words), None)
-    assert told.startswith("# every trial of preset is already in the results")
+    output = dry_run(HyperparameterTuner(str(path), **words), None)
+    assert output.startswith("# every trial of preset is already in the results")

@@ -69,34 +69,34 @@ def test_the_winner_is_the_best_mean_and_not_the_luckiest():
     records = confirmed(first=(0.90, 0.94), second=(0.97, 0.96))
     assert ranking(records)[0].name == "lucky"
     assert winner(records).name == "steady"
-    told = confirmation(records, {})
-    assert [c["experiment_name"] for c in told["candidates"]] == ["steady", "lucky"]
-    first = told["candidates"][0]
+    found = confirmation(records, {})
+    assert [c["experiment_name"] for c in found["candidates"]] == ["steady", "lucky"]
+    first = found["candidates"][0]
     assert first["mean"] == pytest.approx(0.965)
     assert first["std"] == pytest.approx(0.00707, abs=1e-5)
     low, high = first["interval"]
     assert 0.96 <= low < 0.965 < high <= 0.97
     assert first["scores"] == {"101": 0.97, "102": 0.96}
-    assert (told["winner"], told["runner_up"]) == ("steady", "lucky")
-    assert told["lead"] == pytest.approx(0.045)
+    assert (found["winner"], found["runner_up"]) == ("steady", "lucky")
+    assert found["lead"] == pytest.approx(0.045)
 
 
 def test_a_lead_within_noise_is_said_to_be_that():
-    told = confirmation(confirmed((0.90, 0.98, 0.93), (0.92, 0.97, 0.94)), {})
-    assert told["within_noise"] and "within noise" in told["verdict"]
+    found = confirmation(confirmed((0.90, 0.98, 0.93), (0.92, 0.97, 0.94)), {})
+    assert found["within_noise"] and "within noise" in found["verdict"]
     clear = confirmation(confirmed((0.90, 0.91, 0.905), (0.971, 0.98, 0.974)), {})
     assert not clear["within_noise"] and "is significant" in clear["verdict"]
     assert clear["p_value"] < 0.01
 
 
-def test_failed_seeds_are_left_out_of_the_comparison_and_told():
+def test_failed_seeds_are_left_out_of_the_comparison_and_reported():
     records = confirmed((0.90, None), (0.97, 0.5))
-    told = confirmation(records, {})
-    assert told["winner"] == "steady"
-    assert told["lead"] == pytest.approx(0.07)
-    assert told["p_value"] is None and "cannot tell" in told["verdict"]
-    assert told["verdict"].endswith("Failed: lucky with 1 of 2 seeds.")
-    assert [c["failed_seeds"] for c in told["candidates"]] == [[], [102]]
+    found = confirmation(records, {})
+    assert found["winner"] == "steady"
+    assert found["lead"] == pytest.approx(0.07)
+    assert found["p_value"] is None and "cannot tell" in found["verdict"]
+    assert found["verdict"].endswith("Failed: lucky with 1 of 2 seeds.")
+    assert [c["failed_seeds"] for c in found["candidates"]] == [[], [102]]
     none = confirmation(confirmed((None, None), (None, None)), {})
     assert none["winner"] is None and "nothing is confirmed" in none["verdict"]
     assert winner(confirmed((None,), (None,))).name == "lucky"
@@ -104,23 +104,23 @@ def test_failed_seeds_are_left_out_of_the_comparison_and_told():
 
 def test_a_trial_that_fails_with_most_seeds_does_not_win():
     records = confirmed((0.98, None, None), (0.97, 0.96, 0.95))
-    told = confirmation(records, {})
-    assert winner(records).name == told["winner"] == "steady"
-    assert told["lead"] == pytest.approx(-0.01)
-    assert told["verdict"] == (
+    found = confirmation(records, {})
+    assert winner(records).name == found["winner"] == "steady"
+    assert found["lead"] == pytest.approx(-0.01)
+    assert found["verdict"] == (
         "steady failed less often, but lucky is 0.0100 ahead in the mean of the 1 seed "
         "that both completed. Failed: lucky with 2 of 3 seeds."
     )
 
 
 def test_a_winner_by_other_seeds_than_the_second_completed_is_said_to_be_that():
-    told = confirmation(confirmed((0.90, 0.99, None), (0.91, None, 0.5)), {})
-    assert told["winner"] == "lucky"
-    assert told["verdict"].startswith("lucky has the best mean, but steady is 0.0100 ahead")
-    assert "lucky with 1 of 3 seeds; steady with 1 of 3 seeds" in told["verdict"]
+    found = confirmation(confirmed((0.90, 0.99, None), (0.91, None, 0.5)), {})
+    assert found["winner"] == "lucky"
+    assert found["verdict"].startswith("lucky has the best mean, but steady is 0.0100 ahead")
+    assert "lucky with 1 of 3 seeds; steady with 1 of 3 seeds" in found["verdict"]
 
 
-def test_figures_of_which_lower_ones_are_better_are_told_as_they_were_measured():
+def test_figures_of_which_lower_ones_are_better_are_reported_as_they_were_measured():
     def classifier(name, loss, seed=0, confirms=""):
         config = TrainingConfig(
             experiment_name=name,
@@ -135,23 +135,23 @@ def test_figures_of_which_lower_ones_are_better_are_told_as_they_were_measured()
     records = [classifier("first", 0.2), classifier("second", 0.3)]
     for name, losses in (("first", (0.31, 0.33)), ("second", (0.21, 0.25))):
         records += [classifier(f"{name}-{s}", x, s, name) for s, x in enumerate(losses, 101)]
-    told = confirmation(records, {})
-    assert told["metric"] == "val_loss"
-    assert winner(records).name == told["winner"] == "second"
-    best, other = told["candidates"]
+    found = confirmation(records, {})
+    assert found["metric"] == "val_loss"
+    assert winner(records).name == found["winner"] == "second"
+    best, other = found["candidates"]
     assert (best["mean"], other["mean"]) == (pytest.approx(0.23), pytest.approx(0.32))
     low, high = best["interval"]
     assert 0.21 <= low < high <= 0.25 and best["scores"] == {"101": 0.21, "102": 0.25}
-    assert told["lead"] == pytest.approx(0.09)
-    assert "second is 0.0900 ahead of first" in told["verdict"]
+    assert found["lead"] == pytest.approx(0.09)
+    assert "second is 0.0900 ahead of first" in found["verdict"]
 
 
 def test_an_unfinished_confirmation_decides_nothing():
     records = [*confirmed((0.9,), (0.97,)), record("lucky-seed102", 0.1, 102, "running", "lucky")]
     assert winner(records).name == "lucky"
-    told = confirmation(records, {})
-    assert not told["complete"] and "winner" not in told
-    assert told["verdict"] == "In progress: 2 of 3 runs with fresh seeds are done."
+    found = confirmation(records, {})
+    assert not found["complete"] and "winner" not in found
+    assert found["verdict"] == "In progress: 2 of 3 runs with fresh seeds are done."
 
 
 def test_confirming_trials_stand_apart_in_the_document():
@@ -168,16 +168,16 @@ def test_confirming_trials_stand_apart_in_the_document():
 @pytest.mark.slow
 def test_a_run_confirms_its_best_trials(confirmed_run):
     document = json.loads((confirmed_run / "results.json").read_text())
-    told = document["confirmation"]
+    found = document["confirmation"]
     assert len(document["all_results"]) == 3
-    names = {c["experiment_name"] for c in told["candidates"]}
+    names = {c["experiment_name"] for c in found["candidates"]}
     ranked = sorted(document["all_results"], key=lambda r: -r["best_val_char_accuracy"])
     assert names == {r["experiment_name"] for r in ranked[:2]}
-    assert {r["experiment_name"] for r in told["results"]} == {
+    assert {r["experiment_name"] for r in found["results"]} == {
         f"{name}-seed{seed}" for name in names for seed in (101, 102)
     }
-    assert all(r["stop_reason"] == "max_epochs" for r in told["results"])  # ASHA did not judge
-    assert document["best_result"]["experiment_name"] == told["winner"]
+    assert all(r["stop_reason"] == "max_epochs" for r in found["results"])  # ASHA did not judge
+    assert document["best_result"]["experiment_name"] == found["winner"]
     epochs = pd.read_csv(confirmed_run / "epochs.csv")
     assert set(epochs["experiment_name"]) == {"first", "second", "third"}
     assert len(pd.read_csv(confirmed_run / "confirmation_trials.csv")) == 4
@@ -195,8 +195,8 @@ def test_a_trial_of_an_earlier_part_is_confirmed_on_its_own_data(shared_ray, dat
     words += ["--results-file", f"{output}.json"]
     assert main([*words, "--experiments", "before"]) == 0
     assert main([*words, "--resume", "--confirm", "2", "--confirm-seeds", "1"]) == 0
-    told = json.loads((output / "results.json").read_text())["confirmation"]
-    results = {r["experiment_name"]: r.get("error_message", "") for r in told["results"]}
+    found = json.loads((output / "results.json").read_text())["confirmation"]
+    results = {r["experiment_name"]: r.get("error_message", "") for r in found["results"]}
     assert results == {"before-seed101": "", "after-seed101": ""}
 
 
@@ -216,7 +216,7 @@ def test_the_test_split_is_read_for_the_winner_alone(confirmed_run):
 
 @pytest.mark.slow
 def test_a_confirming_trial_is_reproduced_without_ray(confirmed_run, capsys):
-    told = json.loads((confirmed_run / "results.json").read_text())["confirmation"]
-    for name in (told["winner"], told["results"][0]["experiment_name"]):
+    found = json.loads((confirmed_run / "results.json").read_text())["confirmation"]
+    for name in (found["winner"], found["results"][0]["experiment_name"]):
         assert main(["--reproduce", str(confirmed_run), "--trial", name]) == 0
         assert "identical" in capsys.readouterr().out

@@ -55,12 +55,12 @@ def run(data, tmp_path_factory):
 
 def test_a_trial_comes_out_identical_to_the_last_bit(run, capsys):
     assert main(["--reproduce", str(run), "--trial", "one"]) == 0
-    told = capsys.readouterr().out
-    assert "epoch 1/2: identical" in told and "epoch 2/2: identical" in told
-    assert "another" not in told
+    output = capsys.readouterr().out
+    assert "epoch 1/2: identical" in output and "epoch 2/2: identical" in output
+    assert "another" not in output
 
 
-def test_what_is_not_the_same_is_told_by_epoch_and_figure(run, tmp_path, capsys):
+def test_what_is_not_the_same_is_reported_by_epoch_and_figure(run, tmp_path, capsys):
     document = json.loads((run / RESULTS_COPY).read_text())
     document["environment"]["torch"] = "1.0"
     document["best_result"]["config"]["output_dir"] = str(tmp_path)
@@ -69,10 +69,10 @@ def test_what_is_not_the_same_is_told_by_epoch_and_figure(run, tmp_path, capsys)
     epochs.loc[1, "val_loss"] += 1e-15 + abs(epochs.loc[1, "val_loss"]) * 1e-15
     epochs.to_csv(tmp_path / "epochs.csv", index=False)
     assert main(["--reproduce", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "different torch: was 1.0" in told
-    assert "epoch 1/2: identical" in told
-    assert "epoch 2/2: val_loss was" in told
+    output = capsys.readouterr().out
+    assert "different torch: was 1.0" in output
+    assert "epoch 1/2: identical" in output
+    assert "epoch 2/2: val_loss was" in output
 
 
 def test_a_trial_that_was_stopped_is_trained_as_far_as_it_came(run, tmp_path, capsys):
@@ -131,8 +131,8 @@ def test_a_batch_that_was_halved_in_mid_training_is_halved_there_again(
     assert capsys.readouterr().out.count(": identical") == 5
     epochs.drop(columns="batch_size").to_csv(tmp_path / "epochs.csv", index=False)
     assert main(["--reproduce", str(tmp_path), "--trial", "one"]) == 1
-    told = capsys.readouterr().out
-    assert "halved the batch from 16 to 8, but the epoch is not recorded" in told
+    output = capsys.readouterr().out
+    assert "halved the batch from 16 to 8, but the epoch is not recorded" in output
 
 
 def test_parts_have_the_batches_and_threads_that_are_recorded():
@@ -148,7 +148,7 @@ def test_parts_have_the_batches_and_threads_that_are_recorded():
     assert parts_of(config, {}, 33, 1) == [Part(config, 1, 0)]  # it failed in its first epoch
 
 
-def test_an_unknown_trial_and_a_run_without_tables_are_told(run, tmp_path):
+def test_an_unknown_trial_and_a_run_without_tables_are_reported(run, tmp_path):
     with pytest.raises(ConfigurationError, match="did you mean 'one'"):
         reproduce(run, "onne")
     document = json.loads((run / RESULTS_COPY).read_text())

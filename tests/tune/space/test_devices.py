@@ -9,18 +9,18 @@ from raytune_ocr.tune.space.search_space import read_space
 
 
 @pytest.mark.parametrize(
-    ("device", "gpus", "told"),
+    ("device", "gpus", "message"),
     [
         ("cuda:99", 1, r"experiments\.conservative_small\.training\.device: .* no 'cuda:99'"),
         ("cuda", 0, "must not be cuda for trials with 0 GPUs"),
     ],
 )
-def test_a_device_that_is_not_there_is_an_error(device, gpus, told, tmp_path):
+def test_a_device_that_is_not_there_is_an_error(device, gpus, message, tmp_path):
     output, chosen = tmp_path / "out", {"overrides": {"device": device}, "gpus_per_trial": gpus}
     asked = HyperparameterTuner("presets", output_dir=output, **chosen)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         dry_run(asked, None)
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         asked.run_experiments()
     assert not (tmp_path / "out").exists()
 

@@ -98,7 +98,7 @@ def test_around_narrows_each_kind_by_its_rule():
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ({"choice": []}, "must hold at least one value"),
         ({"grid": [1, 1]}, "each value once"),
@@ -117,9 +117,9 @@ def test_around_narrows_each_kind_by_its_rule():
         ({"choice": [1], "grid": [2]}, "must have one kind, got choice, grid"),
     ],
 )
-def test_a_domain_of_wrong_shape_is_told_with_rule_and_value(written, told):
+def test_a_domain_of_wrong_shape_is_reported_with_rule_and_value(written, message):
     _, problems = parse_domain(written, ("training", "x"), "here")
-    assert len(problems) == 1 and problems[0].startswith("here.") and told in problems[0]
+    assert len(problems) == 1 and problems[0].startswith("here.") and message in problems[0]
 
 
 def test_domains_are_found_at_any_depth_and_nowhere_else():

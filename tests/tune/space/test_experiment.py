@@ -135,13 +135,13 @@ def test_points_that_break_a_rule_between_fields_are_drawn_again():
     assert len(drawn) == 20 and min(p.config.learning_rate for p in drawn) >= 1e-3
 
 
-def test_domains_without_any_valid_point_are_told():
+def test_domains_without_any_valid_point_are_reported():
     content = {
         "training": {"learning_rate": {"uniform": [1e-5, 1e-4]}},
         "scheduler": {"min_lr": 1e-3},
     }
-    told = problems_of(content)
+    output = problems_of(content)
     assert (
-        "could not sample a valid config" in told
-        and "scheduler.min_lr: must not exceed learning_rate" in told
+        "could not sample a valid config" in output
+        and "scheduler.min_lr: must not exceed learning_rate" in output
     )

@@ -14,8 +14,8 @@ def problems_of(content):
     return str(caught.value)
 
 
-def test_all_problems_are_told_at_once_with_place_rule_and_value():
-    told = problems_of(
+def test_all_problems_are_reported_at_once_with_place_rule_and_value():
+    output = problems_of(
         {
             "num_samples": 0,
             "resources": {"cpu": 1, "memory": "lots"},
@@ -43,7 +43,7 @@ def test_all_problems_are_told_at_once_with_place_rule_and_value():
         f"{place}.scheduler.warmup_epochs.randint: must be an integer >= 0, got -1",
         f"{place}.early_stopping.patience: must be an integer >= 0, got 1.5",
     ):
-        assert line in told
+        assert line in output
 
 
 def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
@@ -56,7 +56,7 @@ def test_whole_numbers_stay_whole_in_a_field_that_takes_fractions():
     assert {point.config.gradient_clip_norm for point in found.points(0)} <= {1, 2, 3, 4, 5}
 
 
-def test_too_many_trials_are_told():
+def test_too_many_trials_are_reported():
     grid = {
         "batch_size": {"grid": list(range(1, 101))},
         "num_epochs": {"grid": list(range(1, 101))},
@@ -64,7 +64,7 @@ def test_too_many_trials_are_told():
     assert "at most 9999 trials, got 10000 combinations" in problems_of({"training": grid})
 
 
-def test_samples_of_what_is_never_drawn_are_told():
+def test_samples_of_what_is_never_drawn_are_reported():
     assert "equal trials have equal results" in problems_of({"num_samples": 3})
 
 
@@ -83,8 +83,8 @@ def test_a_product_of_grids_that_no_memory_holds_is_refused():
 
 
 def test_the_value_of_an_error_is_cut():
-    told = problems_of({"training": {"batch_size": ["x" * 1000] * 1000}, "resources": "y" * 9000})
-    assert len(told) < 3000
+    found = problems_of({"training": {"batch_size": ["x" * 1000] * 1000}, "resources": "y" * 9000})
+    assert len(found) < 3000
 
 
 def test_an_experiment_is_parsed_into_checked_fields():

@@ -15,13 +15,13 @@ def test_names_are_known_once_the_modules_of_their_experiment_are_imported(tmp_p
     more = read_space(space(brought), overrides={"imports": ["json", "brings_a_model"]})
     assert more.configs["fast"].imports == ["brings_a_model", "json"]
     absent = {"model": {"name": "other", "imports": ["absent_module"]}}
-    told = problems_of(space(absent, targets={"acuracy": 1}))
-    assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in told
-    assert "unknown model" not in told and "targets.acuracy" in told
+    found = problems_of(space(absent, targets={"acuracy": 1}))
+    assert "experiments.fast.model.imports: import 'absent_module': cannot be imported" in found
+    assert "unknown model" not in found and "targets.acuracy" in found
 
 
-def test_options_that_a_model_or_dataset_does_not_take_are_told_with_the_rest(tmp_path):
-    told = problems_of(
+def test_options_that_a_model_or_dataset_does_not_take_are_reported_with_the_rest(tmp_path):
+    output = problems_of(
         {
             "experiments": {
                 "fast": {
@@ -34,7 +34,7 @@ def test_options_that_a_model_or_dataset_does_not_take_are_told_with_the_rest(tm
         }
     )
     where = "presets.yaml: experiments.fast"
-    assert f"{where}.model.options: model 'medium': unknown model setting 'widht'" in told
-    assert f"{where}.model.options: model 'medium': dropout: must be a number >= 0" in told
-    assert f"{where}.data.options: dataset 'khmer_digits': unknown option 'composd'" in told
-    assert "batch_size: must be" in told and "absent.yaml: no such configuration file" in told
+    assert f"{where}.model.options: model 'medium': unknown model setting 'widht'" in output
+    assert f"{where}.model.options: model 'medium': dropout: must be a number >= 0" in output
+    assert f"{where}.data.options: dataset 'khmer_digits': unknown option 'composd'" in output
+    assert "batch_size: must be" in output and "absent.yaml: no such configuration file" in output

@@ -49,8 +49,8 @@ def test_the_full_space_covers_every_model_loss_optimizer_and_schedule():
     assert {c.scheduler_type for c in configs} == {"steplr", "cosine", "plateau"}
 
 
-def test_all_problems_of_a_file_are_told_at_once():
-    told = problems_of(
+def test_all_problems_of_a_file_are_reported_at_once():
+    output = problems_of(
         space(
             {
                 "model": {"name": "smal"},
@@ -62,33 +62,34 @@ def test_all_problems_of_a_file_are_told_at_once():
         )
     )
     where = "presets.yaml: experiments.fast"
-    assert f"{where}.training.batch_size: must be an integer >= 1, got 0" in told
-    assert f"{where}.training.learning_rat: unknown key" in told
-    assert "did you mean 'learning_rate'" in told
-    assert "did you mean 'optimizer'" in told
-    assert f"{where}.model.name: unknown model 'smal'" in told and "mean 'small'" in told
-    assert f"{where}.data.name.choice: unknown dataset 'digit'" in told
-    assert "targets.acuracy: unknown target" in told
+    assert f"{where}.training.batch_size: must be an integer >= 1, got 0" in output
+    assert f"{where}.training.learning_rat: unknown key" in output
+    assert "did you mean 'learning_rate'" in output
+    assert "did you mean 'optimizer'" in output
+    assert f"{where}.model.name: unknown model 'smal'" in output and "mean 'small'" in output
+    assert f"{where}.data.name.choice: unknown dataset 'digit'" in output
+    assert "targets.acuracy: unknown target" in output
 
 
-def test_names_from_the_command_line_and_the_environment_are_told_with_the_file(monkeypatch):
+def test_names_from_the_command_line_and_the_environment_are_reported_with_the_file(monkeypatch):
     monkeypatch.setenv("RAYTUNE_OCR_DATASET_NAME", "digit")
     with pytest.raises(ConfigurationError) as caught:
         read_space(space({"optimiser": {}}), "f", overrides={"model_name": "smal"})
-    told = str(caught.value)
-    assert "--set model_name: unknown model 'smal'" in told and "optimiser" in told
-    assert "RAYTUNE_OCR_DATASET_NAME: unknown dataset 'digit'" in told
+    output = str(caught.value)
+    assert "--set model_name: unknown model 'smal'" in output and "optimiser" in output
+    assert "RAYTUNE_OCR_DATASET_NAME: unknown dataset 'digit'" in output
 
 
 def test_where_a_trial_goes_and_its_name_are_not_set_for_all(monkeypatch):
     overrides = {"output_dir": "elsewhere", "experiment_name": "one"}
     with pytest.raises(ConfigurationError) as caught:
         read_space(space(), "f", overrides=overrides)
-    told = str(caught.value)
+    output = str(caught.value)
     assert (
-        "--set output_dir: must not be set, because" in told and "with --output-dir, got 'e" in told
+        "--set output_dir: must not be set, because" in output
+        and "with --output-dir, got 'e" in output
     )
-    assert "--set experiment_name: must not be set" in told and "in the YAML, got 'one'" in told
+    assert "--set experiment_name: must not be set" in output and "in the YAML, got 'one'" in output
     monkeypatch.setenv("RAYTUNE_OCR_OUTPUT_DIR", "elsewhere")
     assert "RAYTUNE_OCR_OUTPUT_DIR: must not be set, because" in problems_of(space())
 
@@ -239,18 +240,18 @@ def test_a_variable_may_set_the_only_leaf_that_is_drawn(monkeypatch):
     assert config.learning_rate == 0.002
 
 
-def test_a_preset_with_the_name_of_a_drawn_trial_is_told():
+def test_a_preset_with_the_name_of_a_drawn_trial_is_reported():
     search = {"training": {"batch_size": {"grid": [1, 2]}}}
-    told = problems_of({"experiments": {"a_0002": {}, "a": search}})
-    assert "its trial a_0002 has the name of a trial of a_0002" in told
+    found = problems_of({"experiments": {"a_0002": {}, "a": search}})
+    assert "its trial a_0002 has the name of a trial of a_0002" in found
 
 
 def test_presets_that_one_folder_would_hold_on_some_file_systems_are_refused():
-    told = problems_of({"experiments": {"Fast": {}, "other": {}, "fast": {}}})
-    assert "experiments.fast: its trial fast must differ from the trial Fast of Fast" in told
+    found = problems_of({"experiments": {"Fast": {}, "other": {}, "fast": {}}})
+    assert "experiments.fast: its trial fast must differ from the trial Fast of Fast" in found
     search = {"training": {"batch_size": {"grid": [1, 2]}}}
-    told = problems_of({"experiments": {"A_0002": {}, "a": search}})
-    assert "experiments.a: its trial a_0002 must differ from the trial A_0002" in told
+    found = problems_of({"experiments": {"A_0002": {}, "a": search}})
+    assert "experiments.a: its trial a_0002 must differ from the trial A_0002" in found
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_a_parameter_may_depend_on_another_one():
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "message"),
     [
         ({"metric": {"name": "val_zing"}}, r"finetune\.metric\.mode: must be max or min"),
         ({"trainable": "nowhere_at_all:f"}, r"import 'nowhere_at_all': cannot be imported"),
@@ -343,8 +344,8 @@ def test_a_parameter_may_depend_on_another_one():
         ({"parametres": 3}, "unknown key 'parametres'"),
     ],
 )
-def test_what_is_wrong_with_a_task_of_ones_own_is_said_with_its_place(keys, told):
-    with pytest.raises(ConfigurationError, match=told):
+def test_what_is_wrong_with_a_task_of_ones_own_is_said_with_its_place(keys, message):
+    with pytest.raises(ConfigurationError, match=message):
         read_space({**OWN, **keys})
 
 

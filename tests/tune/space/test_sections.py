@@ -20,19 +20,20 @@ def test_the_optimizer_section_wins_over_training():
 def test_a_ctc_model_gets_the_ctc_loss_unless_another_is_asked_for():
     assert create_training_config({"model": {"name": "ctc"}}).loss_type == "ctc"
     bad = {"model": {"name": "ctc"}, "training": {"loss_type": "focal"}}
-    told = problems_of(space(bad))
+    output = problems_of(space(bad))
     assert (
-        "experiments.fast.training.loss_type: must be ctc for the model 'ctc', got 'focal'" in told
+        "experiments.fast.training.loss_type: must be ctc for the model 'ctc', got 'focal'"
+        in output
     )
 
 
-def test_an_unknown_monitor_is_told_with_the_ones_there_are():
-    told = problems_of(
+def test_an_unknown_monitor_is_reported_with_the_ones_there_are():
+    output = problems_of(
         space({"early_stopping": {"monitor": "val_char_acc"}, "training": {"batch_size": 0}})
     )
-    assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in told
-    assert "did you mean 'val_char_accuracy'" in told
-    assert "batch_size: must be" in told
+    assert "experiments.fast.early_stopping.monitor: unknown metric 'val_char_acc'" in output
+    assert "did you mean 'val_char_accuracy'" in output
+    assert "batch_size: must be" in output
 
 
 def test_a_loss_is_followed_downwards_and_never_upwards():

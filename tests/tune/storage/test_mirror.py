@@ -73,8 +73,8 @@ def test_a_storage_that_is_the_output_folder_or_holds_it_is_refused_with_the_way
             ConfigurationError, match="neither is nor contains --output-dir"
         ) as caught:
             RunCopy(Storage.at(place), output)
-        told = str(caught.value)
-        assert str(place) in told and str(output) in told and "leave --storage out" in told
+        printed = str(caught.value)
+        assert str(place) in printed and str(output) in printed and "leave --storage out" in printed
     for place in (output / "kept", tmp_path / "runs" / "other", f"{output}2"):
         RunCopy(Storage.at(place), output)
     RunCopy(stand_in(tmp_path), output)

@@ -30,7 +30,7 @@ def storage(request, tmp_path):
 
 
 @pytest.mark.parametrize("place", ["memory://a", "nonsense://a/b", "s3://"])
-def test_a_place_that_pyarrow_does_not_know_is_told_with_the_way_out(place):
+def test_a_place_that_pyarrow_does_not_know_is_reported_with_the_way_out(place):
     with pytest.raises(ConfigurationError, match=r"--storage: must be a folder or a URI .* mount"):
         Storage.at(place)
 
@@ -146,9 +146,9 @@ def test_a_node_that_does_not_see_the_output_folder_is_named_and_a_storage_helps
         *("--address", cluster.address),
     ]
     assert main(words) == 2
-    told = capsys.readouterr().err
-    assert f"{hidden / 'out'}: node " in told and "cannot read or write it" in told
-    assert "--storage: name a folder or a URI" in told
+    output = capsys.readouterr().err
+    assert f"{hidden / 'out'}: node " in output and "cannot read or write it" in output
+    assert "--storage: name a folder or a URI" in output
     assert main([*words, "--storage", str(tmp_path / "shared"), "--quiet"]) == 0
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["best_result"]["checkpoint"].startswith(str(hidden))
@@ -185,10 +185,10 @@ def test_a_node_that_joins_later_and_does_not_see_the_folder_is_named_and_avoide
     finally:
         watchdog.cancel()
         process.kill()
-    told = "".join(said) + rest
-    assert process.returncode == 0, told
-    assert f"{hidden / 'out'}: node " in told and "cannot read or write it" in told
-    assert told.count("no more trials start on this node") == 1
+    output = "".join(said) + rest
+    assert process.returncode == 0, output
+    assert f"{hidden / 'out'}: node " in output and "cannot read or write it" in output
+    assert output.count("no more trials start on this node") == 1
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
     assert not (hidden / "out" / ".probe").exists()

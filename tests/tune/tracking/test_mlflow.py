@@ -16,15 +16,15 @@ def test_mlflow_has_a_run_for_each_trial_with_all_settings_and_every_epoch(finis
         assert run.info.status == "FINISHED"
         assert run.data.params["optimizer_type"] == "adam"  # a constant, nowhere set
         assert run.data.params["batch_size"] == "16"
-        told = store.get_metric_history(run.info.run_id, "val_char_accuracy")
-        assert sorted({point.step for point in told}) == [1, 2, 3]
+        printed = store.get_metric_history(run.info.run_id, "val_char_accuracy")
+        assert sorted({point.step for point in printed}) == [1, 2, 3]
         assert not [key for key in run.data.metrics if "/" in key]
         assert not {"pid", "done", "epoch", "training_iteration"} & set(run.data.metrics)
-        best = max(point.value for point in told)
+        best = max(point.value for point in printed)
         assert best == pytest.approx(trials.loc[name, "best_val_char_accuracy"])
 
 
-def test_runs_of_trials_go_on_and_those_of_a_new_run_do_not(tmp_path, monkeypatch):
+def test_runs_of_trials_continue_and_those_of_a_new_run_do_not(tmp_path, monkeypatch):
     from raytune_ocr.tune.tracking.mlflow import MLflow
     from raytune_ocr.tune.tracking.wandb import WeightsAndBiases
 

@@ -79,7 +79,7 @@ def test_trials_have_states_curves_and_parameters_while_they_run(place):
     assert study.best_trial.user_attrs["experiment_name"] == "b"
 
 
-def test_a_resume_goes_on_with_the_same_trials(place):
+def test_a_resume_continues_with_the_same_trials(place):
     first = [trial("a", [0.2]), trial("b", [0.3], "completed", "max_epochs")]
     for _ in range(2):
         writer = studies(place)
@@ -174,6 +174,6 @@ def test_a_storage_that_fails_costs_one_warning(tmp_path, caplog, monkeypatch):
     assert len(trials_in(str(tmp_path / "optuna.log"))) == 1
 
 
-def test_a_place_that_cannot_be_used_is_told_before_anything_begins():
+def test_a_place_that_cannot_be_used_is_reported_before_anything_begins():
     with pytest.raises(ConfigurationError, match="--optuna-storage: nosuch://x: cannot be opened"):
         studies("nosuch://x")

@@ -56,6 +56,6 @@ def test_an_export_is_written_again_and_a_resume_removes_it(run):
     assert not (run / SNAPSHOT).exists()
 
 
-def test_a_folder_without_results_is_told(tmp_path):
+def test_a_folder_without_results_is_reported(tmp_path):
     with pytest.raises(DataNotFoundError, match="contains neither"):
         export_ray(tmp_path)

@@ -10,25 +10,25 @@ from raytune_ocr.tune.tracking.ray_logger import (
 
 
 class Tracker:
-    """Stands for a callback of Ray's: keeps what it is told."""
+    """Stands for a callback of Ray's: keeps its calls."""
 
     def __init__(self):
-        self.told = []
+        self.found = []
 
     def log_trial_start(self, trial):
-        self.told.append(("start", trial.number, trial.config))
+        self.found.append(("start", trial.number, trial.config))
 
     def log_trial_result(self, iteration, trial, result):
-        self.told.append(("result", trial.number, result["training_iteration"]))
+        self.found.append(("result", trial.number, result["training_iteration"]))
 
     def log_trial_end(self, trial, failed=False):
-        self.told.append(("end", trial.number, failed))
+        self.found.append(("end", trial.number, failed))
 
     def on_experiment_end(self, trials, **info):
-        self.told.append(("over", len(trials)))
+        self.found.append(("over", len(trials)))
 
 
-class Told(Described, Tracker):
+class Kept(Described, Tracker):
     pass
 
 
@@ -37,15 +37,15 @@ def trial(number, name="one", paused=False):
     return SimpleNamespace(number=number, config=config)
 
 
-def test_a_trial_that_pauses_and_goes_on_is_one_run_of_the_tracker():
-    tracker = Told()
+def test_a_trial_that_pauses_and_continues_is_one_run_of_the_tracker():
+    tracker = Kept()
     first, second = trial(1, paused=True), trial(2)
     for part, epochs in ((first, (1, 2)), (second, (3,))):
         tracker.log_trial_start(part)
         for epoch in epochs:
             tracker.log_trial_result(1, part, {"epoch": epoch})
         tracker.log_trial_end(part)
-    assert tracker.told == [
+    assert tracker.found == [
         ("start", 1, {"learning_rate": 0.1}),
         ("result", 1, 1),
         ("result", 1, 2),
@@ -56,16 +56,16 @@ def test_a_trial_that_pauses_and_goes_on_is_one_run_of_the_tracker():
 
 
 def test_a_trial_that_waits_as_the_run_ends_has_ended_and_a_failed_one_only_once():
-    tracker = Told()
+    tracker = Kept()
     for part in (trial(1, "waits", paused=True), trial(2, "fails", paused=True)):
         tracker.log_trial_start(part)
     tracker.log_trial_end(trial(1, "waits", paused=True))
     tracker.log_trial_end(trial(2, "fails", paused=True), failed=True)
     tracker.on_experiment_end([])
-    assert tracker.told[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
+    assert tracker.output[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
 
 
-def test_only_figures_of_the_epoch_are_told_under_their_own_names():
+def test_only_figures_of_the_epoch_are_reported_under_their_own_names():
     report = {"epoch": 2, "val_loss": 0.5, "pid": 12, "done": True, "date": "today"}
     report |= {"config": {"config": {"learning_rate": 0.1}}, "experiment_name": "one"}
     assert figures_of(report) == {"epoch": 2, "val_loss": 0.5}

@@ -10,7 +10,7 @@ from raytune_ocr.tune.__main__ import main
 from raytune_ocr.tune.tracking import registry as tracking
 
 
-def test_a_tracker_that_cannot_be_told_is_an_error_of_the_command_line(tmp_path, monkeypatch):
+def test_a_tracker_that_cannot_be_reported_is_an_error_of_the_command_line(tmp_path, monkeypatch):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -38,7 +38,7 @@ def test_a_run_that_tells_no_tracker_does_not_import_them(
     assert done.returncode == 0, done.stderr
 
 
-def test_an_unknown_tracker_and_one_that_is_not_installed_are_told(
+def test_an_unknown_tracker_and_one_that_is_not_installed_are_reported(
     write_space, tmp_path, monkeypatch, capsys
 ):
     words = ["--config", str(write_space()), "--output-dir", str(tmp_path / "out")]

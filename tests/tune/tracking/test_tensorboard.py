@@ -20,8 +20,8 @@ def test_every_trial_shows_scalars_all_settings_and_what_it_reads(confirmed_run)
     for name in [*stops.index, *confirming]:
         seen = events(confirmed_run / name)
         assert {"train_loss", "val_char_accuracy", "learning_rate"} <= set(seen.Tags()["scalars"])
-        told = seen.PluginTagToContent("hparams")["_hparams_/session_start_info"]
-        settings = HParamsPluginData.FromString(told).session_start_info.hparams
+        found = seen.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+        settings = HParamsPluginData.FromString(found).session_start_info.hparams
         assert settings["batch_size"].number_value in (16, 96)
         assert settings["optimizer_type"].string_value == "adam"  # a constant, nowhere set
         picture = seen.Images("predictions")[-1]

@@ -28,7 +28,7 @@ def offline_records(path):
 
 def offline_run(path):
     """Its name, settings, accuracies by step, artifacts, and whether it was ended."""
-    name, settings, told, files, ended = "", {}, {}, [], False
+    name, settings, found, files, ended = "", {}, {}, [], False
     for record in offline_records(path):
         if record.HasField("run"):
             name = record.run.display_name
@@ -36,11 +36,11 @@ def offline_run(path):
         if record.HasField("history"):
             items = {item.key or item.nested_key[0]: item for item in record.history.item}
             step = record.history.step.num
-            told[step] = json.loads(items["val_char_accuracy"].value_json)
+            found[step] = json.loads(items["val_char_accuracy"].value_json)
         if record.HasField("artifact"):
             files.append((record.artifact.type, record.artifact.name))
         ended |= record.HasField("exit")
-    return name, settings, told, files, ended
+    return name, settings, found, files, ended
 
 
 @pytest.mark.slow
@@ -54,9 +54,9 @@ def test_wandb_has_a_run_for_each_trial_also_of_a_population(stored_population):
     assert sent[0] == trials.index[0]  # the winner
     assert {kind for kind, _ in sent[3]} == {"model", "report"}
     assert len(trials) == 5 and sorted(name for name, *_ in runs) == sorted(trials.index)
-    for name, settings, told, _, ended in runs:
+    for name, settings, found, _, ended in runs:
         assert ended
         assert (settings["optimizer_type"], settings["batch_size"]) == ("adam", 16)
         mine = epochs[epochs["experiment_name"] == name].set_index("epoch")["val_char_accuracy"]
         first = 2 if trials.loc[name, "parent_epoch"] == 2 else 1
-        assert told == pytest.approx(mine.loc[first:].to_dict())
+        assert found == pytest.approx(mine.loc[first:].to_dict())

@@ -70,7 +70,7 @@ experiments:
 
 
 @pytest.mark.slow
-def test_a_process_that_the_kernel_kills_for_memory_goes_on_with_half_the_batch(
+def test_a_process_that_the_kernel_kills_for_memory_continues_with_half_the_batch(
     no_shared_ray, tmp_path, monkeypatch, caplog
 ):
     draw_photos(tmp_path)

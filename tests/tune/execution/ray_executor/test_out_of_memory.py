@@ -83,11 +83,11 @@ def test_the_memory_monitor_costs_one_trial_half_its_batch_and_the_run_nothing(
 
 
 def test_actors_are_read_from_the_words_of_the_monitor():
-    told = (
+    output = (
         "Selected to kill: (Task: job ID=01000000, pid=31875, actual memory used=0.08GB, x)\n"
         "Selected to kill: (Actor(38873ac8): job ID=01000000, pid=3, actual memory used=1.13GB)\n"
     )
-    assert KILLED.findall(told) == [("38873ac8", "1.13")]
+    assert KILLED.findall(output) == [("38873ac8", "1.13")]
 
 
 def test_a_batch_of_one_that_is_too_much_has_failed():

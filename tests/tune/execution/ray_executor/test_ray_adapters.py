@@ -1,4 +1,4 @@
-"""What Ray is given and told: trials, the end of each, and the end of the run."""
+"""What Ray gets: trials, the end of each, and the end of the run."""
 
 import pickle
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def test_the_search_is_finished_once_none_trains_that_could_lead_to_more():
 
 
 @pytest.mark.parametrize(
-    ("action", "told", "paused"),
+    ("action", "message", "paused"),
     [
         (CONTINUE, TrialScheduler.CONTINUE, False),
         (PAUSE, TrialScheduler.STOP, True),
@@ -52,11 +52,11 @@ def test_the_search_is_finished_once_none_trains_that_could_lead_to_more():
     ],
 )
 def test_ray_ends_a_trial_that_pauses_or_stops_and_trackers_can_tell_them_apart(
-    action, told, paused
+    action, message, paused
 ):
     trial, reports = SimpleNamespace(config={}), []
     scheduler = RayScheduler(lambda trial, result: reports.append(result) or action)
-    assert scheduler.on_trial_result(None, trial, {"epoch": 3}) == told
+    assert scheduler.on_trial_result(None, trial, {"epoch": 3}) == message
     assert trial.config == {PAUSED: paused} and reports == [{"epoch": 3}]
 
 

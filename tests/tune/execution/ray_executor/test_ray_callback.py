@@ -119,16 +119,16 @@ def test_a_process_that_goes_away_again_and_again_is_not_taken_for_progress(call
     assert WENT_AWAY in log.read_text()  # which the process could not write
 
 
-def test_an_error_is_told_with_the_users_own_frames(callback, tmp_path, capsys):
+def test_an_error_is_reported_with_the_users_own_frames(callback, tmp_path, capsys):
     callback.progress = ProgressReport(callback.run.records)  # which prints to what is captured
     trial = RayTrial("a", tmp_path)
     trial.fails(OWN_ERROR)
     callback.on_trial_recover(1, [trial], trial)
     callback.on_trial_error(1, [trial], trial)
-    told = capsys.readouterr()
-    assert "a: retrying after ValueError: odd" in told.out
-    assert "failed (error): ValueError: odd" in told.out
-    assert "/home/me/model.py:3 in forward" in told.err
+    output = capsys.readouterr()
+    assert "a: retrying after ValueError: odd" in output.out
+    assert "failed (error): ValueError: odd" in output.out
+    assert "/home/me/model.py:3 in forward" in output.err
 
 
 def test_a_drained_node_is_no_failure_of_the_trial(callback, tmp_path, capsys):

@@ -96,7 +96,7 @@ def test_a_damaged_or_incomplete_state_is_passed_over(tmp_path, caplog):
     assert newest_state(tmp_path / "nothing") is None
 
 
-def test_a_trial_goes_on_from_the_checkpoint_that_ray_restores_if_it_is_the_newest(
+def test_a_trial_continues_from_the_checkpoint_that_ray_restores_if_it_is_the_newest(
     tmp_path, monkeypatch
 ):
     config = TrainingConfig(experiment_name="t", output_dir=str(tmp_path / "out"))
@@ -130,7 +130,7 @@ class KillAfterSecondReport(tune.Callback):
 
 
 @pytest.mark.slow
-def test_a_trial_that_was_killed_goes_on_from_rays_checkpoint_where_there_is_no_other(
+def test_a_trial_that_was_killed_continues_from_rays_checkpoint_where_there_is_no_other(
     shared_ray, tmp_path
 ):
     config = TrainingConfig(

@@ -1,4 +1,4 @@
-"""What a trial asks Ray for and is told, on nodes that are only said to be there."""
+"""What a trial requests of Ray and gets, on nodes of numbers alone."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_cohort_shares_the_cpus_unless_how_many_train_is_given(requests_of):
     assert requests.resources(requests.run.records["a"])["cpu"] == 1
 
 
-def test_the_settings_hold_all_that_a_trial_is_told(requests_of):
+def test_the_settings_hold_all_that_a_trial_is_reported(requests_of):
     requests = requests_of(scheduler="halving", trial_timeout=60.0)
     record = requests.run.records["b"]
     train_record(record, 2, 0.5)  # two seconds

@@ -57,7 +57,7 @@ def holder(tmp_path):
     process.wait()
 
 
-def test_a_second_run_in_a_folder_is_refused_and_told_whose_it_is(holder, tmp_path):
+def test_a_second_run_in_a_folder_is_refused_and_reported_whose_it_is(holder, tmp_path):
     with (
         pytest.raises(ConfigurationError, match=f"in use by process {holder.pid} of .* for 00:00"),
         RunLock(tmp_path),
@@ -65,13 +65,13 @@ def test_a_second_run_in_a_folder_is_refused_and_told_whose_it_is(holder, tmp_pa
         pass
 
 
-@pytest.mark.parametrize(("hours", "told"), [(25, "25:00:0"), (-1, "00:00")])
-def test_how_long_a_folder_is_in_use_is_told_even_if_it_is_days(hours, told, tmp_path):
+@pytest.mark.parametrize(("hours", "message"), [(25, "25:00:0"), (-1, "00:00")])
+def test_how_long_a_folder_is_in_use_is_reported_even_if_it_is_days(hours, message, tmp_path):
     with RunLock(tmp_path) as lock:
         owner = json.loads(lock.path.read_text())
         owner["since"] -= 3600 * hours  # of another host, whose clock may be ahead
         lock.path.write_text(json.dumps(owner))
-        with pytest.raises(ConfigurationError, match=f"for {told}"), RunLock(tmp_path):
+        with pytest.raises(ConfigurationError, match=f"for {message}"), RunLock(tmp_path):
             pass
 
 
@@ -105,7 +105,7 @@ def test_the_command_line_refuses_a_folder_in_use(holder, write_space, data, tmp
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
     ],
 )
-def test_memory_that_ran_out_is_told_from_other_errors(error, expected):
+def test_memory_that_ran_out_is_reported_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected
 
 
@@ -120,7 +120,7 @@ if self.training and len(images) > 8:
 """
 
 
-def test_where_memory_runs_out_that_trial_alone_goes_on_with_half_the_batch(
+def test_where_memory_runs_out_that_trial_alone_continues_with_half_the_batch(
     no_shared_ray, tmp_path, monkeypatch
 ):
     draw_photos(tmp_path)
@@ -207,9 +207,9 @@ def test_a_full_disk_ends_the_run_with_a_clear_word_and_it_resumes(
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"0" * 3_000_000)
     assert main(words) == 1
-    told = capsys.readouterr().err
-    assert "No space left on device" in told
-    assert "--resume" in told
+    output = capsys.readouterr().err
+    assert "No space left on device" in output
+    assert "--resume" in output
     ballast.unlink()
     subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
     assert main([*words, "--resume"]) == 0
@@ -264,10 +264,10 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
             before = len(Journal(output).read().trials["long"].epochs)
             cluster.remove_node(node_that_trains(nodes), allow_graceful=False)
             wait_for(output, lambda e, before=before: len(e["long"]) >= before + 3, process)
-        told, _ = process.communicate(timeout=240)
+        printed, _ = process.communicate(timeout=240)
     finally:
         process.kill()
-    assert process.returncode == 0, told
+    assert process.returncode == 0, printed
     document = json.loads((tmp_path / "r.json").read_text())
     assert {r["status"] for r in document["all_results"]} == {"completed"}
     epochs = pd.read_csv(output / "epochs.csv").groupby("experiment_name")["epoch"]
@@ -277,8 +277,8 @@ def test_lost_nodes_cost_nothing_that_was_reported(start_cluster, write_space, d
     }
     log = (output / "short" / "logs" / "training.log").read_text().splitlines()
     assert len(log) == 2  # a finished trial is not run again
-    assert told.count("long: its node is being drained; it continues on another node") == 1
-    assert told.count("long: retrying after") == 2
+    assert printed.count("long: its node is being drained; it continues on another node") == 1
+    assert printed.count("long: retrying after") == 2
 
 
 def drain(address, node, seconds=600):

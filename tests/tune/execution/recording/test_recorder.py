@@ -66,7 +66,7 @@ def test_a_trial_that_is_drawn_takes_nothing_of_its_namesake_in_an_older_run(sta
     assert kept() == ["found_0001", "found_0004"]
 
 
-def test_a_paused_trial_that_goes_on_keeps_its_states(start_run, tmp_path):
+def test_a_paused_trial_that_continues_keeps_its_states(start_run, tmp_path):
     given = {"scheduler": "halving", "grace_period": 2, "storage": tmp_path / "storage"}
     run = start_run(presets("a", "b"), **given)
     left_behind(tmp_path / "storage", "a")

@@ -43,9 +43,9 @@ def test_a_narrow_terminal_drops_columns_and_keeps_the_meaning():
 
 
 def test_the_heading_says_what_is_best_how_long_it_takes_and_what_is_waited_for():
-    told = heading(trials(), 65.0, "2 queued: all CPUs busy")
-    assert told.startswith("best so far: slow with ")
-    assert "elapsed 01:05; about 00:08 left; 2 queued: all CPUs busy" in told
+    output = heading(trials(), 65.0, "2 queued: all CPUs busy")
+    assert output.startswith("best so far: slow with ")
+    assert "elapsed 01:05; about 00:08 left; 2 queued: all CPUs busy" in output
 
 
 def test_trials_that_do_not_fit_are_counted_paused_ones_too():
