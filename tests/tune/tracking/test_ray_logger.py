@@ -13,19 +13,19 @@ class Tracker:
     """Stands for a callback of Ray's: keeps its calls."""
 
     def __init__(self):
-        self.found = []
+        self.calls = []
 
     def log_trial_start(self, trial):
-        self.found.append(("start", trial.number, trial.config))
+        self.calls.append(("start", trial.number, trial.config))
 
     def log_trial_result(self, iteration, trial, result):
-        self.found.append(("result", trial.number, result["training_iteration"]))
+        self.calls.append(("result", trial.number, result["training_iteration"]))
 
     def log_trial_end(self, trial, failed=False):
-        self.found.append(("end", trial.number, failed))
+        self.calls.append(("end", trial.number, failed))
 
     def on_experiment_end(self, trials, **info):
-        self.found.append(("over", len(trials)))
+        self.calls.append(("over", len(trials)))
 
 
 class Kept(Described, Tracker):
@@ -45,7 +45,7 @@ def test_a_trial_that_pauses_and_continues_is_one_run_of_the_tracker():
         for epoch in epochs:
             tracker.log_trial_result(1, part, {"epoch": epoch})
         tracker.log_trial_end(part)
-    assert tracker.found == [
+    assert tracker.calls == [
         ("start", 1, {"learning_rate": 0.1}),
         ("result", 1, 1),
         ("result", 1, 2),
@@ -62,7 +62,7 @@ def test_a_trial_that_waits_as_the_run_ends_has_ended_and_a_failed_one_only_once
     tracker.log_trial_end(trial(1, "waits", paused=True))
     tracker.log_trial_end(trial(2, "fails", paused=True), failed=True)
     tracker.on_experiment_end([])
-    assert tracker.output[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
+    assert tracker.calls[2:] == [("end", 2, True), ("end", 1, False), ("over", 0)]
 
 
 def test_only_figures_of_the_epoch_are_reported_under_their_own_names():
