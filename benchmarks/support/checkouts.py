@@ -47,6 +47,7 @@ class Worker:
     """
 
     def __init__(self, program: Path, source: Path, *arguments: str) -> None:
+        self._name = f"{program.name} {' '.join(arguments[:1])} of {source}"
         self._process = subprocess.Popen(
             [sys.executable, str(program), *arguments],
             env=environment_of(source),
@@ -62,7 +63,7 @@ class Worker:
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"a process of the benchmark ended: {self._process.args}")
+            raise RuntimeError(f"{self._name}: ended without an answer")
         return json.loads(answer)
 
     def end(self) -> None:
