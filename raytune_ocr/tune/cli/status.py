@@ -18,16 +18,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raytune_ocr.cli import answer
+from raytune_ocr.config.metrics import known_mode, score_of
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.progress import clock
 from raytune_ocr.results.journal import STATE_FILE, Journal
 from raytune_ocr.results.replay import Replay, TrialState
-from raytune_ocr.results.steering.orders import PAUSE_TRIAL, RESUME, Order, orders_of
+from raytune_ocr.results.steering.orders import PAUSE_TRIAL, RESUME, STOP_TRIAL, Order, orders_of
 from raytune_ocr.results.steering.run_lock import holder
 from raytune_ocr.text import printable
 from raytune_ocr.tune.execution.terminal.live_table import differing, flat, short
 
-SECONDS = 2.0  # between two looks of --watch
+SECONDS = 2.0  # between two looks of --watch, at least
+SHARE = 10.0  # times as long as a look takes
 WIDTH = 100  # where the output is no terminal
 
 
@@ -67,7 +69,17 @@ def read_status(folder: Path) -> Status:
             paused.pop(order.trial or "", None)
     who = holder(folder)
     end = time.time() if who else journal.path.stat().st_mtime
-    return Status(folder, who, max(0.0, end - _begun(replay, end)), replay.trials, paused)
+    return Status(folder, who, max(0.0, end - _begun(replay, end)), _trials(replay), paused)
+
+
+def _trials(replay: Replay) -> dict[str, TrialState]:
+    """Return the trials of a run, without those that an order stopped before their first epoch."""
+    stopped = {o.trial for o in orders_of(replay.decisions) if o.action == STOP_TRIAL}
+    return {
+        name: trial
+        for name, trial in replay.trials.items()
+        if trial.is_finished or trial.epochs or name not in stopped
+    }
 
 
 def _begun(replay: Replay, end: float) -> float:
@@ -79,13 +91,19 @@ def _begun(replay: Replay, end: float) -> float:
     return end
 
 
-def page(status: Status, width: int = WIDTH) -> str:
-    """Return the status as lines of text, as wide as the terminal."""
+def page(status: Status, width: int = WIDTH, height: int | None = None) -> str:
+    """Return the status as lines of text that fit the terminal.
+
+    Args:
+        height: lines that there are room for; None: any number.
+    """
     runs = f"held by {status.holder}" if status.holder else "no process runs it"
     left = time_left(status)
     times = f"elapsed {clock(status.elapsed)}" + (f", about {clock(left)} left" if left else "")
     lines = [f"{status.folder}: {runs}; {times}", *best_line(status.trials)]
-    lines += [*_table(status, width), *waiting(status)]
+    waits = waiting(status)
+    room = None if height is None else height - len(lines) - len(waits) - 2
+    lines += [*_table(status, width, room), *waits]
     return "\n".join(printable(line) for line in lines)
 
 
@@ -94,9 +112,8 @@ def best_line(trials: Mapping[str, TrialState]) -> list[str]:
     best = {name: value for name, t in trials.items() if (value := best_of(t)) is not None}
     if not best:
         return ["best so far: no epoch has ended"]
-    first = next(iter(best))
-    metric, mode = _monitor(trials[first])
-    name = (min if mode == "min" else max)(best, key=best.__getitem__)
+    metric, mode = _monitor(trials[next(iter(best))])
+    name = max(best, key=lambda each: score_of(best[each], mode))
     return [f"best so far: {name} with {metric} {best[name]:.4f}"]
 
 
@@ -105,17 +122,26 @@ def best_of(trial: TrialState) -> float | None:
     metric, mode = _monitor(trial)
     values = (row.get(metric) for row in trial.epochs)
     known = [v for v in values if isinstance(v, (int, float)) and not math.isnan(v)]
-    return (min if mode == "min" else max)(known, default=None)
+    return max(known, key=lambda value: score_of(value, mode), default=None)
 
 
 def _monitor(trial: TrialState) -> tuple[str, str]:
-    config = trial.config
-    return str(config.get("early_stopping_monitor", "")), str(config.get("early_stopping_mode", ""))
+    metric = str(trial.config.get("early_stopping_monitor", ""))
+    return metric, str(trial.config.get("early_stopping_mode") or known_mode(metric))
 
 
-def _table(status: Status, width: int) -> list[str]:
-    """Return a line for each trial; columns of settings that do not fit are left out."""
+def _table(status: Status, width: int, room: int | None) -> list[str]:
+    """Return a line for each trial; columns of settings that do not fit are left out.
+
+    Trials that do not fit are counted; those that run come first, and those that wait last.
+    """
     trials = {name: t for name, t in status.trials.items() if not t.confirms}
+    more = 0
+    if room is not None and len(trials) > room:
+        order = {"running": 0, "paused": 1, "failed": 2, "completed": 3}
+        shown = sorted(trials, key=lambda name: order.get(trials[name].status, 4))[: max(1, room)]
+        more = len(trials) - len(shown)
+        trials = {name: trial for name, trial in trials.items() if name in set(shown)}
     configs = [flat(trial.config) for trial in trials.values()]
     fixed = [["trial", "epoch", "best", "state"]]
     fixed += [[n, _epochs(t), _figure(best_of(t)), _state(n, status)] for n, t in trials.items()]
@@ -126,10 +152,11 @@ def _table(status: Status, width: int) -> list[str]:
             columns.insert(-1, column)
     widths = [max(map(len, column)) for column in columns]
     rows = zip(*columns, strict=True)
-    return [
+    lines = [
         "  ".join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    return [*lines, f"and {more} more"] if more else lines
 
 
 def _epochs(trial: TrialState) -> str:
@@ -157,9 +184,9 @@ def waiting(status: Status) -> list[str]:
             lines.append(f"{name} waits for an order to resume it ({order.who} paused it)")
     rungs = states["paused"] - len(lines)
     if status.holder and states["pending"]:
-        lines.append(
-            f"{states['pending']} queued: {states['running']} running trials use the resources"
-        )
+        number = states["running"]
+        why = f"{number} running trials use the resources" if number else "no trial runs yet"
+        lines.append(f"{states['pending']} queued: {why}")
     if status.holder and rungs > 0:
         lines.append(f"{rungs} paused by the scheduler until it has compared them")
     if not status.holder and states:
@@ -197,12 +224,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def command() -> int:
         while True:
+            begun = time.monotonic()
             status = read_status(arguments.run)
+            took = time.monotonic() - begun
             if arguments.watch and sys.stdout.isatty():
                 print("\x1b[H\x1b[J", end="")
-            print(page(status, shutil.get_terminal_size((WIDTH, 24)).columns), flush=True)
+            size = shutil.get_terminal_size((WIDTH, 24))
+            redrawn = arguments.watch and sys.stdout.isatty()
+            print(page(status, size.columns, size.lines if redrawn else None), flush=True)
             if not (arguments.watch and status.holder):
                 return 0
-            time.sleep(SECONDS)
+            time.sleep(max(SECONDS, SHARE * took))  # a long journal takes seconds to read
 
     return answer(command)

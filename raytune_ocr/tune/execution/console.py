@@ -25,15 +25,25 @@ from raytune_ocr.tune.execution.terminal.live_table import (
 )
 from raytune_ocr.tune.execution.terminal.notebook import NotebookOutput, html_table, in_notebook
 
+CLOCK_SECONDS = 1.0  # after which the times of a table are old
+
 
 class ProgressReport:
     """Shows the records while they change; if `quiet`, only the trials that failed.
+
+    Args:
+        begun: when the run began, by `time.monotonic`; None: now.
 
     Attributes:
         waiting: what trials wait for, in words, or "".
     """
 
-    def __init__(self, records: Mapping[str, TrialRecord], quiet: bool = False) -> None:
+    def __init__(
+        self,
+        records: Mapping[str, TrialRecord],
+        quiet: bool = False,
+        begun: float | None = None,
+    ) -> None:
         self.records = records
         self.quiet = quiet
         self.waiting = ""
@@ -45,7 +55,8 @@ class ProgressReport:
         self._printed: dict[str, tuple[str, int]] = {}
         self._throttle = Throttle(seconds=0.1)
         self._changed = False
-        self._begun = time.monotonic()
+        self._begun = time.monotonic() if begun is None else begun
+        self._drawn = 0.0
 
     def __enter__(self) -> ProgressReport:
         if not self.quiet and in_notebook():
@@ -74,8 +85,9 @@ class ProgressReport:
                 print(plain_line(record), file=lines, flush=True)
 
     def refresh(self) -> None:
-        """Draw the table if something changed, at most ten times a second."""
-        if self._changed and self._throttle.ready():
+        """Draw the table if something changed, at most ten times a second, and once a second."""
+        due = self._changed or time.monotonic() - self._drawn > CLOCK_SECONDS
+        if due and self._throttle.ready():
             with self._throttle.measured():
                 self._draw()
             self._changed = False
@@ -94,6 +106,7 @@ class ProgressReport:
 
     def _draw(self) -> None:
         """Show the live table as it is now, where there is one."""
+        self._drawn = time.monotonic()
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
         if self._notebook is not None:

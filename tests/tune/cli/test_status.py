@@ -64,6 +64,23 @@ def test_a_narrow_terminal_shows_fewer_settings_but_every_trial_and_state(run):
     assert "learning_rate" not in shown and "completed (max_epochs)" in shown
 
 
+def test_trials_that_do_not_fit_a_low_terminal_are_counted(run):
+    with RunLock(run):
+        shown = page(read_status(run), height=8).splitlines()
+    assert len(shown) <= 8 and shown[3].startswith("fast") and "and 2 more" in shown
+
+
+def test_a_trial_that_an_order_stopped_before_its_first_epoch_waits_for_nothing(run):
+    journal = Journal(run)
+    journal.read()
+    journal.open()
+    journal.append_decisions([entry_of(new_order("stop", "queued", who="me@here"), 0)])
+    journal.close()
+    status = read_status(run)
+    assert sorted(status.trials) == ["done", "fast", "held"]
+    assert waiting(status)[-1] == "2 unfinished trials wait for a --resume"
+
+
 def test_a_folder_without_a_run_is_an_error(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
     assert "holds no run" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -9,6 +10,7 @@ from raytune_ocr.results.document import results_document
 from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.tasks.base import REPORTED
 from raytune_ocr.tune.execution.console import ProgressReport, summary
+from raytune_ocr.tune.execution.recording.throttle import Throttle
 from raytune_ocr.tune.execution.terminal.live_table import (
     columns_that_fit,
     plain_line,
@@ -113,6 +115,19 @@ def test_the_summary_names_the_file_of_a_failed_trials_traceback(output, tmp_pat
 
 def test_the_summary_says_how_many_models_were_removed_and_how_to_keep_them(output):
     assert "Model of 1 trial removed: not among the best 1 (--keep-models keeps more)\n" in output
+
+
+def test_a_table_is_drawn_each_second_also_without_news(monkeypatch):
+    begun, drawn = time.monotonic() - 61, []
+    report = ProgressReport({r.name: r for r in records(a="running")}, begun=begun)
+    monkeypatch.setattr(report, "_draw", lambda: drawn.append(report._heading()))
+    report._throttle = Throttle(seconds=0.0)
+    report._drawn = time.monotonic() + 60
+    report.refresh()
+    assert not drawn
+    report._drawn = time.monotonic() - 2
+    report.refresh()
+    assert len(drawn) == 1 and "elapsed 01:0" in drawn[0]
 
 
 def test_brackets_and_escapes_of_a_note_are_text(monkeypatch):

@@ -34,6 +34,7 @@ from raytune_ocr.tune.execution.ray_executor.out_of_memory import (
 )
 from raytune_ocr.tune.execution.ray_executor.trial_timeout import TRIAL_TIMEOUT, Watch
 from raytune_ocr.tune.execution.run import Run
+from raytune_ocr.tune.execution.terminal.live_table import waiting_words
 from raytune_ocr.tune.execution.trial_errors import (
     latest_error,
     log_error,
@@ -76,14 +77,10 @@ class Waiting:
         self._next = time.monotonic() + WAITING_SECONDS
         pending = [trial for trial in trials if trial.status == "PENDING"]
         request = pending[0].config.get("request") if pending else None
-        self.progress.waiting = ""
-        if request is None or self._is_starting(trials, request):
-            return
-        why = self.cluster.waits_for(request)
+        waits = request is not None and not self._is_starting(trials, request)
+        why = self.cluster.waits_for(request) if request and waits else ""
+        self.progress.waiting = waiting_words(self.progress.records.values(), why)
         kind = re.sub(r"[\d.]+", "", why.partition(":")[0])  # the amounts change all the time
-        if why:
-            queued = sum(r.status == "pending" for r in self.progress.records.values())
-            self.progress.waiting = f"{queued} queued: the first one waits {why}"
         if why and kind != self._said:
             self._said = kind
             self.progress.say(f"{pending[0].config['experiment_name']} waits {why}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -66,6 +67,7 @@ class TrialRunner:
         self.mark: Mark | None = None
         self.desk = OrderDesk(run)
         self._callback: RayCallback | None = None
+        self._begun = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray pickles the objects of bound methods; nothing reads this one
@@ -77,7 +79,7 @@ class TrialRunner:
             ConfigurationError, DataLoaderError, ModelCreationError: before any trial starts.
             ExperimentFailedError: several attempts in a row made no progress.
         """
-        run = self.run
+        run, self._begun = self.run, time.monotonic()
         # The best trials of an earlier part may be confirmed with other seeds.
         best = ranking(run.records.values())[: self.options.confirm or 0]
         named = run.study.plan.space.imports
@@ -197,7 +199,7 @@ class TrialRunner:
         run, confirming = self.run, bool(records[0].confirms)
         done = set(run.records) - set(run.unfinished)
         run.study.restart()
-        progress = ProgressReport(run.records, self.options.quiet)
+        progress = ProgressReport(run.records, self.options.quiet, self._begun)
         callback = RayCallback(
             run,
             self.cluster,

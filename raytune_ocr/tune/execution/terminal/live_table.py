@@ -6,6 +6,7 @@ A narrow terminal shows fewer columns: the trial, its epoch, its best value and 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from raytune_ocr.tune.schedulers.base import best_score
 
 GAP = 2  # characters between two columns
 LOSS = "loss"
+TAKEN = ("trial", "epoch", LOSS, "best", "state", "left")
+"""Columns of every table; a parameter of such a name is shown by its whole one."""
 NOT_SETTINGS = ("experiment_name", "output_dir", "changes", "num_epochs")
 """Fields of a config that are no settings of a trial, or have a column of their own."""
 
@@ -41,9 +44,12 @@ def columns_that_fit(records: Sequence[TrialRecord], width: int) -> dict[str, li
     Columns are left out from the least to the most important one until the others fit.
     """
     configs = [flat(vars(record.config)) for record in records]
-    settings = {n: [short(config.get(n, "-")) for config in configs] for n in differing(configs)}
+    settings = {
+        (f"parameters.{n}" if n in TAKEN else n): [short(config.get(n, "-")) for config in configs]
+        for n in differing(configs)
+    }
     last = [epoch_figures(r, r.epochs[-1] if r.epochs else {}) for r in records]
-    labels = dict.fromkeys(label for row in last for label in row)
+    labels = dict.fromkeys(label for row in last for label in row if label not in settings)
     metrics = {label: [row.get(label, "-") for row in last] for label in labels}
     table = {
         "trial": [record.name for record in records],
@@ -98,6 +104,24 @@ def heading(records: Sequence[TrialRecord], elapsed: float, waiting: str) -> str
     if left := run_time_left(records):
         parts.append(f"about {clock(left)} left")
     return "; ".join([*parts, *([waiting] if waiting else [])])
+
+
+def waiting_words(records: Iterable[TrialRecord], why: str) -> str:
+    """Return what trials wait for.
+
+    Args:
+        why: what the first queued trial waits for of Ray; "" if it is about to start.
+    """
+    states = Counter(record.status for record in records)
+    running, words = states["running"], []
+    if states["pending"] and (why or running):
+        reason = f"the first one waits {why}" if why else f"{running} running trials have the slots"
+        words.append(f"{states['pending']} queued: {reason}")
+    if states["paused"]:
+        words.append(
+            f"{states['paused']} paused: until they are compared, or an order resumes them"
+        )
+    return "; ".join(words)
 
 
 def run_time_left(records: Iterable[TrialRecord]) -> float:

@@ -4,7 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.results.decision import CONTINUE, PAUSE
+from raytune_ocr.results.record import TrialRecord
 from raytune_ocr.results.steering.orders import new_order
 from raytune_ocr.training.checkpoints.run_folder import ERROR_LOG
 from raytune_ocr.tune.execution.console import ProgressReport
@@ -234,7 +236,8 @@ def test_trials_whose_processes_are_just_starting_wait_for_nothing(
     first.status, second.status = status, "PENDING"
     for trial in (first, second):
         trial.config["request"] = {"cpu": 1}
-    progress = ProgressReport({})
+    records = [TrialRecord(TrainingConfig(experiment_name=name)) for name in ("a", "b")]
+    progress = ProgressReport({record.name: record for record in records})
     ray_callback.Waiting(OneNode(), progress).look([first, second])
     said = "b waits for 1 CPU on one node: 2 of 2 CPUs are in use\n"
     assert capsys.readouterr().out == ("" if status == "PENDING" else said)

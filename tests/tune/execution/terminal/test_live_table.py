@@ -12,6 +12,7 @@ from raytune_ocr.tune.execution.terminal.live_table import (
     heading,
     live_table,
     visible,
+    waiting_words,
 )
 from tests.fixtures.materials import train_record
 
@@ -46,6 +47,28 @@ def test_the_heading_says_what_is_best_how_long_it_takes_and_what_is_waited_for(
     output = heading(trials(), 65.0, "2 queued: all CPUs busy")
     assert output.startswith("best so far: slow with ")
     assert "elapsed 01:05; about 00:08 left; 2 queued: all CPUs busy" in output
+
+
+def test_a_parameter_named_like_a_column_has_one_of_its_own():
+    trials = [
+        TrialRecord(TrainingConfig(experiment_name=name, parameters={"loss": value}))
+        for name, value in (("a", 1), ("b", 2))
+    ]
+    columns = columns_that_fit(trials, 200)
+    assert columns["parameters.loss"] == ["1", "2"] and columns["best"] == ["-", "-"]
+
+
+def test_every_cause_of_waiting_is_counted():
+    states = ["running", "pending", "pending", "paused"]
+    trials = [TrialRecord(TrainingConfig(experiment_name=str(number))) for number in range(4)]
+    for trial, state in zip(trials, states, strict=True):
+        trial.status = state
+    assert waiting_words(trials, "for 2 CPUs").startswith(
+        "2 queued: the first one waits for 2 CPUs"
+    )
+    words = waiting_words(trials, "")
+    assert words.startswith("2 queued: 1 running trials have the slots; 1 paused: ")
+    assert waiting_words(trials[1:3], "") == ""  # they are about to start
 
 
 def test_trials_that_do_not_fit_are_counted_paused_ones_too():
