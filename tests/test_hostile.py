@@ -19,7 +19,8 @@ from raytune_ocr.tune.execution.run import Run
 from raytune_ocr.tune.options import TuneOptions
 from raytune_ocr.tune.registries import SCHEDULERS
 from raytune_ocr.tune.search.warm_start import KnownPoints
-from raytune_ocr.tune.space.search_space import find_space, read_space
+from raytune_ocr.tune.space.search_space import read_space
+from raytune_ocr.tune.space.shipped_spaces import find_space
 from raytune_ocr.tune.storage.mirror import RunCopy
 
 RESULTS = {

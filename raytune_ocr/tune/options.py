@@ -214,25 +214,38 @@ class TuneOptions:
         metavar="N",
         group="how to run",
     )
-    address: str | None = option(None, "of a Ray cluster; None starts Ray on this machine")
+    address: str | None = option(
+        None,
+        "address of a Ray cluster: auto on one of its nodes, HOST:PORT (6379) in its network, "
+        "ray://HOST:PORT (10001) from elsewhere by Ray Client (default: start Ray on this machine)",
+    )
     storage: str | os.PathLike[str] | Storage | None = option(
         None,
-        "a folder, a URI or a `Storage` that every node reaches: the run is kept there, the output "
-        "folder is this machine's copy; None: every node sees the output folder",
+        "shared storage of a cluster: a folder or URI (s3://, gs://, abfs://, file://) that every "
+        "node can access; the run is saved there and resumed from there, --output-dir is a local "
+        "copy (default: none; every node must then share --output-dir)",
     )
-    data: str | None = option(None, "overrides every experiment's `metadata_path`")
+    data: str | None = option(
+        None,
+        "images and labels: metadata.yaml, labels.csv or a folder (default: the data that the "
+        "config names; the synthetic set is generated if it is missing)",
+    )
     allow_outside: bool = option(
-        False, "accept images outside the data folder and the working folder"
+        False, "accept images outside the data folder and the working folder (default: refuse)"
     )
-    resume: bool = option(False, "resume the run in the output folder")
-    resume_if_any: bool = option(False, "resume if the output folder has a run, else start one")
+    resume: bool = option(
+        False, "resume the run in --output-dir; finished trials are not trained again"
+    )
+    resume_if_any: bool = option(
+        False,
+        "resume if --output-dir holds a run, else start one: for jobs that are resubmitted",
+    )
     overwrite: bool = option(
-        False, "start a new run; an earlier one in the output folder is kept, renamed by its time"
+        False,
+        "start a new run even if --output-dir holds one; the old run is kept, renamed by its time",
     )
-    retry_failed: bool = option(
-        False, "trials that have failed are tried again as the run is resumed"
-    )
-    force_unlock: bool = option(False, "take the output folder even if another run holds its lock")
+    retry_failed: bool = option(False, "with --resume: also retry the trials that failed")
+    force_unlock: bool = option(False, "use --output-dir even if another run holds its lock")
     confirm: int | None = option(
         None,
         "train the K best trials again to their end with new seeds; the trial with the best mean "
@@ -257,7 +270,11 @@ class TuneOptions:
         metavar="N|all",
         group="where results go",
     )
-    track: Sequence[str] = option((), "trackers besides TensorBoard: mlflow, wandb")
+    track: Sequence[str] = option(
+        (),
+        "also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or wandb; "
+        "TensorBoard files are always written (default: none)",
+    )
     optuna_storage: str | None = option(
         None,
         "also write an Optuna study, which optuna-dashboard and Optuna's plots read while the run "

@@ -33,11 +33,11 @@ from raytune_ocr.tune.search.warm_start import KNOWN, KnownPoints, read_known
 from raytune_ocr.tune.space.devices import check_devices
 from raytune_ocr.tune.space.search_space import (
     Space,
-    find_space,
     goal_problems,
     merge_sources,
     read_space,
 )
+from raytune_ocr.tune.space.shipped_spaces import find_space
 from raytune_ocr.tune.storage.mirror import RunCopy
 from raytune_ocr.tune.storage.storage import Storage
 from raytune_ocr.tune.tracking.optuna_study import OptunaStudies

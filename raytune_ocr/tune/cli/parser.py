@@ -11,6 +11,7 @@ from raytune_ocr.cli import add_version
 from raytune_ocr.config.settings import RULES, check
 from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.tune.options import CONFIRMATION, OPTIONS, read_option
+from raytune_ocr.tune.space.shipped_spaces import shipped_spaces
 
 EPILOG = """
 examples:
@@ -20,6 +21,7 @@ examples:
   python -m raytune_ocr.tune --experiments baseline_optimized --set batch_size=48
   python -m raytune_ocr.tune --resume                          resume after Ctrl-C or a crash
   python -m raytune_ocr.tune --reproduce training_output       train the best again and compare
+  python -m raytune_ocr.tune status training_output            how a run stands, from any terminal
 
 exit status: 0 at least one trial completed (also when a budget ended the run), 1 none did, 2 wrong
 command line, config or data, 130 Ctrl-C, 143 terminated.
@@ -30,8 +32,8 @@ SEARCH_TEXT = """Any leaf of an experiment may be a domain instead of a value: {
 {randint: [low, high]}, each with `when: {training.loss_type: focal}` if only some trials have it.
 An experiment with domains gives num_samples trials NAME_0001, NAME_0002, ... The options below and
 under "how to run", except --warm-start, --refine, --library, --address, --dashboard and --quiet,
-may stand in the file's `tuning:` section by the same names (time_budget: 30m); the command line
-wins."""
+may stand in the file's `tuning:` section by the same names (time_budget: 30m), and so may
+--confirm, --confirm-seeds and --keep-models; the command line wins."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,8 +94,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--config",
         default="presets",
         metavar="FILE",
-        help="a YAML file, or a shipped space: presets, quick, full, smoke, searched_small, "
-        "searched_full (default presets)",
+        help=f"a YAML file, or a shipped space: {', '.join(shipped_spaces())} (default presets)",
     )
     group.add_argument(
         "--experiments",
@@ -110,8 +111,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=os.path.expanduser,
         metavar="PATH",
-        help="images and labels: metadata.yaml, labels.csv or a folder (default: the data that the "
-        "config names; the synthetic set is generated if it is missing)",
+        help=OPTIONS["data"].doc,
     )
     group.add_argument(
         "--seed",
@@ -138,7 +138,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-outside",
         action="store_true",
-        help="accept images outside the data folder and the working folder (default: refuse)",
+        help=OPTIONS["allow_outside"].doc,
     )
 
 
@@ -172,9 +172,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--storage",
         metavar="PATH",
-        help="shared storage of a cluster: a folder or URI (s3://, gs://, abfs://, file://) that "
-        "every node can access; the run is saved there and resumed from there, --output-dir is a "
-        "local copy (default: none; every node must then share --output-dir)",
+        help=OPTIONS["storage"].doc,
     )
     group.add_argument(
         "--results-file",
@@ -189,8 +187,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TRACKER",
-        help="also log to mlflow (MLFLOW_TRACKING_URI, else mlflow.db in --output-dir) or "
-        "wandb; TensorBoard files are always written (default: none)",
+        help=OPTIONS["track"].doc,
     )
     group.add_argument(
         "--optuna-storage",
@@ -204,28 +201,27 @@ def _add_resume(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
-        help="resume the run in --output-dir; finished trials are not trained again",
+        help=OPTIONS["resume"].doc,
     )
     group.add_argument(
         "--retry-failed",
         action="store_true",
-        help="with --resume: also retry the trials that failed",
+        help=OPTIONS["retry_failed"].doc,
     )
     group.add_argument(
         "--overwrite",
         action="store_true",
-        help="start a new run even if --output-dir holds one; the old run is kept, renamed by its "
-        "time",
+        help=OPTIONS["overwrite"].doc,
     )
     group.add_argument(
         "--resume-if-any",
         action="store_true",
-        help="resume if --output-dir holds a run, else start one: for jobs that are resubmitted",
+        help=OPTIONS["resume_if_any"].doc,
     )
     group.add_argument(
         "--force-unlock",
         action="store_true",
-        help="use --output-dir even if another run holds its lock",
+        help=OPTIONS["force_unlock"].doc,
     )
 
 
@@ -236,15 +232,14 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--address",
         metavar="ADDRESS",
-        help="address of a Ray cluster: auto on one of its nodes, HOST:PORT (6379) in its network, "
-        "ray://HOST:PORT (10001) from elsewhere by Ray Client (default: start Ray on this machine)",
+        help=OPTIONS["address"].doc,
     )
     group.add_argument(
         "--dashboard",
         action="store_true",
         help="show the run on a local page while it trains, and print its URL",
     )
-    group.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    group.add_argument("--quiet", action="store_true", help=OPTIONS["quiet"].doc)
 
 
 def _add_reproduce(parser: argparse.ArgumentParser) -> None:

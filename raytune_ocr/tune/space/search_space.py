@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from raytune_ocr.config.environment import ENVIRONMENT_PREFIX, environment_overrides
@@ -19,7 +18,6 @@ from raytune_ocr.config.training_config import TrainingConfig
 from raytune_ocr.config.yaml_files import YamlDocument, load_document
 from raytune_ocr.errors import (
     ConfigurationError,
-    ConfigurationNotFoundError,
     MissingKeyError,
     unknown_name,
 )
@@ -35,6 +33,7 @@ from raytune_ocr.tune.space.registered_names import (
     task_problems,
 )
 from raytune_ocr.tune.space.sections import settings_in, with_derived
+from raytune_ocr.tune.space.shipped_spaces import find_space
 
 SHARED = (*SECTIONS[OWN], *filter(None, SECTIONS), "resources", "num_samples")
 """Keys of an experiment that may stand at the top of a file, for all of its experiments.
@@ -144,35 +143,6 @@ def _doubled(place: str, trial: str, other: str, experiment: str) -> str:
         f"{place}: its trial {trial} must differ from the trial {other} of {experiment} in more "
         "than upper and lower case, because some file systems have one folder for both names"
     )
-
-
-def find_space(name: str | os.PathLike[str]) -> Path:
-    """Return the file of that path, or the shipped space of that name (`full`, `presets`, ...).
-
-    Raises:
-        ConfigurationNotFoundError: there is none; lists the shipped spaces.
-    """
-    path = Path(name)
-    try:
-        if path.exists() and not path.is_dir():  # a pipe is a file to read, too
-            return path
-    except (OSError, ValueError) as error:  # too long, or a NUL in it
-        raise ConfigurationNotFoundError(f"{name!r}: not a valid file name: {error}") from None
-    shipped = shipped_spaces()
-    if str(name) in shipped:
-        return shipped[str(name)]
-    raise ConfigurationNotFoundError(
-        f"{name}: no such configuration file, and {unknown_name('shipped space', name, shipped)}"
-    )
-
-
-def shipped_spaces() -> dict[str, Path]:
-    """Return the search spaces of the installed package, or beside it in a checkout, by name."""
-    package = Path(__file__).parents[2]
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return {}
 
 
 def read_space(

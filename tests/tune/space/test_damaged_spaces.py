@@ -11,7 +11,8 @@ from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.tune.options import TUNING
 from raytune_ocr.tune.space.domains import KINDS
-from raytune_ocr.tune.space.search_space import load_space, shipped_spaces
+from raytune_ocr.tune.space.search_space import load_space
+from raytune_ocr.tune.space.shipped_spaces import shipped_spaces
 
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in shipped_spaces().items()}
 CONTENTS = {name: load_yaml(path) for name, path in shipped_spaces().items()}

@@ -7,7 +7,8 @@ from raytune_ocr.config.settings import OPTIMIZER_TYPES
 from raytune_ocr.config.yaml_files import load_yaml
 from raytune_ocr.errors import ConfigurationError, ConfigurationNotFoundError
 from raytune_ocr.tune import HyperparameterTuner
-from raytune_ocr.tune.space.search_space import load_space, read_space, shipped_spaces
+from raytune_ocr.tune.space.search_space import load_space, read_space
+from raytune_ocr.tune.space.shipped_spaces import shipped_spaces
 from tests.fixtures.spaces import problems_of, space
 
 REPOSITORY = Path(__file__).parents[3]
