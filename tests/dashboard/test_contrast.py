@@ -69,6 +69,19 @@ def test_lines_borders_of_controls_and_bars_stand_out(colors, lines, scale):
     assert {name: ratio for name, ratio in ratios.items() if ratio < GRAPHICS} == {}
 
 
+def over(color, back, opacity):
+    """A colour that lies on another one."""
+    mixed = [opacity * a + (1 - opacity) * b for a, b in zip(rgb(color), rgb(back), strict=True)]
+    return "#" + "".join(f"{round(255 * each):02x}" for each in mixed)
+
+
+@pytest.mark.parametrize(("colors", "lines", "scale"), THEMES)
+def test_points_that_lie_on_each_other_stand_out_though_they_are_translucent(colors, lines, scale):
+    opacity = float(re.search(r"FAINT = ([\d.]+);", CHARTS)[1])
+    ratios = {c: contrast(over(c, colors["back"], opacity), colors["back"]) for c in lines}
+    assert {color: ratio for color, ratio in ratios.items() if ratio < GRAPHICS} == {}
+
+
 @pytest.mark.parametrize(("colors", "lines", "scale"), THEMES)
 def test_numbers_can_be_read_in_every_cell_of_a_matrix(colors, lines, scale):
     ratios = [contrast(colors["text"], colors[end]) for end in ("card", "cell")]

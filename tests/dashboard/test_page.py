@@ -107,6 +107,7 @@ def brush_curves(page):
     page.get_by_role("button", name="Brush", exact=True).scroll_into_view_if_needed()
     page.wait_for_selector("#section-curves canvas")
     page.get_by_role("button", name="Brush", exact=True).click()
+    page.wait_for_timeout(3000)  # news arrive each second
     box = page.locator("#section-curves .chart").bounding_box()
     left, top = box["x"] + 0.1 * box["width"], box["y"] + 0.3 * box["height"]
     page.mouse.move(left, top)

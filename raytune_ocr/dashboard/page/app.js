@@ -66,6 +66,7 @@ function makeSection([id, title, make, kinds]) {
   const view = make();
   let seen = false;
   let due = true;
+  const failed = h("p", { class: "bad", role: "alert", hidden: true });
   const draw = (kind) => {
     if (!seen || !store.runs.length) {
       due = true;
@@ -75,14 +76,16 @@ function makeSection([id, title, make, kinds]) {
     soon(async () => {
       try {
         await view.update(kind);
+        failed.hidden = true;
       } catch (error) {
-        section.append(h("p", { class: "bad" }, error.message));
+        fill(failed, error.message);
+        failed.hidden = false;
       }
     }, id);
   };
   if (view.has) when("data", () => { section.hidden = link.hidden = !view.has(); });
   if (kinds) when(`${kinds} clear`, draw);
-  section.append(view.element);
+  section.append(view.element, failed);
   new IntersectionObserver(([entry]) => {
     seen = entry.isIntersecting;
     if (seen && due) draw("data");
@@ -103,7 +106,10 @@ async function next() {
   await draw();
   if (waiting.get(id) === draw) waiting.delete(id);
   if (waiting.size) setTimeout(next);
-  else performance.mark("drawn");
+  else {
+    performance.clearMarks("drawn");
+    performance.mark("drawn");
+  }
 }
 
 function go(event, id) {
@@ -117,7 +123,8 @@ async function news(state) {
     if (!document.hidden) await refresh();
     shown(state);
   } catch {
-    state.textContent = "the server has ended; what is shown is the last that it knew";
+    const folders = store.runs.map(({ folder }) => (/^[\w./-]+$/.test(folder) ? folder : `"${folder}"`)).join(" ");
+    state.textContent = `The server has ended; this is the last that it knew. Show the results: python -m raytune_ocr.dashboard ${folders}`;
   }
   setTimeout(() => news(state), EVERY);
 }

@@ -9,6 +9,8 @@ const LIGHT_LINES = ["#0b62c4", "#b3470c", "#1b7a3d", "#8a3ab9", "#a3123f", "#00
 const DARK_LINES = ["#6cb0ff", "#ff9f6b", "#63d18b", "#cf9bff", "#ff8aa8", "#54cfe6", "#e0c64a", "#c3cad2"];
 const LIGHT_SCALE = ["#7d8fa3", "#3f7fcb", "#0a3f8a"];
 const DARK_SCALE = ["#66788a", "#4d8fd9", "#bfe0ff"];
+/** The opacity of what lies on each other; it leaves enough contrast. */
+export const FAINT = 0.75;
 const SMALL = 560; // pixels of width
 
 /** The colours of lines, best told apart first. */
@@ -27,6 +29,11 @@ export class Chart {
     this.element = h("div", { class: "chart", role: "img", "aria-label": label });
     this.element.style.height = `${height}px`;
     this.plot = null;
+    this.shape = ""; // of what is drawn
+    this.restore = null; // called after a drawing of another shape
+    this.pressed = this.due = false;
+    this.element.addEventListener("pointerdown", () => { this.pressed = true; });
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => this.release());
     new ResizeObserver(() => this.plot?.resize()).observe(this.element);
     dark.addEventListener("change", () => this.plot && this.render());
   }
@@ -35,20 +42,42 @@ export class Chart {
     return this.element.clientWidth < SMALL;
   }
 
+  /** Draw; what a user did to the chart (a brush, zoom, lines turned off) stays while its axes do. */
   render() {
+    if (this.pressed) { // a drag would lose its place
+      this.due = true;
+      return;
+    }
     this.element.hidden = false; // else it has no width
     if (!this.element.clientWidth) return;
     const option = this.draw();
     this.element.hidden = option === null;
     if (option === null) return;
     this.plot ??= echarts.init(this.element, null, { renderer: "canvas" });
-    this.plot.setOption({ ...common(), ...option }, { notMerge: true });
+    const shape = shapeOf(option);
+    this.plot.setOption({ ...common(), ...option }, shape === this.shape ? { replaceMerge: ["series"] } : { notMerge: true });
+    if (shape !== this.shape) this.restore?.();
+    this.shape = shape;
+  }
+
+  /** A button of the pointer was released: draw what came meanwhile, after the chart's own listeners. */
+  release() {
+    if (!this.pressed) return;
+    this.pressed = false;
+    if (this.due) setTimeout(() => this.render());
+    this.due = false;
   }
 
   on(kind, listener) {
     this.plot ??= echarts.init(this.element, null, { renderer: "canvas" });
     this.plot.on(kind, listener);
   }
+}
+
+/** The parts of an option that a merge cannot change. */
+function shapeOf(option) {
+  const axes = ["xAxis", "yAxis", "parallelAxis"].flatMap((kind) => option[kind] ?? []);
+  return JSON.stringify([Object.keys(option), option.parallel?.layout, axes.map(({ name, type }) => [name, type])]);
 }
 
 function common() {
@@ -121,8 +150,17 @@ export function colorScale(values, dimension, name) {
   };
 }
 
-/** Let a chart brush rectangles; `done` gets the ranges of both axes, or null. */
-export function brushing(chart, done) {
+/** Let a chart brush rectangles; `done` gets the ranges of both axes, or null, as `held` returns them. */
+export function brushing(chart, done, held) {
+  let on = false;
+  const cursor = () => chart.plot.dispatchAction({
+    type: "takeGlobalCursor", key: "brush", brushOption: { brushType: on && "rect", brushMode: "single" },
+  });
+  const areas = () => (held() ? [{ brushType: "rect", xAxisIndex: 0, yAxisIndex: 0, coordRange: held() }] : []);
+  chart.restore = () => {
+    if (on) cursor();
+    if (held()) chart.plot.dispatchAction({ type: "brush", areas: areas() });
+  };
   chart.on("brushEnd", ({ areas }) => done(areas.length ? areas[0].coordRange : null));
   return {
     option: {
@@ -133,9 +171,11 @@ export function brushing(chart, done) {
         brushStyle: { borderColor: css("--accent"), color: "rgba(80,140,220,.2)" },
       },
     },
-    start: () => chart.plot.dispatchAction({
-      type: "takeGlobalCursor", key: "brush", brushOption: { brushType: "rect", brushMode: "single" },
-    }),
-    clear: () => chart.plot?.dispatchAction({ type: "brush", areas: [] }),
+    start: () => { on = true; cursor(); },
+    clear: () => {
+      on = false;
+      cursor();
+      chart.plot.dispatchAction({ type: "brush", areas: [] });
+    },
   };
 }

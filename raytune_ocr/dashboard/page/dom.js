@@ -17,13 +17,20 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
 }
 
-/** Fill an element anew only if `state` is another one, so that news do not take a focus away. */
+/** Fill an element anew only if `state` is another one, so that news take no focus away.
+ * The control in the place of the one that had the focus gets it. */
 export function fillIfNew(element, state, make) {
   const text = JSON.stringify(state);
   if (element.dataset.state === text) return;
   element.dataset.state = text;
+  const [focused, open] = [all(element, CONTROLS).indexOf(document.activeElement), all(element, "details").map((each) => each.open)];
   fill(element, [make()].flat());
+  if (focused >= 0) all(element, CONTROLS)[focused]?.focus({ preventScroll: true });
+  for (const [at, each] of all(element, "details").entries()) each.open = open[at] ?? false;
 }
+
+const CONTROLS = "a, button, input, select, summary, textarea, [tabindex]";
+const all = (element, kind) => [...element.querySelectorAll(kind)];
 
 /** A labelled choice; `options` are [value, label] pairs. */
 export function choice(label, options, value, onchange) {

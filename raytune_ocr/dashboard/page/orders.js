@@ -34,24 +34,34 @@ export function trialOrders(trial) {
       oneValue("Note", "text", "", (text) => give("note", { text })),
       oneValue("Tag", "text", "", (tag) => give("tag", { tag }))),
     h("details", {}, h("summary", {}, "Clone with other settings"),
-      settingsForm(trial, "Clone", (set, name) => give("clone", name ? { set, name } : { set }))),
+      settingsForm(trial, "Clone", (set, name) => give("clone", name ? { set, name } : { set }), answer)),
     answer);
+}
+
+/** The tags of a trial, each with a button that removes it. */
+export function tagsOf(trial) {
+  const tags = (trial.get("tags") ?? "").split(" ").filter(Boolean);
+  if (store.readOnly || !tags.length) return null;
+  const answer = h("span", { class: "answer", role: "status" });
+  const remove = (tag) => send(trial.run, { action: "tag", trial: trial.name, arguments: { tag, remove: true } }, answer);
+  return h("p", {}, tags.map((tag) => h("span", { class: "chosen" }, tag,
+    h("button", { type: "button", "aria-label": `remove the tag ${tag} of ${trial.label}`, onclick: () => remove(tag) }, "×"))), answer);
 }
 
 /** The orders that a run can get. */
 export function runOrders() {
-  const element = h("div", { class: "orders" });
+  const [forms, answer] = [h("div"), h("p", { class: "answer", role: "status" })];
+  const element = h("details", { class: "orders", hidden: true }, h("summary", {}, "Steer the run"), forms, answer);
   const update = () => {
-    if (store.readOnly) return;
-    fillIfNew(element, [store.runs.map(({ name }) => name), settingIds()], make);
+    element.hidden = store.readOnly;
+    if (!store.readOnly) fillIfNew(forms, [store.runs.map(({ name }) => name), settingIds()], make);
   };
   const make = () => {
-    const answer = h("p", { class: "answer", role: "status" });
     let run = 0;
     const which = store.runs.length > 1
       ? choice("run", store.runs.map(({ name }, at) => [at, name]), 0, (value) => { run = Number(value); }) : null;
     const give = (action, values, trial = null) => send(run, { action, trial, arguments: values }, answer);
-    return h("details", {}, h("summary", {}, "Steer the run"),
+    return [
       h("div", { class: "controls" }, which,
         oneValue("Epochs of all trials, at most", "number", "", (value) => give("budget", { epochs: Number(value) })),
         oneValue("Seconds, at most", "number", "", (value) => give("budget", { seconds: Number(value) })),
@@ -59,7 +69,7 @@ export function runOrders() {
         oneValue("Note on the run", "text", "", (text) => give("note", { text })),
         h("button", { type: "button", onclick: () => confirm("End the whole run? It can be resumed.") && give("stop", {}) }, "Stop the run")),
       h("h3", {}, "Add a trial"),
-      settingsForm(null, "Add", (set, name) => give("add", { set }, name)), answer);
+      settingsForm(null, "Add", (set, name) => give("add", { set }, name), answer)];
   };
   when("data", update);
   return element;
@@ -72,18 +82,28 @@ function oneValue(label, type, value, give) {
     input, h("button", {}, label));
 }
 
-/** A field for each setting that differs between trials; a clone sends those that were changed. */
-function settingsForm(trial, verb, give) {
+/** A field for each setting that differs between trials, and one for others; a clone sends those that were changed. */
+function settingsForm(trial, verb, give, answer) {
   const name = h("input", { type: "text", required: trial === null, placeholder: trial ? "by itself" : "", name: "name" });
   const inputs = settingIds().map((id) => [id, h("input", { type: "text", value: trial?.get(id) ?? "", name: id, size: "10" })]);
+  const others = h("input", { type: "text", name: "others", size: "26", placeholder: "seed=3 batch_size=16" });
   const submit = (event) => {
     event.preventDefault();
     const changed = inputs.filter(([id, input]) => input.value !== "" && input.value !== String(trial?.get(id) ?? ""));
-    give(Object.fromEntries(changed.map(([id, input]) => [id.slice("settings.".length), parsed(input.value)])), name.value);
+    const pairs = others.value.split(/\s+/).filter(Boolean).map((word) => /^([^=]+)=(.+)$/.exec(word) ?? word);
+    const wrong = pairs.find((pair) => typeof pair === "string");
+    if (wrong) {
+      answer.className = "answer bad";
+      fill(answer, `other settings: must be NAME=VALUE, got ${wrong}`);
+      return;
+    }
+    give(Object.fromEntries([...changed.map(([id, input]) => [id.slice("settings.".length), input.value]), ...pairs.map(([, key, value]) => [key, value])]
+      .map(([key, text]) => [key, parsed(text)])), name.value);
   };
   return h("form", { class: "order", "data-order": verb.toLowerCase(), onsubmit: submit },
     h("label", { class: "field" }, h("span", {}, "name"), name),
     inputs.map(([id, input]) => h("label", { class: "field" }, h("span", {}, labelOf(id)), input)),
+    h("label", { class: "field" }, h("span", {}, "other settings"), others),
     h("button", {}, verb));
 }
 
@@ -91,6 +111,13 @@ const settingIds = () => columns().filter(({ kind }) => kind === "setting").map(
 
 function parsed(text) {
   if (text === "true" || text === "false") return text === "true";
+  if (/^[[{]/.test(text)) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text; // the run says what is wrong with it
+    }
+  }
   return text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
 

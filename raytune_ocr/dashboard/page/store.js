@@ -2,7 +2,7 @@
 
 import { ask } from "page/api.js";
 
-export const store = { runs: [], trials: [], readOnly: true, brushes: new Map() };
+export const store = { runs: [], trials: [], readOnly: true };
 const listeners = new Map();
 const DEFAULTS = { sort: "score", x: "epoch", smooth: "0" };
 
@@ -56,6 +56,8 @@ export function select(keys) {
 
 const MOST = 6; // trials beside each other
 
+addEventListener("hashchange", () => location.reload()); // `set` changes it without this event
+
 // Data
 
 /** Take what changed since the last time; whether anything did. */
@@ -65,19 +67,17 @@ export async function refresh() {
   store.readOnly = answer.read_only;
   let changed = false;
   for (const [number, document] of answer.runs.entries()) {
-    let run = store.runs[number];
-    if (run && run.generation !== document.generation && since) {
-      store.runs[number] = run = null;
-      const fresh = await ask("state", { since: since.split(",").map((v, n) => (n === number ? 0 : v)) });
-      Object.assign(document, fresh.runs[number]);
-    }
-    if (run?.version === document.version) continue;
+    const run = store.runs[number];
+    if (run && run.version >= document.version) continue; // a later answer was here before
     changed = true;
-    store.runs[number] = merged(run, document, number);
+    const same = run?.generation === document.generation; // else it has all trials
+    store.runs[number] = merged(same ? run : null, document, number);
   }
   if (changed) {
     store.trials = store.runs.flatMap((run) => [...run.trials.values()]);
+    allColumns = columnsOf(store.runs);
     filtered = null;
+    inBrushes.clear();
     tell("data");
   }
   return changed;
@@ -103,10 +103,18 @@ function trialOf(row, index, run) {
   };
 }
 
-/** The columns of all runs, each once. */
-export function columns() {
+let allColumns = [];
+
+/** The columns of all runs, each once; settings in which only the runs differ are among them. */
+export const columns = () => allColumns;
+
+function columnsOf(runs) {
   const found = new Map();
-  for (const run of store.runs) for (const column of run.columns) found.set(column.id, column);
+  for (const run of runs) for (const column of run.columns) found.set(column.id, column);
+  for (const id of new Set(runs.flatMap((run) => Object.keys(run.constants)))) {
+    const values = new Set(runs.map((run) => JSON.stringify(run.constants[id])));
+    if (!found.has(id) && values.size > 1) found.set(id, { id, kind: "setting" });
+  }
   return [...found.values()];
 }
 
@@ -136,10 +144,48 @@ export function visible(without = null) {
     filtered = store.trials.filter((trial) => tests.every((test) => test(trial)));
   }
   let shown = filtered;
-  for (const [view, keys] of store.brushes) {
-    if (view !== without) shown = shown.filter((trial) => keys.has(trial.key));
+  for (const view of brushTests.keys()) {
+    const keys = view === without ? null : inBrush(view);
+    if (keys) shown = shown.filter((trial) => keys.has(trial.key));
   }
   return shown;
+}
+
+// Brushes: ranges in a view, kept in the URL; a trial that comes later is tested like the others
+
+const brushTests = new Map(); // by view
+const inBrushes = new Map(); // by view, keys of trials, until something changes
+
+/** Let a view brush; `makeTest` makes a test of a trial from ranges. */
+export function brushable(view, makeTest) {
+  brushTests.set(view, makeTest);
+}
+
+/** The ranges that are brushed in a view, or null. */
+export function rangesOf(view) {
+  try {
+    return JSON.parse(get(`brush.${view}`) || "null");
+  } catch {
+    return null; // a URL that somebody shortened
+  }
+}
+
+/** The keys of the trials inside the ranges of a view; null: nothing is brushed. */
+export function inBrush(view) {
+  const ranges = rangesOf(view);
+  if (!ranges) return null;
+  if (!inBrushes.has(view)) {
+    inBrushes.set(view, new Set(store.trials.filter(brushTests.get(view)(ranges)).map(({ key }) => key)));
+  }
+  return inBrushes.get(view);
+}
+
+/** Test the trials again, because what the ranges of a view are compared with has changed. */
+export function brushAgain(view) {
+  const before = inBrushes.get(view);
+  inBrushes.delete(view);
+  const now = inBrush(view);
+  if (before && now && (before.size !== now.size || [...now].some((key) => !before.has(key)))) tell("filter");
 }
 
 /** Filter by text. */
@@ -148,16 +194,17 @@ export function filter(text) {
   set("q", text, "filter");
 }
 
-/** Filter by the trials that were brushed in a view; null: all. */
-export function brush(view, keys) {
-  if (keys) store.brushes.set(view, keys);
-  else if (!store.brushes.delete(view)) return;
-  tell("filter");
+/** Filter by ranges in a view; null: all trials. */
+export function brush(view, ranges) {
+  if (!ranges && !rangesOf(view)) return;
+  inBrushes.delete(view);
+  set(`brush.${view}`, ranges ? JSON.stringify(ranges) : "", "filter");
 }
 
 /** Forget every filter. */
 export function clearFilters() {
-  store.brushes.clear();
+  inBrushes.clear();
+  for (const view of brushTests.keys()) set(`brush.${view}`, "");
   filter("");
   tell("clear");
 }
@@ -169,7 +216,7 @@ function testOf(word) {
     return (trial) => WORDS.some((id) => String(trial.get(id) ?? "").toLowerCase().includes(text));
   }
   const [, name, operator, value] = parts;
-  const ids = columns().map((column) => column.id);
+  const ids = [...columns().map((column) => column.id), ...store.runs.flatMap((run) => Object.keys(run.constants))];
   const id = ids.find((each) => each === name) ?? ids.find((each) => each.endsWith(`.${name}`))
     ?? ids.find((each) => each.includes(name));
   return (trial) => id !== undefined && compares(trial.get(id), operator, value);

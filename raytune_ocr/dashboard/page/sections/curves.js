@@ -1,8 +1,8 @@
 // Learning curves of all visible trials, with rungs and pauses.
 
-import { axis, brushing, Chart, css, lines, runColor, tooltip, upright } from "page/charts.js";
+import { axis, brushing, Chart, css, FAINT, lines, runColor, tooltip, upright } from "page/charts.js";
 import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
-import { brush, byScore, columns, curvesOf, get, select, selection, set, store, visible, when } from "page/store.js";
+import { brush, brushable, brushAgain, byScore, columns, curvesOf, get, inBrush, rangesOf, select, selection, set, store, visible, when } from "page/store.js";
 
 const NAMED = 8; // lines with a colour of their own
 const MOST_OTHERS = 300; // grey lines of a run: more of them are one grey area
@@ -11,9 +11,9 @@ const X = [["epoch", "epoch"], ["seconds", "time (s)"], ["cpu_hours", "cost (CPU
 
 export function makeCurves() {
   const controls = h("div", { class: "controls" });
-  const hover = h("p", { class: "hover" });
+  const hover = h("p", { class: "hover" }, HINT);
   const chart = new Chart("Learning curves of the visible trials", draw, 380);
-  const rectangle = brushing(chart, brushed);
+  const rectangle = brushing(chart, (ranges) => brush("curves", ranges), () => rangesOf("curves"));
   let shownLines = []; // [{trial, points}]
 
   chart.plot.getZr().on("mousemove", ({ offsetX, offsetY }) => {
@@ -29,7 +29,11 @@ export function makeCurves() {
 
   function drawControls() {
     const metrics = columns().filter(({ kind }) => kind === "metric").map(({ id }) => id.slice("metrics.".length));
-    const change = (name) => (value) => { set(name, value === true ? "1" : value || ""); update(); };
+    const change = (name) => (value) => {
+      set(name, value === true ? "1" : value || "");
+      if (name === "x" || name === "metric") clear(); // the rectangle is of other axes
+      update();
+    };
     fillIfNew(controls, [metrics, metric(), ...["x", "smooth", "logx", "logy"].map(get)], () => [
       choice("metric", metrics.map((name) => [name, labelOf(name)]), metric(), change("metric")),
       choice("by", X, get("x"), change("x")),
@@ -37,13 +41,21 @@ export function makeCurves() {
       check("log x", get("logx"), change("logx")),
       check("log y", get("logy"), change("logy")),
       h("button", { type: "button", onclick: rectangle.start }, "Brush"),
-      h("button", { type: "button", onclick: () => { rectangle.clear(); brush("curves", null); } }, "Clear brush"),
+      h("button", { type: "button", onclick: clear }, "Clear brush"),
     ]);
+  }
+
+  const clear = () => { rectangle.clear(); brush("curves", null); };
+
+  async function load() {
+    const curves = await Promise.all(store.runs.map((run) => curvesOf(run, metric())));
+    brushAgain("curves");
+    return curves;
   }
 
   async function update() {
     drawControls();
-    const curves = await Promise.all(store.runs.map((run) => curvesOf(run, metric())));
+    const curves = await load();
     const weight = Number(get("smooth"));
     shownLines = [];
     for (const trial of visible("curves").toSorted(byScore)) {
@@ -51,13 +63,12 @@ export function makeCurves() {
       if (curve) shownLines.push({ trial, curve, points: pointsOf(curve, get("x"), weight) });
     }
     chart.render();
-    fill(hover, HINT);
   }
 
   function draw() {
     if (!shownLines.length) return null;
     const chosen = new Set(selection());
-    const inside = store.brushes.get("curves");
+    const inside = inBrush("curves");
     const known = shownLines.filter(({ trial }) => !inside || inside.has(trial.key));
     const named = known.filter(({ trial }) => chosen.has(trial.key));
     if (named.length < NAMED) named.push(...known.filter((each) => !named.includes(each)).slice(0, NAMED - named.length));
@@ -78,7 +89,7 @@ export function makeCurves() {
   function others(named) {
     return store.runs.map((run) => ({
       type: "line", name: `others of ${run.name}`, silent: true, symbol: "none", z: 1, connectNulls: false,
-      lineStyle: { width: 1, opacity: 0.35, color: store.runs.length > 1 ? runColor(run.number) : css("--soft-line") },
+      lineStyle: store.runs.length > 1 ? { width: 1, opacity: FAINT, color: runColor(run.number) } : { width: 1, color: css("--soft-line") },
       data: sampled(shownLines.filter((each) => each.trial.run === run.number && !named.includes(each)))
         .flatMap(({ points }) => [...points, [null, null]]),
     }));
@@ -125,14 +136,18 @@ export function makeCurves() {
     return found;
   }
 
-  function brushed(range) {
-    if (!range) return brush("curves", null);
-    const [[left, right], [low, high]] = range;
+  /** Whether a trial has a point in the rectangle; one that no curve has come of yet is not hidden. */
+  function testOf([[left, right], [low, high]]) {
     const inside = ([x, y]) => y !== null && x >= left && x <= right && y >= low && y <= high;
-    const keys = shownLines.filter(({ points }) => points.some(inside)).map(({ trial }) => trial.key);
-    return brush("curves", new Set(keys));
+    return (trial) => {
+      const held = store.runs[trial.run].curves.get(metric());
+      const curve = held?.curves[trial.name];
+      return !held || Boolean(curve) && pointsOf(curve, get("x"), Number(get("smooth"))).some(inside);
+    };
   }
 
+  brushable("curves", testOf);
+  when("data", () => rangesOf("curves") && load().catch(() => null)); // also while the chart is not seen
   when("clear", () => rectangle.clear());
   return { element: h("div", {}, controls, chart.element, hover), update, chart, has: () => columns().some(({ kind }) => kind === "metric") };
 }

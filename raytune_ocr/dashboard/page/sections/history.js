@@ -1,6 +1,6 @@
 // The best score so far, and the Pareto front of any two columns.
 
-import { axis, Chart, css, runColor, tooltip, upright } from "page/charts.js";
+import { axis, Chart, css, FAINT, runColor, tooltip, upright } from "page/charts.js";
 import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { columns, get, meritOf, scored, select, set, store, visible } from "page/store.js";
 import { scoreLabel } from "page/sections/table.js";
@@ -38,7 +38,7 @@ export function makeHistory() {
     steps.push([order.get(trials.at(-1).name), steps.at(-1)[1]]);
     const color = runColor(run.number);
     return [
-      { type: "scatter", name: run.name, symbolSize: 5, itemStyle: { color, opacity: 0.55 }, data: trials.map((trial) => [order.get(trial.name), trial.get("score"), trial.key, trial.label]) },
+      { type: "scatter", name: run.name, symbolSize: 5, itemStyle: { color, opacity: FAINT }, data: trials.map((trial) => [order.get(trial.name), trial.get("score"), trial.key, trial.label]) },
       { type: "line", name: `${run.name}, best so far`, step: "end", symbol: "none", lineStyle: { color, width: 2 }, color, data: steps },
     ];
   }
@@ -86,10 +86,10 @@ export function makePareto() {
       yAxis: upright(q === "score" ? scoreLabel() : labelOf(q)),
       series: [
         ...store.runs.map((run) => ({
-          type: "scatter", name: run.name, symbolSize: 6, itemStyle: { color: runColor(run.number), opacity: 0.5 },
+          type: "scatter", name: run.name, symbolSize: 6, itemStyle: { color: runColor(run.number), opacity: FAINT },
           data: trials.filter((trial) => trial.run === run.number && !on.has(trial)).map(point),
         })),
-        { type: "line", name: "Pareto front", step: up[0] === up[1] ? "start" : "end", symbolSize: 9, color: css("--bad"), data: front.map(point) },
+        { type: "line", name: "Pareto front", step: up[0] ? "start" : "end", symbolSize: 9, color: css("--bad"), data: front.map(point) },
       ],
     };
   }

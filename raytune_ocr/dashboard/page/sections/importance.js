@@ -14,13 +14,24 @@ export function makeImportance() {
   const note = h("p", { class: "hover" });
   const chart = new Chart("Importance of the settings", draw, 200);
   let found = [];
-  let next = 0;
+  let [next, timer, versions, due] = [0, null, "", false];
 
-  async function update() {
-    if (Date.now() < next) return;
-    next = Date.now() + AGAIN;
+  /** Ask for an estimate, unless one is young; the other sections do not wait for it. */
+  function update() {
+    const now = store.runs.map(({ version }) => version).join(",");
+    due = timer !== null;
+    if (due || now === versions) return;
+    timer = setTimeout(() => estimate().finally(() => {
+      timer = null;
+      if (due) update();
+    }), Math.max(0, next - Date.now()));
+  }
+
+  async function estimate() {
+    versions = store.runs.map(({ version }) => version).join(",");
     if (!found.length) fill(note, "estimating …");
     found = await Promise.all(store.runs.map((run) => ask("importance", { run: run.number }).catch((error) => ({ ours: [], fanova: [], note: error.message }))));
+    next = Date.now() + AGAIN;
     chart.element.style.height = `${90 + 2.2 * BAR * names().length}px`;
     chart.plot?.resize();
     chart.render();

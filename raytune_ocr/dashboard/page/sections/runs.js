@@ -1,15 +1,15 @@
 // The runs at a glance: state, best trial, what made them, and in what they differ.
 
-import { duration, fill, h, labelOf, plainTable, shown } from "page/dom.js";
+import { duration, fillIfNew, h, labelOf, plainTable, shown } from "page/dom.js";
 import { byScore, columns, store } from "page/store.js";
 
 const OPTIONS = ["search", "scheduler", "grace_period", "reduction_factor", "epoch_budget", "max_trials", "confirm", "warm_start"];
 
 export function makeRuns() {
   const element = h("div");
-  const update = () => fill(element, plainTable(
-    ["", ...store.runs.map((run, at) => (store.runs.length > 1 ? `${at + 1}: ${run.name}` : run.name))],
-    provenance(), "What made each run, and in what they differ"), orders());
+  const head = () => ["", ...store.runs.map((run, at) => (store.runs.length > 1 ? `${at + 1}: ${run.name}` : run.name))];
+  const state = () => store.runs.map((run) => [run.name, [...factsOf(run)], run.orders]);
+  const update = () => fillIfNew(element, state(), () => [plainTable(head(), provenance(), "What made each run, and in what they differ"), ...orders()]);
   return { element, update };
 }
 
@@ -21,7 +21,8 @@ function orders() {
 
 export function makeOverview() {
   const element = h("div", { class: "cards" });
-  return { element, update: () => fill(element, store.runs.map(card)) };
+  const update = () => fillIfNew(element, store.runs.map(({ name, version }) => [name, version]), () => store.runs.map(card));
+  return { element, update };
 }
 
 function card(run) {
@@ -85,10 +86,8 @@ function factsOf(run) {
 
 /** The settings of the best trial that differ between the trials of all runs. */
 function bestSettings(best) {
-  const ids = new Set(columns().filter(({ kind }) => kind === "setting").map(({ id }) => id));
-  const all = [...new Set(store.runs.flatMap((run) => Object.keys(run.constants)))];
-  for (const id of all) if (new Set(store.runs.map((run) => String(run.constants[id]))).size > 1) ids.add(id);
-  return Object.fromEntries([...ids].map((id) => [`best trial: ${labelOf(id)}`, best?.get(id)]));
+  const settings = columns().filter(({ kind }) => kind === "setting");
+  return Object.fromEntries(settings.map(({ id }) => [`best trial: ${labelOf(id)}`, best?.get(id)]));
 }
 
 const text = (value) => (Array.isArray(value) ? value.join(", ") : value);

@@ -1,9 +1,9 @@
 // The score over one setting (slice), and over two (contour).
 
-import { axisOf, Chart, colorScale, css, extent, runColor, tooltip, upright } from "page/charts.js";
+import { axisOf, Chart, colorScale, css, extent, FAINT, runColor, tooltip, upright } from "page/charts.js";
 import { choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { get, scored, select, set, store, visible } from "page/store.js";
-import { shownSettings } from "page/sections/parallel.js";
+import { settingsWith } from "page/sections/parallel.js";
 import { scoreLabel } from "page/sections/table.js";
 
 const CELLS = 28; // of the contour, along each axis
@@ -17,7 +17,7 @@ export function makeSpace() {
   const note = h("p", { class: "hover" });
 
   function chosen() {
-    const ids = shownSettings(store.trials);
+    const ids = settingsWith(store.trials);
     const a = ids.includes(get("a")) ? get("a") : ids[0];
     const b = ids.includes(get("b")) && get("b") !== a ? get("b") : ids.find((id) => id !== a);
     return { ids, a, b };
@@ -44,7 +44,7 @@ export function makeSpace() {
       tooltip: tooltip(named), xAxis: x.axis,
       yAxis: upright(scoreLabel(), { type: axisOf("", trials.map((trial) => trial.get("score"))).axis.type }),
       series: store.runs.map((run) => ({
-        type: "scatter", name: run.name, symbolSize: 7, itemStyle: { opacity: 0.75, color: runColor(run.number) },
+        type: "scatter", name: run.name, symbolSize: 7, itemStyle: { opacity: FAINT, color: runColor(run.number) },
         data: points(trials.filter((trial) => trial.run === run.number)),
       })),
     };
@@ -68,7 +68,7 @@ export function makeSpace() {
     };
   }
 
-  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update, has: () => scored().length > 0 && shownSettings(store.trials).length > 0 };
+  return { element: h("div", {}, controls, h("div", { class: "pair" }, slice.element, contour.element), note), update, has: () => scored().length > 0 && settingsWith(store.trials).length > 0 };
 }
 
 const named = ({ value }) => (value[3] ? `${value[3].replace(/^\d+\//, "")}\n${scoreLabel()} ${shown(value[2])}` : "");

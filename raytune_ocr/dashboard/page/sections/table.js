@@ -20,12 +20,14 @@ export function makeTable(open) {
   const body = h("div", { class: "rows", role: "rowgroup", onclick: choose });
   const head = h("div", { class: "head", role: "row" });
   const grid = h("div", {
-    class: "grid", role: "grid", tabindex: "0", "aria-label": "Trials",
+    class: "grid", role: "grid", tabindex: "0", "aria-label": "Trials", "aria-multiselectable": "true",
     onscroll: () => draw(), onkeydown: keys,
   }, head, body);
   const picker = h("details", { class: "picker" }, h("summary", {}, "Columns"), h("div", { class: "checks" }));
   let rows = [];
   let active = 0;
+  let activeKey = null; // of the trial there, once a user has gone to it
+  let several = false; // a click adds to the selection
 
   function shownColumns() {
     const all = columns();
@@ -50,7 +52,8 @@ export function makeTable(open) {
 
   function update() {
     rows = sorted();
-    active = Math.min(active, Math.max(0, rows.length - 1));
+    const at = rows.findIndex(({ key }) => key === activeKey);
+    active = at >= 0 ? at : Math.min(active, Math.max(0, rows.length - 1));
     drawHead();
     grid.style.height = `min(26rem, 65vh, ${(rows.length + 1) * ROW + SCROLLBAR}px)`;
     body.style.height = `${rows.length * ROW}px`;
@@ -88,6 +91,8 @@ export function makeTable(open) {
     const last = Math.min(rows.length, first + Math.ceil(grid.clientHeight / ROW) + 2 * SPARE);
     const shownNow = shownColumns();
     const chosen = new Set(selection());
+    if (active >= first && active < last) grid.setAttribute("aria-activedescendant", `row-${active}`);
+    else grid.removeAttribute("aria-activedescendant");
     fill(body, rows.slice(first, last).map((trial, at) => drawRow(trial, first + at, shownNow, chosen)));
   }
 
@@ -95,8 +100,9 @@ export function makeTable(open) {
     const row = h("div", {
       class: `row${number === active ? " active" : ""}`, role: "row", "aria-rowindex": String(number + 2),
       "aria-selected": String(chosen.has(trial.key)), "data-trial": trial.name,
-      "data-number": String(number),
+      "data-number": String(number), id: `row-${number}`,
     }, shownNow.map(({ id, kind }) => h("div", {
+      title: cell(trial, id), // the cell may be too narrow for it
       class: `cell ${kind}${typeof trial.get(id) === "number" ? " number" : ""} ${id === "status" ? trial.get(id) : ""}`,
       role: id === "trial" ? "rowheader" : "gridcell",
     }, cell(trial, id))));
@@ -105,19 +111,25 @@ export function makeTable(open) {
   }
 
   /** Open the row under the pointer: news may have replaced it since the button went down. */
-  function choose({ clientX, clientY }) {
+  function choose({ clientX, clientY, ctrlKey, metaKey }) {
     const row = document.elementFromPoint(clientX, clientY)?.closest(".row");
     if (!row) return;
-    active = Number(row.dataset.number);
-    open(rows[active]);
+    go(Number(row.dataset.number));
+    if (several || ctrlKey || metaKey) toggle(rows[active].key);
+    else open(rows[active]);
     draw();
+  }
+
+  function go(number) {
+    active = number;
+    activeKey = rows[number]?.key ?? null;
   }
 
   function keys(event) {
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -rows.length, End: rows.length };
     if (event.target !== grid) return;
     if (event.key in moves) {
-      active = Math.max(0, Math.min(rows.length - 1, active + moves[event.key]));
+      go(Math.max(0, Math.min(rows.length - 1, active + moves[event.key])));
       const top = active * ROW;
       if (top < grid.scrollTop) grid.scrollTop = top;
       if (top + 2 * ROW > grid.scrollTop + grid.clientHeight) grid.scrollTop = top + 2 * ROW - grid.clientHeight;
@@ -142,7 +154,7 @@ export function makeTable(open) {
   when("data filter", update);
   when("selection", draw);
   new ResizeObserver(draw).observe(grid);
-  return h("div", {}, picker, grid);
+  return h("div", {}, h("div", { class: "above" }, picker, check("Choose several", several, (on) => { several = on; })), grid);
 }
 
 /** What the score is called. */

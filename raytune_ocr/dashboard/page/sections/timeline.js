@@ -1,14 +1,14 @@
 // Trials on nodes over time, and what they cost.
 
 import { axis, Chart, css, tooltip } from "page/charts.js";
-import { duration, fill, h, plainTable, shown } from "page/dom.js";
+import { duration, fillIfNew, h, plainTable, shown } from "page/dom.js";
 import { curvesOf, select, store, visible } from "page/store.js";
 
 const LANE = 14; // pixels
 const MOST_HEIGHT = 900;
 
 export function makeTimeline() {
-  const note = h("p", { class: "hover" });
+  const note = h("p", { class: "hover" }, "A bar lasts from the start of a trial's first epoch to the end of its last one; thin parts are times in which it did not train.");
   const chart = new Chart("Trials on nodes over time", draw, 260);
   chart.on("click", ({ value }) => value?.[4] && select([value[4]]));
 
@@ -22,7 +22,6 @@ export function makeTimeline() {
     chart.element.style.height = `${Math.min(MOST_HEIGHT, 90 + LANE * 1.5 * lanes.length)}px`;
     chart.plot?.resize();
     chart.render();
-    fill(note, "A bar lasts from the start of a trial's first epoch to the end of its last one; thin parts are pauses.");
   }
 
   const trials = () => visible().filter((trial) => trial.get("began") !== null);
@@ -106,9 +105,10 @@ export function makeCosts() {
     });
     const rows = ["", "trials", "epochs", "training time", "CPU-hours", "GPU-hours", "kWh", "cost", "CPU-hours saved by early stopping", "cost saved", "peak memory (MiB)"]
       .map((name, at) => [name, ...figures.map((each) => each[at])]);
-    fill(element, plainTable(rows[0], rows.slice(1), "Resources and cost"),
+    fillIfNew(element, [rows, store.runs.map(({ results }) => results.costs)], () => [
+      plainTable(rows[0], rows.slice(1), "Resources and cost"),
       h("p", { class: "hover" }, "Hours are the time of epochs by the resources reserved; saved is what the epochs that were not trained would have cost."),
-      store.runs.flatMap(presets));
+      ...store.runs.flatMap(presets)]);
   }
 
   return { element, update, has: () => store.trials.some((trial) => trial.get("seconds")) };

@@ -2,15 +2,15 @@
 
 import { ask, frozen } from "page/api.js";
 import { fill, fillIfNew, h, labelOf, plainTable, shown } from "page/dom.js";
-import { trialOrders } from "page/orders.js";
+import { tagsOf, trialOrders } from "page/orders.js";
 import { columns, select, selection, store, toggle } from "page/store.js";
 
 const FACTS = ["status", "stop_reason", "score", "best_epoch", "epochs", "seconds", "cpu_hours", "gpu_hours", "node", "parent", "error", "tags", "notes"];
 
 export function makeTrial() {
-  const empty = h("p", { class: "hover" }, "Choose a trial in the table or in a chart: its settings, log and orders appear here. Choose several with the space bar or with “Compare”.");
-  const [top, facts, logs] = [h("div"), h("div"), h("div", { class: "logs" })];
-  const element = h("div", {}, empty, top, facts, logs);
+  const empty = h("p", { class: "hover" }, "Choose a trial in the table or in a chart: its settings, log and orders appear here. Choose several with “Choose several”, a click with Ctrl, the space bar or “Compare with”.");
+  const [top, tags, facts, logs] = [h("div"), h("div"), h("div"), h("div", { class: "logs" })];
+  const element = h("div", {}, empty, top, tags, facts, logs);
 
   function update() {
     const chosen = selection().map((key) => store.trials.find((trial) => trial.key === key)).filter(Boolean);
@@ -20,7 +20,8 @@ export function makeTrial() {
       h("div", { class: "controls" }, chosen.map(head), others(chosen)),
       chosen.length === 1 ? trialOrders(chosen[0]) : null,
     ] : []));
-    fill(facts, chosen.length ? comparison(chosen) : null);
+    fillIfNew(tags, chosen.map((trial) => [trial.key, trial.get("tags")]), () => chosen.map(tagsOf));
+    fillIfNew(facts, chosen.map(valuesOf), () => (chosen.length ? [comparison(chosen), constants(chosen)] : []));
     fillIfNew(logs, failed.map(({ key }) => key), () => failed.map(log));
   }
 
@@ -33,10 +34,28 @@ function head(trial) {
 }
 
 function others(chosen) {
-  const select_ = h("select", { onchange: () => select_.value && select([...chosen.map(({ key }) => key), select_.value]) },
-    h("option", { value: "" }, "Compare with …"),
-    store.trials.slice(0, 500).filter((trial) => !chosen.includes(trial)).map((trial) => h("option", { value: trial.key }, trial.label)));
-  return h("label", { class: "field" }, h("span", { class: "unseen" }, "Compare with"), select_);
+  const names = h("datalist", { id: "other-trials" });
+  const keys = chosen.map(({ key }) => key);
+  const compare = () => {
+    const other = store.trials.find(({ key, label }) => label === field.value && !keys.includes(key));
+    if (other) select([...keys, other.key]);
+  };
+  const field = h("input", {
+    list: names.id, placeholder: "Compare with …", "aria-label": "Compare with", size: "16", onchange: compare,
+    onfocus: () => fill(names, store.trials.map(({ label }) => h("option", { value: label }))),
+  });
+  return h("span", { class: "field" }, field, names);
+}
+
+const valuesOf = (trial) => [trial.key, ...[...columns().map(({ id }) => id), ...FACTS].map((id) => trial.get(id))];
+
+/** The settings that all trials of these runs have in common. */
+function constants(chosen) {
+  const differing = new Set(columns().map(({ id }) => id));
+  const all = Object.assign({}, ...chosen.map((trial) => store.runs[trial.run].constants));
+  const rows = Object.entries(all).filter(([id, value]) => !differing.has(id) && value !== null && value !== "");
+  return rows.length ? h("details", {}, h("summary", {}, `${rows.length} settings that are the same in all trials`),
+    plainTable(["setting", "value"], rows.map(([id, value]) => [labelOf(id), value]), "Settings that are the same in all trials")) : null;
 }
 
 /** Facts, settings and metrics, a column a trial; of several trials the settings that differ first. */
