@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from raytune_ocr.results.journal_lines import finite
+
 FOLDER = Path(__file__).parent / "page"
 SCRIPT, STYLE, MODULE = "text/javascript", "text/css", ".js"
 PLOTS = "vendor/echarts.min.js"
@@ -91,7 +93,7 @@ def _page(
 
 def json_in_html(value: Any) -> str:
     """Return JSON that no text in it can end the script element of."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,3 +31,5 @@ def page_of(folder: Path) -> Iterator[None]:
             process.wait(GIVE_UP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
+        again = shlex.join(["python", "-m", "raytune_ocr.dashboard", str(folder)])
+        print(f"dashboard: ended with the run; to see it again: {again}", flush=True)

@@ -21,7 +21,7 @@ def comparison(runs: Sequence[RunSnapshot]) -> str:
     names = list(dict.fromkeys(name for column in columns for name in column))
     rows = [[name, *(shown(column.get(name)) for column in columns)] for name in names]
     differing = [row for row in rows if len(set(row[1:])) > 1]
-    head = ["", *(run.folder.name for run in runs)]
+    head = ["", *(run.name for run in runs)]
     same = len(rows) - len(differing)
     return "\n".join([*_aligned([head, *differing]), f"the same in all runs: {same} facts"])
 

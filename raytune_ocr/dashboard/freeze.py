@@ -15,6 +15,7 @@ from raytune_ocr.dashboard.snapshot import RunSnapshot, snapshots
 from raytune_ocr.errors import RaytuneOCRError
 from raytune_ocr.files import make_folder, replacing
 
+TIMES = 4  # figures of an epoch besides its metrics
 MOST_CURVES = 1_000_000  # figures in the file; beyond it only curves of the monitored metric
 
 
@@ -36,7 +37,7 @@ def freeze(
     """
     runs = snapshots(sources)
     content = frozen_data(runs, data)
-    title = ", ".join(run.folder.name for run in runs)
+    title = ", ".join(run.name for run in runs)
     make_folder(path.parent)
     with replacing(path) as aside:
         aside.write_text(frozen_page(content, title, refresh), encoding="utf-8")
@@ -59,11 +60,19 @@ def frozen_data(runs: Sequence[RunSnapshot], data: str | None) -> dict[str, Any]
 
 
 def _curves(run: RunSnapshot, document: dict[str, Any]) -> dict[str, Any]:
-    """Return curves by metric: of all metrics, unless that is too much."""
+    """Return `values` by metric and trial, of all metrics unless that is too much, and `times`.
+
+    The times, once for all metrics, are the other entries of a trial's curve.
+    """
     metrics = [c["id"].partition(".")[2] for c in document["columns"] if c["kind"] == "metric"]
     epochs = sum(len(trial.epochs) for trial in run.replay.trials.values())
-    chosen = metrics if epochs * len(metrics) <= MOST_CURVES else [document["metric"]]
-    return {metric: run.curves(metric) for metric in chosen}
+    fits = epochs * (len(metrics) + TIMES) <= MOST_CURVES
+    values: dict[str, dict[str, Any]] = {}
+    times: dict[str, Any] = {}
+    for metric in metrics if fits else [document["metric"]]:
+        times = run.curves(metric)
+        values[metric] = {name: curve.pop("value") for name, curve in times.items()}
+    return {"times": times, "values": values}
 
 
 def _reader(run: RunSnapshot, data: str | None) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from raytune_ocr.results.journal_lines import finite
 
 FORESTS = 5  # of fANOVA, each with another seed
 TREES = 32
-MOST_OF_FOREST = 500  # trials: its time grows faster than their number
+MOST_OF_FOREST = 200  # trials: its time grows faster than their number
 LOG_FROM = 50  # the ratio of the largest to the smallest value, from which the scale is a log
 FEW = f"An estimate needs at least {FEWEST_TRIALS} trials with a score."
 
@@ -44,50 +46,75 @@ def importances(source: Path, document: dict[str, Any]) -> dict[str, Any]:
 def fanova_of(document: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """Return fANOVA's importance of each setting, and why there is none."""
     try:
-        import optuna
+        import optuna  # noqa: F401
         import sklearn  # noqa: F401, which Optuna needs for fANOVA alone
-        from optuna.importance import FanovaImportanceEvaluator
     except ImportError:
         return [], "fANOVA needs Optuna and scikit-learn: pip install 'raytune-ocr[optuna]'"
-    rows, drawn = _complete_rows(document)
-    if len(rows) < FEWEST_TRIALS or not drawn:
+    rows, drawn, partial = _scored_rows(document)
+    without = f"fANOVA leaves out what some trials have no value of: {partial}." if partial else ""
+    if len(rows) < FEWEST_TRIALS:
         return [], FEW
+    if not drawn:
+        return [], without or FEW
     if len({row["score"] for row in rows}) == 1:
         return [], "All trials have the same score."
+    points = tuple((row["score"], *(row[name] for name in drawn)) for row in rows)
+    try:
+        found = _forests(document["mode"], tuple(drawn), points)
+    except RuntimeError as error:  # Optuna's: no tree found any variance
+        return [], f"fANOVA: {error}"
+    return [_spread(name, values) for name, values in found.items()], without
+
+
+@lru_cache(maxsize=8)
+def _forests(mode: str, names: tuple[str, ...], points: tuple[Any, ...]) -> dict[str, list[float]]:
+    """Return fANOVA's importance of each setting in forests of several seeds.
+
+    Args:
+        points: score and settings of each trial.
+    """
+    import optuna
+    from optuna.importance import FanovaImportanceEvaluator
+
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="minimize" if document["mode"] == "min" else "maximize")
-    kinds = {name: _distribution([row[name] for row in rows]) for name in drawn}
-    numeric = {n for n in drawn if all(_is_number(row[n]) for row in rows)}
-    for row in rows:
-        values = {n: float(row[n]) if n in numeric else str(row[n]) for n in drawn}
-        study.add_trial(
-            optuna.trial.create_trial(params=values, distributions=kinds, value=row["score"])
-        )
+    study = optuna.create_study(direction="minimize" if mode == "min" else "maximize")
+    columns = dict(zip(names, list(zip(*points, strict=True))[1:], strict=True))
+    kinds = {name: _distribution(values) for name, values in columns.items()}
+    read = {n: float if all(map(_is_number, values)) else str for n, values in columns.items()}
+    for score, *values in points:
+        params = {name: read[name](value) for name, value in zip(names, values, strict=True)}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=score))
     found = [
         optuna.importance.get_param_importances(
             study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=seed)
         )
         for seed in range(FORESTS)
     ]
-    return [_spread(name, [each.get(name, 0.0) for each in found]) for name in found[0]], ""
+    return {name: [each.get(name, 0.0) for each in found] for name in found[0]}
 
 
-def _complete_rows(document: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the trials that have a score and every setting, and the settings that differ."""
+def _scored_rows(document: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str], str]:
+    """Return the trials that have a score, the settings that differ and which all of them have.
+
+    The third value names the settings that some have no value of, such as conditional ones.
+    """
     names = [each["id"] for each in document["columns"]]
     drawn = [each["id"] for each in document["columns"] if each["kind"] == "setting"]
-    rows = [dict(zip(names, row, strict=True)) for row in document["trials"]]
-    whole = [r for r in rows if r["score"] is not None and all(r[n] is not None for n in drawn)]
-    if len(whole) > MOST_OF_FOREST:
-        whole = random.Random(0).sample(whole, MOST_OF_FOREST)
-    return whole, [name for name in drawn if len({str(row[name]) for row in whole}) > 1]
+    every = [dict(zip(names, row, strict=True)) for row in document["trials"]]
+    rows = [row for row in every if row["score"] is not None]
+    if len(rows) > MOST_OF_FOREST:
+        rows = random.Random(0).sample(rows, MOST_OF_FOREST)
+    partial = [name for name in drawn if any(row[name] is None for row in rows)]
+    whole = [name for name in drawn if name not in partial]
+    differing = [name for name in whole if len({str(row[name]) for row in rows}) > 1]
+    return rows, differing, ", ".join(name.removeprefix("settings.") for name in partial)
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _distribution(values: list[Any]) -> Any:
+def _distribution(values: Sequence[Any]) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if all(map(_is_number, values)):

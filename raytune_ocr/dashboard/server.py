@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from raytune_ocr.dashboard.importances import importances
 from raytune_ocr.dashboard.reader import reader_errors
 from raytune_ocr.dashboard.snapshot import RunSnapshot
 from raytune_ocr.errors import ConfigurationError, RaytuneOCRError
+from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.steering.inbox import send_order
 from raytune_ocr.results.steering.orders import new_order
 
@@ -70,6 +72,8 @@ class Dashboard:
             response = await handler(request)
         except RaytuneOCRError as error:
             response = web.json_response({"error": str(error)}, status=404)
+        except OSError as error:  # a folder that cannot be read now, such as on a lost mount
+            response = web.json_response({"error": str(error)}, status=503)
         response.headers.update(HEADERS)
         return response
 
@@ -144,7 +148,7 @@ class Dashboard:
         run = self._run(request)
         try:
             order = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or JSON too deep
             order = None
         if not isinstance(order, dict):
             return web.json_response({"accepted": False, "reason": "must be a mapping"}, status=400)
@@ -168,6 +172,9 @@ def _sent(run: RunSnapshot, content: Mapping[str, Any]) -> tuple[bool, str]:
         arguments = content.get("arguments", {})
         if not isinstance(arguments, dict) or set(RESERVED) & set(arguments):
             raise ConfigurationError("order: arguments: must be a mapping")
+        if isinstance(changes := arguments.get("set"), dict):
+            trial = run.replay.trials.get(str(content.get("trial")))
+            arguments = {**arguments, "set": _nested(changes, trial.config if trial else {})}
         order = new_order(str(content.get("action")), content.get("trial"), **arguments)
         answer = send_order(run.folder, order, ORDER_SECONDS)
     except (RaytuneOCRError, OSError) as error:
@@ -175,8 +182,33 @@ def _sent(run: RunSnapshot, content: Mapping[str, Any]) -> tuple[bool, str]:
     return answer.accepted, answer.reason
 
 
+def _nested(changes: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings by dotted names as mappings with what a trial's config has beside them.
+
+    `parameters` of a user's own training stay dotted: the order's reader takes them so.
+    """
+    nested: dict[str, Any] = {}
+    for name, value in changes.items():
+        first, _, rest = name.partition(".")
+        if not rest or first == "parameters":
+            nested[name] = value
+            continue
+        place = nested.setdefault(first, copy.deepcopy(config.get(first)) or {})
+        *parts, last = rest.split(".")
+        for part in parts:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise ConfigurationError(f"order: set: {name}: {first} has no such part")
+        place[last] = value
+    return nested
+
+
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    """Return JSON; NaN and infinities as null, looked for only where there is one."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(finite(value), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _response(content: bytes) -> web.Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from raytune_ocr.results.journal import STATE_FILE
 from raytune_ocr.results.journal_lines import finite
 from raytune_ocr.results.replay import Replay, TrialState
 from raytune_ocr.results.run_folders import run_folders
-from raytune_ocr.results.steering.orders import PAUSE_TRIAL
+from raytune_ocr.results.steering.orders import PAUSE_TRIAL, STOP_TRIAL
 from raytune_ocr.training.checkpoints.run_folder import RunFolder
 
 NO_PARENT = ("", 0)
@@ -52,7 +52,8 @@ class RunSnapshot:
 
     Attributes:
         folder: the output folder.
-        version: grows with each change of the journal.
+        name: the folder's name, with as many of its parents as tell it from other runs.
+        version: grows with each change of the journal or the results JSON.
 
     Raises:
         DataNotFoundError, DataLoaderError: it is neither.
@@ -61,11 +62,13 @@ class RunSnapshot:
     def __init__(self, source: str | os.PathLike[str], wait: bool = False) -> None:
         self.source = Path(source)
         self.folder = self.source if wait else folder_of(self.source)
+        self.name = self.folder.name
         self.tail = JournalTail(self.folder)
         self.replay = Replay()
         self.version = 0
         self._forget()
         self._results: tuple[int, dict[str, Any]] = (0, {})
+        self._modified = self._results_time()
         if not (wait or self.tail.path.exists()):
             self._read_results()
 
@@ -81,15 +84,17 @@ class RunSnapshot:
         self._pauses: dict[str, list[int]] = {}
         self._rungs: set[int] = set()
         self._outcomes: dict[str, dict[str, Any]] = {}  # of trials whose epochs are gone
+        self._stopped: set[str] = set()  # by an order
         self._annotations = Annotations()
         self._rows: dict[str, tuple[tuple[int, int, int], list[Any]]] = {}
 
     def refresh(self) -> None:
-        """Read what the journal gained."""
+        """Read what the journal gained; a run ends with its results JSON, after the last line."""
         entries, restarted = self.tail.read()
         if restarted:
             self._forget()
-        if not (entries or restarted):
+        before, self._modified = self._modified, self._results_time()
+        if not (entries or restarted or before != self._modified):
             return
         self.version += 1
         for entry in entries:
@@ -126,6 +131,8 @@ class RunSnapshot:
         if decision.decision == ORDER:
             self._annotations.note(decision)
             self._changed[decision.trial] = self.version
+            if decision.state.get("action") == STOP_TRIAL:
+                self._stopped.add(decision.trial)
         if decision.decision == PAUSE or decision.state.get("action") == PAUSE_TRIAL:
             self._pauses.setdefault(decision.trial, []).append(decision.epoch)
             self._changed[decision.trial] = self.version
@@ -174,6 +181,8 @@ class RunSnapshot:
         info = info_of(name, trial, self._parents.get(name, NO_PARENT))
         info |= {"tags": self._annotations.tags_of(name), "notes": self._annotations.notes_of(name)}
         info |= self._outcomes.get(name, {})
+        if name in self._stopped and not (trial.epochs or trial.is_finished):
+            info["status"] = STOPPED  # it will never begin
         settings, best = self._settings.get(name, {}), best_row(trial)
         idle = self._drawn.get(trial.search, set()) - set(trial.sampled) if trial.search else ()
         return [
@@ -189,7 +198,7 @@ class RunSnapshot:
         metric, mode = monitors.most_common(1)[0][0] if monitors else ("", "max")
         made_with = {tuple(sorted(t.made_with.items())) for t in trials if t.made_with}
         return {
-            "name": self.folder.name,
+            "name": self.name,
             "folder": str(self.folder),
             "about": self.replay.about,
             "metric": metric,
@@ -220,7 +229,7 @@ class RunSnapshot:
 
     def _curve(self, name: str, trial: TrialState, metric: str) -> dict[str, Any]:
         pauses = self._pauses.get(name, [])
-        return {**curve_of(trial, metric), "pauses": pauses, "idle": idle_times(trial, pauses)}
+        return {**curve_of(trial, metric), "pauses": pauses, "idle": idle_times(trial)}
 
     def log(self, name: str) -> str:
         """Return the error log of a trial; "" if it has none.
@@ -262,19 +271,26 @@ class RunSnapshot:
     def _results_file(self) -> Path:
         return self.source if self.source.is_file() else self.folder / RESULTS_COPY
 
+    def _results_time(self) -> int:
+        try:
+            return self._results_file.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def _summary(self) -> dict[str, Any]:
         """Return what only the results JSON has, read again when it has changed."""
-        path = self._results_file
         try:
-            modified = path.stat().st_mtime_ns
+            modified = self._results_time()
             if modified != self._results[0]:
-                self._results = modified, results_summary(*read_document(path))
+                self._results = modified, results_summary(*read_document(self._results_file))
         except (OSError, DataLoaderError):
             return {}
         return self._results[1]
 
 
 LOG_CHARACTERS = 100_000
+STOPPED = "stopped"
+"""The status of a trial that an order stopped before its first epoch."""
 
 
 def error_log(folder: Path, name: str) -> Path:
@@ -304,7 +320,18 @@ def _present(row: Mapping[Any, Any]) -> dict[str, Any]:
 def snapshots(sources: Iterable[str | os.PathLike[str]], wait: bool = False) -> list[RunSnapshot]:
     """Return a snapshot of each run, up to date, with its rows made for the first answer."""
     runs = [RunSnapshot(source, wait) for source in sources]
-    for run in runs:
+    for run, name in zip(runs, _names([run.folder.absolute() for run in runs]), strict=True):
+        run.name = name
         run.refresh()
         run.document()
     return runs
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the end of each path, as short as tells them apart."""
+    longest = max(len(folder.parts) for folder in folders)
+    for size in range(1, longest + 1):
+        names = ["/".join(folder.parts[-size:]) for folder in folders]
+        if len(set(names)) == len(set(folders)):
+            break
+    return names

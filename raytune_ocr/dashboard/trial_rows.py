@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from raytune_ocr.config.metrics import known_mode, score_of
@@ -11,6 +12,7 @@ from raytune_ocr.results.record import FIRST_COLUMNS
 from raytune_ocr.results.replay import TrialState
 
 HOUR = 3600.0
+IDLE_SECONDS = 1.0  # between two epochs, from which a trial was idle
 NOT_SETTINGS = ("experiment_name", "output_dir", "metadata_path", "changes")
 INFO = (
     *("trial", "status", "stop_reason", "score", "best_epoch", "epochs", "max_epochs", "seconds"),
@@ -118,28 +120,31 @@ def metrics_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, None]:
 
 
 def curve_of(trial: TrialState, metric: str) -> dict[str, list[Any]]:
-    """Return a trial's epochs, the metric in them, and the time and CPU-hours until each."""
-    seconds = hours = 0.0
-    curve: dict[str, list[Any]] = {"epoch": [], "value": [], "seconds": [], "cpu_hours": []}
-    for row in trial.epochs:
-        seconds += row["seconds"]
-        hours += row["seconds"] * (row.get("cpus") or 1.0) / HOUR
-        curve["epoch"].append(row["epoch"])
-        curve["value"].append(short(row.get(metric)))
-        curve["seconds"].append(short(seconds))
-        curve["cpu_hours"].append(short(hours))
-    return curve
+    """Return a trial's epochs, the metric in them, and the time and cost until each."""
+    return {"value": [short(row.get(metric)) for row in trial.epochs], **times_of(trial)}
 
 
-def idle_times(trial: TrialState, pauses: Iterable[int]) -> list[list[float]]:
-    """Return when each pause after these epochs began and ended, as Unix times."""
-    rows = {row["epoch"]: row for row in trial.epochs if row.get("ended_at")}
-    times = [
-        [rows[epoch]["ended_at"], rows[epoch + 1]["ended_at"] - rows[epoch + 1]["seconds"]]
-        for epoch in sorted(set(pauses))
-        if epoch in rows and epoch + 1 in rows
-    ]
-    return [[began, ended] for began, ended in times if ended > began]
+def times_of(trial: TrialState) -> dict[str, list[Any]]:
+    """Return a trial's epochs, and the seconds, CPU-hours and GPU-hours until each.
+
+    Hours are None from the first epoch that does not say what was reserved for it.
+    """
+    rows = trial.epochs
+    cpu_hours = [row["seconds"] * row.get("cpus", math.nan) / HOUR for row in rows]
+    gpu_hours = [row["seconds"] * row.get("gpus", math.nan) / HOUR for row in rows]
+    return {
+        "epoch": [row["epoch"] for row in rows],
+        "seconds": [short(float(each)) for each in accumulate(row["seconds"] for row in rows)],
+        "cpu_hours": [short(each) for each in accumulate(cpu_hours)],
+        "gpu_hours": [short(each) for each in accumulate(gpu_hours)],
+    }
+
+
+def idle_times(trial: TrialState) -> list[list[float]]:
+    """Return when a trial did not train between two epochs, as Unix times: paused or resumed."""
+    rows = [row for row in trial.epochs if row.get("ended_at")]
+    times = [[a["ended_at"], b["ended_at"] - b["seconds"]] for a, b in pairwise(rows)]
+    return [[began, ended] for began, ended in times if ended - began > IDLE_SECONDS]
 
 
 def short(value: Any) -> Any:

@@ -18,6 +18,7 @@ def test_no_text_of_the_data_ends_the_script_that_holds_it():
     text = json_in_html({"error": NASTY, "line": "a\u2028b"})
     assert "<" not in text and "\u2028" not in text
     assert json.loads(text) == {"error": NASTY, "line": "a\u2028b"}
+    assert json_in_html([float("nan")]) == "[null]"
     assert "alert(1)</script>" not in frozen_page({"runs": [NASTY]}, NASTY)
 
 

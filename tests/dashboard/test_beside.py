@@ -24,7 +24,7 @@ def started(monkeypatch):
     return processes
 
 
-def test_the_page_is_served_until_the_run_ends(started, tmp_path):
+def test_the_page_is_served_until_the_run_ends(started, tmp_path, capsys):
     with pytest.raises(KeyboardInterrupt), page_of(tmp_path):
         ((words, process),) = started
         assert words[1:] == [
@@ -34,3 +34,7 @@ def test_the_page_is_served_until_the_run_ends(started, tmp_path):
         assert process.poll() is None
         raise KeyboardInterrupt
     assert process.poll() is not None
+    assert capsys.readouterr().out == (
+        "dashboard: ended with the run; to see it again: "
+        f"python -m raytune_ocr.dashboard {tmp_path}\n"
+    )

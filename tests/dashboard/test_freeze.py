@@ -7,8 +7,9 @@ from raytune_ocr.dashboard import freeze as module
 from raytune_ocr.dashboard.freeze import freeze, frozen_data
 from raytune_ocr.dashboard.snapshot import snapshots
 from raytune_ocr.errors import DataNotFoundError
+from raytune_ocr.results.journal import Journal
 from tests.fixtures.browser import CHROMIUM, chromium_page, page_data, until
-from tests.fixtures.records import searched_run
+from tests.fixtures.records import searched_run, trial
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium or google-chrome on the PATH"
@@ -41,7 +42,8 @@ def test_a_frozen_page_has_the_data_of_its_runs(folder, tmp_path):
     data = page_data(path)
     assert data == json.loads(json.dumps(content))
     assert [len(run["trials"]) for run in data["runs"]] == [9, 9]
-    assert data["curves"][0]["val_loss"]["trial_0"]["epoch"] == [1, 2, 3]
+    assert data["curves"][0]["times"]["trial_0"]["epoch"] == [1, 2, 3]
+    assert data["curves"][0]["values"]["val_loss"]["trial_0"] == [1.0, 0.5, 0.3333333]
     assert data["importance"][1]["ours"][0]["setting"] == "learning_rate"
     assert "error" in data["reader"][0]
 
@@ -49,7 +51,7 @@ def test_a_frozen_page_has_the_data_of_its_runs(folder, tmp_path):
 def test_of_a_large_run_only_the_curves_that_rank_are_kept(folder, monkeypatch):
     monkeypatch.setattr(module, "MOST_CURVES", 10)
     (curves,) = frozen_data(snapshots([folder]), None)["curves"]
-    assert list(curves) == ["val_char_accuracy"]
+    assert list(curves["values"]) == ["val_char_accuracy"]
 
 
 def test_a_source_without_results_writes_nothing(tmp_path):
@@ -86,7 +88,7 @@ def test_a_frozen_page_is_whole_at_three_widths_and_runs_no_script_of_its_data(f
 
 
 @needs_browser
-def test_a_filter_a_brush_and_a_selection_are_in_the_url(folder, tmp_path):
+def test_a_filter_and_a_selection_are_in_the_url(folder, tmp_path):
     freeze([folder], tmp_path / "page.html")
     url = (tmp_path / "page.html").as_uri()
     with chromium_page() as page:
@@ -117,3 +119,23 @@ def test_the_tab_key_reaches_every_control_and_shows_where_it_is(folder, tmp_pat
                 break
         assert page.evaluate(MISSED) == []
         assert page.evaluate(NUMBER_FOCUSED) > 30
+
+
+@needs_browser
+def test_a_setting_in_which_only_the_runs_differ_is_a_column(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"run_{number}").mkdir()
+        journal = Journal(tmp_path / f"run_{number}")
+        journal.rewrite({"trial_0": trial(tmp_path, 0, 0.5, learning_rate=number / 10)}, {})
+        journal.close()
+    freeze([tmp_path / "run_1", tmp_path / "run_2"], tmp_path / "page.html")
+    with chromium_page() as page:
+        page.goto(f"{(tmp_path / 'page.html').as_uri()}#sel=0/trial_0,1/trial_0")
+        page.wait_for_selector("[data-trial=trial_0]")
+        heads = page.locator(".head .cell").all_inner_texts()
+        assert "learning rate" in heads and "batch size" not in heads
+        facts = page.locator("#section-trial table").first.inner_text()
+        assert "learning rate ≠" in facts and "0.1" in facts and "0.2" in facts
+        page.locator("#section-trial summary").click()
+        assert "batch size" in page.locator("#section-trial details table").inner_text()
+        assert page.problems == []

@@ -63,3 +63,32 @@ def test_fanova_takes_settings_of_mixed_types_and_needs_scores_that_differ(monke
     assert {row["setting"] for row in found} == {"width", "kind"} and note == ""
     same = [[name, 0.0, *settings] for name, _, *settings in rows]
     assert fanova_of(document_of(same)) == ([], "All trials have the same score.")
+
+
+def test_a_conditional_setting_is_left_out_of_fanova_and_not_its_trials(monkeypatch):
+    monkeypatch.setattr(module, "FORESTS", 1)
+    rows = [[f"t{n}", n / 10, n, None if n % 2 else "a"] for n in range(12)]
+    found, note = fanova_of(document_of(rows))
+    assert [row["setting"] for row in found] == ["width"] and note.endswith("no value of: kind.")
+    rows = [[name, score, None, kind] for name, score, _, kind in rows]
+    assert fanova_of(document_of(rows))[0] == []
+
+
+def test_forests_without_variance_are_a_note(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("Encountered zero total variance in all trees.")
+
+    monkeypatch.setattr(module, "_forests", fail)
+    rows = [[f"t{n}", n / 10, n, "ab"[n % 2]] for n in range(8)]
+    assert fanova_of(document_of(rows)) == (
+        [],
+        "fANOVA: Encountered zero total variance in all trees.",
+    )
+
+
+def test_the_same_trials_are_estimated_once(monkeypatch):
+    monkeypatch.setattr(module, "FORESTS", 1)
+    rows = [[f"t{n}", n / 20, n, "ab"[n % 2]] for n in range(8)]
+    made = module._forests.cache_info().misses
+    assert fanova_of(document_of(rows)) == fanova_of(document_of(rows))
+    assert module._forests.cache_info().misses == made + 1

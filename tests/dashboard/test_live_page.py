@@ -4,6 +4,7 @@ import pytest
 
 from raytune_ocr.dashboard.serving import Serving
 from raytune_ocr.dashboard.snapshot import snapshots
+from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.journal import Journal
 from tests.fixtures.browser import CHROMIUM, chromium_page, until
 from tests.fixtures.records import trial
@@ -123,3 +124,53 @@ def test_a_control_keeps_the_focus_when_it_is_used_and_when_news_come(page, run)
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     until(page, "document.activeElement.textContent === 'status ▼'")
+
+
+REFRESHED = """async () => {
+    const page = await import("page/store.js");
+    const both = Promise.all([page.refresh(), page.refresh()]);
+    for (let step = 0; step < 40; step++) {
+        page.filter(step % 2 ? "learning_rate<1" : "");
+        await new Promise(done => setTimeout(done, 5));
+    }
+    await both;
+    return page.store.trials.length;
+}"""
+
+
+def test_a_filter_while_a_run_is_read_anew_finds_its_trials(page, run):
+    run.journal.rewrite({f"trial_{n}": trial(run.folder, n, n / 10) for n in range(4)}, {})
+    assert page.evaluate(REFRESHED) == 4
+
+
+def test_the_step_of_a_front_lies_where_no_trial_is(page, run):
+    seen(page, "pareto")
+    for higher, step in ((False, "end"), (True, "start")):
+        page.get_by_label("higher x is better").set_checked(higher)
+        for also in (False, True):
+            page.get_by_label("higher y is better").set_checked(also)
+            page.wait_for_timeout(100)
+            assert page.evaluate(OPTION, "pareto")["series"][-1]["step"] == step
+
+
+def test_the_results_that_a_run_ends_with_appear(page, run):
+    row = "target character accuracy"
+    records = [trial(run.folder, n, 0.5) for n in range(6)]
+    document = results_document(records, {"character_accuracy": 0.8}, "20260101_000000")
+    write_json(run.folder / RESULTS_COPY, document)
+    page.get_by_text(row).wait_for(timeout=10_000)
+
+
+def test_trials_are_chosen_with_ctrl_and_without_a_keyboard(page, run):
+    page.locator("[data-trial=trial_1]").click()
+    page.locator("[data-trial=trial_2]").click(modifiers=["Control"])
+    page.get_by_label("Choose several").check()
+    page.locator("[data-trial=trial_3]").click()
+    chosen = page.locator("#section-trial .chosen")
+    assert chosen.count() == 3
+    page.get_by_label("Compare with").fill("trial_5")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelectorAll('#section-trial .chosen').length === 4")
+    page.locator(".grid").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.locator(f"#{page.locator('.grid').get_attribute('aria-activedescendant')}").count()

@@ -10,6 +10,7 @@ from raytune_ocr.dashboard import server
 from raytune_ocr.dashboard.guard import TOKEN_HEADER, Guard
 from raytune_ocr.dashboard.server import Dashboard
 from raytune_ocr.dashboard.snapshot import snapshots
+from raytune_ocr.results.steering.orders import Answer
 from tests.fixtures.records import searched_run
 
 TOKEN = {TOKEN_HEADER: "secret"}
@@ -111,7 +112,7 @@ def sent(monkeypatch):
 
 
 PAGE = {**TOKEN, "Origin": "ORIGIN"}
-STOP = {"kind": "stop", "trial": "trial_1"}
+STOP = {"action": "stop", "trial": "trial_1"}
 
 
 def test_an_order_of_the_page_is_sent_and_its_answer_passed_on(runs, sent):
@@ -141,5 +142,64 @@ def test_a_read_only_page_sends_no_order(runs, sent):
 
 def test_an_order_that_is_no_mapping_or_too_long_is_refused(runs, sent):
     assert status(runs, "POST", "/api/order", PAGE, ["stop"]) == 400
-    assert status(runs, "POST", "/api/order", PAGE, {"kind": "x" * 100_000}) == 413
+    assert status(runs, "POST", "/api/order", PAGE, {"action": "x" * 100_000}) == 413
     assert sent == []
+
+
+def reason_of(runs, order):
+    ((code, _, text),) = asked(runs, ("POST", "/api/order", PAGE, order))
+    answer = json.loads(text)
+    assert code == 200 and not answer["accepted"]
+    return answer["reason"]
+
+
+def test_a_wrong_order_of_the_page_is_refused_with_the_reason(runs):
+    assert "unknown action 'stopp'" in reason_of(runs, {"action": "stopp"})
+    extend = {"action": "extend", "trial": "trial_1", "arguments": {"epochs": 0}}
+    assert "epochs: must be" in reason_of(runs, extend)
+    who = {"action": "stop", "arguments": {"who": "root"}}
+    assert reason_of(runs, who) == "order: arguments: must be a mapping"
+    part = {"set": {"learning_rate.x": 1}}
+    assert "learning_rate has no such part" in reason_of(
+        runs, {"action": "clone", "trial": "trial_1", "arguments": part}
+    )
+
+
+def test_a_part_of_a_mapping_is_ordered_with_the_rest_of_the_mapping(runs, monkeypatch):
+    orders = []
+    answer = Answer(False, "it has ended")
+    monkeypatch.setattr(
+        server, "send_order", lambda at, order, wait: orders.append(order) or answer
+    )
+    monkeypatch.setitem(
+        runs[0].replay.trials["trial_1"].config, "dataset_options", {"x": 1, "y": 2}
+    )
+    changes = {"dataset_options.x": 5, "parameters.lr": 0.1, "seed": 3}
+    reason_of(runs, {"action": "clone", "trial": "trial_1", "arguments": {"set": changes}})
+    assert orders[0].arguments["set"] == {
+        "dataset_options": {"x": 5, "y": 2},
+        "parameters.lr": 0.1,
+        "seed": 3,
+    }
+    assert runs[0].replay.trials["trial_1"].config["dataset_options"] == {"x": 1, "y": 2}
+
+
+def test_json_that_is_too_deep_and_files_that_cannot_be_read_are_answered_in_json(
+    runs, monkeypatch
+):
+    async def deep(request):
+        raise RecursionError
+
+    monkeypatch.setattr(server.web.Request, "json", deep)
+    assert status(runs, "POST", "/api/order", PAGE, STOP) == 400
+
+    def unreadable(*arguments):
+        raise PermissionError(13, "Permission denied", "run")
+
+    monkeypatch.setattr(runs[0], "refresh", unreadable)
+    ((code, _, text),) = asked(runs, ("GET", "/api/state", TOKEN, None))
+    assert code == 503 and "Permission denied" in json.loads(text)["error"]
+
+
+def test_a_number_that_is_none_is_null_in_an_answer():
+    assert server._json({"low": float("nan")}) == b'{"low": null}'

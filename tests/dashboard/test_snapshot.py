@@ -8,7 +8,7 @@ from raytune_ocr.results.decision import EXPLOIT, PAUSE, Decision
 from raytune_ocr.results.document import RESULTS_COPY
 from raytune_ocr.results.journal import STATE_FILE, Journal
 from raytune_ocr.results.steering.orders import entry_of, new_order
-from tests.fixtures.records import searched_run, trial
+from tests.fixtures.records import record_of, searched_run, trial
 
 
 def by_name(document):
@@ -128,6 +128,44 @@ def test_a_run_that_has_not_begun_is_empty_until_it_begins(tmp_path):
     run.refresh()
     assert list(by_name(run.document())) == ["trial_0"]
     journal.close()
+
+
+def test_the_results_that_a_run_ends_with_are_news(tmp_path):
+    folder = searched_run(tmp_path / "run")
+    written = (folder / RESULTS_COPY).read_text("utf-8")
+    (folder / RESULTS_COPY).unlink()
+    (run,) = snapshots([folder])
+    known = run.version
+    run.refresh()
+    assert run.version == known and run.document(known)["results"] == {}
+    (folder / RESULTS_COPY).write_text(written, "utf-8")
+    run.refresh()
+    assert run.version == known + 1
+    assert run.document(known)["results"]["targets"] and run.document(known)["trials"] == []
+
+
+def test_a_trial_that_was_stopped_before_its_first_epoch_does_not_wait(tmp_path):
+    journal = Journal(tmp_path)
+    names = ("waits", "stopped")
+    journal.rewrite({name: record_of(name, (), "pending") for name in names}, {})
+    journal.append_decisions([entry_of(new_order("stop", "stopped"))])
+    journal.close()
+    (run,) = snapshots([tmp_path])
+    states = {name: row["status"] for name, row in by_name(run.document()).items()}
+    assert states == {"waits": "pending", "stopped": "stopped"}
+
+
+def test_runs_of_folders_with_the_same_name_are_told_apart(tmp_path):
+    folders = [searched_run(made(tmp_path / name) / "training_output") for name in ("a", "b")]
+    assert [run.name for run in snapshots(folders)] == ["a/training_output", "b/training_output"]
+    (alone,) = snapshots(folders[:1])
+    assert alone.name == "training_output"
+    assert {run.name for run in snapshots([folders[0]] * 2)} == {"training_output"}
+
+
+def made(folder):
+    folder.mkdir()
+    return folder
 
 
 def test_a_log_is_that_of_a_trial_of_the_run_and_of_nothing_else(journal, tmp_path):

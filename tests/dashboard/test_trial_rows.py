@@ -75,6 +75,14 @@ def test_a_curve_has_the_time_and_cost_until_each_epoch():
     assert curve["cpu_hours"][1] == pytest.approx(8 / 3600, rel=1e-6)
 
 
+def test_no_cost_is_made_up_where_an_epoch_does_not_say_what_was_reserved():
+    trial = state(0.3, 0.2)
+    del trial.epochs[1]["cpus"]
+    curve = curve_of(trial, "val_mae")
+    assert curve["cpu_hours"] == [pytest.approx(4 / 3600), None]
+    assert curve["gpu_hours"] == [None, None]
+
+
 def test_numbers_are_short_and_other_values_as_they_are():
     assert short(1 / 3) == 0.3333333 and short(math.nan) is None and short("a") == "a"
 
@@ -88,10 +96,13 @@ def test_a_part_of_a_drawn_mapping_is_drawn():
     assert not is_drawn("model_optionsx", {"model_options"})
 
 
-def test_a_pause_lasts_from_the_end_of_an_epoch_to_the_start_of_the_next_one():
+def test_a_trial_is_idle_from_the_end_of_an_epoch_to_the_start_of_the_next_one():
     trial = state(0.3, 0.2, 0.1)
+    assert idle_times(trial) == []
     trial.epochs[2]["ended_at"] += 60.0
-    assert idle_times(trial, [2]) == [[104.0, 164.0]]
-    assert idle_times(trial, [1, 3, 9]) == []  # no time between epochs, not continued, unknown
-    del trial.epochs[1]["ended_at"]  # of an earlier version
-    assert idle_times(trial, [2]) == []
+    assert idle_times(trial) == [[104.0, 164.0]]
+    trial.epochs[1]["ended_at"] += 0.5  # the state was saved
+    assert [len(each) for each in idle_times(trial)] == [2]
+    for row in trial.epochs:
+        del row["ended_at"]  # of an earlier version
+    assert idle_times(trial) == []

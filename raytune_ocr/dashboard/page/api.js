@@ -29,7 +29,7 @@ export async function order(run, content) {
 function fromFrozen(path, { run = 0, metric = "", trial = "" }) {
   const answers = {
     state: () => ({ runs: frozen.runs, read_only: true }),
-    curves: () => frozen.curves[run][metric] ?? {},
+    curves: () => curvesIn(frozen.curves[run], metric),
     importance: () => frozen.importance[run],
     reader: () => frozen.reader[run],
     log: () => ({ log: frozen.logs[run][trial] ?? "" }),
@@ -38,3 +38,11 @@ function fromFrozen(path, { run = 0, metric = "", trial = "" }) {
   if (answer?.error) throw new Error(answer.error);
   return answer;
 }
+
+/** The curves of a metric, each with the times that all metrics of its trial share. */
+function curvesIn({ times, values }, metric) {
+  return Object.fromEntries(Object.entries(values[metric] ?? {}).map(([name, value]) => [name, { ...times[name], value }]));
+}
+
+/** Whether the curves of a metric are there; a frozen page of a large run has only those that rank. */
+export const hasCurves = (metric) => !frozen || frozen.curves.some(({ values }) => metric in values);

@@ -1,5 +1,6 @@
 // Learning curves of all visible trials, with rungs and pauses.
 
+import { hasCurves } from "page/api.js";
 import { axis, brushing, Chart, css, FAINT, lines, runColor, tooltip, upright } from "page/charts.js";
 import { check, choice, fill, fillIfNew, h, labelOf, shown } from "page/dom.js";
 import { brush, brushable, brushAgain, byScore, columns, curvesOf, get, inBrush, rangesOf, select, selection, set, store, visible, when } from "page/store.js";
@@ -7,7 +8,7 @@ import { brush, brushable, brushAgain, byScore, columns, curvesOf, get, inBrush,
 const NAMED = 8; // lines with a colour of their own
 const MOST_OTHERS = 300; // grey lines of a run: more of them are one grey area
 const NEAR = 14; // pixels
-const X = [["epoch", "epoch"], ["seconds", "time (s)"], ["cpu_hours", "cost (CPU-hours)"]];
+const X = [["epoch", "epoch"], ["seconds", "time (s)"], ["cpu_hours", "cost (CPU-hours)"], ["gpu_hours", "cost (GPU-hours)"]];
 
 export function makeCurves() {
   const controls = h("div", { class: "controls" });
@@ -28,15 +29,16 @@ export function makeCurves() {
   const metric = () => get("metric") || store.runs[0]?.metric || "";
 
   function drawControls() {
-    const metrics = columns().filter(({ kind }) => kind === "metric").map(({ id }) => id.slice("metrics.".length));
+    const metrics = columns().filter(({ kind }) => kind === "metric").map(({ id }) => id.slice("metrics.".length)).filter(hasCurves);
     const change = (name) => (value) => {
       set(name, value === true ? "1" : value || "");
       if (name === "x" || name === "metric") clear(); // the rectangle is of other axes
       update();
     };
-    fillIfNew(controls, [metrics, metric(), ...["x", "smooth", "logx", "logy"].map(get)], () => [
+    const gpus = store.trials.some((trial) => trial.get("gpu_hours"));
+    fillIfNew(controls, [metrics, gpus, metric(), ...["x", "smooth", "logx", "logy"].map(get)], () => [
       choice("metric", metrics.map((name) => [name, labelOf(name)]), metric(), change("metric")),
-      choice("by", X, get("x"), change("x")),
+      choice("by", X.filter(([id]) => id !== "gpu_hours" || gpus || get("x") === id), get("x"), change("x")),
       choice("smoothing", ["0", "0.5", "0.8", "0.95"].map((each) => [each, each === "0" ? "none" : each]), get("smooth"), change("smooth")),
       check("log x", get("logx"), change("logx")),
       check("log y", get("logy"), change("logy")),
@@ -171,7 +173,7 @@ export function pointsOf(curve, x, weight) {
 function smoothed(curve, x, weight) {
   let [mean, share] = [0, 0];
   return curve.value.map((value, at) => {
-    if (value === null) return [curve[x][at], null];
+    if (value === null || curve[x][at] === null) return [curve[x][at] ?? null, null];
     mean = weight * mean + (1 - weight) * value;
     share = weight * share + (1 - weight);
     return [curve[x][at], mean / share];

@@ -29,7 +29,7 @@ function card(run) {
   const trials = [...run.trials.values()];
   const count = (status) => trials.filter((trial) => trial.get("status") === status).length;
   const best = trials.toSorted(byScore)[0];
-  const states = ["running", "paused", "pending", "completed", "failed"].map((status) => [status, count(status)]).filter(([, n]) => n);
+  const states = ["running", "paused", "pending", "stopped", "completed", "failed"].map((status) => [status, count(status)]).filter(([, n]) => n);
   return h("article", { class: "card" },
     h("h3", {}, run.name),
     h("p", { class: "big" }, best?.get("score") === null || !best ? "no score yet" : `${run.metric} ${shown(best.get("score"))}`),
