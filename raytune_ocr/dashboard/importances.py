@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from raytune_ocr.errors import RaytuneOCRError
+from raytune_ocr.errors import DataNotFoundError, RaytuneOCRError
 from raytune_ocr.results.importance import ESTIMATOR, FEWEST_TRIALS, importance
 from raytune_ocr.results.journal_lines import finite
 
@@ -16,6 +16,7 @@ FORESTS = 5  # of fANOVA, each with another seed
 TREES = 32
 MOST_OF_FOREST = 200  # trials: its time grows faster than their number
 LOG_FROM = 50  # the ratio of the largest to the smallest value, from which the scale is a log
+UNFINISHED = "Our estimate appears when the run has written its results."
 FEW = f"An estimate needs at least {FEWEST_TRIALS} trials with a score."
 
 
@@ -30,17 +31,25 @@ def importances(source: Path, document: dict[str, Any]) -> dict[str, Any]:
         `ours`: `setting`, `importance`, `low`, `high`, `chance`; `fanova`: `setting`,
         `importance`, `low` and `high` over forests of other seeds; `note`: why one is missing.
     """
-    try:
-        ours = importance(source)
-    except RaytuneOCRError as error:
-        return {"ours": [], "fanova": [], "note": str(error), "estimator": ESTIMATOR}
-    fanova, note = fanova_of(document) if len(ours) else ([], FEW)
+    ours, note = _ours(source)
+    fanova, why = fanova_of(document) if ours or note else ([], FEW)
     return {
-        "ours": finite(ours.to_dict("records")),
-        "fanova": fanova,
-        "note": note,
+        "ours": ours,
+        "fanova": finite(fanova),
+        "note": " ".join(filter(None, [note, why])),
         "estimator": ESTIMATOR,
     }
+
+
+def _ours(source: Path) -> tuple[list[dict[str, Any]], str]:
+    """Return our estimate, and why there is none though there may be enough trials."""
+    try:
+        rows: list[dict[str, Any]] = finite(importance(source).to_dict("records"))
+    except DataNotFoundError:
+        return [], UNFINISHED
+    except RaytuneOCRError as error:
+        return [], str(error)
+    return rows, ""
 
 
 def fanova_of(document: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:

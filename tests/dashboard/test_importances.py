@@ -92,3 +92,10 @@ def test_the_same_trials_are_estimated_once(monkeypatch):
     made = module._forests.cache_info().misses
     assert fanova_of(document_of(rows)) == fanova_of(document_of(rows))
     assert module._forests.cache_info().misses == made + 1
+
+
+def test_a_run_in_progress_has_the_fanova_of_its_trials_so_far(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FORESTS", 1)
+    found = importances(tmp_path, run.document())  # no results JSON yet
+    assert {row["setting"] for row in found["fanova"]} == {"learning_rate", "batch_size"}
+    assert found["ours"] == [] and found["note"] == module.UNFINISHED

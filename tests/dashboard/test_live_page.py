@@ -174,3 +174,11 @@ def test_trials_are_chosen_with_ctrl_and_without_a_keyboard(page, run):
     page.locator(".grid").focus()
     page.keyboard.press("ArrowDown")
     assert page.locator(f"#{page.locator('.grid').get_attribute('aria-activedescendant')}").count()
+
+
+def test_a_text_that_a_cell_is_too_narrow_for_is_its_tooltip(page, run):
+    run.add(0.5, model_name="a" * 60)
+    cell = page.locator(".row .cell", has_text="a" * 60)
+    cell.scroll_into_view_if_needed()
+    cell.hover()
+    until(page, f"document.querySelector('.row .cell[title]')?.title === '{'a' * 60}'")

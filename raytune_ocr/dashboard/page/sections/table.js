@@ -17,7 +17,7 @@ const LETTER = 9; // pixels
 
 /** Make the table; `open` is called with a trial that was chosen. */
 export function makeTable(open) {
-  const body = h("div", { class: "rows", role: "rowgroup", onclick: choose });
+  const body = h("div", { class: "rows", role: "rowgroup", onclick: choose, onmouseover: nameWhole });
   const head = h("div", { class: "head", role: "row" });
   const grid = h("div", {
     class: "grid", role: "grid", tabindex: "0", "aria-label": "Trials", "aria-multiselectable": "true",
@@ -102,12 +102,16 @@ export function makeTable(open) {
       "aria-selected": String(chosen.has(trial.key)), "data-trial": trial.name,
       "data-number": String(number), id: `row-${number}`,
     }, shownNow.map(({ id, kind }) => h("div", {
-      title: cell(trial, id), // the cell may be too narrow for it
       class: `cell ${kind}${typeof trial.get(id) === "number" ? " number" : ""} ${id === "status" ? trial.get(id) : ""}`,
       role: id === "trial" ? "rowheader" : "gridcell",
     }, cell(trial, id))));
     row.style.transform = `translateY(${number * ROW}px)`;
     return row;
+  }
+
+  /** Let a cell that is too narrow for its text have it as a tooltip. */
+  function nameWhole({ target }) {
+    if (target.scrollWidth > target.clientWidth) target.title = target.textContent;
   }
 
   /** Open the row under the pointer: news may have replaced it since the button went down. */
