@@ -6,6 +6,7 @@ from raytune_ocr.dashboard.serving import Serving
 from raytune_ocr.dashboard.snapshot import snapshots
 from raytune_ocr.results.document import RESULTS_COPY, results_document, write_json
 from raytune_ocr.results.journal import Journal
+from raytune_ocr.results.steering.orders import entry_of, new_order
 from tests.fixtures.browser import CHROMIUM, chromium_page, until
 from tests.fixtures.records import trial
 
@@ -182,3 +183,27 @@ def test_a_text_that_a_cell_is_too_narrow_for_is_its_tooltip(page, run):
     cell.scroll_into_view_if_needed()
     cell.hover()
     until(page, f"document.querySelector('.row .cell[title]')?.title === '{'a' * 60}'")
+
+
+def test_a_form_takes_any_setting_and_a_tag_can_be_removed(page, run):
+    orders = []
+
+    def answer(route):
+        orders.append(route.request.post_data_json)
+        route.fulfill(json={"accepted": True, "reason": ""})
+
+    page.route("**/api/order*", answer)
+    run.journal.append_decisions([entry_of(new_order("tag", "trial_1", tag="good"))])
+    page.locator("[data-trial=trial_1]").click()
+    page.get_by_label("remove the tag good").click()
+    page.get_by_text("Clone with other settings").click()
+    form = page.locator("form[data-order=clone]")
+    form.locator("input[name=others]").fill("seed=3 dataset_options.sizes=[1,2] name=a=b")
+    form.get_by_role("button", name="Clone").click()
+    page.get_by_text("clone: accepted").wait_for()
+    form.locator("input[name=others]").fill("seed")
+    form.get_by_role("button", name="Clone").click()
+    page.get_by_text("must be NAME=VALUE, got seed").wait_for()
+    removed, cloned = (each["arguments"] for each in orders)
+    assert removed == {"tag": "good", "remove": True}
+    assert cloned == {"set": {"seed": 3, "dataset_options.sizes": [1, 2], "name": "a=b"}}
