@@ -14,12 +14,12 @@ from raytune_ocr.errors import ConfigurationError
 from raytune_ocr.results.journal import Journal
 from raytune_ocr.tune.cluster import head_watchdog as head
 from raytune_ocr.tune.cluster.cluster import Cluster
+from tests.fixtures.materials import allowed
 
 IMPATIENT = """
 import sys
 from raytune_ocr.tune.cluster import head_watchdog
 from raytune_ocr.tune.__main__ import main
-from tests.fixtures.materials import allowed
 head_watchdog.PATIENCE = 4.0
 sys.exit(main())
 """
