@@ -86,17 +86,20 @@ class TrialRunner:
         for record in best:  # their configs may come from the journal
             check_trusted(record.config.imports, named, f"{run.journal.path}: {record.name}")
         possible = [*run.possible(unfinished), *best]
-        imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
+        data, invalid = load_data(possible, self.options.allow_outside)
+        run.note_data(data_fingerprints(possible, data))
+        run.note_code(code_fingerprints(possible))
+        unfinished = self._without_invalid(unfinished, invalid)
         self.interruptions = Interruptions(self._kill_trials, self._save_and_say_how_to_resume)
-        with self.interruptions, ExitStack() as stack:
-            if self.cluster.address:  # what it lacks is said before data that take long to read
-                self._enter_ray(stack, possible, imports)
-            data, invalid = load_data(possible, self.options.allow_outside)
-            run.note_data(data_fingerprints(possible, data))
-            run.note_code(code_fingerprints(possible))
-            unfinished = self._without_invalid(unfinished, invalid)
-            if not self.cluster.address:
-                self._enter_ray(stack, possible, imports)
+        imports = list(dict.fromkeys(name for r in possible for name in r.config.imports))
+        with (
+            self.interruptions,
+            self._running_ray(imports),
+            self._watched_head(),
+            self._trusted_nodes(imports),
+        ):
+            for record in possible:
+                self.cluster.check(self.requests.resources(record))
             reach_trackers(self.options.track, run.output_dir, run.id)
             if not resuming:  # only after every check has passed
                 run.forget_old()
@@ -130,16 +133,6 @@ class TrialRunner:
                 self.run.report(record, {"error_message": message, "stop_reason": "error"})
                 print(f"{record.name}: failed: {record.error_message}", file=sys.stderr)
         return [record for record in records if not record.is_finished]
-
-    def _enter_ray(
-        self, stack: ExitStack, possible: Sequence[TrialRecord], imports: Sequence[str]
-    ) -> None:
-        """Start or join Ray until `stack` ends, and check that it can run the trials."""
-        stack.enter_context(self._running_ray(imports))
-        stack.enter_context(self._watched_head())
-        stack.enter_context(self._trusted_nodes(imports))
-        for record in possible:
-            self.cluster.check(self.requests.resources(record))
 
     @contextmanager
     def _running_ray(self, imports: Sequence[str]) -> Iterator[None]:
